@@ -1,0 +1,4 @@
+//! The bytes on the connection, without I/O, clock or runtime.
+
+pub mod compress;
+pub mod hello;

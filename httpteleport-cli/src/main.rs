@@ -1,0 +1,2 @@
+//! httptp
+fn main() {}
