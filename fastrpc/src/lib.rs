@@ -1,4 +1,27 @@
 //! RPC over one connection: batched, compressed in one long context, answered out of order.
+//!
+//! A [`Client`] makes calls, a [`Server`] answers them; between them is one connection (or a few) on any stream of
+//! bytes, and a [`Codec`] of yours that turns requests and replies into bytes.
 
 pub mod codec;
 pub mod wire;
+
+mod client;
+mod config;
+mod error;
+mod io;
+mod mux;
+mod server;
+mod stats;
+
+pub use client::{Client, ClientBuilder, PendingCall};
+pub use codec::{BoxError, Codec, Decoded, Failure};
+pub use config::BatchTimer;
+pub use error::{Error, ErrorKind};
+pub use io::{BoxIo, Io};
+pub use mux::admission::AtLimit;
+pub use mux::client_driver::Driver;
+pub use server::{Call, Dispatch, Handler, Listener, Serve, Server, ServerBuilder};
+pub use stats::Stats;
+pub use wire::compress::Compression;
+pub use wire::hello::Protocol;
