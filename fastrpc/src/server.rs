@@ -219,14 +219,14 @@ impl<C: Codec> Server<C> {
     /// # Errors
     ///
     /// Why the connection ended, when it was not by the client's close or a shutdown.
-    pub fn serve_connection<H: Handler<C>>(
+    pub async fn serve_connection<H: Handler<C>>(
         &self,
         io: impl Io,
         peer: Option<SocketAddr>,
         handler: Arc<H>,
-    ) -> impl Future<Output = Result<(), Error>> + Send + use<C, H> {
+    ) -> Result<(), Error> {
         let service = Arc::new(Service { settings: self.settings.clone(), handler });
-        serve_connection(service, Box::new(io), peer)
+        serve_connection(service, Box::new(io), peer).await
     }
 
     /// Stops taking connections and requests on every listener and connection; what has begun is finished.

@@ -53,7 +53,6 @@ enum Stage {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Status {
     pub(crate) waiting: usize,
-    pub(crate) unsent: usize,
     pub(crate) next_deadline: Option<Instant>,
     pub(crate) draining: bool,
     pub(crate) ended: bool,
@@ -316,7 +315,6 @@ impl<C: Codec> Conn<C> {
         state.armed = armed;
         Status {
             waiting: state.pending.waiting(),
-            unsent: state.outbox.messages(),
             next_deadline: state.pending.next_deadline(),
             draining: state.stage == Stage::Draining,
             ended: state.stage == Stage::Ended,

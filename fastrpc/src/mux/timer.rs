@@ -98,7 +98,11 @@ mod fine {
     impl TimerFd {
         pub(super) fn new() -> io::Result<Self> {
             let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-            Ok(Self { fd: AsyncFd::with_interest(fd, Interest::READABLE)?, armed: None })
+            // Deprecated for types that may close their descriptor early; an OwnedFd keeps it open, and the successor
+            // is an unsafe function.
+            #[expect(deprecated, reason = "sound for OwnedFd")]
+            let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+            Ok(Self { fd, armed: None })
         }
 
         pub(super) fn poll(&mut self, cx: &mut Context<'_>, due: Instant, now: Instant) -> Poll<()> {
