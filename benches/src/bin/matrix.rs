@@ -1,0 +1,54 @@
+//! The matrix: nanoseconds, allocations and wire bytes per call, rows named after the Go original's benchmarks.
+
+use std::alloc::System;
+use std::time::Duration;
+
+use benches::measure::{Effort, measure};
+use benches::rows;
+use clap::Parser;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Measures calls through an in-memory pipe on one core: 2 connections, N callers spread over both, deadlines, limits
+/// and counters on.
+#[derive(Parser)]
+struct Options {
+    /// Print one JSON object a line instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Only rows whose name begins with this, for instance fastrpc/no_delay or http/compress/flate.
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    only: String,
+    /// Rounds per row; the median is printed.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Milliseconds per round.
+    #[arg(long, default_value_t = 300)]
+    round_ms: u64,
+}
+
+fn main() {
+    let options = Options::parse();
+    let effort = Effort { rounds: options.rounds.max(1), round: Duration::from_millis(options.round_ms.max(1)) };
+    let rows: Vec<_> = rows::all().into_iter().filter(|row| row.name.starts_with(&options.only)).collect();
+    if rows.is_empty() {
+        eprintln!("matrix: no row begins with {:?}; rows begin with fastrpc/ or http/", options.only);
+        std::process::exit(2);
+    }
+    if !options.json {
+        println!("{:<28} {:>10} {:>21} {:>8} {:>10}", "row", "ns/op", "min-max", "allocs", "wire bytes");
+    }
+    for row in &rows {
+        let measured = measure(row, effort, HEAP);
+        if options.json {
+            println!("{}", measured.json());
+        } else {
+            let (median, least, most) = measured.ns;
+            let range = format!("{least:.0}-{most:.0}");
+            let (allocs, wire) = (measured.allocs, measured.wire_bytes);
+            println!("{:<28} {median:>10.0} {range:>21} {allocs:>8.2} {wire:>10.1}", measured.name);
+        }
+    }
+}

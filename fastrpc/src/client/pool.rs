@@ -1,0 +1,141 @@
+//! The places of a client's connections.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::Inner;
+use super::dial::{Backoff, Dialer};
+use crate::codec::Codec;
+use crate::error::{Error, ErrorKind};
+use crate::mux::client_driver::Driver;
+use crate::mux::conn::Conn;
+use crate::stats::add;
+
+/// A fixed number of places, each with its connection of the moment.
+pub(super) struct Pool<C: Codec> {
+    places: Box<[Place<C>]>,
+    /// `None`: one connection, given from outside, that is not replaced.
+    dialer: Option<Dialer>,
+    next: AtomicUsize,
+}
+
+struct Place<C: Codec> {
+    current: Mutex<Option<Arc<Conn<C>>>>,
+    /// Calls waiting here.
+    load: Arc<AtomicUsize>,
+    link: Arc<LinkState>,
+}
+
+/// How dialling for one place has gone.
+struct LinkState {
+    backoff: Mutex<Backoff>,
+    failing: AtomicBool,
+    opened_before: AtomicBool,
+}
+
+impl<C: Codec> Pool<C> {
+    pub(super) fn new(places: usize, dialer: Option<Dialer>, backoff: (Duration, Duration)) -> Self {
+        let place = |_| Place {
+            current: Mutex::new(None),
+            load: Arc::default(),
+            link: Arc::new(LinkState {
+                backoff: Mutex::new(Backoff::new(backoff.0, backoff.1)),
+                failing: AtomicBool::new(false),
+                opened_before: AtomicBool::new(false),
+            }),
+        };
+        Self { places: (0..places).map(place).collect(), dialer, next: AtomicUsize::new(0) }
+    }
+
+    /// A usable connection at the least loaded place; dialling begins if it has none.
+    pub(super) fn connection(&self, inner: &Inner<C>) -> Result<Arc<Conn<C>>, Error> {
+        let place = self.least_loaded();
+        let mut current = lock(&place.current);
+        if let Some(conn) = current.as_ref().filter(|conn| conn.is_usable()) {
+            return Ok(conn.clone());
+        }
+        let Some(dialer) = &self.dialer else {
+            return Err(Error::new(ErrorKind::Connection, "the connection has ended").with_retry(true));
+        };
+        let runtime = Handle::try_current().map_err(|_| {
+            Error::config("no tokio runtime here to open a connection on: make calls from inside a runtime")
+        })?;
+        let conn = Arc::new(place.new_conn(inner));
+        let not_before = lock(&place.link.backoff).not_before();
+        let (link, counters) = (place.link.clone(), inner.counters.clone());
+        let report = move |opened| {
+            if opened && link.opened_before.swap(true, Ordering::Relaxed) {
+                add(&counters.reconnects, 1);
+            }
+            link.dialled(opened);
+        };
+        let opening = dialer.open(not_before, report);
+        runtime.spawn(Driver::new(conn.clone(), inner.link.clone(), opening));
+        *current = Some(conn.clone());
+        Ok(conn)
+    }
+
+    /// Puts a connection that is open already in its place.
+    pub(super) fn adopt(&self, inner: &Inner<C>) -> Arc<Conn<C>> {
+        let conn = Arc::new(self.places[0].new_conn(inner));
+        *lock(&self.places[0].current) = Some(conn.clone());
+        conn
+    }
+
+    pub(super) fn connections(&self) -> impl Iterator<Item = Arc<Conn<C>>> {
+        self.places.iter().filter_map(|place| lock(&place.current).clone())
+    }
+
+    /// Fails the oldest unsent call of the first connection that has one.
+    pub(super) fn displace_oldest(&self) -> bool {
+        self.connections().any(|conn| conn.displace_oldest())
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.places.iter().all(|place| place.link.failing.load(Ordering::Relaxed))
+    }
+
+    /// The place with the fewest waiting calls; equals take turns, and those that cannot be reached come last.
+    fn least_loaded(&self) -> &Place<C> {
+        if let [only] = &*self.places {
+            return only;
+        }
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let turn = (0..self.places.len()).map(|i| &self.places[(first.wrapping_add(i)) % self.places.len()]);
+        turn.min_by_key(|place| (place.link.failing.load(Ordering::Relaxed), place.load.load(Ordering::Relaxed)))
+            .expect("a pool has a place")
+    }
+}
+
+impl<C: Codec> Place<C> {
+    fn new_conn(&self, inner: &Inner<C>) -> Conn<C> {
+        Conn::new(
+            inner.codec.clone(),
+            inner.admission.clone(),
+            inner.counters.clone(),
+            inner.peer.clone(),
+            inner.max_abandoned,
+            self.load.clone(),
+        )
+    }
+}
+
+impl LinkState {
+    fn dialled(&self, opened: bool) {
+        let mut backoff = lock(&self.backoff);
+        if opened {
+            backoff.succeeded();
+        } else {
+            backoff.failed(Instant::now(), fastrand::f64());
+        }
+        self.failing.store(backoff.is_failing(), Ordering::Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,478 @@
+//! The state that callers and the driver of one client connection share.
+//!
+//! A caller registers its call and encodes it into the outgoing buffer under one short lock; the driver takes whole
+//! batches and delivers whole batches of replies under the same lock. Nothing foreign but the codec's encoder runs
+//! while it is held: wakers, and drops of a user's values, wait until it is released.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::admission::Admission;
+use super::batch::{Batcher, Flush, Load};
+use super::link::Peer;
+use super::outbox::{ONE_WAY, Outbox};
+use super::pending::{Arrival, Key, Outcome, Pending};
+use crate::codec::{BoxError, Codec};
+use crate::error::{Error, ErrorKind};
+use crate::stats::{Counters, add};
+
+/// A reply as it arrived, or what the codec said against it.
+pub(crate) type Arrived<R> = Result<R, BoxError>;
+
+/// When a call is given up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deadline {
+    At(Instant),
+    After(Duration),
+}
+
+/// Why a call was not registered.
+pub(crate) enum NotRegistered {
+    /// The connection takes no new calls; another one will.
+    Unusable,
+    /// The call cannot be made at all.
+    Error(Error),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Takes calls; connected or about to be.
+    Open,
+    /// Takes no new calls and ends when the last one has.
+    Draining,
+    Ended,
+}
+
+/// What the driver learns each time it has looked at everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Status {
+    pub(crate) waiting: usize,
+    pub(crate) next_deadline: Option<Instant>,
+    pub(crate) draining: bool,
+    pub(crate) ended: bool,
+}
+
+struct State<R> {
+    stage: Stage,
+    pending: Pending<Arrived<R>>,
+    outbox: Outbox,
+    waker: Option<Waker>,
+    /// The driver wants to be woken when the outbox holds this many bytes.
+    wake_at: usize,
+    /// The driver will look at deadlines no later than this.
+    armed: Option<Instant>,
+    /// The time, while it is known to be fresh: the driver is about to run.
+    tick: Option<Instant>,
+}
+
+/// One client connection, from before it is dialled until after it ended.
+pub(crate) struct Conn<C: Codec> {
+    codec: Arc<C>,
+    admission: Arc<Admission>,
+    counters: Arc<Counters>,
+    peer: Peer,
+    max_abandoned: usize,
+    usable: AtomicBool,
+    /// Calls waiting on every connection of this place in the pool.
+    load: Arc<AtomicUsize>,
+    state: Mutex<State<C::Reply>>,
+    ended: Notify,
+}
+
+impl<C: Codec> Conn<C> {
+    pub(crate) fn new(
+        codec: Arc<C>,
+        admission: Arc<Admission>,
+        counters: Arc<Counters>,
+        peer: Peer,
+        max_abandoned: usize,
+        load: Arc<AtomicUsize>,
+    ) -> Self {
+        let state = State {
+            stage: Stage::Open,
+            pending: Pending::default(),
+            outbox: Outbox::default(),
+            waker: None,
+            wake_at: 1,
+            armed: None,
+            tick: None,
+        };
+        let state = Mutex::new(state);
+        let usable = AtomicBool::new(true);
+        Self { codec, admission, counters, peer, max_abandoned, usable, load, state, ended: Notify::new() }
+    }
+
+    pub(crate) fn codec(&self) -> &C {
+        &self.codec
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Whether it still takes calls; a hint, as it may end at any time.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.usable.load(Ordering::Relaxed)
+    }
+
+    /// Registers a call and encodes its request: from here on it has its id, and its bytes wait for the next batch.
+    pub(crate) fn register(&self, request: &C::Request, deadline: Deadline) -> Result<Key, NotRegistered> {
+        let mut state = self.lock_open()?;
+        let deadline = state.resolve(deadline);
+        let offset = state.outbox.end();
+        let Some(key) = state.pending.insert(deadline, offset) else {
+            self.retire(&mut state);
+            return Err(NotRegistered::Unusable);
+        };
+        if let Err(not) = self.encode(&mut state, key.id(), request) {
+            state.pending.cancel(key, false);
+            drop(state);
+            return Err(not.into_error());
+        }
+        self.load.fetch_add(1, Ordering::Relaxed);
+        let wake = state.due_to_wake(Some(deadline));
+        drop(state);
+        wake_one(wake);
+        Ok(key)
+    }
+
+    /// Encodes a request that wants no reply.
+    pub(crate) fn send(&self, request: &C::Request) -> Result<(), NotRegistered> {
+        let mut state = self.lock_open()?;
+        if let Err(not) = self.encode(&mut state, ONE_WAY, request) {
+            drop(state);
+            return Err(not.into_error());
+        }
+        let wake = state.due_to_wake(None);
+        drop(state);
+        wake_one(wake);
+        Ok(())
+    }
+
+    fn encode(&self, state: &mut State<C::Reply>, id: u32, request: &C::Request) -> Result<(), NotEncoded> {
+        let encoded =
+            catch_unwind(AssertUnwindSafe(|| state.outbox.push(id, |out| self.codec.encode_request(request, out))));
+        match encoded {
+            Ok(Ok(bytes)) => {
+                self.admission.add_bytes(bytes);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(NotEncoded::Error(error)),
+            Err(panic) => Err(NotEncoded::Panic(panic)),
+        }
+    }
+
+    /// The end of a registered call, once.
+    pub(crate) fn poll_outcome(&self, key: Key, cx: &mut Context<'_>) -> Poll<Outcome<Arrived<C::Reply>>> {
+        let mut state = self.lock();
+        let outcome = state.pending.poll(key, cx.waker());
+        if matches!(outcome, Poll::Ready(Outcome::Expired { sent: true })) {
+            self.check_abandoned(&mut state);
+        }
+        outcome
+    }
+
+    /// Forgets a registered call whose future is gone.
+    pub(crate) fn cancel(&self, key: Key) {
+        let mut state = self.lock();
+        let offset = state.pending.offset(key);
+        let sent = offset.is_none_or(|offset| offset < state.outbox.taken());
+        let (was_waiting, outcome, waker) = state.pending.cancel(key, sent);
+        if let Some(offset) = offset.filter(|_| !sent) {
+            state.outbox.remove(offset);
+        }
+        let wake = self.check_abandoned(&mut state);
+        drop(state);
+        drop((outcome, waker));
+        wake_one(wake);
+        if was_waiting {
+            self.ended_calls(1);
+        }
+    }
+
+    /// Fails the oldest call that is still unsent, to make room. Tells whether there was one.
+    pub(crate) fn displace_oldest(&self) -> bool {
+        let mut state = self.lock();
+        let Some((id, offset)) = state.outbox.oldest_call() else { return false };
+        let cause = Error::overload("gave way to a newer call at the pending limit: raise max_pending or send less");
+        let waker = state.pending.fail_by_id(id, Arc::new(cause));
+        state.outbox.remove(offset);
+        drop(state);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        add(&self.counters.overloads, 1);
+        wake_one(waker);
+        true
+    }
+
+    /// Takes no new calls; the driver ends the connection after the last one.
+    pub(crate) fn drain(&self) {
+        let mut state = self.lock();
+        let wake = self.retire(&mut state);
+        drop(state);
+        wake_one(wake);
+    }
+
+    /// Fails every call with `cause` and has the driver stop.
+    pub(crate) fn close(&self, cause: Error) {
+        self.end(cause, 0, true);
+        let waker = self.lock().waker.take();
+        wake_one(waker);
+    }
+
+    /// Waits until the connection has ended.
+    pub(crate) async fn wait_ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.lock().stage == Stage::Ended {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    // ---- the driver's side ----
+
+    /// Hands arrived replies to their calls and wakes them.
+    pub(crate) fn deliver(&self, arrivals: &mut Vec<(u32, Arrived<C::Reply>)>, wakers: &mut Vec<Waker>) {
+        if arrivals.is_empty() {
+            return;
+        }
+        let total = arrivals.len();
+        let mut state = self.lock();
+        let mut late = Vec::new();
+        for (id, reply) in arrivals.drain(..) {
+            match state.pending.complete(id, reply) {
+                Arrival::Completed(waker) => wakers.extend(waker),
+                Arrival::Unclaimed(reply) => late.push(reply),
+            }
+        }
+        drop(state);
+        let completed = total - late.len();
+        add(&self.counters.replies, completed as u64);
+        add(&self.counters.late_replies, late.len() as u64);
+        self.ended_calls(completed);
+        wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Asks the policy about what waits. On [`Flush::Now`] the batch is in `batch`, and the stream offset where it ends
+    /// is given.
+    pub(crate) fn next_batch(
+        &self,
+        batcher: &mut Batcher,
+        batch: &mut Vec<u8>,
+        waker: &Waker,
+        full: usize,
+        now: Instant,
+    ) -> (Flush, u64) {
+        let mut state = self.lock();
+        let messages = state.outbox.messages();
+        let load = Load { bytes: state.outbox.len(), messages, company: state.pending.waiting() > messages };
+        let decision = batcher.decide(load, now);
+        state.tick = None;
+        match decision {
+            Flush::Now => {
+                let taken = state.outbox.take(batch);
+                state.wake_at = usize::MAX;
+                let end = state.outbox.taken();
+                drop(state);
+                batcher.flushed();
+                self.admission.remove_bytes(taken.bytes);
+                self.admission.release(taken.one_way);
+                return (decision, end);
+            }
+            Flush::Yield => {
+                state.wake_at = usize::MAX;
+                state.tick = Some(now);
+            }
+            Flush::At(_) => state.park(waker, full),
+            Flush::Idle => state.park(waker, 1),
+        }
+        (decision, 0)
+    }
+
+    /// The driver cannot write now, and will look again by itself when it can.
+    pub(crate) fn blocked(&self, waker: &Waker) {
+        let mut state = self.lock();
+        state.tick = None;
+        state.park(waker, usize::MAX);
+    }
+
+    /// While the connection is being opened nothing is taken; deadlines and the end still wake the driver.
+    pub(crate) fn status(&self, armed: Option<Instant>) -> Status {
+        let mut state = self.lock();
+        state.armed = armed;
+        Status {
+            waiting: state.pending.waiting(),
+            next_deadline: state.pending.next_deadline(),
+            draining: state.stage == Stage::Draining,
+            ended: state.stage == Stage::Ended,
+        }
+    }
+
+    /// Tells callers when the driver looks at deadlines next.
+    pub(crate) fn set_armed(&self, armed: Option<Instant>) {
+        self.lock().armed = armed;
+    }
+
+    /// Ends the calls whose deadline has come.
+    pub(crate) fn expire(&self, now: Instant) {
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        let State { pending, outbox, .. } = &mut *state;
+        let before = pending.waiting();
+        pending.expire(now, outbox.taken(), &mut wakers, |offset, sent| {
+            if !sent {
+                outbox.remove(offset);
+            }
+        });
+        let expired = before - pending.waiting();
+        drop(state);
+        add(&self.counters.timeouts, expired as u64);
+        self.ended_calls(expired);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends a connection on which nothing is in progress, so that no new call slips in. Tells whether it ended.
+    pub(crate) fn end_if_quiet(&self) -> bool {
+        let mut state = self.lock();
+        if state.pending.waiting() > 0 || state.outbox.messages() > 0 {
+            return false;
+        }
+        state.stage = Stage::Ended;
+        self.usable.store(false, Ordering::Relaxed);
+        true
+    }
+
+    /// Ends it: every pending call fails with this one cause; those whose bytes begin at `left` or later never left.
+    /// `by_us`: the bytes taken may have left, whatever `left` says.
+    pub(crate) fn end(&self, cause: Error, left: u64, by_us: bool) {
+        let cause = Arc::new(cause);
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        state.stage = Stage::Ended;
+        self.usable.store(false, Ordering::Relaxed);
+        let left = if by_us { state.outbox.taken() } else { left };
+        let failed = state.pending.fail_all(&cause, left, &mut wakers);
+        let mut unsent = Vec::new();
+        let taken = state.outbox.take(&mut unsent);
+        drop(state);
+        self.admission.remove_bytes(taken.bytes);
+        self.admission.release(taken.one_way);
+        add(&self.counters.errors, failed as u64 + taken.one_way as u64);
+        self.ended_calls(failed);
+        wakers.into_iter().for_each(Waker::wake);
+        self.ended.notify_waiters();
+    }
+
+    /// Gives memory back after a burst.
+    pub(crate) fn shrink(&self, keep: usize) {
+        let mut state = self.lock();
+        state.pending.shrink();
+        state.outbox.shrink(keep);
+    }
+
+    fn ended_calls(&self, n: usize) {
+        if n > 0 {
+            self.load.fetch_sub(n, Ordering::Relaxed);
+            self.admission.release(n);
+        }
+    }
+
+    /// A peer that owes too many replies that nobody awaits is left behind: no new calls, and a new connection.
+    fn check_abandoned(&self, state: &mut State<C::Reply>) -> Option<Waker> {
+        (state.pending.quarantined() > self.max_abandoned).then(|| self.retire(state)).flatten()
+    }
+
+    fn retire(&self, state: &mut State<C::Reply>) -> Option<Waker> {
+        if state.stage != Stage::Open {
+            return None;
+        }
+        state.stage = Stage::Draining;
+        self.usable.store(false, Ordering::Relaxed);
+        state.waker.clone()
+    }
+
+    fn lock_open(&self) -> Result<MutexGuard<'_, State<C::Reply>>, NotRegistered> {
+        let state = self.lock();
+        if state.stage == Stage::Open { Ok(state) } else { Err(NotRegistered::Unusable) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<C::Reply>> {
+        // A panic under the lock can only come from the codec's encoder, and what it did is taken back.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> State<R> {
+    /// The time of a deadline. Callers that come while the driver is about to run share one look at the clock.
+    fn resolve(&mut self, deadline: Deadline) -> Instant {
+        let timeout = match deadline {
+            Deadline::At(at) => return at,
+            Deadline::After(timeout) => timeout,
+        };
+        let now = self.tick.unwrap_or_else(Instant::now);
+        if self.wake_at == 1 {
+            self.tick = Some(now);
+        }
+        now.checked_add(timeout).unwrap_or_else(|| now + crate::client::FAR)
+    }
+
+    /// Whom to wake after a message was added.
+    fn due_to_wake(&mut self, deadline: Option<Instant>) -> Option<Waker> {
+        let sooner = deadline.is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed));
+        if self.outbox.len() >= self.wake_at {
+            self.wake_at = usize::MAX;
+        } else if !sooner {
+            return None;
+        }
+        if let Some(deadline) = deadline.filter(|_| sooner) {
+            self.armed = Some(deadline);
+        }
+        self.waker.clone()
+    }
+
+    fn park(&mut self, waker: &Waker, wake_at: usize) {
+        self.wake_at = wake_at;
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+}
+
+enum NotEncoded {
+    Error(BoxError),
+    Panic(Box<dyn std::any::Any + Send>),
+}
+
+impl NotEncoded {
+    /// The codec's panic goes on in the caller, whose call it was; the connection is as before.
+    fn into_error(self) -> NotRegistered {
+        match self {
+            Self::Error(error) => NotRegistered::Error(Error::encode(error)),
+            Self::Panic(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+fn wake_one(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The error every call gets when its client was closed.
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the client was closed")
+}

@@ -1,0 +1,401 @@
+//! The calls of one connection that wait for their reply.
+//!
+//! A slab of slots. The id on the wire is the slot's index (20 bits) and its generation (12 bits, never zero, so no
+//! id is zero). A slot is taken again only after its reply came or the connection ended: a call that was dropped or
+//! timed out leaves its slot in quarantine, so that a late reply can never reach another caller. The generation is the
+//! second line of defence, against peers that answer twice.
+
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use tokio::time::Instant;
+
+use crate::error::Error;
+
+const INDEX_BITS: u32 = 20;
+const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
+const GENERATIONS: u32 = 1 << (32 - INDEX_BITS);
+
+/// Names a registered call; its number is the id on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key(u32);
+
+impl Key {
+    fn new(index: usize, generation: u32) -> Self {
+        let index = u32::try_from(index).expect("bounded by the slot limit");
+        Self(generation << INDEX_BITS | index)
+    }
+
+    /// The id on the wire, never zero.
+    #[must_use]
+    pub fn id(self) -> u32 {
+        self.0
+    }
+
+    fn index(self) -> usize {
+        (self.0 & INDEX_MASK) as usize
+    }
+
+    fn generation(self) -> u32 {
+        self.0 >> INDEX_BITS
+    }
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum Outcome<R> {
+    /// Its reply, or what the codec made of it.
+    Reply(R),
+    /// The deadline passed; `sent` tells whether a byte of it may have left.
+    Expired {
+        /// Whether a byte of it may have left.
+        sent: bool,
+    },
+    /// The connection ended, or the call gave way to a newer one.
+    Failed {
+        /// Shared by all calls that ended for this reason.
+        cause: Arc<Error>,
+        /// Whether a byte of it may have left.
+        sent: bool,
+    },
+}
+
+/// What became of a reply that arrived.
+#[derive(Debug)]
+pub enum Arrival<R> {
+    /// It completed its call; the waker, if the call was polled already.
+    Completed(Option<Waker>),
+    /// Nobody waits for it. It is handed back so that it is dropped outside the lock.
+    Unclaimed(R),
+}
+
+#[derive(Debug)]
+enum State<R> {
+    Free { next: Option<usize> },
+    Waiting { waker: Option<Waker> },
+    /// Ended, and not yet collected by its future. `owed`: the peer still owes a reply for this id.
+    Ended { outcome: Outcome<R>, owed: bool },
+    Quarantined,
+}
+
+#[derive(Debug)]
+struct Slot<R> {
+    generation: u32,
+    deadline: Instant,
+    /// Where the call's bytes begin in the connection's outgoing stream.
+    offset: u64,
+    state: State<R>,
+}
+
+/// The table. Nothing in it runs foreign code: wakers and replies are handed out.
+#[derive(Debug)]
+pub struct Pending<R> {
+    slots: Vec<Slot<R>>,
+    free: Option<usize>,
+    waiting: usize,
+    quarantined: usize,
+    /// No waiting call has a deadline before this one. Early when that call has ended since.
+    next_deadline: Option<Instant>,
+}
+
+impl<R> Default for Pending<R> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: None, waiting: 0, quarantined: 0, next_deadline: None }
+    }
+}
+
+impl<R> Pending<R> {
+    /// Calls that wait for their reply.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Slots whose reply is owed though nobody waits for it.
+    #[must_use]
+    pub fn quarantined(&self) -> usize {
+        self.quarantined
+    }
+
+    /// Slots in use for any reason.
+    #[must_use]
+    pub fn occupied(&self) -> usize {
+        self.slots.iter().filter(|slot| !matches!(slot.state, State::Free { .. })).count()
+    }
+
+    /// When to call [`Pending::expire`] next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline
+    }
+
+    /// Registers a call whose bytes will begin at `offset`; `None` when every id is taken.
+    pub fn insert(&mut self, deadline: Instant, offset: u64) -> Option<Key> {
+        let state = State::Waiting { waker: None };
+        let key = if let Some(index) = self.free {
+            let slot = &mut self.slots[index];
+            let State::Free { next } = slot.state else { unreachable!("the free list holds free slots") };
+            self.free = next;
+            *slot = Slot { generation: next_generation(slot.generation), deadline, offset, state };
+            Key::new(index, slot.generation)
+        } else {
+            if self.slots.len() > INDEX_MASK as usize {
+                return None;
+            }
+            self.slots.push(Slot { generation: 1, deadline, offset, state });
+            Key::new(self.slots.len() - 1, 1)
+        };
+        self.waiting += 1;
+        if self.next_deadline.is_none_or(|next| deadline < next) {
+            self.next_deadline = Some(deadline);
+        }
+        Some(key)
+    }
+
+    /// The outcome of a call, which frees its slot; or remembers whom to wake.
+    ///
+    /// # Panics
+    ///
+    /// When the key was collected or cancelled before.
+    pub fn poll(&mut self, key: Key, waker: &Waker) -> Poll<Outcome<R>> {
+        let slot = self.slot_mut(key);
+        if let State::Waiting { waker: known } = &mut slot.state {
+            if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                *known = Some(waker.clone());
+            }
+            return Poll::Pending;
+        }
+        Poll::Ready(self.collect(key))
+    }
+
+    /// Forgets a call. What it held is handed back to be dropped outside the lock. `sent` tells whether a byte of it may
+    /// have left, so that its slot must wait for the reply.
+    pub fn cancel(&mut self, key: Key, sent: bool) -> (bool, Option<Outcome<R>>, Option<Waker>) {
+        let slot = self.slot_mut(key);
+        if let State::Waiting { waker } = &mut slot.state {
+            let waker = waker.take();
+            self.waiting -= 1;
+            self.retire(key.index(), sent);
+            return (true, None, waker);
+        }
+        (false, Some(self.collect(key)), None)
+    }
+
+    /// Where the bytes of a waiting call begin.
+    #[must_use]
+    pub fn offset(&self, key: Key) -> Option<u64> {
+        let slot = self.slots.get(key.index())?;
+        (slot.generation == key.generation() && matches!(slot.state, State::Waiting { .. })).then_some(slot.offset)
+    }
+
+    /// Gives an arrived reply to its call.
+    pub fn complete(&mut self, id: u32, reply: R) -> Arrival<R> {
+        let key = Key(id);
+        let Some(slot) = self.slots.get_mut(key.index()).filter(|slot| slot.generation == key.generation()) else {
+            return Arrival::Unclaimed(reply);
+        };
+        match &mut slot.state {
+            State::Waiting { waker } => {
+                let waker = waker.take();
+                slot.state = State::Ended { outcome: Outcome::Reply(reply), owed: false };
+                self.waiting -= 1;
+                Arrival::Completed(waker)
+            }
+            State::Ended { owed, .. } => {
+                *owed = false;
+                Arrival::Unclaimed(reply)
+            }
+            State::Quarantined => {
+                self.quarantined -= 1;
+                self.release(key.index());
+                Arrival::Unclaimed(reply)
+            }
+            State::Free { .. } => Arrival::Unclaimed(reply),
+        }
+    }
+
+    /// Fails one waiting call, whose bytes never left.
+    pub fn fail_by_id(&mut self, id: u32, cause: Arc<Error>) -> Option<Waker> {
+        let slot = self.slot_mut(Key(id));
+        let State::Waiting { waker } = &mut slot.state else { return None };
+        let waker = waker.take();
+        slot.state = State::Ended { outcome: Outcome::Failed { cause, sent: false }, owed: false };
+        self.waiting -= 1;
+        waker
+    }
+
+    /// Ends every call whose deadline is not after `now`. `taken` is the stream offset up to which bytes may have left;
+    /// `expired` gets each call ended and whether it was sent.
+    pub fn expire(&mut self, now: Instant, taken: u64, wakers: &mut Vec<Waker>, mut expired: impl FnMut(u64, bool)) {
+        if self.next_deadline.is_none_or(|next| now < next) {
+            return;
+        }
+        let mut next: Option<Instant> = None;
+        for slot in &mut self.slots {
+            let State::Waiting { waker } = &mut slot.state else { continue };
+            if slot.deadline > now {
+                next = Some(next.map_or(slot.deadline, |next| next.min(slot.deadline)));
+                continue;
+            }
+            wakers.extend(waker.take());
+            let sent = slot.offset < taken;
+            slot.state = State::Ended { outcome: Outcome::Expired { sent }, owed: sent };
+            self.waiting -= 1;
+            expired(slot.offset, sent);
+        }
+        self.next_deadline = next;
+    }
+
+    /// Ends every call with one shared cause, as the connection has ended. Calls whose bytes begin at `left` or later
+    /// never left. Frees the quarantine: no reply can come any more. Gives the number of calls ended.
+    pub fn fail_all(&mut self, cause: &Arc<Error>, left: u64, wakers: &mut Vec<Waker>) -> usize {
+        let failed = self.waiting;
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            match &mut slot.state {
+                State::Waiting { waker } => {
+                    wakers.extend(waker.take());
+                    let outcome = Outcome::Failed { cause: cause.clone(), sent: slot.offset < left };
+                    slot.state = State::Ended { outcome, owed: false };
+                }
+                State::Ended { owed, .. } => *owed = false,
+                State::Quarantined => self.release(index),
+                State::Free { .. } => {}
+            }
+        }
+        self.waiting = 0;
+        self.quarantined = 0;
+        self.next_deadline = None;
+        failed
+    }
+
+    /// Gives memory back after a burst: drops all slots if every one is free and they are many.
+    pub fn shrink(&mut self) {
+        const KEEP: usize = 1024;
+        if self.slots.capacity() > KEEP && self.waiting == 0 && self.quarantined == 0 && self.occupied() == 0 {
+            *self = Self::default();
+        }
+    }
+
+    fn slot_mut(&mut self, key: Key) -> &mut Slot<R> {
+        let slot = &mut self.slots[key.index()];
+        assert_eq!(slot.generation, key.generation(), "a call is collected or cancelled once");
+        slot
+    }
+
+    fn collect(&mut self, key: Key) -> Outcome<R> {
+        let slot = self.slot_mut(key);
+        match std::mem::replace(&mut slot.state, State::Quarantined) {
+            State::Ended { outcome, owed } => {
+                self.retire(key.index(), owed);
+                outcome
+            }
+            State::Free { .. } | State::Waiting { .. } | State::Quarantined => {
+                unreachable!("a call is collected once, after it ended")
+            }
+        }
+    }
+
+    /// The future of this slot is gone.
+    fn retire(&mut self, index: usize, owed: bool) {
+        if owed {
+            self.slots[index].state = State::Quarantined;
+            self.quarantined += 1;
+        } else {
+            self.release(index);
+        }
+    }
+
+    fn release(&mut self, index: usize) {
+        self.slots[index].state = State::Free { next: self.free };
+        self.free = Some(index);
+    }
+}
+
+fn next_generation(generation: u32) -> u32 {
+    if generation + 1 == GENERATIONS { 1 } else { generation + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn table() -> (Pending<u32>, Instant) {
+        (Pending::default(), Instant::now())
+    }
+
+    fn poll(pending: &mut Pending<u32>, key: Key) -> Poll<Outcome<u32>> {
+        pending.poll(key, Waker::noop())
+    }
+
+    #[test]
+    fn a_reply_completes_its_call_once() {
+        let (mut pending, now) = table();
+        let key = pending.insert(now, 0).unwrap();
+        assert!(poll(&mut pending, key).is_pending());
+        assert!(matches!(pending.complete(key.id(), 7), Arrival::Completed(Some(_))));
+        assert!(matches!(pending.complete(key.id(), 8), Arrival::Unclaimed(8)));
+        assert!(matches!(poll(&mut pending, key), Poll::Ready(Outcome::Reply(7))));
+        assert_eq!((pending.waiting(), pending.occupied()), (0, 0));
+    }
+
+    #[test]
+    fn a_cancelled_slot_is_not_taken_again_before_its_reply_came() {
+        let (mut pending, now) = table();
+        let dropped = pending.insert(now, 0).unwrap();
+        assert!(pending.cancel(dropped, true).0);
+        let next = pending.insert(now, 10).unwrap();
+        assert_ne!(dropped.index(), next.index());
+        assert_eq!(pending.quarantined(), 1);
+        assert!(matches!(pending.complete(dropped.id(), 1), Arrival::Unclaimed(1)));
+        assert_eq!(pending.quarantined(), 0);
+        let reused = pending.insert(now, 20).unwrap();
+        assert_eq!(reused.index(), dropped.index());
+        assert_ne!(reused.id(), dropped.id());
+        assert!(matches!(pending.complete(dropped.id(), 2), Arrival::Unclaimed(2)), "an answer twice finds nobody");
+        assert!(poll(&mut pending, reused).is_pending());
+    }
+
+    #[test]
+    fn an_expired_call_stays_expired_and_its_slot_waits_for_the_late_reply() {
+        let (mut pending, now) = table();
+        let late = pending.insert(now + Duration::from_millis(5), 0).unwrap();
+        let later = pending.insert(now + Duration::from_millis(50), 10).unwrap();
+        let mut wakers = Vec::new();
+        pending.expire(now + Duration::from_millis(5), 10, &mut wakers, |offset, sent| {
+            assert_eq!((offset, sent), (0, true));
+        });
+        assert_eq!(pending.next_deadline(), Some(now + Duration::from_millis(50)));
+        assert!(matches!(poll(&mut pending, late), Poll::Ready(Outcome::Expired { sent: true })));
+        assert_eq!(pending.quarantined(), 1);
+        assert!(matches!(pending.complete(late.id(), 1), Arrival::Unclaimed(1)));
+        assert_eq!((pending.quarantined(), pending.waiting()), (0, 1));
+        assert!(poll(&mut pending, later).is_pending());
+    }
+
+    #[test]
+    fn the_end_of_the_connection_fails_all_and_tells_what_never_left() {
+        let (mut pending, now) = table();
+        let sent = pending.insert(now, 0).unwrap();
+        let unsent = pending.insert(now, 10).unwrap();
+        let dropped = pending.insert(now, 5).unwrap();
+        pending.cancel(dropped, true);
+        let cause = Arc::new(Error::config("gone"));
+        assert_eq!(pending.fail_all(&cause, 10, &mut Vec::new()), 2);
+        assert!(matches!(poll(&mut pending, sent), Poll::Ready(Outcome::Failed { sent: true, .. })));
+        assert!(matches!(poll(&mut pending, unsent), Poll::Ready(Outcome::Failed { sent: false, .. })));
+        assert_eq!(pending.occupied(), 0);
+    }
+
+    #[test]
+    fn ids_are_never_zero_and_generations_wrap() {
+        let (mut pending, now) = table();
+        for _ in 0..2 * GENERATIONS {
+            let key = pending.insert(now, 0).unwrap();
+            assert!(key.id() != 0 && key.generation() != 0);
+            pending.cancel(key, false);
+        }
+    }
+}
