@@ -1,0 +1,3 @@
+//! How HTTP messages become bytes.
+
+pub mod classic;
