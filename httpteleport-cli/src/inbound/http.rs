@@ -66,7 +66,6 @@ pub(super) async fn serve(inputs: Inputs<'_>) {
         .header_read_timeout(LONGEST_HEAD)
         .max_header_size(settings.max_header_size)
         .max_buf_size(READ_BUFFER.max(settings.max_header_size))
-        .pipeline_flush(true)
         .title_case_headers(true);
     let tls = tls.map(TlsAcceptor::from);
     let shared = Arc::new(Shared { http, tls, proxy, max_body: settings.max_body_size, shutdown });

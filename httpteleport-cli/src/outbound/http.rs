@@ -51,7 +51,7 @@ impl HttpUpstream {
             return Err(Failure::new(FailureKind::Timeout, "all its connections are busy"));
         };
         let permit = permit.expect("this semaphore is never closed");
-        let request = match self.pool.take() {
+        let request = match self.pool.take().await {
             None => request,
             Some(sender) => match self.try_idle(sender, request, deadline).await {
                 Idle::Done(result) => return result.and_then(|(reply, sender)| self.finish(reply, sender, permit)),
@@ -120,7 +120,7 @@ impl HttpUpstream {
             return Err(Failure::new(FailureKind::Broken, "it switched protocols without being asked to"));
         }
         headers::prepare_reply(&mut reply);
-        let lease = Lease { sender, pool: Arc::clone(&self.pool), permit };
+        let lease = Lease { sender, pool: Arc::clone(&self.pool), _permit: permit };
         Ok(reply.map(|incoming| Body::stream(incoming, lease)))
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::dial::Sender;
 
@@ -13,8 +13,9 @@ use super::dial::Sender;
 /// that meets such a close may be lost.
 const LONGEST_IDLE: Duration = Duration::from_secs(4);
 
-/// A connection that was given back gets this long to finish what its last exchange left over.
-const LONGEST_TAIL: Duration = Duration::from_secs(1);
+/// The task that drives a connection has this long to notice the end of its last exchange. It takes microseconds, unless
+/// the upstream replied before it had read the whole request; then a new connection is better.
+const LONGEST_TAIL: Duration = Duration::from_millis(20);
 
 /// The idle connections of one upstream.
 #[derive(Default)]
@@ -30,15 +31,19 @@ struct Idle {
 
 impl Pool {
     /// The connection that was used last, if one is fit for use.
-    pub(super) fn take(&self) -> Option<Sender> {
-        let mut idle = self.lock();
-        drop_old(&mut idle);
-        while let Some(Idle { sender, .. }) = idle.pop_back() {
-            if sender.is_ready() {
+    pub(super) async fn take(&self) -> Option<Sender> {
+        while let Some(mut sender) = self.pop() {
+            if sender.is_ready() || matches!(timeout(LONGEST_TAIL, sender.ready()).await, Ok(Ok(()))) {
                 return Some(sender);
             }
         }
         None
+    }
+
+    fn pop(&self) -> Option<Sender> {
+        let mut idle = self.lock();
+        drop_old(&mut idle);
+        idle.pop_back().map(|idle| idle.sender)
     }
 
     fn put(&self, sender: Sender) {
@@ -62,23 +67,15 @@ fn drop_old(idle: &mut VecDeque<Idle>) {
 pub(crate) struct Lease {
     pub(super) sender: Sender,
     pub(super) pool: Arc<Pool>,
-    /// One of the upstream's connections.
-    pub(super) permit: OwnedSemaphorePermit,
+    /// One of the upstream's connections, for as long as it is busy.
+    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 impl Lease {
     /// Makes the connection available to the next request.
-    pub(crate) fn give_back(mut self) {
-        if self.sender.is_ready() {
+    pub(crate) fn give_back(self) {
+        if !self.sender.is_closed() {
             self.pool.put(self.sender);
-        } else if !self.sender.is_closed() {
-            // The task that drives it has yet to notice the end of the exchange.
-            tokio::spawn(async move {
-                if let Ok(Ok(())) = tokio::time::timeout(LONGEST_TAIL, self.sender.ready()).await {
-                    self.pool.put(self.sender);
-                }
-                drop(self.permit);
-            });
         }
     }
 }
