@@ -26,7 +26,7 @@ use bytes::BytesMut;
 use fastrpc::codec::{BoxError, Codec, Decoded, Failure};
 use http::StatusCode;
 
-use crate::error::CodecError;
+use crate::codec::error::CodecError;
 use crate::{Body, Limits};
 
 mod chunked;

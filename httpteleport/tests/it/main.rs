@@ -4,6 +4,7 @@ mod body;
 mod encode_reply;
 mod encode_request;
 mod framing;
+mod end_to_end;
 mod golden;
 mod head_method;
 mod hostile;

@@ -4,7 +4,7 @@ use bytes::{Buf, BytesMut};
 
 use super::head::split_line;
 use super::payload::Sink;
-use crate::error::Fault;
+use crate::codec::error::Fault;
 
 /// Reads the chunks of one body.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::framing::{Extent, Framing, length};
 use super::reply::{Reply, has_no_body};
-use crate::error::Fault;
+use crate::codec::error::Fault;
 use crate::message::{self, Role};
 use crate::{Body, Limits};
 
