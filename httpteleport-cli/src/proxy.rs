@@ -108,3 +108,19 @@ impl Proxy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn more_requests_than_the_concurrency_are_503() {
+        let proxy = Proxy::new("teleport", Vec::new(), Duration::from_secs(1), 0);
+        let reply = proxy.forward(Buffered::default(), Client::Unix).await;
+        assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let text = reply.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(text, "teleport: proxying error: 0 requests run already, as many as --concurrency allows\n");
+    }
+}

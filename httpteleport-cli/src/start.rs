@@ -1,6 +1,6 @@
 //! From settings to a running proxy, and to its end.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,7 +33,8 @@ pub(crate) fn proxy(settings: &Settings) -> anyhow::Result<()> {
 }
 
 fn log_to_stderr() {
-    let log = tracing_subscriber::fmt().compact().with_target(false).with_writer(io::stderr);
+    let colours = io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().compact().with_target(false).with_ansi(colours).with_writer(io::stderr);
     // Somebody else's log is as good.
     let _ = log.try_init();
 }

@@ -16,6 +16,9 @@ use crate::body::Body;
 use crate::endpoint::Endpoint;
 use crate::headers;
 
+/// Fields in a head: hyper's own limit, which it keeps on the stack.
+const MOST_FIELDS: usize = 100;
+
 /// An HTTP/1.1 upstream and its connections.
 pub(crate) struct HttpUpstream {
     dialer: Dialer,
@@ -126,7 +129,7 @@ impl HttpUpstream {
 
     fn explain(&self, error: &hyper::Error) -> String {
         if error.is_parse_too_large() {
-            return format!("the head of its reply is larger than {} bytes", self.max_head);
+            return format!("the head of its reply has more than {} bytes or {MOST_FIELDS} fields", self.max_head);
         }
         if error.is_incomplete_message() {
             return "it closed the connection before its reply".to_owned();

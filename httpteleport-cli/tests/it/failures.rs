@@ -70,7 +70,11 @@ async fn a_head_that_is_too_large_is_502() {
     assert_eq!(client.get("/head/3900").await.status(), 200);
     let reply = client.get("/head/5000").await;
     assert_eq!(reply.status(), 502);
-    assert!(reply.text().ends_with("the head of its reply is larger than 4096 bytes\n"), "{}", reply.text());
+    assert!(
+        reply.text().ends_with("the head of its reply has more than 4096 bytes or 100 fields\n"),
+        "{}",
+        reply.text()
+    );
     assert_eq!(client.get("/size/1").await.status(), 200);
 }
 
@@ -92,6 +96,26 @@ async fn nonsense_from_an_upstream_is_502() {
         let reply = client.reply().await;
         assert_eq!(reply.status(), 502);
         assert!(reply.text().contains(why) && reply.text().lines().count() == 1, "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_ends_with_its_connection_passes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let program = Program::http(&format!("http://{}", listener.local_addr().expect("an address"))).await;
+    let mut client = Client::connect(program.address()).await;
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        read_head(&mut stream).await;
+        stream
+            .write_all(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 Fine\r\nServer: old\r\n\r\nto the end")
+            .await
+            .expect("sent");
+        drop(stream);
+        let reply = client.reply().await;
+        assert_eq!((reply.text(), reply.field("server")), ("to the end", Some("old")));
+        assert!(reply.head.starts_with("HTTP/1.1 200 "), "{}", reply.head);
     }
 }
 

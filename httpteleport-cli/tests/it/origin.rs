@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 /// * `/chunked`: a body without a length
 /// * `/head/N`: a reply with a field of N bytes
 /// * `/none`: 204
+/// * `/same`: 304 with the length of what it stands for
 /// * `/hold`: only after [`Origin::let_go`]
 pub(crate) struct Origin {
     pub(crate) address: String,
@@ -134,6 +135,9 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<BoxBody
             Response::builder().header("x-long", "y".repeat(number())).body(full(Vec::new())).expect("a reply")
         }
         path if path == "/none" => Response::builder().status(204).body(full(Vec::new())).expect("a reply"),
+        path if path == "/same" => {
+            Response::builder().status(304).header("content-length", 77).body(full(Vec::new())).expect("a reply")
+        }
         path if path == "/chunked" => Response::new(Pieces(3).boxed()),
         _ => Response::builder()
             .header("keep-alive", "timeout=7")

@@ -61,6 +61,10 @@ async fn bodies_of_any_framing() {
     assert_eq!((reply.text(), reply.field("transfer-encoding")), ("piece.piece.piece.", Some("chunked")));
     let reply = client.get("/none").await;
     assert_eq!((reply.status(), reply.field("content-length"), reply.field("transfer-encoding")), (204, None, None));
+    client.send("GET /same HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let reply = client.head().await;
+    assert_eq!(reply.status(), 304);
+    assert_ne!(reply.field("content-length"), Some("0"), "what it stands for is not empty");
     assert_eq!(client.get("/size/5000000").await.body.len(), 5_000_000, "replies are streamed, whatever their size");
     assert_eq!(origin.connections(), 1);
 }
