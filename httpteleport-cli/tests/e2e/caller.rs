@@ -1,5 +1,7 @@
 //! An HTTP client that sends exactly what it is told to and is strict about what comes back.
 
+use std::io;
+
 use testkit::wire::http::{read_bodiless_reply, read_reply};
 use testkit::wire::{Error, HttpReply, HttpRequest};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -36,14 +38,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.expect("sent");
-        self.stream.flush().await.expect("sent");
+        self.try_send(bytes).await.expect("sent");
+    }
+
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 
     /// Sends a request and reads its reply; `None` if the connection ends before it.
     pub(crate) async fn try_ask(&mut self, request: &HttpRequest) -> Option<HttpReply> {
-        self.stream.write_all(&request.bytes()).await.ok()?;
-        self.stream.flush().await.ok()?;
+        self.try_send(&request.bytes()).await.ok()?;
         self.try_reply(request.method == "HEAD").await
     }
 
@@ -80,12 +85,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
                 Err(bad) => panic!("{bad}: {}", self.received.escape_ascii()),
             }
         }
-    }
-
-    /// What comes until the end of the connection, which may be a reset.
-    pub(crate) async fn rest(mut self) -> Vec<u8> {
-        while self.more().await.is_some_and(|len| len > 0) {}
-        self.received
     }
 
     /// How many bytes have come; `None` after a reset.

@@ -150,7 +150,8 @@ async fn targets_and_headers_arrive_as_they_were_typed() {
     assert_eq!(origin.last().value("Host"), Some("other.test:81"));
 
     let latin = OsStr::from_bytes(b"X-Latin: caf\xe9 \xff\x80");
-    let headers = ["X-Same: one", "X-Same: two", "X-Same: one", "X-Empty;", "Cookie: a=b; c=d", "Teleport-Method: HEAD"];
+    let headers =
+        ["X-Same: one", "X-Same: two", "X-Same: one", "X-Empty;", "Cookie: a=b; c=d", "Teleport-Method: HEAD"];
     let hop = ["Connection: keep-alive, X-Hop", "X-Hop: 1", "Keep-Alive: 5", "Proxy-Connection: x", "TE: trailers"];
     let curl = Curl::new(&pair.url("/h")).arg("--header").arg(latin);
     let reply = whole(headers.iter().chain(&hop).fold(curl, |curl, header| curl.args(["--header", header]))).await;
@@ -187,7 +188,9 @@ async fn replies_of_every_framing() {
         "/204" => Answer::Bytes(HttpReply::new(204, "No Content").header("X-Here", "1").bytes()),
         "/304" => Answer::Bytes(HttpReply::new(304, "Not Modified").header("Content-Length", "77").bytes()),
         "/empty" => Answer::Bytes(HttpReply::new(200, "OK").body(b"").bytes()),
-        "/gzip" => Answer::Bytes(HttpReply::new(200, "OK").header("Content-Encoding", "gzip").body(&body[..5000]).bytes()),
+        "/gzip" => {
+            Answer::Bytes(HttpReply::new(200, "OK").header("Content-Encoding", "gzip").body(&body[..5000]).bytes())
+        }
         "/chunks" => {
             let mut bytes = HttpReply::new(200, "OK").header("Transfer-Encoding", "chunked").bytes();
             bytes.extend(testkit::wire::http::chunked(&body[..300_000], 777));

@@ -164,7 +164,9 @@ async fn what_go_gets_is_what_go_can_read() {
             bytes.extend(chunked(b"in three chunks", 5));
             Answer::Bytes(bytes)
         }
-        _ => Answer::Bytes(HttpReply::new(200, "OK").header("Connection", "close").header("Upgrade", "h2c").body(b"").bytes()),
+        _ => Answer::Bytes(
+            HttpReply::new(200, "OK").header("Connection", "close").header("Upgrade", "h2c").body(b"").bytes(),
+        ),
     })
     .await;
     let node = node(&origin, &[]).await;
@@ -213,9 +215,13 @@ async fn expect_and_bodies_cannot_move_the_frames() {
         ]
         .concat(),
         go_request("POST", "/6", b"").header("Teleport-Head-Length", "5").bytes(),
-        go_request("PUT", "/7", &[b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\nv\r\n--b--\r\n", &inner[..]].concat())
-            .header("X", "multipart/form-data; boundary=b")
-            .bytes(),
+        go_request(
+            "PUT",
+            "/7",
+            &[b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\nv\r\n--b--\r\n", &inner[..]].concat(),
+        )
+        .header("X", "multipart/form-data; boundary=b")
+        .bytes(),
     ];
     for (id, message) in (1..).zip(&cases) {
         peer.say(&frame(id, message)).await;
@@ -299,7 +305,9 @@ async fn hellos_that_are_refused() {
     let node = node(&origin, &[]).await;
     let none = Hello::http(Compression::None);
     // A coding unknown here, and TLS on a port without a certificate, are answered with a hello, then the end.
-    for hello in [Hello { compression: 3, ..none.clone() }, Hello { compression: 0x81, ..none.clone() }, none.clone().with_tls()] {
+    for hello in
+        [Hello { compression: 3, ..none.clone() }, Hello { compression: 0x81, ..none.clone() }, none.clone().with_tls()]
+    {
         let mut peer = RawPeer::new(dial(&node).await);
         peer.send(&hello.bytes()).await;
         let rest = timeout(PATIENCE, peer.read_to_end()).await.expect("it ends");

@@ -126,8 +126,7 @@ async fn long_heads() -> Origin {
 async fn reply_heads_over_the_limit_are_502_on_either_node() {
     let origin = long_heads().await;
     for (near, far, largest) in [("100000", "2000", 2000), ("2000", "100000", 2000), ("2000", "2000", 2000)] {
-        let pair =
-            Pair::with(&origin.url, &["--out-max-header-size", near], &["--out-max-header-size", far]);
+        let pair = Pair::with(&origin.url, &["--out-max-header-size", near], &["--out-max-header-size", far]);
         let witness = Witness::new(&pair.near, &origin).await;
         let mut caller = Caller::connect(pair.near.address()).await;
         for size in [largest, largest + 1, 500, 50_000, largest] {

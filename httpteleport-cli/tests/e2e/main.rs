@@ -2,7 +2,9 @@
 
 #![allow(missing_docs)]
 
+mod bad_origins;
 mod caller;
+mod callers;
 mod curl;
 mod go_client;
 mod go_server;

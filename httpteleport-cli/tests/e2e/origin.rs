@@ -131,8 +131,11 @@ impl Origin {
 
 /// The body comes back; without one, the method and the target do.
 pub(crate) fn echo(request: &HttpRequest) -> Answer {
-    let body =
-        if request.body.is_empty() { format!("{} {}", request.method, request.target).into() } else { request.body.clone() };
+    let body = if request.body.is_empty() {
+        format!("{} {}", request.method, request.target).into()
+    } else {
+        request.body.clone()
+    };
     let mut reply = HttpReply::new(200, "OK").header("Content-Type", "text/plain").body(&body);
     if request.method == "HEAD" {
         reply.body.clear();

@@ -20,7 +20,8 @@ async fn nginx_serves_files() {
     nginx.file("with space", b"found");
     let large = noise(4, 8_000_000);
     nginx.file("large", &large);
-    let pair = Pair::with(&format!("http://{}", nginx.authority()), &["--out-timeout", "15s"], &["--out-timeout", "15s"]);
+    let pair =
+        Pair::with(&format!("http://{}", nginx.authority()), &["--out-timeout", "15s"], &["--out-timeout", "15s"]);
     let get = |target: &str, options: &[&str]| Curl::new(&pair.url(target)).args(options).run();
 
     let reply = get("/text", &[]).await;

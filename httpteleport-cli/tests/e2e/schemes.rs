@@ -74,14 +74,16 @@ async fn a_chain_of_four_nodes() {
     let third = Node::start(
         "teleports://127.0.0.1:0",
         last.url(),
-        &[&certificates.input()[..], &["--in-compress", "snappy", "--out-compress", "flate", "--in-delay", "2ms"]].concat(),
+        &[&certificates.input()[..], &["--in-compress", "snappy", "--out-compress", "flate", "--in-delay", "2ms"]]
+            .concat(),
     );
     let second = Node::start(
         "teleport://127.0.0.1:0",
         third.url(),
         &[&certificates.output()[..], &["--out-compress", "none", "--out-delay", "2ms"]].concat(),
     );
-    let first = Node::start("http://127.0.0.1:0", second.url(), &["--out-compress", "snappy", "--out-conns-per-addr", "3"]);
+    let first =
+        Node::start("http://127.0.0.1:0", second.url(), &["--out-compress", "snappy", "--out-conns-per-addr", "3"]);
     exchange(&first, &certificates, &files, &body).await;
     let mut caller = Caller::connect(first.address()).await;
     for n in 0..20 {
@@ -120,7 +122,11 @@ async fn a_stranger_s_certificate_is_refused_on_teleports_and_https() {
         let body = String::from_utf8_lossy(&reply.body).into_owned();
         assert!(reply.status == 502 && body.contains("certificate") && body.lines().count() == 1, "{reply:?}");
     }
-    let near = Node::start("https://127.0.0.1:0", &origin.url, &[certificates.input().as_slice(), &certificates.output()].concat());
+    let near = Node::start(
+        "https://127.0.0.1:0",
+        &origin.url,
+        &[certificates.input().as_slice(), &certificates.output()].concat(),
+    );
     let refused = Curl::new(near.url()).args(["--cacert", &stranger.ca_file]).run().await;
     assert!(refused.exit != 0 && refused.status == 0, "curl does not trust it: {refused:?}");
     assert!(origin.requests().is_empty());
