@@ -10,5 +10,6 @@ mod head_method;
 mod hostile;
 mod received;
 mod refused;
+mod replay;
 mod roundtrip;
 mod support;
