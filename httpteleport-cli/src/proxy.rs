@@ -44,6 +44,11 @@ impl Proxy {
         }
     }
 
+    /// The longest wait for a reply.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sends the request to the best upstream and brings its reply, or says in a reply why there is none: 504 when none
     /// came in time, 503 when too many requests run already, 502 otherwise.
     ///

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use httpteleport::{Body, BoxIo, CollectError, Handler, Limits, Server};
+use tokio::time::{Instant, timeout_at};
 
 use super::Inputs;
 use crate::config::{MAX_REPLY_BODY, Settings};
@@ -74,17 +75,17 @@ struct Answer {
 impl Handler for Answer {
     async fn call(&self, request: Request<Body>, peer: Option<SocketAddr>) -> Response<Body> {
         let client = peer.map_or(Client::Unix, Client::Tcp);
+        // A reply travels whole, so the time for it is over when its last byte has not come: there is no sense in
+        // reading on for a node that has given up as well.
+        let deadline = Instant::now() + self.proxy.timeout();
         let reply = match self.prepare(request) {
             Ok(request) => self.proxy.forward(request, client).await,
             Err(BadHead(status, why)) => self.proxy.refuse(status, why),
         };
-        match self.collect(reply).await {
-            Ok(reply) => reply,
-            Err(why) => {
-                tracing::debug!("request of {client}: {why}");
-                let refusal = self.proxy.refuse(StatusCode::BAD_GATEWAY, &why);
-                self.collect(refusal).await.unwrap_or_default()
-            }
+        match timeout_at(deadline, self.collect(reply)).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(why)) => self.give_up(client, StatusCode::BAD_GATEWAY, &why).await,
+            Err(_) => self.give_up(client, StatusCode::GATEWAY_TIMEOUT, "the reply did not end in time").await,
         }
     }
 }
@@ -99,6 +100,12 @@ impl Answer {
         };
         headers::prepare_request(&mut request, own_address, length)?;
         Ok(request)
+    }
+
+    /// The answer to a request whose reply began and could not be brought whole.
+    async fn give_up(&self, client: Client, status: StatusCode, why: &str) -> Response<Body> {
+        tracing::debug!("request of {client}: {why}");
+        self.collect(self.proxy.refuse(status, why)).await.unwrap_or_default()
     }
 
     /// The wire carries whole messages: the reply's body is read to its end first.

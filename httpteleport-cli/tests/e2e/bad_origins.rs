@@ -1,5 +1,7 @@
 //! Origins that say too much, too little, or the wrong thing. None of it may reach another caller.
 
+use std::time::Instant;
+
 use testkit::programs::{Listen, Nginx};
 use testkit::wire::{HttpReply, HttpRequest};
 
@@ -102,4 +104,26 @@ async fn nginx_that_closes_often_and_refuses_early() {
         assert!(body(&reply).contains("nginx"), "nginx's own words: {reply:?}");
     }
     assert_eq!(body(&caller.get("/after").await), "/after");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_stops_is_given_up_when_the_time_is_over() {
+    let origin = Origin::scripted(|request| match &*request.target {
+        "/stops" => Answer::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_vec()),
+        _ => echo(request),
+    })
+    .await;
+    for (near, far, by) in [("15s", "300ms", "teleport: "), ("300ms", "15s", "http: ")] {
+        let pair = Pair::with(&origin.url, &["--out-timeout", near], &["--out-timeout", far]);
+        let (mut caller, start) = (Caller::connect(pair.near.address()).await, Instant::now());
+        let reply = caller.get("/stops").await;
+        assert!(reply.status == 504 && body(&reply).starts_with(by), "{reply:?}");
+        assert!((300..5000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+        assert_eq!(body(&caller.get("/well").await), "GET /well");
+    }
+    // What a far node has given up occupies it no more.
+    let pair = Pair::with(&origin.url, &["--out-timeout", "15s"], &["--out-timeout", "200ms", "--concurrency", "1"]);
+    let mut caller = Caller::connect(pair.near.address()).await;
+    assert_eq!(caller.get("/stops").await.status, 504);
+    assert_eq!(body(&caller.get("/well").await), "GET /well");
 }
