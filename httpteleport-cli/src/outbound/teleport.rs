@@ -1,6 +1,7 @@
 //! An upstream that speaks teleport, over TCP or TLS.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http::Response;
@@ -12,6 +13,9 @@ use tokio::time::Instant;
 use super::{Buffered, Failure, FailureKind, one_line};
 use crate::config::{MAX_REPLY_BODY, Settings};
 use crate::endpoint::{Address, Endpoint};
+
+/// Hellos and TLS may take this long; peers give up on them just as soon.
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 
 /// A teleport upstream and its connections.
 pub(crate) struct TeleportUpstream {
@@ -34,14 +38,16 @@ impl TeleportUpstream {
         };
         let output = &settings.output;
         let mut client = Client::builder(limits(settings))
-            .compression(output.compress.into())
+            .compression(output.compress)
             .batch_delay(output.delay)
             .connections(output.conns_per_addr)
             .max_pending(settings.concurrency)
             .at_limit(AtLimit::Fail)
             .timeout(output.timeout)
-            // Half of the time a request has, so that another upstream still gets a chance.
-            .dial_timeout(output.timeout / 2);
+            // Half of the time a request has, so that another upstream still gets a chance; also when this one accepts
+            // connections and then says nothing.
+            .dial_timeout(output.timeout / 2)
+            .handshake_timeout(LONGEST_HANDSHAKE.min(output.timeout / 2));
         if let Some(tls) = tls {
             let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
                 .with_context(|| format!("--out {endpoint}: {host:?} cannot be a TLS server's name"))?;

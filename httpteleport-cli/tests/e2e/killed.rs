@@ -181,3 +181,19 @@ async fn the_least_loaded_output_gets_the_next_request() {
         assert_eq!(caller.reply().await.status, 200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_accepts_and_says_nothing_is_passed_over() {
+    let origin = Origin::start().await;
+    let fars = [0, 1].map(|_| Node::start("teleport://127.0.0.1:0", &origin.url, &[]));
+    let outs = format!("{},{}", fars[0].url(), fars[1].url());
+    let near = Node::start("http://127.0.0.1:0", &outs, &["--out-timeout", "1s"]);
+    // Frozen before anybody has spoken to it: its system accepts connections, and no hello comes.
+    fars[0].signal(Signal::STOP);
+    let mut caller = Caller::connect(near.address()).await;
+    for n in 0..6 {
+        let reply = caller.get(&format!("/{n}")).await;
+        assert_eq!((reply.status, body(&reply)), (200, format!("GET /{n}")));
+    }
+    fars[0].signal(Signal::CONT);
+}

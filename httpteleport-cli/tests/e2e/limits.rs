@@ -24,7 +24,7 @@ impl Witness {
         Witness(caller)
     }
 
-    async fn is_well(mut self, origin: &Origin) {
+    async fn lives_on(mut self, origin: &Origin) {
         origin.let_go(1);
         let reply = self.0.reply().await;
         assert_eq!((reply.status, body(&reply)), (200, "GET /hold".to_owned()));
@@ -44,7 +44,7 @@ async fn bodies_over_the_http_input_s_limit_are_413() {
     caller.send(&request("POST", "/").header("Transfer-Encoding", "chunked").bytes()).await;
     caller.send(&testkit::wire::http::chunked(&[b'x'; 1001], 100)).await;
     assert_eq!(caller.reply().await.status, 413);
-    witness.is_well(&origin).await;
+    witness.lives_on(&origin).await;
     assert_eq!(origin.requests().len(), 2);
 }
 
@@ -60,7 +60,7 @@ async fn bodies_over_the_teleport_input_s_limit_are_413() {
     }
     let form = request("POST", "/").header("Content-Type", "multipart/form-data").body(&[b'x'; 1001]);
     assert_eq!(caller.ask(&form).await.status, 413, "in chunks on the wire");
-    witness.is_well(&origin).await;
+    witness.lives_on(&origin).await;
     assert_eq!(origin.requests().len(), 4);
 }
 
@@ -75,7 +75,7 @@ async fn heads_over_the_http_input_s_limit_are_431() {
     assert!(caller.try_reply(false).await.is_none(), "nothing more is read from it");
     let mut caller = Caller::connect(pair.near.address()).await;
     assert_eq!(caller.ask(&head_of(100_000)).await.status, 431);
-    witness.is_well(&origin).await;
+    witness.lives_on(&origin).await;
     assert_eq!(origin.requests().len(), 2);
 }
 
@@ -92,7 +92,7 @@ async fn heads_over_the_teleport_input_s_limit_are_431() {
     let mut post = head_of(50_000).body(&[b'x'; 100_000]);
     post.method = "POST".to_owned();
     assert_eq!(caller.ask(&post).await.status, 431, "its body goes with it");
-    witness.is_well(&origin).await;
+    witness.lives_on(&origin).await;
     assert_eq!(origin.requests().len(), 4);
 }
 
@@ -109,7 +109,7 @@ async fn a_request_whose_head_only_fits_before_the_nodes_add_to_it_fails_alone()
         assert!(matches!(reply.status, 200 | 431), "{size}: {reply:?}");
         assert_eq!(caller.ask(&head_of(size)).await.status, 200, "{size}");
     }
-    witness.is_well(&origin).await;
+    witness.lives_on(&origin).await;
 }
 
 /// An origin whose replies have heads of the size in the target.
@@ -134,7 +134,7 @@ async fn reply_heads_over_the_limit_are_502_on_either_node() {
             assert_eq!(reply.status, if size > largest { 502 } else { 200 }, "{near} {far} {size}: {reply:?}");
             assert!(!reply.body.is_empty() && reply.body.len() < 300, "{reply:?}");
         }
-        witness.is_well(&origin).await;
+        witness.lives_on(&origin).await;
     }
 }
 
@@ -148,5 +148,5 @@ async fn more_header_lines_than_one_head_may_have() {
         let reply = Caller::connect(pair.near.address()).await.ask(&many).await;
         assert_eq!(reply.status, if lines < 100 { 200 } else { 431 }, "{lines}: {reply:?}");
     }
-    witness.is_well(&origin).await;
+    witness.lives_on(&origin).await;
 }
