@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use crate::node::{Certificates, Files, Node, PATIENCE, noise};
 use crate::origin::{Answer, Origin, echo};
 
-async fn node(origin: &Origin, options: &[&str]) -> Node {
+fn node(origin: &Origin, options: &[&str]) -> Node {
     Node::start("teleport://127.0.0.1:0", &origin.url, options)
 }
 
@@ -58,7 +58,7 @@ async fn hello_in_single_bytes_and_every_compression_each_way() {
     let origin = Origin::start().await;
     for ours in Compression::ALL {
         for theirs in Compression::ALL {
-            let node = node(&origin, &["--in-compress", theirs.name()]).await;
+            let node = node(&origin, &["--in-compress", theirs.name()]);
             let stream = dial(&node).await;
             stream.set_nodelay(true).expect("an option");
             let mut peer = RawPeer::new(stream);
@@ -82,7 +82,7 @@ async fn hello_in_single_bytes_and_every_compression_each_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn go_s_dialect_reaches_the_origin_as_http() {
     let origin = Origin::start().await;
-    let node = node(&origin, &[]).await;
+    let node = node(&origin, &[]);
     // A client that sends plain text may send everything at once.
     let mut peer = RawPeer::new(dial(&node).await);
     let hello = Hello::http(Compression::None);
@@ -133,7 +133,7 @@ async fn a_plain_head_is_answered_so_that_go_finds_its_end() {
         _ => echo(request),
     })
     .await;
-    let node = node(&origin, &[]).await;
+    let node = node(&origin, &[]);
     let mut peer = client(&node, Compression::Flate).await;
     for (id, target) in ["/length", "/chunks", "/304", "/echo"].into_iter().enumerate() {
         let id = u32::try_from(id).expect("few") + 1;
@@ -169,7 +169,7 @@ async fn what_go_gets_is_what_go_can_read() {
         ),
     })
     .await;
-    let node = node(&origin, &[]).await;
+    let node = node(&origin, &[]);
     let mut peer = client(&node, Compression::Snappy).await;
     let cases = [
         ("/until-the-end", 200, "to the end"),
@@ -192,7 +192,7 @@ async fn what_go_gets_is_what_go_can_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn expect_and_bodies_cannot_move_the_frames() {
     let origin = Origin::start().await;
-    let node = node(&origin, &[]).await;
+    let node = node(&origin, &[]);
     let mut peer = client(&node, Compression::None).await;
     let inner = frame(99, &go_request("GET", "/smuggled", b"").bytes());
     let cases = [
@@ -238,7 +238,7 @@ async fn expect_and_bodies_cannot_move_the_frames() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_without_a_clear_end_ends_the_connection_and_reaches_nobody() {
     let origin = Origin::start().await;
-    let node = node(&origin, &[]).await;
+    let node = node(&origin, &[]);
     for fields in [
         "Content-Length: 1\r\nContent-Length: 2\r\n",
         "Content-Length: 1\r\nContent-Length: 1\r\n",
@@ -265,7 +265,7 @@ async fn a_frame_without_a_clear_end_ends_the_connection_and_reaches_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_are_the_client_s_own_business() {
     let origin = Origin::start().await;
-    let node = node(&origin, &[]).await;
+    let node = node(&origin, &[]);
     let mut peer = client(&node, Compression::None).await;
     // The first is answered last; one id twice is two calls; 0 wants no answer.
     let mut bytes = frame(1, &go_request("GET", "/hold", b"").bytes());
@@ -289,7 +289,7 @@ async fn ids_are_the_client_s_own_business() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replies_that_are_pending_at_a_half_close_still_come() {
     let origin = Origin::start().await;
-    let node = node(&origin, &[]).await;
+    let node = node(&origin, &[]);
     let mut peer = client(&node, Compression::Flate).await;
     peer.say(&frame(1, &go_request("GET", "/hold", b"").bytes())).await;
     origin.holds().await;
@@ -302,7 +302,7 @@ async fn replies_that_are_pending_at_a_half_close_still_come() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hellos_that_are_refused() {
     let origin = Origin::start().await;
-    let node = node(&origin, &[]).await;
+    let node = node(&origin, &[]);
     let none = Hello::http(Compression::None);
     // A coding unknown here, and TLS on a port without a certificate, are answered with a hello, then the end.
     for hello in
@@ -362,7 +362,7 @@ async fn teleports_is_tls_or_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_in_single_bytes_and_one_that_is_damaged() {
     let origin = Origin::start().await;
-    let node = node(&origin, &[]).await;
+    let node = node(&origin, &[]);
     for compression in Compression::ALL {
         let mut peer = client(&node, compression).await;
         let mut compressor = testkit::wire::Compressor::new(compression);

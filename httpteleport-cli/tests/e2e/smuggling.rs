@@ -18,7 +18,7 @@ fn attempts() -> Vec<String> {
     let post = |fields: &str, body: &str| format!("POST /outer HTTP/1.1\r\nHost: h\r\n{fields}\r\n{body}");
     vec![
         // Length and chunks at once, both orders: by the length the inner one is a request.
-        post(&format!("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), &format!("0\r\n\r\n{INNER}")),
+        post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", &format!("0\r\n\r\n{INNER}")),
         post("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", &chunk),
         post(&format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", chunk.len()), &chunk),
         // Codings that one reader knows and another does not.
@@ -42,7 +42,7 @@ fn attempts() -> Vec<String> {
         post(&format!("Content-Length: {inner}\r\nContent-Length: {inner}\r\n"), INNER),
         post(&format!("Content-Length: 0, {inner}\r\n"), INNER),
         post(&format!("Content-Length: +{inner}\r\n"), INNER),
-        post(&format!("Content-Length: -1\r\n"), INNER),
+        post("Content-Length: -1\r\n", INNER),
         post(&format!("Content-Length: 0x{inner:x}\r\n"), INNER),
         post(&format!("Content-Length: {inner} 0\r\n"), INNER),
         post("Content-Length: 18446744073709551617\r\n", INNER),
@@ -59,7 +59,7 @@ fn attempts() -> Vec<String> {
             "Transfer-Encoding: chunked\r\n",
             &format!("{inner:x} ;x=y\r\n{INNER}\r\n0;last\r\nContent-Length: 5\r\n\r\n"),
         ),
-        post("Transfer-Encoding: chunked\r\n", &format!("0\nX: y\r\n\r\n")),
+        post("Transfer-Encoding: chunked\r\n", "0\nX: y\r\n\r\n"),
         post("Transfer-Encoding: chunked\r\n", &format!("{inner:x}\n{INNER}\n0\n\n")),
         post("Transfer-Encoding: chunked\r\n", &format!("2\r\nhiXX\r\n0\r\n\r\n{INNER}")),
         post("Transfer-Encoding: chunked\r\n", &format!("-1\r\n{INNER}\r\n0\r\n\r\n")),
@@ -85,11 +85,11 @@ fn attempts() -> Vec<String> {
         post(&format!("Teleport-Method: HEAD\r\nTeleport-Head-Length: 3\r\nContent-Length: {inner}\r\n"), INNER),
         format!("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n{INNER}"),
         // Start lines with room for another one.
-        format!("GET /outer HTTP/1.1\r\nX: y HTTP/1.1\r\nHost: h\r\n\r\n"),
-        format!("GET /outer?GET /smuggled HTTP/1.1 HTTP/1.1\r\nHost: h\r\n\r\n"),
-        format!("GET /outer%0d%0aGET%20/smuggled HTTP/1.1\r\nHost: h\r\n\r\n"),
-        format!("GET /outer HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n"),
-        format!("GET http://h/outer HTTP/1.1\r\nHost: i\r\n\r\n"),
+        "GET /outer HTTP/1.1\r\nX: y HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "GET /outer?GET /smuggled HTTP/1.1 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "GET /outer%0d%0aGET%20/smuggled HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "GET /outer HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n".to_owned(),
+        "GET http://h/outer HTTP/1.1\r\nHost: i\r\n\r\n".to_owned(),
     ]
 }
 
