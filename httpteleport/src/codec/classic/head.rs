@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use super::framing::{Extent, Framing, length};
 use super::reply::{Reply, has_no_body};
 use crate::error::Fault;
-use crate::message::{self, Role};
+use crate::message::{Role, named_fields};
 use crate::{Body, Limits};
 
 /// Searches the end of a head, and never looks at a byte twice, however few arrive at a time.
@@ -181,22 +181,28 @@ impl Fields {
         } else {
             fields.headers.reserve(count);
         }
-        let mut has_options = false;
+        let mut named = Vec::new();
         for _ in 0..count {
             let (line, rest) = split_line(lines);
             lines = rest;
             let (name, value) = split_field(line)?;
-            let role = Role::of(name);
-            has_options |= role == Role::Connection;
-            fields.take(head, role, name, value)?;
+            let role = Role::of(&name);
+            if role == Role::Connection {
+                named.extend(named_fields(value));
+            }
+            fields.note(role, value)?;
+            if role.is_passed_on() && fields.refusal.is_none() {
+                fields.keep(name, head.slice_ref(value));
+            }
         }
-        if has_options {
-            fields.drop_named_by_connection(head, count);
+        for name in named {
+            fields.headers.remove(name);
         }
         Ok(fields)
     }
 
-    fn take(&mut self, head: &Bytes, role: Role, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+    /// Takes note of what we act on ourselves.
+    fn note(&mut self, role: Role, value: &[u8]) -> Result<(), Fault> {
         match role {
             Role::ContentLength | Role::TransferEncoding => self.framing.note(role, value)?,
             Role::TeleportMethod => self.is_head = value == b"HEAD",
@@ -204,32 +210,15 @@ impl Fields {
             Role::Host => self.hosts += 1,
             _ => {}
         }
-        // Names are checked even where nothing is kept: what is no name is no header line.
-        let name = HeaderName::from_bytes(name).map_err(|_| Fault::Malformed("a header name is not a token"))?;
-        if self.refusal.is_some() || !role.is_passed_on() {
-            return Ok(());
-        }
-        match HeaderValue::from_maybe_shared(head.slice_ref(value)) {
+        Ok(())
+    }
+
+    fn keep(&mut self, name: HeaderName, value: Bytes) {
+        match HeaderValue::from_maybe_shared(value) {
             Ok(value) => {
                 self.headers.append(name, value);
             }
             Err(_) => self.refusal = Some(Fault::BadValue),
-        }
-        Ok(())
-    }
-
-    /// Takes out the fields that `Connection` declares to be hop-by-hop; `Host` cannot be declared away.
-    fn drop_named_by_connection(&mut self, head: &[u8], count: usize) {
-        let mut lines = split_line(head).1;
-        for _ in 0..count {
-            let (line, rest) = split_line(lines);
-            lines = rest;
-            let Ok((name, value)) = split_field(line) else { continue };
-            if Role::of(name) == Role::Connection {
-                for field in message::named_fields(value) {
-                    self.headers.remove(field);
-                }
-            }
         }
     }
 
@@ -251,12 +240,14 @@ pub(super) fn split_line(lines: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Name and value of a header line. Spaces around the colon and at the end do not count.
-pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+pub(super) fn split_field(line: &[u8]) -> Result<(HeaderName, &[u8]), Fault> {
     if let [b' ' | b'\t', ..] = line {
         return Err(Fault::Malformed("a header line begins with a space"));
     }
-    let colon = memchr::memchr(b':', line).ok_or(Fault::Malformed("a header line has no colon"))?;
-    Ok((trim_spaces(&line[..colon]), trim_spaces(&line[colon + 1..])))
+    // Names are short: a plain loop is quicker than memchr here.
+    let colon = line.iter().position(|byte| *byte == b':').ok_or(Fault::Malformed("a header line has no colon"))?;
+    let name = HeaderName::from_bytes(trim_spaces(&line[..colon]));
+    Ok((name.map_err(|_| Fault::Malformed("a header name is not a token"))?, trim_spaces(&line[colon + 1..])))
 }
 
 /// `value` without the spaces and tabs around it; other white space is part of it, and not allowed there.
