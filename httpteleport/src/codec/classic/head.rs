@@ -183,16 +183,11 @@ impl Fields {
         }
         let mut named = Vec::new();
         for _ in 0..count {
-            let (line, rest) = split_line(lines);
+            let (field, rest) = Field::take(lines)?;
             lines = rest;
-            let (name, value) = split_field(line)?;
-            let role = Role::of(&name);
-            if role == Role::Connection {
-                named.extend(named_fields(value));
-            }
-            fields.note(role, value)?;
-            if role.is_passed_on() && fields.refusal.is_none() {
-                fields.keep(name, head.slice_ref(value));
+            match field.name {
+                Ok(name) => fields.note(head, name, field.value, &mut named)?,
+                Err(fault) => fields.refusal = fields.refusal.or(Some(fault)),
             }
         }
         for name in named {
@@ -201,25 +196,27 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Takes note of what we act on ourselves.
-    fn note(&mut self, role: Role, value: &[u8]) -> Result<(), Fault> {
+    /// Acts on a field that concerns us, and keeps one that concerns the user.
+    fn note(&mut self, head: &Bytes, name: HeaderName, value: &[u8], named: &mut Vec<HeaderName>) -> Result<(), Fault> {
+        let role = Role::of(&name);
         match role {
             Role::ContentLength | Role::TransferEncoding => self.framing.note(role, value)?,
+            Role::Connection => named.extend(named_fields(value)),
             Role::TeleportMethod => self.is_head = value == b"HEAD",
             Role::TeleportHeadLength => self.head_length = length(value),
             Role::Host => self.hosts += 1,
-            _ => {}
+            Role::EndToEnd | Role::ContentType | Role::HopByHop | Role::Expect => {}
         }
-        Ok(())
-    }
-
-    fn keep(&mut self, name: HeaderName, value: Bytes) {
-        match HeaderValue::from_maybe_shared(value) {
+        if !role.is_passed_on() || self.refusal.is_some() {
+            return Ok(());
+        }
+        match HeaderValue::from_maybe_shared(head.slice_ref(value)) {
             Ok(value) => {
                 self.headers.append(name, value);
             }
             Err(_) => self.refusal = Some(Fault::BadValue),
         }
+        Ok(())
     }
 
     /// One `Host`, as RFC 9112, 3.2 wants it; HTTP/1.0 and a target with an authority may do without.
@@ -239,15 +236,31 @@ pub(super) fn split_line(lines: &[u8]) -> (&[u8], &[u8]) {
     (line.strip_suffix(b"\r").unwrap_or(line), &lines[end + 1..])
 }
 
-/// Name and value of a header line. Spaces around the colon and at the end do not count.
-pub(super) fn split_field(line: &[u8]) -> Result<(HeaderName, &[u8]), Fault> {
-    if let [b' ' | b'\t', ..] = line {
-        return Err(Fault::Malformed("a header line begins with a space"));
+/// A header line, without the spaces around its colon and at its end.
+pub(super) struct Field<'a> {
+    /// A fault that leaves the framing clear: a name that is none is not one that tells a length.
+    pub(super) name: Result<HeaderName, Fault>,
+    pub(super) value: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    /// The first of `lines`, and those that follow it.
+    pub(super) fn take(lines: &'a [u8]) -> Result<(Self, &'a [u8]), Fault> {
+        if let [b' ' | b'\t', ..] = lines {
+            return Err(Fault::Malformed("a header line begins with a space"));
+        }
+        const NO_COLON: Fault = Fault::Malformed("a header line has no colon");
+        let colon = memchr::memchr(b':', lines).ok_or(NO_COLON)?;
+        let (name, value) = (trim_spaces(&lines[..colon]), &lines[colon + 1..]);
+        let name = match HeaderName::from_bytes(name) {
+            Ok(name) => Ok(name),
+            // It is the colon of a later line.
+            Err(_) if name.contains(&b'\n') => return Err(NO_COLON),
+            Err(_) => Err(Fault::BadName),
+        };
+        let (value, rest) = split_line(value);
+        Ok((Self { name, value: trim_spaces(value) }, rest))
     }
-    // Names are short: a plain loop is quicker than memchr here.
-    let colon = line.iter().position(|byte| *byte == b':').ok_or(Fault::Malformed("a header line has no colon"))?;
-    let name = HeaderName::from_bytes(trim_spaces(&line[..colon]));
-    Ok((name.map_err(|_| Fault::Malformed("a header name is not a token"))?, trim_spaces(&line[colon + 1..])))
 }
 
 /// `value` without the spaces and tabs around it; other white space is part of it, and not allowed there.
