@@ -41,6 +41,7 @@ pub struct TlvCaller {
     client: fastrpc::Client<Tlv>,
     request: tlv::Request,
     one_way: bool,
+    deadline: Instant,
 }
 
 impl TlvCaller {
@@ -75,7 +76,7 @@ impl TlvCaller {
                 async move { sent.map(|()| near) }
             })
             .expect("settings of a row");
-        Self { client, request: tlv::Request::new("", "foobar"), one_way: row.one_way }
+        Self { client, request: tlv::Request::new("", "foobar"), one_way: row.one_way, deadline: Instant::now() + HOUR }
     }
 
     /// What the client has counted.
@@ -93,7 +94,7 @@ impl Caller for TlvCaller {
             }
             return;
         }
-        let reply = self.client.call(self.request.clone()).deadline(Instant::now() + HOUR).await;
+        let reply = self.client.call(self.request.clone()).deadline(self.deadline).await;
         assert_eq!(reply.expect("a reply").value.len(), REPLY_BYTES);
     }
 }

@@ -1,4 +1,4 @@
-//! Any serde types, serialized by [bincode 2](::bincode) in its standard configuration.
+//! Any serde types, serialized by [bincode 2](https://docs.rs/bincode/2) in its standard configuration.
 //!
 //! **The bincode project has ended** (RUSTSEC-2025-0141): version 2 still works and gets no more fixes, version 3.0.0 is
 //! a tombstone that does not compile. This codec is for peers that speak it already; take

@@ -1,4 +1,4 @@
-//! Any serde types, serialized by [postcard](::postcard).
+//! Any serde types, serialized by [postcard](https://docs.rs/postcard/1).
 //!
 //! Compact and quick; not self-describing, so both sides must use the same types.
 //!

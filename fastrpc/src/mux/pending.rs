@@ -92,6 +92,7 @@ struct Slot<R> {
 pub struct Pending<R> {
     slots: Vec<Slot<R>>,
     free: Option<usize>,
+    occupied: usize,
     waiting: usize,
     quarantined: usize,
     /// No waiting call has a deadline before this one. Early when that call has ended since.
@@ -100,7 +101,7 @@ pub struct Pending<R> {
 
 impl<R> Default for Pending<R> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: None, waiting: 0, quarantined: 0, next_deadline: None }
+        Self { slots: Vec::new(), free: None, occupied: 0, waiting: 0, quarantined: 0, next_deadline: None }
     }
 }
 
@@ -120,7 +121,7 @@ impl<R> Pending<R> {
     /// Slots in use for any reason.
     #[must_use]
     pub fn occupied(&self) -> usize {
-        self.slots.iter().filter(|slot| !matches!(slot.state, State::Free { .. })).count()
+        self.occupied
     }
 
     /// When to call [`Pending::expire`] next.
@@ -145,6 +146,7 @@ impl<R> Pending<R> {
             self.slots.push(Slot { generation: 1, deadline, offset, state });
             Key::new(self.slots.len() - 1, 1)
         };
+        self.occupied += 1;
         self.waiting += 1;
         if self.next_deadline.is_none_or(|next| deadline < next) {
             self.next_deadline = Some(deadline);
@@ -272,7 +274,7 @@ impl<R> Pending<R> {
     /// Gives memory back after a burst: drops all slots if every one is free and they are many.
     pub fn shrink(&mut self) {
         const KEEP: usize = 1024;
-        if self.slots.capacity() > KEEP && self.waiting == 0 && self.quarantined == 0 && self.occupied() == 0 {
+        if self.slots.capacity() > KEEP && self.occupied == 0 {
             *self = Self::default();
         }
     }
@@ -308,6 +310,7 @@ impl<R> Pending<R> {
 
     fn release(&mut self, index: usize) {
         self.slots[index].state = State::Free { next: self.free };
+        self.occupied -= 1;
         self.free = Some(index);
     }
 }

@@ -1,0 +1,144 @@
+//! The classic wire: each message is HTTP/1.1 text that tells its own end.
+//!
+//! What is sent keeps to the part of HTTP/1.1 that every Go `httpteleport` peer reads without harm: exactly one of
+//! `Content-Length`, chunked, or a status without body; one `Host`; no interim replies; heads within the peer's limit;
+//! `HEAD` only in the disguise that [`Reply`] describes. What is accepted is what those peers send, which is more.
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use fastrpc::codec::{Codec, Decoded};
+//! use httpteleport::{Body, ClassicCodec};
+//!
+//! let codec = ClassicCodec::default();
+//! let request = http::Request::get("http://example.com/a%2Fb").body(Body::empty())?;
+//! let mut wire = Vec::new();
+//! codec.encode_request(&request, &mut wire)?;
+//! assert_eq!(wire, b"GET /a%2Fb HTTP/1.1\r\nHost: example.com\r\n\r\n");
+//!
+//! let mut input = BytesMut::from(&wire[..]);
+//! let decoded = codec.decode_request(&mut Default::default(), &mut input)?;
+//! let Some(Decoded::Message(request)) = decoded else { panic!("it is whole and acceptable") };
+//! assert_eq!(request.uri(), "/a%2Fb");
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! ```
+
+use bytes::BytesMut;
+use fastrpc::codec::{BoxError, Codec, Decoded, Failure};
+use http::StatusCode;
+
+use crate::codec::error::CodecError;
+use crate::{Body, Limits};
+
+mod chunked;
+mod decode;
+mod encode;
+mod framing;
+mod head;
+mod oversize;
+mod payload;
+mod reply;
+
+pub use decode::Partial;
+pub use reply::Reply;
+
+/// Turns HTTP requests and replies into messages of the classic wire and back.
+///
+/// # What is sent
+///
+/// The target is the URI's path and query, byte for byte. `Host` is the header or, without one, the URI's authority.
+/// Hop-by-hop headers, and those that `Connection` names, stay behind; so does a `Content-Length` of the user's, because
+/// the length of the body decides. `multipart/form-data` bodies go chunked: a Go peer parses and rewrites others.
+///
+/// # What is received
+///
+/// Request URIs are as on the wire, usually in origin form. Hop-by-hop headers, `Expect`, and `Content-Length` are taken
+/// out of the headers: the [`Body`] knows its length, and a stale header would contradict it on the next hop. Trailers
+/// are read and dropped, since merging them into the headers would let a body's sender set any header (RFC 9110, 6.5.1).
+///
+/// A message with both `Transfer-Encoding` and `Content-Length` is taken by the former, as Go does: a node re-frames what it
+/// passes on, so both ends of the link agree where it ends, and the next hop sees one of the two. What is ambiguous
+/// beyond that (a repeated length, another coding, a folded line, a line without a colon) ends the connection.
+///
+/// # Refused messages
+///
+/// Messages over a [limit](Limits), and those whose end is clear but whose content is not HTTP, are read to their end and
+/// refused with a [`CodecError`]; a server answers them 431, 413, 400, 501 or 505. A status 1xx ends the call of its id
+/// and answers nothing, so that it is refused too: no further reply will come.
+///
+/// # Buffering
+///
+/// A head stays in the input until it is whole, up to [`Limits::max_head`]; bodies are taken out as they come.
+#[derive(Clone, Debug, Default)]
+pub struct ClassicCodec {
+    limits: Limits,
+}
+
+impl ClassicCodec {
+    /// A codec with these limits.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits }
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+impl Codec for ClassicCodec {
+    type Request = http::Request<Body>;
+    type Reply = Reply;
+    type Partial = Partial;
+
+    fn encode_request(&self, request: &http::Request<Body>, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        Ok(encode::request(request, &self.limits, out).map_err(CodecError::request)?)
+    }
+
+    fn decode_request(
+        &self,
+        partial: &mut Partial,
+        input: &mut BytesMut,
+    ) -> Result<Option<Decoded<http::Request<Body>, Reply>>, BoxError> {
+        Ok(match decode::request(partial, input, &self.limits).map_err(CodecError::request)? {
+            None => None,
+            Some(Ok(request)) => Some(Decoded::Message(request)),
+            Some(Err(fault)) => {
+                let error = CodecError::request(fault);
+                Some(Decoded::Refused(Reply::text(error.status(), error.to_string())))
+            }
+        })
+    }
+
+    fn encode_reply(&self, reply: &Reply, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        Ok(encode::reply(reply, &self.limits, out).map_err(CodecError::reply)?)
+    }
+
+    fn decode_reply(
+        &self,
+        partial: &mut Partial,
+        input: &mut BytesMut,
+    ) -> Result<Option<Decoded<Reply, BoxError>>, BoxError> {
+        Ok(match decode::reply(partial, input, &self.limits).map_err(CodecError::reply)? {
+            None => None,
+            Some(Ok(reply)) => Some(Decoded::Message(reply)),
+            Some(Err(fault)) => Some(Decoded::Refused(CodecError::reply(fault).into())),
+        })
+    }
+
+    fn failure(&self, failure: Failure<'_>) -> Reply {
+        match failure {
+            // The very text of the Go server: operators have alerts on it.
+            Failure::Overloaded { limit } => Reply::text(
+                StatusCode::TOO_MANY_REQUESTS,
+                format!(
+                    "concurrency limit exceeded: {limit}. Increase Server.Concurrency or decrease load on the server"
+                ),
+            ),
+            Failure::Panicked => Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the request's handler panicked"),
+            Failure::Unencodable(error) => {
+                Reply::text(StatusCode::BAD_GATEWAY, format!("the reply could not be sent: {error}"))
+            }
+            _ => Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to answer"),
+        }
+    }
+}

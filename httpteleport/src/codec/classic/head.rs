@@ -1,0 +1,268 @@
+//! Heads: where one ends, and what is in it.
+//!
+//! Lines are split here and not by a library, for the sake of what Go peers send and such libraries refuse: any protocol word
+//! in a status line, any target, spaces before a colon. Names, values, methods and URIs are checked by the `http` crate.
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+
+use super::framing::{Extent, Framing, length};
+use super::reply::{Reply, has_no_body};
+use crate::codec::error::Fault;
+use crate::message::{self, Role};
+use crate::{Body, Limits};
+
+/// Searches the end of a head, and never looks at a byte twice, however few arrive at a time.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// Up to here there is nothing to find.
+    scanned: usize,
+    lines: usize,
+}
+
+/// What a [`Search`] has come to.
+pub(super) enum Found {
+    /// The head is not whole yet.
+    Nothing,
+    /// The head is the first `end` bytes; that is `lines` lines, without the blank one.
+    End { end: usize, lines: usize },
+    /// The head is longer than allowed.
+    TooLong,
+}
+
+impl Search {
+    /// Looks through what is new in `input`: for a blank line, ended by CRLF or by LF alone.
+    pub(super) fn advance(&mut self, input: &[u8], max: usize) -> Found {
+        while let Some(at) = memchr::memchr(b'\n', &input[self.scanned..]) {
+            let line_feed = self.scanned + at;
+            let line_end = line_feed + 1;
+            let blank = match input[line_end..] {
+                [b'\n', ..] => 1,
+                [b'\r', b'\n', ..] => 2,
+                // Not enough of the next line to tell: this line end is looked at again.
+                [] | [b'\r'] => {
+                    self.scanned = line_feed;
+                    return if input.len() > max { Found::TooLong } else { Found::Nothing };
+                }
+                _ => 0,
+            };
+            self.scanned = line_end;
+            self.lines += 1;
+            if blank > 0 {
+                let end = line_end + blank;
+                return if end > max { Found::TooLong } else { Found::End { end, lines: self.lines } };
+            }
+        }
+        self.scanned = input.len();
+        if input.len() > max { Found::TooLong } else { Found::Nothing }
+    }
+}
+
+/// A message whose head is read: what it is, or why it is refused once its body is read, and where that ends.
+pub(super) struct Head {
+    pub(super) message: Result<Message, Fault>,
+    pub(super) extent: Extent,
+}
+
+/// A message that has no body yet.
+pub(super) enum Message {
+    Request(Request<Body>),
+    Reply(Reply),
+}
+
+/// Reads a request's head of so many lines.
+pub(super) fn request(head: &[u8], lines: usize, limits: &Limits) -> Result<Head, Fault> {
+    let head = Bytes::copy_from_slice(head);
+    let (line, rest) = split_line(&head);
+    let start = RequestLine::split(line)?;
+    let fields = Fields::read(&head, rest, lines - 1, limits)?;
+    let extent = fields.framing.of_request();
+    let message = start.parse(&head).and_then(|(method, uri, version)| {
+        fields.refusal.map_or(Ok(()), Err)?;
+        fields.check_host(&uri, version)?;
+        let disguised = fields.is_head && method == Method::GET;
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = if disguised { Method::HEAD } else { method };
+        *request.uri_mut() = uri;
+        *request.version_mut() = version;
+        *request.headers_mut() = fields.headers;
+        Ok(Message::Request(request))
+    });
+    Ok(Head { message, extent })
+}
+
+/// Reads a reply's head of so many lines. `bodiless`: it answers `HEAD` and nothing follows it.
+pub(super) fn reply(head: &[u8], lines: usize, bodiless: bool, limits: &Limits) -> Result<Head, Fault> {
+    let head = Bytes::copy_from_slice(head);
+    let (line, rest) = split_line(&head);
+    let status = status(line)?;
+    let fields = Fields::read(&head, rest, lines - 1, limits)?;
+    let extent = fields.framing.of_reply(bodiless || status.is_ok_and(has_no_body))?;
+    let message = status.and_then(|status| {
+        if status.is_informational() {
+            return Err(Fault::Interim(status));
+        }
+        fields.refusal.map_or(Ok(()), Err)?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        *response.headers_mut() = fields.headers;
+        Ok(Message::Reply(Reply { response, to_head: false, head_length: fields.head_length }))
+    });
+    Ok(Head { message, extent })
+}
+
+/// A request line, in its three parts.
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: &'a [u8],
+}
+
+impl<'a> RequestLine<'a> {
+    /// The target is all that is between the first space and the last, as Go has it.
+    fn split(line: &'a [u8]) -> Result<Self, Fault> {
+        let first = memchr::memchr(b' ', line);
+        let last = memchr::memrchr(b' ', line);
+        match (first, last) {
+            (Some(first), Some(last)) if first < last && line[last + 1..].starts_with(b"HTTP/") => {
+                Ok(Self { method: &line[..first], target: &line[first + 1..last], version: &line[last + 1..] })
+            }
+            _ => Err(Fault::Malformed("it does not begin with METHOD TARGET HTTP/1.1")),
+        }
+    }
+
+    /// The parts as `http` has them. `head` is the memory that they lie in.
+    fn parse(&self, head: &Bytes) -> Result<(Method, Uri, Version), Fault> {
+        let version = match self.version {
+            b"HTTP/1.1" => Version::HTTP_11,
+            b"HTTP/1.0" => Version::HTTP_10,
+            _ => return Err(Fault::BadVersion),
+        };
+        let method = Method::from_bytes(self.method).map_err(|_| Fault::BadMethod)?;
+        if method == Method::CONNECT {
+            return Err(Fault::Connect);
+        }
+        let uri = Uri::from_maybe_shared(head.slice_ref(self.target)).map_err(|_| Fault::BadTarget)?;
+        Ok((method, uri, version))
+    }
+}
+
+/// The status of a status line, after any protocol word. The inner error is one that leaves the framing clear.
+pub(super) fn status(line: &[u8]) -> Result<Result<StatusCode, Fault>, Fault> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (protocol, code) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    if protocol.is_empty() || code.is_empty() || !code.iter().all(u8::is_ascii_digit) {
+        return Err(Fault::Malformed("it does not begin with HTTP/1.1 STATUS"));
+    }
+    Ok(StatusCode::from_bytes(code).map_err(|_| Fault::BadStatus))
+}
+
+/// What the header lines of a head amount to.
+#[derive(Default)]
+struct Fields {
+    /// Those that are for the user.
+    headers: HeaderMap,
+    framing: Framing,
+    hosts: usize,
+    /// `Teleport-Method: HEAD` was among them.
+    is_head: bool,
+    head_length: Option<u64>,
+    /// Why the message is not acceptable, although its end is clear.
+    refusal: Option<Fault>,
+}
+
+impl Fields {
+    /// Reads `count` lines at the front of `lines`, which lies in `head`.
+    fn read(head: &Bytes, mut lines: &[u8], count: usize, limits: &Limits) -> Result<Self, Fault> {
+        let mut fields = Self::default();
+        if count > limits.max_headers() {
+            fields.refusal = Some(Fault::TooManyHeaders { limit: limits.max_headers() });
+        } else {
+            fields.headers.reserve(count);
+        }
+        let mut has_options = false;
+        for _ in 0..count {
+            let (line, rest) = split_line(lines);
+            lines = rest;
+            let (name, value) = split_field(line)?;
+            let role = Role::of(name);
+            has_options |= role == Role::Connection;
+            fields.take(head, role, name, value)?;
+        }
+        if has_options {
+            fields.drop_named_by_connection(head, count);
+        }
+        Ok(fields)
+    }
+
+    fn take(&mut self, head: &Bytes, role: Role, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+        match role {
+            Role::ContentLength | Role::TransferEncoding => self.framing.note(role, value)?,
+            Role::TeleportMethod => self.is_head = value == b"HEAD",
+            Role::TeleportHeadLength => self.head_length = length(value),
+            Role::Host => self.hosts += 1,
+            _ => {}
+        }
+        // Names are checked even where nothing is kept: what is no name is no header line.
+        let name = HeaderName::from_bytes(name).map_err(|_| Fault::Malformed("a header name is not a token"))?;
+        if self.refusal.is_some() || !role.is_passed_on() {
+            return Ok(());
+        }
+        match HeaderValue::from_maybe_shared(head.slice_ref(value)) {
+            Ok(value) => {
+                self.headers.append(name, value);
+            }
+            Err(_) => self.refusal = Some(Fault::BadValue),
+        }
+        Ok(())
+    }
+
+    /// Takes out the fields that `Connection` declares to be hop-by-hop; `Host` cannot be declared away.
+    fn drop_named_by_connection(&mut self, head: &[u8], count: usize) {
+        let mut lines = split_line(head).1;
+        for _ in 0..count {
+            let (line, rest) = split_line(lines);
+            lines = rest;
+            let Ok((name, value)) = split_field(line) else { continue };
+            if Role::of(name) == Role::Connection {
+                for field in message::named_fields(value) {
+                    self.headers.remove(field);
+                }
+            }
+        }
+    }
+
+    /// One `Host`, as RFC 9112, 3.2 wants it; HTTP/1.0 and a target with an authority may do without.
+    fn check_host(&self, uri: &Uri, version: Version) -> Result<(), Fault> {
+        match self.hosts {
+            0 if version == Version::HTTP_11 && uri.authority().is_none() => Err(Fault::MissingHost),
+            0 | 1 => Ok(()),
+            _ => Err(Fault::RepeatedHost),
+        }
+    }
+}
+
+/// The first line without its end, and what follows it.
+pub(super) fn split_line(lines: &[u8]) -> (&[u8], &[u8]) {
+    let Some(end) = memchr::memchr(b'\n', lines) else { return (lines, &[]) };
+    let line = &lines[..end];
+    (line.strip_suffix(b"\r").unwrap_or(line), &lines[end + 1..])
+}
+
+/// Name and value of a header line. Spaces around the colon and at the end do not count.
+pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    if let [b' ' | b'\t', ..] = line {
+        return Err(Fault::Malformed("a header line begins with a space"));
+    }
+    let colon = memchr::memchr(b':', line).ok_or(Fault::Malformed("a header line has no colon"))?;
+    Ok((trim_spaces(&line[..colon]), trim_spaces(&line[colon + 1..])))
+}
+
+/// `value` without the spaces and tabs around it; other white space is part of it, and not allowed there.
+fn trim_spaces(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}

@@ -1,0 +1,108 @@
+//! Heads over the limit: read line by line to their end, for the sake of the messages behind them.
+
+use bytes::{Buf, BytesMut};
+
+use super::framing::{Extent, Framing};
+use super::head::{split_field, split_line, status};
+use super::reply::has_no_body;
+use crate::Limits;
+use crate::codec::error::{Fault, MessageKind};
+use crate::message::Role;
+
+/// Drops a head, and remembers of it only where the body ends.
+#[derive(Debug)]
+pub(super) struct Oversize {
+    line: Line,
+    /// Up to here the line at hand has no end.
+    scanned: usize,
+    skipped: u64,
+    framing: Framing,
+    /// By its status, the message ends with its head.
+    no_body: bool,
+}
+
+/// Which line is at the front of the input.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Start,
+    Header,
+    /// The rest of one whose beginning was dropped.
+    Tail,
+}
+
+impl Oversize {
+    /// `bodiless`: the message is known to have no body.
+    pub(super) fn new(bodiless: bool) -> Self {
+        Self { line: Line::Start, scanned: 0, skipped: 0, framing: Framing::default(), no_body: bodiless }
+    }
+
+    /// Takes what is there of the head out of `input`; gives the extent of the body once the head is read.
+    pub(super) fn read(
+        &mut self,
+        kind: MessageKind,
+        input: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<Option<Extent>, Fault> {
+        while let Some(at) = memchr::memchr(b'\n', &input[self.scanned..]) {
+            let end = self.scanned + at + 1;
+            let line = split_line(&input[..end]).0;
+            let is_last = line.is_empty() && self.line == Line::Header;
+            if !is_last {
+                self.take(kind, line)?;
+            }
+            self.line = Line::Header;
+            self.drop(input, end, limits)?;
+            if is_last {
+                return self.extent(kind).map(Some);
+            }
+        }
+        self.scanned = input.len();
+        if input.len() > limits.max_head() {
+            self.begin_tail(kind, input)?;
+            self.drop(input, input.len(), limits)?;
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, kind: MessageKind, line: &[u8]) -> Result<(), Fault> {
+        match (&self.line, kind) {
+            (Line::Start, MessageKind::Reply) => {
+                self.no_body |= status(line)?.is_ok_and(has_no_body);
+                Ok(())
+            }
+            (Line::Start, MessageKind::Request) | (Line::Tail, _) => Ok(()),
+            (Line::Header, _) => {
+                let (name, value) = split_field(line)?;
+                self.framing.note(Role::of(name), value)
+            }
+        }
+    }
+
+    /// The line at the front is itself over the limit: its beginning has to show that the body does not depend on it.
+    fn begin_tail(&mut self, kind: MessageKind, beginning: &[u8]) -> Result<(), Fault> {
+        if self.line == Line::Header {
+            let (name, _) = split_field(beginning)?;
+            if matches!(Role::of(name), Role::ContentLength | Role::TransferEncoding) {
+                return Err(Fault::Malformed("the header that tells its length is itself too long"));
+            }
+        } else if self.line == Line::Start {
+            self.take(kind, beginning)?;
+        }
+        self.line = Line::Tail;
+        Ok(())
+    }
+
+    fn drop(&mut self, input: &mut BytesMut, count: usize, limits: &Limits) -> Result<(), Fault> {
+        input.advance(count);
+        self.scanned = 0;
+        self.skipped += count as u64;
+        if self.skipped > limits.max_skip() { Err(Fault::SkipLimit { limit: limits.max_skip() }) } else { Ok(()) }
+    }
+
+    fn extent(&self, kind: MessageKind) -> Result<Extent, Fault> {
+        match kind {
+            MessageKind::Request => Ok(self.framing.of_request()),
+            MessageKind::Reply => self.framing.of_reply(self.no_body),
+        }
+    }
+}

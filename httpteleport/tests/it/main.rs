@@ -1,0 +1,14 @@
+//! The crate as its users see it.
+
+mod body;
+mod encode_reply;
+mod encode_request;
+mod framing;
+mod end_to_end;
+mod golden;
+mod head_method;
+mod hostile;
+mod received;
+mod refused;
+mod roundtrip;
+mod support;
