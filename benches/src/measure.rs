@@ -7,7 +7,7 @@ use serde_json::json;
 use stats_alloc::{Region, StatsAlloc};
 
 use crate::rows::Row;
-use crate::workload::{Caller, TlvCaller, run};
+use crate::workload::{Pair, run};
 
 /// What one row came to.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub fn measure(row: &Row, effort: Effort, heap: &'static StatsAlloc<System>) -> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let tasks = tokio::task::LocalSet::new();
     runtime.block_on(tasks.run_until(async {
-        let caller = TlvCaller::start(row);
+        let caller = Pair::start(row);
         let stats = || caller.stats();
         rounds(row, &caller, stats, effort, heap).await
     }))
@@ -69,7 +69,7 @@ pub fn measure(row: &Row, effort: Effort, heap: &'static StatsAlloc<System>) -> 
 
 async fn rounds(
     row: &Row,
-    caller: &impl Caller,
+    caller: &Pair,
     stats: impl Fn() -> fastrpc::Stats,
     effort: Effort,
     heap: &'static StatsAlloc<System>,
@@ -96,7 +96,7 @@ async fn rounds(
 }
 
 /// Operations that fill one round; warms everything up on the way.
-async fn calibrate(row: &Row, caller: &impl Caller, round: Duration) -> u64 {
+async fn calibrate(row: &Row, caller: &Pair, round: Duration) -> u64 {
     let mut count = row.callers as u64 * 2;
     loop {
         let took = run(caller, row.callers, count).await;
