@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use ::http::{Request, Response};
+use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -57,6 +57,8 @@ pub(crate) enum FailureKind {
     Unreachable,
     /// Its reply did not come in time.
     Timeout,
+    /// This side could not or would not send it, and answers with this status.
+    Refused(StatusCode),
     /// Anything else between a working connection and a good reply.
     Broken,
 }

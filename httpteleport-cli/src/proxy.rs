@@ -89,6 +89,7 @@ impl Proxy {
     fn explain(&self, index: usize, failure: &Failure) -> Response<Body> {
         let status = match failure.kind {
             FailureKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            FailureKind::Refused(status) => status,
             FailureKind::Unreachable | FailureKind::Broken => StatusCode::BAD_GATEWAY,
         };
         self.refuse(status, &format!("{}: {}", self.upstreams[index].0, failure.reason))

@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use httpteleport::Compression;
 use tokio::net::lookup_host;
 
-use crate::cli::Compression;
-use crate::config::{Output, Settings};
+use crate::config::Settings;
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::inbound::{self, Inputs};
 use crate::listen::Listener;
@@ -43,7 +43,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let signals = Signals::take()?;
     let proxy = Arc::new(Proxy::new(
         settings.input.endpoint.scheme.name(),
-        upstreams(&settings.output, settings.concurrency).await?,
+        upstreams(settings).await?,
         settings.output.timeout,
         settings.concurrency,
     ));
@@ -66,20 +66,20 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// The upstreams of `--out`, each checked as far as that is possible without talking to it.
-async fn upstreams(settings: &Output, concurrency: usize) -> anyhow::Result<Vec<(String, Upstream)>> {
-    let uses = |scheme| settings.endpoints.iter().any(|out| out.scheme == scheme);
-    let https = if uses(Scheme::Https) { Some(tls::client_config(settings.ca.as_deref(), true)?) } else { None };
-    let teleports =
-        if uses(Scheme::Teleports) { Some(tls::client_config(settings.ca.as_deref(), false)?) } else { None };
-    let share = concurrency.div_ceil(settings.endpoints.len());
-    let mut upstreams = Vec::with_capacity(settings.endpoints.len());
-    for out in &settings.endpoints {
+async fn upstreams(settings: &Settings) -> anyhow::Result<Vec<(String, Upstream)>> {
+    let Settings { output, concurrency, .. } = settings;
+    let uses = |scheme| output.endpoints.iter().any(|out| out.scheme == scheme);
+    let https = if uses(Scheme::Https) { Some(tls::client_config(output.ca.as_deref(), true)?) } else { None };
+    let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(output.ca.as_deref(), false)?) } else { None };
+    let share = concurrency.div_ceil(output.endpoints.len());
+    let mut upstreams = Vec::with_capacity(output.endpoints.len());
+    for out in &output.endpoints {
         check_upstream(out).await?;
         let upstream = if out.scheme.is_teleport() {
             Upstream::Teleport(TeleportUpstream::new(out, teleports.clone(), settings)?)
         } else {
             let tls = https.clone().filter(|_| out.scheme.is_tls());
-            Upstream::Http(HttpUpstream::new(out, tls, share, settings.max_header_size)?)
+            Upstream::Http(HttpUpstream::new(out, tls, share, output.max_header_size)?)
         };
         upstreams.push((out.to_string(), upstream));
     }
@@ -108,7 +108,7 @@ async fn check_upstream(out: &Endpoint) -> anyhow::Result<()> {
 fn announce(listener: &Listener, settings: &Settings) {
     let Settings { input, output, .. } = settings;
     let coded = |scheme: Scheme, how: Compression| {
-        if scheme.is_teleport() { format!(" ({})", how.name()) } else { String::new() }
+        if scheme.is_teleport() { format!(" ({how})") } else { String::new() }
     };
     let from = listener.describe(&input.endpoint) + &coded(input.endpoint.scheme, input.compress);
     let to: Vec<_> =

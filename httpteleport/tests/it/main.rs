@@ -3,8 +3,8 @@
 mod body;
 mod encode_reply;
 mod encode_request;
-mod framing;
 mod end_to_end;
+mod framing;
 mod golden;
 mod head_method;
 mod hostile;
