@@ -101,8 +101,8 @@ async fn calibrate(row: &Row, caller: &Pair, round: Duration) -> u64 {
     loop {
         let took = run(caller, row.callers, count).await;
         if took * 5 >= round {
-            let per_round = count as f64 * round.as_secs_f64() / took.as_secs_f64();
-            return (per_round as u64).max(row.callers as u64);
+            let per_round = u128::from(count) * round.as_nanos() / took.as_nanos().max(1);
+            return u64::try_from(per_round).unwrap_or(u64::MAX).max(row.callers as u64);
         }
         count *= 2;
     }

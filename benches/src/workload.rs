@@ -25,7 +25,7 @@ const REPLY_BYTES: usize = 261;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Accepts the server ends of pipes.
-pub struct PipeListener(mpsc::UnboundedReceiver<DuplexStream>);
+pub struct PipeListener(mpsc::Receiver<DuplexStream>);
 
 impl fastrpc::Listener for PipeListener {
     type Io = DuplexStream;
@@ -66,12 +66,12 @@ impl Pair {
     /// When a setting of the row is unusable.
     #[must_use]
     pub fn start(row: &Row) -> Self {
-        let (ends, listener) = mpsc::unbounded_channel();
+        let (ends, listener) = mpsc::channel(CONNECTIONS);
         let listener = PipeListener(listener);
         let deadline = Instant::now() + HOUR;
         let dial = move || {
             let (near, far) = tokio::io::duplex(PIPE);
-            let sent = ends.send(far).map_err(|_| std::io::ErrorKind::ConnectionRefused.into());
+            let sent = ends.try_send(far).map_err(|_| std::io::ErrorKind::ConnectionRefused.into());
             async move { sent.map(|()| near) }
         };
         let max_pending = if row.one_way { 100 * CONNECTIONS } else { 1 << 15 };

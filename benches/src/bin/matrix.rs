@@ -1,6 +1,7 @@
 //! The matrix: nanoseconds, allocations and wire bytes per call, rows named after the Go original's benchmarks.
 
 use std::alloc::System;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::measure::{Effort, measure};
@@ -29,13 +30,13 @@ struct Options {
     round_ms: u64,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let options = Options::parse();
     let effort = Effort { rounds: options.rounds.max(1), round: Duration::from_millis(options.round_ms.max(1)) };
     let rows: Vec<_> = rows::all().into_iter().filter(|row| row.name.starts_with(&options.only)).collect();
     if rows.is_empty() {
         eprintln!("matrix: no row begins with {:?}; rows begin with fastrpc/ or http/", options.only);
-        std::process::exit(2);
+        return ExitCode::from(2);
     }
     if !options.json {
         println!("{:<28} {:>10} {:>21} {:>8} {:>10}", "row", "ns/op", "min-max", "allocs", "wire bytes");
@@ -51,4 +52,5 @@ fn main() {
             println!("{:<28} {median:>10.0} {range:>21} {allocs:>8.2} {wire:>10.1}", measured.name);
         }
     }
+    ExitCode::SUCCESS
 }

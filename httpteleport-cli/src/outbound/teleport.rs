@@ -34,7 +34,7 @@ impl TeleportUpstream {
         };
         let output = &settings.output;
         let mut client = Client::builder(limits(settings))
-            .compression(output.compress.into())
+            .compression(output.compress)
             .batch_delay(output.delay)
             .connections(output.conns_per_addr)
             .max_pending(settings.concurrency)
