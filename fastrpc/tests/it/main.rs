@@ -5,6 +5,7 @@ mod hello;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
 mod tlv;
+mod wire_examples;
 
 use proptest::test_runner::{Config, RngSeed};
 
