@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use stats_alloc::{Region, StatsAlloc};
 
+use crate::floor;
 use crate::rows::Row;
 use crate::workload::{Pair, run};
 
@@ -65,6 +66,34 @@ pub fn measure(row: &Row, effort: Effort, heap: &'static StatsAlloc<System>) -> 
         let stats = || caller.stats();
         rounds(row, &caller, stats, effort, heap).await
     }))
+}
+
+/// Measures the floor for frames of these sizes, named `floor/NAME/100`.
+///
+/// # Panics
+///
+/// When the runtime cannot be made.
+#[must_use]
+pub fn measure_floor(name: &str, request: usize, reply: usize, effort: Effort) -> Measured {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let tasks = tokio::task::LocalSet::new();
+    let mut ns = Vec::new();
+    let mut batches = 64;
+    while ns.len() < effort.rounds {
+        let took = runtime.block_on(tasks.run_until(floor::run(request, reply, batches)));
+        if took < effort.round / 2 {
+            batches *= 2;
+            continue;
+        }
+        ns.push(took.as_secs_f64() * 1e9 / (batches * floor::BATCH as u64) as f64);
+    }
+    ns.sort_by(f64::total_cmp);
+    Measured {
+        name: format!("floor/{name}/{}", floor::BATCH),
+        ns: (ns[ns.len() / 2], ns[0], ns[ns.len() - 1]),
+        allocs: 0.0,
+        wire_bytes: (request + reply) as f64,
+    }
 }
 
 async fn rounds(
