@@ -127,7 +127,8 @@ impl<C: Codec> ClientBuilder<C> {
     /// [`ErrorKind::Config`] names the setting that is unusable.
     pub fn connect(self, address: impl Into<String>) -> Result<Client<C>, Error> {
         let address = address.into();
-        let has_port = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        let has_port =
+            address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         if !has_port {
             return Err(Error::config(format!("address {address:?} has no host or no port: give host:port")));
         }
@@ -179,15 +180,9 @@ impl<C: Codec> ClientBuilder<C> {
         self.check()?;
         let link = &self.link;
         let io: BoxIo = Box::new(io);
-        let opened = handshake::client(
-            io,
-            &link.protocol,
-            link.compression,
-            self.tls.as_ref(),
-            link.handshake_timeout,
-            &None,
-        )
-        .await?;
+        let opened =
+            handshake::client(io, &link.protocol, link.compression, self.tls.as_ref(), link.handshake_timeout, &None)
+                .await?;
         let link = Link::new(opened.io, link.compression, opened.theirs, link.read_buffer, link.write_buffer * 4);
         let config = self.link.clone();
         let inner = self.inner(None, None);

@@ -92,8 +92,7 @@ async fn server_steps(
     let Some(config) = tls else {
         return Err(failed("the client wants TLS and this port has no certificate"));
     };
-    let stream =
-        TlsAcceptor::from(config).accept(io).await.map_err(|error| failed("TLS failed").with_source(error))?;
+    let stream = TlsAcceptor::from(config).accept(io).await.map_err(|error| failed("TLS failed").with_source(error))?;
     Ok(Opened { io: Box::new(stream), theirs })
 }
 

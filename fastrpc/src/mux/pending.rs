@@ -71,10 +71,17 @@ pub enum Arrival<R> {
 
 #[derive(Debug)]
 enum State<R> {
-    Free { next: Option<usize> },
-    Waiting { waker: Option<Waker> },
+    Free {
+        next: Option<usize>,
+    },
+    Waiting {
+        waker: Option<Waker>,
+    },
     /// Ended, and not yet collected by its future. `owed`: the peer still owes a reply for this id.
-    Ended { outcome: Outcome<R>, owed: bool },
+    Ended {
+        outcome: Outcome<R>,
+        owed: bool,
+    },
     Quarantined,
 }
 

@@ -69,12 +69,7 @@ impl Replies {
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             state.waker = Some(waker.clone());
         }
-        Waiting {
-            bytes: state.encoded.len(),
-            messages: state.messages,
-            running: state.running,
-            broken: state.broken,
-        }
+        Waiting { bytes: state.encoded.len(), messages: state.messages, running: state.running, broken: state.broken }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

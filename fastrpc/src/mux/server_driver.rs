@@ -61,7 +61,10 @@ enum Stage {
     /// No more requests are read; what has begun is finished.
     Finishing,
     /// All is written; a short wait for the peer's own end, so that it sees our last bytes before a reset.
-    Closing { until: Instant, told: bool },
+    Closing {
+        until: Instant,
+        told: bool,
+    },
 }
 
 /// Counts of one turn, published once.
@@ -247,7 +250,8 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
         self.slot = Some(slot);
         let pipeline = self.service.dispatch() == Dispatch::Pipeline;
         // A handler that moves to a task is polled there again at once, so nobody needs to be woken from here.
-        let polled = if pipeline { self.poll_slot(cx) } else { self.poll_slot(&mut Context::from_waker(Waker::noop())) };
+        let polled =
+            if pipeline { self.poll_slot(cx) } else { self.poll_slot(&mut Context::from_waker(Waker::noop())) };
         match polled {
             Poll::Ready(Some(reply)) => {
                 self.permit = Some(permit);
@@ -494,12 +498,11 @@ impl<C: Codec, H: Handler<C>> Handling<C, H> {
     ) -> impl Future<Output = ()> + Send {
         let mut this = Self { id, permit: Some(permit), service, replies, done: false };
         async move {
-            let reply =
-                std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) {
-                    Ok(polled) => polled.map(Some),
-                    Err(_) => Poll::Ready(None),
-                })
-                .await;
+            let reply = std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) {
+                Ok(polled) => polled.map(Some),
+                Err(_) => Poll::Ready(None),
+            })
+            .await;
             drop_quietly(handler);
             this.end(reply);
         }

@@ -83,8 +83,7 @@ impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
     async fn run(mut self) {
         let shutdown = self.server.settings.shutdown.clone();
         let mut signal = self.signal.take().unwrap_or_else(|| Box::pin(std::future::pending()));
-        let service =
-            Arc::new(Service { settings: self.server.settings.clone(), handler: self.handler.clone() });
+        let service = Arc::new(Service { settings: self.server.settings.clone(), handler: self.handler.clone() });
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
