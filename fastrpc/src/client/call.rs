@@ -91,7 +91,8 @@ impl<'a, C: Codec> PendingCall<'a, C> {
         let Some(request) = &self.request else { return Err(polled_again()) };
         let deadline = self.deadline;
         let admitted = Admitted(self.client);
-        let (key, conn) = self.client.on_connection(|conn| conn.register(request, deadline))?;
+        let ((key, at), conn) = self.client.on_connection(|conn| conn.register(request, deadline))?;
+        self.deadline = Deadline::At(at); // Should the call be made again, it has the time that is left.
         std::mem::forget(admitted); // From here the connection gives the admission back, when the call ends.
         Ok(Step::Registered(conn, key))
     }

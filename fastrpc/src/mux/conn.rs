@@ -125,8 +125,9 @@ impl<C: Codec> Conn<C> {
         self.usable.load(Ordering::Relaxed)
     }
 
-    /// Registers a call and encodes its request: from here on it has its id, and its bytes wait for the next batch.
-    pub(crate) fn register(&self, request: &C::Request, deadline: Deadline) -> Result<Key, NotRegistered> {
+    /// Registers a call and encodes its request: from here on it has its id, and its bytes wait for the next batch. The
+    /// time is that of its deadline.
+    pub(crate) fn register(&self, request: &C::Request, deadline: Deadline) -> Result<(Key, Instant), NotRegistered> {
         let mut state = self.lock_open()?;
         let deadline = state.resolve(deadline);
         let offset = state.outbox.end();
@@ -136,6 +137,7 @@ impl<C: Codec> Conn<C> {
         };
         if let Err(not) = self.encode(&mut state, key.id(), request) {
             state.pending.cancel(key, false);
+            state.tick = None; // The driver is not woken, so that this look at the clock would go stale.
             drop(state);
             return Err(not.into_error());
         }
@@ -143,7 +145,7 @@ impl<C: Codec> Conn<C> {
         let wake = state.due_to_wake(Some(deadline));
         drop(state);
         wake_one(wake);
-        Ok(key)
+        Ok((key, deadline))
     }
 
     /// Encodes a request that wants no reply.
@@ -176,9 +178,12 @@ impl<C: Codec> Conn<C> {
     pub(crate) fn poll_outcome(&self, key: Key, cx: &mut Context<'_>) -> Poll<Outcome<Arrived<C::Reply>>> {
         let mut state = self.lock();
         let outcome = state.pending.poll(key, cx.waker());
-        if matches!(outcome, Poll::Ready(Outcome::Expired { sent: true })) {
-            self.check_abandoned(&mut state);
-        }
+        let wake = match outcome {
+            Poll::Ready(Outcome::Expired { sent: true }) => self.check_abandoned(&mut state),
+            _ => None,
+        };
+        drop(state);
+        wake_one(wake);
         outcome
     }
 
@@ -191,7 +196,7 @@ impl<C: Codec> Conn<C> {
         if let Some(offset) = offset.filter(|_| !sent) {
             state.outbox.remove(offset);
         }
-        let wake = self.check_abandoned(&mut state);
+        let wake = self.check_abandoned(&mut state).or_else(|| state.drained());
         drop(state);
         drop((outcome, waker));
         wake_one(wake);
@@ -207,10 +212,12 @@ impl<C: Codec> Conn<C> {
         let cause = Error::overload("gave way to a newer call at the pending limit: raise max_pending or send less");
         let waker = state.pending.fail_by_id(id, Arc::new(cause));
         state.outbox.remove(offset);
+        let drained = state.drained();
         drop(state);
         self.load.fetch_sub(1, Ordering::Relaxed);
         add(&self.counters.overloads, 1);
         wake_one(waker);
+        wake_one(drained);
         true
     }
 
@@ -423,7 +430,7 @@ impl<R> State<R> {
             Deadline::After(timeout) => timeout,
         };
         let now = self.tick.unwrap_or_else(Instant::now);
-        if self.wake_at == 1 {
+        if self.wake_at == 1 && self.waker.is_some() {
             self.tick = Some(now);
         }
         now.checked_add(timeout).unwrap_or_else(|| now + crate::client::FAR)
@@ -441,6 +448,12 @@ impl<R> State<R> {
             self.armed = Some(deadline);
         }
         self.waker.clone()
+    }
+
+    /// The driver's waker, when the last call of a draining connection has just gone without it.
+    fn drained(&self) -> Option<Waker> {
+        let last = self.stage == Stage::Draining && self.pending.waiting() == 0;
+        last.then(|| self.waker.clone()).flatten()
     }
 
     fn park(&mut self, waker: &Waker, wake_at: usize) {

@@ -1,9 +1,11 @@
 //! Tests of `fastrpc` from outside.
 
 mod compress;
+mod deadlines;
 mod hello;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
+mod support;
 mod tlv;
 
 use proptest::test_runner::{Config, RngSeed};
