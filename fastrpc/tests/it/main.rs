@@ -1,7 +1,9 @@
 //! Tests of `fastrpc` from outside.
 
+mod closing;
 mod compress;
 mod deadlines;
+mod forgotten;
 mod hello;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
