@@ -5,6 +5,9 @@ mod compress;
 mod deadlines;
 mod forgotten;
 mod hello;
+mod limits;
+mod lost;
+mod order;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
 mod support;
