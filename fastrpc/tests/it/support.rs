@@ -31,6 +31,13 @@ pub(crate) fn net() -> (Net, Ends) {
 }
 
 impl Net {
+    /// A new connection, for a scripted client.
+    pub(crate) fn dial(&self) -> End {
+        let (here, there) = duplex();
+        self.dialled.send(there).expect("somebody accepts");
+        here
+    }
+
     /// A client that dials here.
     pub(crate) fn client(&self, builder: ClientBuilder<Tlv>) -> Client<Tlv> {
         let dialled = self.dialled.clone();
