@@ -282,12 +282,11 @@ impl<C: Codec> Client<C> {
     /// Overload, a request that cannot be encoded, or a client that was closed.
     pub fn send(&self, request: &C::Request) -> Result<(), Error> {
         self.inner.admit_now()?;
-        let sent = self.inner.on_connection(|conn| conn.send(request));
-        match sent {
-            Ok(((), _)) => add(&self.inner.counters.calls, 1),
-            Err(_) => self.inner.admission.release(1),
-        }
-        sent.map(|_| ())
+        let admitted = Admitted(&self.inner);
+        self.inner.on_connection(|conn| conn.send(request))?;
+        std::mem::forget(admitted); // From here the connection gives the admission back.
+        add(&self.inner.counters.calls, 1);
+        Ok(())
     }
 
     /// Calls that wait for their reply now: a measure of load.
@@ -338,7 +337,7 @@ impl<C: Codec> Inner<C> {
     ) -> Result<(T, Arc<Conn<C>>), Error> {
         // A connection may end between being chosen and being used; that it happens time and again is not plausible.
         for _ in 0..8 {
-            if self.closed.load(Ordering::Acquire) {
+            if self.is_closed() {
                 return Err(closed());
             }
             let conn = self.pool.connection(self)?;
@@ -353,8 +352,21 @@ impl<C: Codec> Inner<C> {
             .with_retry(true))
     }
 
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     fn admit_now(&self) -> Result<(), Error> {
         self.admission.try_admit().map_err(|full| self.overload(full))
+    }
+}
+
+/// Gives an admission back unless the call got onto a connection; on unwind of the codec too.
+struct Admitted<'a, C: Codec>(&'a Inner<C>);
+
+impl<C: Codec> Drop for Admitted<'_, C> {
+    fn drop(&mut self) {
+        self.0.admission.release(1);
     }
 }
 
