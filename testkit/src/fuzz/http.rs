@@ -5,9 +5,13 @@ use fastrpc::codec::{BoxError, Codec, Decoded};
 use http::{Method, Request};
 use httpteleport::{Body, ClassicCodec, Limits, Reply};
 
+use crate::wire;
+
 /// Small, so that a fuzzer reaches them.
 fn codec() -> ClassicCodec {
-    ClassicCodec::new(Limits::default().with_max_head(2048).with_max_headers(20).with_max_body(4096).with_max_skip(8192))
+    ClassicCodec::new(
+        Limits::default().with_max_head(2048).with_max_headers(20).with_max_body(4096).with_max_skip(8192),
+    )
 }
 
 /// Most bytes that may stay in the input: a head, and what is read at a time.
@@ -25,14 +29,17 @@ pub fn http_request(input: &[u8]) {
     let step = |partial: &mut _, input: &mut _| codec.decode_request(partial, input);
     let requests = decode_both_ways(stream, *cut, step, describe_request);
     for request in &requests {
-        let mut wire = Vec::new();
-        if codec.encode_request(request, &mut wire).is_err() {
+        let mut out = Vec::new();
+        if codec.encode_request(request, &mut out).is_err() {
             continue;
         }
-        let again = codec.decode_request(&mut Default::default(), &mut BytesMut::from(&wire[..]));
-        let Ok(Some(Decoded::Message(again))) = again else { panic!("encoded {request:?} as {wire:?}: {again:?}") };
+        let again = codec.decode_request(&mut Default::default(), &mut BytesMut::from(&out[..]));
+        let Ok(Some(Decoded::Message(again))) = again else { panic!("encoded {request:?} as {out:?}: {again:?}") };
         assert_eq!((again.method(), again.body()), (request.method(), request.body()));
         assert_eq!(again.uri().path_and_query(), request.uri().path_and_query());
+        let (read, length) = wire::http::read_request(&out).expect("a strict reader takes what we send");
+        assert_eq!((read.body.as_slice(), length), (&request.body().as_bytes()[..], out.len()));
+        assert!(read.value("host").is_some_and(|host| !host.is_empty()) && read.version == "HTTP/1.1");
     }
 }
 
@@ -48,12 +55,14 @@ pub fn http_reply(input: &[u8]) {
     for reply in decode_both_ways(stream, *cut, step, describe_reply) {
         let response = reply.into_response(&Method::GET);
         let expected = (response.status(), response.body().clone());
-        let mut wire = Vec::new();
-        if codec.encode_reply(&Reply::new(response), &mut wire).is_err() {
+        let mut out = Vec::new();
+        if codec.encode_reply(&Reply::new(response), &mut out).is_err() {
             continue;
         }
-        let again = codec.decode_reply(&mut Default::default(), &mut BytesMut::from(&wire[..]));
-        let Ok(Some(Decoded::Message(again))) = again else { panic!("encoded as {wire:?}: {again:?}") };
+        let again = codec.decode_reply(&mut Default::default(), &mut BytesMut::from(&out[..]));
+        let Ok(Some(Decoded::Message(again))) = again else { panic!("encoded as {out:?}: {again:?}") };
+        let (read, length) = wire::http::read_reply(&out).expect("a strict reader takes what we send");
+        assert_eq!((read.status, length), (expected.0.as_u16(), out.len()));
         assert_eq!((again.response().status(), again.response().body().clone()), expected);
     }
 }
