@@ -20,7 +20,7 @@ use crate::proxy::Proxy;
 pub(super) async fn serve(inputs: Inputs<'_>) -> anyhow::Result<()> {
     let Inputs { listener, tls, settings, proxy, shutdown } = inputs;
     let mut server = Server::builder(limits(settings))
-        .compression(settings.input.compress.into())
+        .compression(settings.input.compress)
         .batch_delay(settings.input.delay)
         .concurrency(settings.concurrency);
     if let Some(tls) = tls {
