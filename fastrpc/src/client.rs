@@ -54,7 +54,6 @@ impl<C: Codec> ClientBuilder<C> {
 
     /// Connections in the pool, 1 to 1,024. Default: 1. Each is dialled when a call first needs it; a call takes the
     /// one with the fewest pending calls.
-    #[must_use]
     pub fn connections(mut self, n: usize) -> Self {
         self.connections = n;
         self
@@ -62,7 +61,6 @@ impl<C: Codec> ClientBuilder<C> {
 
     /// Most calls that may be pending over the whole pool, 1 to 1,048,575. Default: 32,768. Fire-and-forget calls count
     /// until their batch goes out.
-    #[must_use]
     pub fn max_pending(mut self, calls: usize) -> Self {
         self.max_pending = calls;
         self
@@ -70,7 +68,6 @@ impl<C: Codec> ClientBuilder<C> {
 
     /// Most encoded bytes that may wait for the peer to read, over the whole pool. Default: 64 MiB. The last message
     /// admitted may pass it by its own length.
-    #[must_use]
     pub fn max_unsent(mut self, bytes: usize) -> Self {
         self.max_unsent = bytes;
         self
@@ -78,28 +75,24 @@ impl<C: Codec> ClientBuilder<C> {
 
     /// Most calls of one connection that were dropped or timed out while the peer still owes their reply. Default:
     /// 10,000. Past it the connection takes no new calls, finishes, and another takes its place.
-    #[must_use]
     pub fn max_abandoned(mut self, calls: usize) -> Self {
         self.max_abandoned = calls;
         self
     }
 
     /// What a call does when a limit is met. Default: it fails.
-    #[must_use]
     pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
         self.at_limit = at_limit;
         self
     }
 
     /// The deadline of calls that are given none. Default: 30 s.
-    #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self
     }
 
     /// The longest that reaching the peer may take, before the opening exchange. Default: 5 s.
-    #[must_use]
     pub fn dial_timeout(mut self, limit: Duration) -> Self {
         self.dial_timeout = limit;
         self
@@ -107,14 +100,12 @@ impl<C: Codec> ClientBuilder<C> {
 
     /// The pause after a dial that failed: `first`, then twice as long each time up to `most`, each shortened by up to
     /// half at random so that clients do not come in step. Default: 50 ms to 1 s.
-    #[must_use]
     pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
         self.backoff = (first, most);
         self
     }
 
     /// Speaks TLS with this configuration to a server of this name. Default: clear text.
-    #[must_use]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>, name: ServerName<'static>) -> Self {
         self.tls = Some(ClientTls { config, name });
         self
@@ -291,12 +282,11 @@ impl<C: Codec> Client<C> {
     /// Overload, a request that cannot be encoded, or a client that was closed.
     pub fn send(&self, request: &C::Request) -> Result<(), Error> {
         self.inner.admit_now()?;
-        let sent = self.inner.on_connection(|conn| conn.send(request));
-        match sent {
-            Ok(((), _)) => add(&self.inner.counters.calls, 1),
-            Err(_) => self.inner.admission.release(1),
-        }
-        sent.map(|_| ())
+        let admitted = Admitted(&self.inner);
+        self.inner.on_connection(|conn| conn.send(request))?;
+        std::mem::forget(admitted); // From here the connection gives the admission back.
+        add(&self.inner.counters.calls, 1);
+        Ok(())
     }
 
     /// Calls that wait for their reply now: a measure of load.
@@ -347,7 +337,7 @@ impl<C: Codec> Inner<C> {
     ) -> Result<(T, Arc<Conn<C>>), Error> {
         // A connection may end between being chosen and being used; that it happens time and again is not plausible.
         for _ in 0..8 {
-            if self.closed.load(Ordering::Acquire) {
+            if self.is_closed() {
                 return Err(closed());
             }
             let conn = self.pool.connection(self)?;
@@ -362,8 +352,21 @@ impl<C: Codec> Inner<C> {
             .with_retry(true))
     }
 
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     fn admit_now(&self) -> Result<(), Error> {
         self.admission.try_admit().map_err(|full| self.overload(full))
+    }
+}
+
+/// Gives an admission back unless the call got onto a connection; on unwind of the codec too.
+struct Admitted<'a, C: Codec>(&'a Inner<C>);
+
+impl<C: Codec> Drop for Admitted<'_, C> {
+    fn drop(&mut self) {
+        self.0.admission.release(1);
     }
 }
 

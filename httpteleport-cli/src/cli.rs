@@ -79,8 +79,8 @@ enum Command {
 /// Options of `httptp demo`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DemoArgs {
-    /// How long to run, in seconds
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u64).range(1..=86_400))]
+    /// How long to run, in seconds, 1 to 3600
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3600))]
     pub(crate) seconds: u64,
     /// Keep serving afterwards, and print a curl command to try
     #[arg(long)]

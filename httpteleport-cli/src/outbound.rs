@@ -38,6 +38,17 @@ impl Upstream {
             Upstream::Teleport(upstream) => upstream.call(request, deadline).await,
         }
     }
+
+    /// Bytes that its teleport connections have written and read so far, as compressed; none for HTTP.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        match self {
+            Upstream::Http(_) => 0,
+            Upstream::Teleport(upstream) => {
+                let stats = upstream.stats();
+                stats.wire_bytes_out + stats.wire_bytes_in
+            }
+        }
+    }
 }
 
 /// Why there is no reply.

@@ -82,6 +82,11 @@ impl Proxy {
         reply.unwrap_or_else(|| self.refuse(StatusCode::BAD_GATEWAY, "there is no upstream"))
     }
 
+    /// Bytes that all teleport connections to the upstreams have written and read so far, as compressed.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.upstreams.iter().map(|(_, upstream)| upstream.wire_bytes()).sum()
+    }
+
     /// An error reply of this proxy: short text that begins with the input's kind.
     pub(crate) fn refuse(&self, status: StatusCode, why: &str) -> Response<Body> {
         let text = format!("{}: proxying error: {why}\n", self.input);

@@ -41,6 +41,26 @@ fn log_to_stderr() {
 
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let signals = Signals::take()?;
+    let shutdown = Shutdown::new();
+    let inputs = open(settings, shutdown.clone()).await?;
+    announce(&inputs.listener, settings);
+
+    let mut serving = pin!(inbound::serve(inputs));
+    tokio::select! {
+        () = signals.first() => tracing::info!("draining; a second signal ends at once"),
+        ended = &mut serving => return ended,
+    }
+    // Accepting ends as soon as draining begins; the requests that run get their time.
+    let ((), ended) = tokio::join!(shutdown.drain(), serving);
+    ended
+}
+
+/// Makes everything that the settings ask for and opens the port; nothing is accepted yet.
+///
+/// # Errors
+///
+/// One line that names the option and says what to do.
+pub(crate) async fn open(settings: &Settings, shutdown: Shutdown) -> anyhow::Result<Inputs<'_>> {
     let proxy = Arc::new(Proxy::new(
         settings.input.endpoint.scheme.name(),
         upstreams(settings).await?,
@@ -52,17 +72,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         None => None,
     };
     let listener = Listener::bind(&settings.input.endpoint).await?;
-    announce(&listener, settings);
-
-    let shutdown = Shutdown::new();
-    let mut serving = pin!(inbound::serve(Inputs { listener, tls, settings, proxy, shutdown: shutdown.clone() }));
-    tokio::select! {
-        () = signals.first() => tracing::info!("draining; a second signal ends at once"),
-        ended = &mut serving => return ended,
-    }
-    // Accepting ends as soon as draining begins; the requests that run get their time.
-    let ((), ended) = tokio::join!(shutdown.drain(), serving);
-    ended
+    Ok(Inputs { listener, tls, settings, proxy, shutdown })
 }
 
 /// The upstreams of `--out`, each checked as far as that is possible without talking to it.

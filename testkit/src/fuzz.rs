@@ -8,8 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
 mod golden_reader;
+mod http;
 
 pub use golden_reader::golden_reader;
+pub use http::{http_reply, http_request};
 
 /// Runs `body` over each file of `fuzz/corpus/TARGET/`, in the order of their names; returns how many there were.
 ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{FAR, Inner};
+use super::{Admitted, FAR, Inner};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::mux::admission::{AtLimit, Full};
@@ -98,7 +98,8 @@ impl<'a, C: Codec> PendingCall<'a, C> {
         let Some(request) = &self.request else { return Err(polled_again()) };
         let deadline = self.deadline;
         let admitted = Admitted(self.client);
-        let (key, conn) = self.client.on_connection(|conn| conn.register(request, deadline))?;
+        let ((key, at), conn) = self.client.on_connection(|conn| conn.register(request, deadline))?;
+        self.deadline = Deadline::At(at); // Should the call be made again, it has the time that is left.
         std::mem::forget(admitted); // From here the connection gives the admission back, when the call ends.
         Ok(Step::Registered(conn, key))
     }
@@ -170,15 +171,6 @@ impl<C: Codec> Drop for PendingCall<'_, C> {
 
 // Nothing in it is pinned: the queue's future is boxed, and the request is only borrowed.
 impl<C: Codec> Unpin for PendingCall<'_, C> {}
-
-/// Gives an admission back unless the call got onto a connection; on unwind of the codec too.
-struct Admitted<'a, C: Codec>(&'a Inner<C>);
-
-impl<C: Codec> Drop for Admitted<'_, C> {
-    fn drop(&mut self) {
-        self.0.admission.release(1);
-    }
-}
 
 impl<C: Codec> Inner<C> {
     pub(super) fn overload(&self, full: Full) -> Error {

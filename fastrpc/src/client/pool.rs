@@ -1,7 +1,7 @@
 //! The places of a client's connections.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -12,7 +12,7 @@ use super::dial::{Backoff, Dialer};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::mux::client_driver::Driver;
-use crate::mux::conn::Conn;
+use crate::mux::conn::{Conn, closed};
 use crate::stats::add;
 
 /// A fixed number of places, each with its connection of the moment.
@@ -24,10 +24,18 @@ pub(super) struct Pool<C: Codec> {
 }
 
 struct Place<C: Codec> {
-    current: Mutex<Option<Arc<Conn<C>>>>,
+    conns: Mutex<Conns<C>>,
     /// Calls waiting here.
     load: Arc<AtomicUsize>,
     link: Arc<LinkState>,
+}
+
+/// The connections of one place.
+struct Conns<C: Codec> {
+    /// The one that takes calls.
+    current: Option<Arc<Conn<C>>>,
+    /// Those that were replaced and may still finish.
+    retired: Vec<Weak<Conn<C>>>,
 }
 
 /// How dialling for one place has gone.
@@ -40,7 +48,7 @@ struct LinkState {
 impl<C: Codec> Pool<C> {
     pub(super) fn new(places: usize, dialer: Option<Dialer>, backoff: (Duration, Duration)) -> Self {
         let place = |_| Place {
-            current: Mutex::new(None),
+            conns: Mutex::new(Conns { current: None, retired: Vec::new() }),
             load: Arc::default(),
             link: Arc::new(LinkState {
                 backoff: Mutex::new(Backoff::new(backoff.0, backoff.1)),
@@ -54,9 +62,12 @@ impl<C: Codec> Pool<C> {
     /// A usable connection at the least loaded place; dialling begins if it has none.
     pub(super) fn connection(&self, inner: &Inner<C>) -> Result<Arc<Conn<C>>, Error> {
         let place = self.least_loaded();
-        let mut current = lock(&place.current);
-        if let Some(conn) = current.as_ref().filter(|conn| conn.is_usable()) {
+        let mut conns = lock(&place.conns);
+        if let Some(conn) = conns.current.as_ref().filter(|conn| conn.is_usable()) {
             return Ok(conn.clone());
+        }
+        if inner.is_closed() {
+            return Err(closed()); // Asked under the lock: a connection that begins after this look is seen by close.
         }
         let Some(dialer) = &self.dialer else {
             return Err(Error::new(ErrorKind::Connection, "the connection has ended").with_retry(true));
@@ -75,19 +86,20 @@ impl<C: Codec> Pool<C> {
         };
         let opening = dialer.open(not_before, report);
         runtime.spawn(Driver::new(conn.clone(), inner.link.clone(), opening));
-        *current = Some(conn.clone());
+        conns.replace(conn.clone());
         Ok(conn)
     }
 
     /// Puts a connection that is open already in its place.
     pub(super) fn adopt(&self, inner: &Inner<C>) -> Arc<Conn<C>> {
         let conn = Arc::new(self.places[0].new_conn(inner));
-        *lock(&self.places[0].current) = Some(conn.clone());
+        lock(&self.places[0].conns).replace(conn.clone());
         conn
     }
 
+    /// Every connection that may not have ended.
     pub(super) fn connections(&self) -> impl Iterator<Item = Arc<Conn<C>>> {
-        self.places.iter().filter_map(|place| lock(&place.current).clone())
+        self.places.iter().flat_map(|place| lock(&place.conns).all())
     }
 
     /// Fails the oldest unsent call of the first connection that has one.
@@ -108,6 +120,18 @@ impl<C: Codec> Pool<C> {
         let turn = (0..self.places.len()).map(|i| &self.places[(first.wrapping_add(i)) % self.places.len()]);
         turn.min_by_key(|place| (place.link.failing.load(Ordering::Relaxed), place.load.load(Ordering::Relaxed)))
             .expect("a pool has a place")
+    }
+}
+
+impl<C: Codec> Conns<C> {
+    fn replace(&mut self, conn: Arc<Conn<C>>) {
+        let old = self.current.replace(conn);
+        self.retired.retain(|conn| conn.strong_count() > 0);
+        self.retired.extend(old.filter(|old| !old.is_over()).map(|old| Arc::downgrade(&old)));
+    }
+
+    fn all(&self) -> Vec<Arc<Conn<C>>> {
+        self.current.iter().cloned().chain(self.retired.iter().filter_map(Weak::upgrade)).collect()
     }
 }
 

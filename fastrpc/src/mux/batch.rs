@@ -48,6 +48,7 @@ impl Batcher {
     /// [`Batcher::flushed`].
     pub fn decide(&mut self, load: Load, now: Instant) -> Flush {
         if load.bytes == 0 {
+            self.flushed(); // What began to wait was taken back.
             return Flush::Idle;
         }
         if load.bytes >= self.full {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::batch::{Batcher, Flush};
-use super::conn::{Arrived, Conn, Status, closed};
+use super::conn::{Arrived, Batch, Conn, Status, closed};
 use super::frames::Frames;
 use super::link::{Fill, Link, is_bad_data};
 use super::timer::{Alarm, BatchAlarm};
@@ -48,9 +48,9 @@ struct Running<C: Codec> {
     wakers: Vec<Waker>,
     batcher: Batcher,
     batch_alarm: BatchAlarm,
-    /// Stream offset where the batch being written ends.
-    sealed: u64,
-    /// Stream offset before which bytes may have left.
+    /// What is being written.
+    batch: Batch,
+    /// The number of the message before which bytes may have left.
     left: u64,
     write_stalled: Option<Instant>,
     /// Since when the peer has owed us something and been silent.
@@ -58,6 +58,7 @@ struct Running<C: Codec> {
     /// When anything last moved.
     active: Instant,
     was_waiting: bool,
+    was_idle: bool,
 }
 
 impl<C: Codec> Driver<C> {
@@ -132,8 +133,7 @@ impl<C: Codec> Driver<C> {
         if status.waiting > 0 && running.silent_since + self.config.read_timeout <= now {
             return Err(timed_out("the peer has not answered", self.config.read_timeout));
         }
-        let idle = status.waiting == 0 && running.active + self.config.idle_timeout <= now;
-        if idle {
+        if running.is_idle(status) && running.active + self.config.idle_timeout <= now {
             self.conn.end_if_quiet();
         }
         Ok(())
@@ -141,6 +141,9 @@ impl<C: Codec> Driver<C> {
 
     fn finish(&mut self, cause: Error) {
         let left = self.running.as_ref().map_or(0, |running| running.left);
+        if let Some(running) = &mut self.running {
+            self.conn.written(std::mem::take(&mut running.batch));
+        }
         self.over = true;
         self.conn.end(cause.with_peer(self.conn.peer().clone()), left, false);
     }
@@ -190,12 +193,13 @@ impl<C: Codec> Running<C> {
             wakers: Vec::new(),
             batcher: Batcher::new(config.batch_delay, config.write_buffer),
             batch_alarm: BatchAlarm::new(config.batch_timer),
-            sealed: 0,
+            batch: Batch::default(),
             left: 0,
             write_stalled: None,
             silent_since: now,
             active: now,
             was_waiting: false,
+            was_idle: true,
         }
     }
 
@@ -254,10 +258,10 @@ impl<C: Codec> Running<C> {
                 return Ok(());
             }
             let batch = &mut self.link.outbound.plain;
-            let (flush, end) = conn.next_batch(&mut self.batcher, batch, cx.waker(), config.write_buffer, now);
+            let (flush, taken) = conn.next_batch(&mut self.batcher, batch, cx.waker(), config.write_buffer, now);
             match flush {
                 Flush::Now => {
-                    self.sealed = end;
+                    self.batch = taken;
                     self.link.outbound.seal(conn.counters());
                 }
                 Flush::Yield => {
@@ -286,12 +290,13 @@ impl<C: Codec> Running<C> {
         let mut progress = false;
         let drained = self.link.poll_drain(cx, conn.counters(), &mut progress);
         if progress {
-            self.left = self.sealed;
+            self.left = self.batch.end;
             self.active = now;
         }
         match drained {
             Poll::Ready(Ok(())) => {
                 self.write_stalled = None;
+                conn.written(std::mem::take(&mut self.batch));
                 Ok(true)
             }
             Poll::Ready(Err(error)) => Err(broken(error)),
@@ -308,11 +313,23 @@ impl<C: Codec> Running<C> {
         let waiting = status.waiting > 0;
         if waiting && !self.was_waiting {
             self.silent_since = now;
-        } else if !waiting && self.was_waiting {
-            self.active = now;
         }
         self.was_waiting = waiting;
-        Some(if waiting { self.silent_since + config.read_timeout } else { self.active + config.idle_timeout })
+        let idle = self.is_idle(status);
+        if idle && !self.was_idle {
+            self.active = now;
+        }
+        self.was_idle = idle;
+        match (waiting, idle) {
+            (true, _) => Some(self.silent_since + config.read_timeout),
+            (_, true) => Some(self.active + config.idle_timeout),
+            _ => None, // Sending; that has its own limit.
+        }
+    }
+
+    /// Whether nothing is in progress, sending included.
+    fn is_idle(&self, status: Status) -> bool {
+        status.waiting == 0 && status.unsent == 0 && self.link.outbound.is_clear()
     }
 }
 

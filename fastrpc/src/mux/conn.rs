@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::admission::Admission;
 use super::batch::{Batcher, Flush, Load};
 use super::link::Peer;
-use super::outbox::{ONE_WAY, Outbox};
+use super::outbox::{ONE_WAY, Outbox, Taken};
 use super::pending::{Arrival, Key, Outcome, Pending};
 use crate::codec::{BoxError, Codec};
 use crate::error::{Error, ErrorKind};
@@ -53,9 +53,19 @@ enum Stage {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Status {
     pub(crate) waiting: usize,
+    /// Messages that no batch has taken.
+    pub(crate) unsent: usize,
     pub(crate) next_deadline: Option<Instant>,
     pub(crate) draining: bool,
     pub(crate) ended: bool,
+}
+
+/// What the driver took to write.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Batch {
+    taken: Taken,
+    /// The number of the message behind it.
+    pub(crate) end: u64,
 }
 
 struct State<R> {
@@ -125,17 +135,19 @@ impl<C: Codec> Conn<C> {
         self.usable.load(Ordering::Relaxed)
     }
 
-    /// Registers a call and encodes its request: from here on it has its id, and its bytes wait for the next batch.
-    pub(crate) fn register(&self, request: &C::Request, deadline: Deadline) -> Result<Key, NotRegistered> {
+    /// Registers a call and encodes its request: from here on it has its id, and its bytes wait for the next batch. The
+    /// time is that of its deadline.
+    pub(crate) fn register(&self, request: &C::Request, deadline: Deadline) -> Result<(Key, Instant), NotRegistered> {
         let mut state = self.lock_open()?;
         let deadline = state.resolve(deadline);
-        let offset = state.outbox.end();
-        let Some(key) = state.pending.insert(deadline, offset) else {
+        let message = state.outbox.end();
+        let Some(key) = state.pending.insert(deadline, message) else {
             self.retire(&mut state);
             return Err(NotRegistered::Unusable);
         };
         if let Err(not) = self.encode(&mut state, key.id(), request) {
             state.pending.cancel(key, false);
+            state.tick = None; // The driver is not woken, so that this look at the clock would go stale.
             drop(state);
             return Err(not.into_error());
         }
@@ -143,7 +155,7 @@ impl<C: Codec> Conn<C> {
         let wake = state.due_to_wake(Some(deadline));
         drop(state);
         wake_one(wake);
-        Ok(key)
+        Ok((key, deadline))
     }
 
     /// Encodes a request that wants no reply.
@@ -174,26 +186,34 @@ impl<C: Codec> Conn<C> {
 
     /// The end of a registered call, once.
     pub(crate) fn poll_outcome(&self, key: Key, cx: &mut Context<'_>) -> Poll<Outcome<Arrived<C::Reply>>> {
+        let mut replaced = None;
         let mut state = self.lock();
-        let outcome = state.pending.poll(key, cx.waker());
-        if matches!(outcome, Poll::Ready(Outcome::Expired { sent: true })) {
-            self.check_abandoned(&mut state);
+        let outcome = state.pending.poll(key, cx.waker(), &mut replaced);
+        let wake = match outcome {
+            Poll::Ready(Outcome::Expired { sent: true }) => self.check_abandoned(&mut state),
+            _ => None,
+        };
+        if outcome.is_ready() {
+            state.pending.shrink();
         }
+        drop(state);
+        drop(replaced);
+        wake_one(wake);
         outcome
     }
 
     /// Forgets a registered call whose future is gone.
     pub(crate) fn cancel(&self, key: Key) {
         let mut state = self.lock();
-        let offset = state.pending.offset(key);
-        let sent = offset.is_none_or(|offset| offset < state.outbox.taken());
+        let message = state.pending.message(key);
+        let sent = message.is_none_or(|message| message < state.outbox.taken());
         let (was_waiting, outcome, waker) = state.pending.cancel(key, sent);
-        if let Some(offset) = offset.filter(|_| !sent) {
-            state.outbox.remove(offset);
-        }
-        let wake = self.check_abandoned(&mut state);
+        let freed = message.filter(|_| !sent).map_or(0, |message| state.outbox.remove(message));
+        state.pending.shrink();
+        let wake = self.check_abandoned(&mut state).or_else(|| state.drained());
         drop(state);
         drop((outcome, waker));
+        self.admission.remove_bytes(freed);
         wake_one(wake);
         if was_waiting {
             self.ended_calls(1);
@@ -203,14 +223,17 @@ impl<C: Codec> Conn<C> {
     /// Fails the oldest call that is still unsent, to make room. Tells whether there was one.
     pub(crate) fn displace_oldest(&self) -> bool {
         let mut state = self.lock();
-        let Some((id, offset)) = state.outbox.oldest_call() else { return false };
+        let Some((id, message)) = state.outbox.oldest_call() else { return false };
         let cause = Error::overload("gave way to a newer call at the pending limit: raise max_pending or send less");
         let waker = state.pending.fail_by_id(id, Arc::new(cause));
-        state.outbox.remove(offset);
+        let freed = state.outbox.remove(message);
+        let drained = state.drained();
         drop(state);
+        self.admission.remove_bytes(freed);
         self.load.fetch_sub(1, Ordering::Relaxed);
         add(&self.counters.overloads, 1);
         wake_one(waker);
+        wake_one(drained);
         true
     }
 
@@ -227,6 +250,11 @@ impl<C: Codec> Conn<C> {
         self.end(cause, 0, true);
         let waker = self.lock().waker.take();
         wake_one(waker);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().stage == Stage::Ended
     }
 
     /// Waits until the connection has ended.
@@ -250,10 +278,11 @@ impl<C: Codec> Conn<C> {
             return;
         }
         let total = arrivals.len();
-        let mut state = self.lock();
         let mut late = Vec::new();
+        let mut state = self.lock();
+        let taken = state.outbox.taken();
         for (id, reply) in arrivals.drain(..) {
-            match state.pending.complete(id, reply) {
+            match state.pending.complete(id, taken, reply) {
                 Arrival::Completed(waker) => wakers.extend(waker),
                 Arrival::Unclaimed(reply) => late.push(reply),
             }
@@ -266,8 +295,8 @@ impl<C: Codec> Conn<C> {
         wakers.drain(..).for_each(Waker::wake);
     }
 
-    /// Asks the policy about what waits. On [`Flush::Now`] the batch is in `batch`, and the stream offset where it ends
-    /// is given.
+    /// Asks the policy about what waits. On [`Flush::Now`] the batch is in `batch`, and what was taken for it is given,
+    /// to be told to [`Conn::written`] in the end.
     pub(crate) fn next_batch(
         &self,
         batcher: &mut Batcher,
@@ -275,38 +304,45 @@ impl<C: Codec> Conn<C> {
         waker: &Waker,
         full: usize,
         now: Instant,
-    ) -> (Flush, u64) {
+    ) -> (Flush, Batch) {
         let mut state = self.lock();
         let messages = state.outbox.messages();
         let load = Load { bytes: state.outbox.len(), messages, company: state.pending.waiting() > messages };
         let decision = batcher.decide(load, now);
         state.tick = None;
+        let mut taken = Batch::default();
+        let mut replaced = None;
         match decision {
             Flush::Now => {
-                let taken = state.outbox.take(batch);
                 state.wake_at = usize::MAX;
-                let end = state.outbox.taken();
-                drop(state);
+                taken = Batch { taken: state.outbox.take(batch), end: state.outbox.taken() };
                 batcher.flushed();
-                self.admission.remove_bytes(taken.bytes);
-                self.admission.release(taken.one_way);
-                return (decision, end);
             }
             Flush::Yield => {
                 state.wake_at = usize::MAX;
                 state.tick = Some(now);
             }
-            Flush::At(_) => state.park(waker, full),
-            Flush::Idle => state.park(waker, 1),
+            Flush::At(_) => replaced = state.park(waker, full),
+            Flush::Idle => replaced = state.park(waker, 1),
         }
-        (decision, 0)
+        drop(state);
+        drop(replaced);
+        (decision, taken)
+    }
+
+    /// A batch is out, or lost with its connection: its bytes wait no more.
+    pub(crate) fn written(&self, batch: Batch) {
+        self.admission.remove_bytes(batch.taken.bytes);
+        self.admission.release(batch.taken.one_way);
     }
 
     /// The driver cannot write now, and will look again by itself when it can.
     pub(crate) fn blocked(&self, waker: &Waker) {
         let mut state = self.lock();
         state.tick = None;
-        state.park(waker, usize::MAX);
+        let replaced = state.park(waker, usize::MAX);
+        drop(state);
+        drop(replaced);
     }
 
     /// While the connection is being opened nothing is taken; deadlines and the end still wake the driver.
@@ -315,6 +351,7 @@ impl<C: Codec> Conn<C> {
         state.armed = armed;
         Status {
             waiting: state.pending.waiting(),
+            unsent: state.outbox.messages(),
             next_deadline: state.pending.next_deadline(),
             draining: state.stage == Stage::Draining,
             ended: state.stage == Stage::Ended,
@@ -332,13 +369,15 @@ impl<C: Codec> Conn<C> {
         let mut state = self.lock();
         let State { pending, outbox, .. } = &mut *state;
         let before = pending.waiting();
-        pending.expire(now, outbox.taken(), &mut wakers, |offset, sent| {
+        let mut freed = 0;
+        pending.expire(now, outbox.taken(), &mut wakers, |message, sent| {
             if !sent {
-                outbox.remove(offset);
+                freed += outbox.remove(message);
             }
         });
         let expired = before - pending.waiting();
         drop(state);
+        self.admission.remove_bytes(freed);
         add(&self.counters.timeouts, expired as u64);
         self.ended_calls(expired);
         wakers.into_iter().for_each(Waker::wake);
@@ -355,8 +394,8 @@ impl<C: Codec> Conn<C> {
         true
     }
 
-    /// Ends it: every pending call fails with this one cause; those whose bytes begin at `left` or later never left.
-    /// `by_us`: the bytes taken may have left, whatever `left` says.
+    /// Ends it: every pending call fails with this one cause; messages from number `left` on never left. `by_us`: what
+    /// was taken may have left, whatever `left` says.
     pub(crate) fn end(&self, cause: Error, left: u64, by_us: bool) {
         let cause = Arc::new(cause);
         let mut wakers = Vec::new();
@@ -423,7 +462,7 @@ impl<R> State<R> {
             Deadline::After(timeout) => timeout,
         };
         let now = self.tick.unwrap_or_else(Instant::now);
-        if self.wake_at == 1 {
+        if self.wake_at == 1 && self.waker.is_some() {
             self.tick = Some(now);
         }
         now.checked_add(timeout).unwrap_or_else(|| now + crate::client::FAR)
@@ -443,11 +482,19 @@ impl<R> State<R> {
         self.waker.clone()
     }
 
-    fn park(&mut self, waker: &Waker, wake_at: usize) {
+    /// The driver's waker, when the last call of a draining connection has just gone without it.
+    fn drained(&self) -> Option<Waker> {
+        let last = self.stage == Stage::Draining && self.pending.waiting() == 0;
+        last.then(|| self.waker.clone()).flatten()
+    }
+
+    /// Remembers when to wake the driver. A waker that is replaced is given, to be dropped outside the lock.
+    fn park(&mut self, waker: &Waker, wake_at: usize) -> Option<Waker> {
         self.wake_at = wake_at;
-        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            self.waker = Some(waker.clone());
+        if self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return None;
         }
+        self.waker.replace(waker.clone())
     }
 }
 

@@ -89,8 +89,8 @@ enum State<R> {
 struct Slot<R> {
     generation: u32,
     deadline: Instant,
-    /// Where the call's bytes begin in the connection's outgoing stream.
-    offset: u64,
+    /// The number of the call's message in the connection's outgoing stream.
+    message: u64,
     state: State<R>,
 }
 
@@ -104,11 +104,21 @@ pub struct Pending<R> {
     quarantined: usize,
     /// No waiting call has a deadline before this one. Early when that call has ended since.
     next_deadline: Option<Instant>,
+    /// The generation of a slot that is new. It moves on when slots are dropped, so that ids do not come again soon.
+    first_generation: u32,
 }
 
 impl<R> Default for Pending<R> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: None, occupied: 0, waiting: 0, quarantined: 0, next_deadline: None }
+        Self {
+            slots: Vec::new(),
+            free: None,
+            occupied: 0,
+            waiting: 0,
+            quarantined: 0,
+            next_deadline: None,
+            first_generation: 1,
+        }
     }
 }
 
@@ -137,21 +147,28 @@ impl<R> Pending<R> {
         self.next_deadline
     }
 
-    /// Registers a call whose bytes will begin at `offset`; `None` when every id is taken.
-    pub fn insert(&mut self, deadline: Instant, offset: u64) -> Option<Key> {
+    /// Slots that there is memory for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.slots.capacity()
+    }
+
+    /// Registers a call whose message will be that number in the stream; `None` when every id is taken.
+    pub fn insert(&mut self, deadline: Instant, message: u64) -> Option<Key> {
         let state = State::Waiting { waker: None };
         let key = if let Some(index) = self.free {
             let slot = &mut self.slots[index];
             let State::Free { next } = slot.state else { unreachable!("the free list holds free slots") };
             self.free = next;
-            *slot = Slot { generation: next_generation(slot.generation), deadline, offset, state };
+            *slot = Slot { generation: next_generation(slot.generation), deadline, message, state };
             Key::new(index, slot.generation)
         } else {
             if self.slots.len() > INDEX_MASK as usize {
                 return None;
             }
-            self.slots.push(Slot { generation: 1, deadline, offset, state });
-            Key::new(self.slots.len() - 1, 1)
+            let generation = self.first_generation;
+            self.slots.push(Slot { generation, deadline, message, state });
+            Key::new(self.slots.len() - 1, generation)
         };
         self.occupied += 1;
         self.waiting += 1;
@@ -161,16 +178,17 @@ impl<R> Pending<R> {
         Some(key)
     }
 
-    /// The outcome of a call, which frees its slot; or remembers whom to wake.
+    /// The outcome of a call, which frees its slot; or remembers whom to wake. A waker that it no longer needs is put in
+    /// `replaced`, to be dropped outside the lock.
     ///
     /// # Panics
     ///
     /// When the key was collected or cancelled before.
-    pub fn poll(&mut self, key: Key, waker: &Waker) -> Poll<Outcome<R>> {
+    pub fn poll(&mut self, key: Key, waker: &Waker, replaced: &mut Option<Waker>) -> Poll<Outcome<R>> {
         let slot = self.slot_mut(key);
         if let State::Waiting { waker: known } = &mut slot.state {
             if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                *known = Some(waker.clone());
+                *replaced = known.replace(waker.clone());
             }
             return Poll::Pending;
         }
@@ -190,20 +208,22 @@ impl<R> Pending<R> {
         (false, Some(self.collect(key)), None)
     }
 
-    /// Where the bytes of a waiting call begin.
+    /// The number of a waiting call's message.
     #[must_use]
-    pub fn offset(&self, key: Key) -> Option<u64> {
+    pub fn message(&self, key: Key) -> Option<u64> {
         let slot = self.slots.get(key.index())?;
-        (slot.generation == key.generation() && matches!(slot.state, State::Waiting { .. })).then_some(slot.offset)
+        (slot.generation == key.generation() && matches!(slot.state, State::Waiting { .. })).then_some(slot.message)
     }
 
-    /// Gives an arrived reply to its call.
-    pub fn complete(&mut self, id: u32, reply: R) -> Arrival<R> {
+    /// Gives an arrived reply to its call. Messages from number `taken` on were not sent: nobody can have answered them,
+    /// whatever the peer says.
+    pub fn complete(&mut self, id: u32, taken: u64, reply: R) -> Arrival<R> {
         let key = Key(id);
         let Some(slot) = self.slots.get_mut(key.index()).filter(|slot| slot.generation == key.generation()) else {
             return Arrival::Unclaimed(reply);
         };
         match &mut slot.state {
+            State::Waiting { .. } if slot.message >= taken => Arrival::Unclaimed(reply),
             State::Waiting { waker } => {
                 let waker = waker.take();
                 slot.state = State::Ended { outcome: Outcome::Reply(reply), owed: false };
@@ -233,8 +253,8 @@ impl<R> Pending<R> {
         waker
     }
 
-    /// Ends every call whose deadline is not after `now`. `taken` is the stream offset up to which bytes may have left;
-    /// `expired` gets each call ended and whether it was sent.
+    /// Ends every call whose deadline is not after `now`. Messages before number `taken` may have left; `expired` gets
+    /// the message of each call ended and whether it was sent.
     pub fn expire(&mut self, now: Instant, taken: u64, wakers: &mut Vec<Waker>, mut expired: impl FnMut(u64, bool)) {
         if self.next_deadline.is_none_or(|next| now < next) {
             return;
@@ -247,16 +267,16 @@ impl<R> Pending<R> {
                 continue;
             }
             wakers.extend(waker.take());
-            let sent = slot.offset < taken;
+            let sent = slot.message < taken;
             slot.state = State::Ended { outcome: Outcome::Expired { sent }, owed: sent };
             self.waiting -= 1;
-            expired(slot.offset, sent);
+            expired(slot.message, sent);
         }
         self.next_deadline = next;
     }
 
-    /// Ends every call with one shared cause, as the connection has ended. Calls whose bytes begin at `left` or later
-    /// never left. Frees the quarantine: no reply can come any more. Gives the number of calls ended.
+    /// Ends every call with one shared cause, as the connection has ended. Messages from number `left` on never
+    /// left. Frees the quarantine: no reply can come any more. Gives the number of calls ended.
     pub fn fail_all(&mut self, cause: &Arc<Error>, left: u64, wakers: &mut Vec<Waker>) -> usize {
         let failed = self.waiting;
         for index in 0..self.slots.len() {
@@ -264,7 +284,7 @@ impl<R> Pending<R> {
             match &mut slot.state {
                 State::Waiting { waker } => {
                     wakers.extend(waker.take());
-                    let outcome = Outcome::Failed { cause: cause.clone(), sent: slot.offset < left };
+                    let outcome = Outcome::Failed { cause: cause.clone(), sent: slot.message < left };
                     slot.state = State::Ended { outcome, owed: false };
                 }
                 State::Ended { owed, .. } => *owed = false,
@@ -282,7 +302,8 @@ impl<R> Pending<R> {
     pub fn shrink(&mut self) {
         const KEEP: usize = 1024;
         if self.slots.capacity() > KEEP && self.occupied == 0 {
-            *self = Self::default();
+            let newest = self.slots.iter().map(|slot| slot.generation).max();
+            *self = Self { first_generation: next_generation(newest.unwrap_or_default()), ..Self::default() };
         }
     }
 
@@ -332,12 +353,15 @@ mod tests {
 
     use super::*;
 
+    /// Every message was sent.
+    const ALL: u64 = u64::MAX;
+
     fn table() -> (Pending<u32>, Instant) {
         (Pending::default(), Instant::now())
     }
 
     fn poll(pending: &mut Pending<u32>, key: Key) -> Poll<Outcome<u32>> {
-        pending.poll(key, Waker::noop())
+        pending.poll(key, Waker::noop(), &mut None)
     }
 
     #[test]
@@ -345,8 +369,8 @@ mod tests {
         let (mut pending, now) = table();
         let key = pending.insert(now, 0).unwrap();
         assert!(poll(&mut pending, key).is_pending());
-        assert!(matches!(pending.complete(key.id(), 7), Arrival::Completed(Some(_))));
-        assert!(matches!(pending.complete(key.id(), 8), Arrival::Unclaimed(8)));
+        assert!(matches!(pending.complete(key.id(), ALL, 7), Arrival::Completed(Some(_))));
+        assert!(matches!(pending.complete(key.id(), ALL, 8), Arrival::Unclaimed(8)));
         assert!(matches!(poll(&mut pending, key), Poll::Ready(Outcome::Reply(7))));
         assert_eq!((pending.waiting(), pending.occupied()), (0, 0));
     }
@@ -359,12 +383,15 @@ mod tests {
         let next = pending.insert(now, 10).unwrap();
         assert_ne!(dropped.index(), next.index());
         assert_eq!(pending.quarantined(), 1);
-        assert!(matches!(pending.complete(dropped.id(), 1), Arrival::Unclaimed(1)));
+        assert!(matches!(pending.complete(dropped.id(), ALL, 1), Arrival::Unclaimed(1)));
         assert_eq!(pending.quarantined(), 0);
         let reused = pending.insert(now, 20).unwrap();
         assert_eq!(reused.index(), dropped.index());
         assert_ne!(reused.id(), dropped.id());
-        assert!(matches!(pending.complete(dropped.id(), 2), Arrival::Unclaimed(2)), "an answer twice finds nobody");
+        assert!(
+            matches!(pending.complete(dropped.id(), ALL, 2), Arrival::Unclaimed(2)),
+            "an answer twice finds nobody"
+        );
         assert!(poll(&mut pending, reused).is_pending());
     }
 
@@ -374,13 +401,13 @@ mod tests {
         let late = pending.insert(now + Duration::from_millis(5), 0).unwrap();
         let later = pending.insert(now + Duration::from_millis(50), 10).unwrap();
         let mut wakers = Vec::new();
-        pending.expire(now + Duration::from_millis(5), 10, &mut wakers, |offset, sent| {
-            assert_eq!((offset, sent), (0, true));
+        pending.expire(now + Duration::from_millis(5), 10, &mut wakers, |message, sent| {
+            assert_eq!((message, sent), (0, true));
         });
         assert_eq!(pending.next_deadline(), Some(now + Duration::from_millis(50)));
         assert!(matches!(poll(&mut pending, late), Poll::Ready(Outcome::Expired { sent: true })));
         assert_eq!(pending.quarantined(), 1);
-        assert!(matches!(pending.complete(late.id(), 1), Arrival::Unclaimed(1)));
+        assert!(matches!(pending.complete(late.id(), ALL, 1), Arrival::Unclaimed(1)));
         assert_eq!((pending.quarantined(), pending.waiting()), (0, 1));
         assert!(poll(&mut pending, later).is_pending());
     }
@@ -407,5 +434,27 @@ mod tests {
             assert!(key.id() != 0 && key.generation() != 0);
             pending.cancel(key, false);
         }
+    }
+
+    #[test]
+    fn an_unsent_call_has_no_reply() {
+        let (mut pending, now) = table();
+        let key = pending.insert(now, 5).unwrap();
+        assert!(matches!(pending.complete(key.id(), 5, 1), Arrival::Unclaimed(1)));
+        assert!(poll(&mut pending, key).is_pending());
+        assert!(matches!(pending.complete(key.id(), 6, 2), Arrival::Completed(_)));
+    }
+
+    #[test]
+    fn ids_do_not_come_again_after_memory_was_given_back() {
+        let (mut pending, now) = table();
+        let keys: Vec<_> = (0..5000).map(|_| pending.insert(now, 0).unwrap()).collect();
+        for key in &keys {
+            pending.cancel(*key, false);
+        }
+        pending.shrink();
+        assert_eq!(pending.capacity(), 0);
+        let key = pending.insert(now, 0).unwrap();
+        assert!(!keys.contains(&key));
     }
 }

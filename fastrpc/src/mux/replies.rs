@@ -3,6 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+/// Bytes of memory that stay between batches.
+const KEEP: usize = 256 * 1024;
+
 /// Encoded replies, the handlers that still run, and whom to wake.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
@@ -58,18 +61,22 @@ impl Replies {
             std::mem::swap(batch, &mut state.encoded);
         } else {
             batch.append(&mut state.encoded);
+            state.encoded.shrink_to(KEEP);
         }
         state.messages = 0;
     }
 
-    /// Looks, and arranges to be woken when `wake_at` bytes wait; at once if they do already.
+    /// Looks, and arranges to be woken when a handler's end makes it `wake_at` bytes that wait.
     pub(crate) fn look(&self, waker: &Waker, wake_at: usize) -> Waiting {
         let mut state = self.lock();
         state.wake_at = wake_at;
-        if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            state.waker = Some(waker.clone());
-        }
-        Waiting { bytes: state.encoded.len(), messages: state.messages, running: state.running, broken: state.broken }
+        let known = state.waker.as_ref().is_some_and(|known| known.will_wake(waker));
+        let replaced = if known { None } else { state.waker.replace(waker.clone()) };
+        let State { messages, running, broken, .. } = *state;
+        let bytes = state.encoded.len();
+        drop(state);
+        drop(replaced); // Foreign, so not under the lock.
+        Waiting { bytes, messages, running, broken }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -52,6 +52,7 @@ pub(crate) struct ServerDriver<C: Codec, H> {
     write_stalled: Option<Instant>,
     last_read: Instant,
     active: Instant,
+    was_idle: bool,
     waiting: Waiting,
 }
 
@@ -115,6 +116,7 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
             write_stalled: None,
             last_read: now,
             active: now,
+            was_idle: true,
             waiting: Waiting::default(),
         }
     }
@@ -127,6 +129,7 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
             self.publish();
             self.write(cx, now)?;
             self.reap(cx);
+            self.note_idleness(now);
             if self.choked && !self.is_choked() {
                 cx.waker().wake_by_ref(); // Room again: the requests left lying go on next turn.
             }
@@ -420,8 +423,18 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
         self.pipelined.is_none() && !self.is_choked() && self.frames.is_midway(&self.link.inbound.plain)
     }
 
+    /// Idleness counts from the moment the last thing in progress has ended.
+    fn note_idleness(&mut self, now: Instant) {
+        let idle = self.is_idle();
+        if !idle || !self.was_idle {
+            self.active = now;
+        }
+        self.was_idle = idle;
+    }
+
     fn is_idle(&self) -> bool {
-        self.waiting.running == 0 && self.pipelined.is_none() && self.link.outbound.is_clear()
+        let written = self.link.outbound.is_clear() && self.link.outbound.backlog() == 0;
+        self.waiting.running == 0 && self.pipelined.is_none() && written
     }
 
     fn check_clock(&mut self, now: Instant) -> Result<(), Error> {
@@ -511,12 +524,14 @@ impl<C: Codec, H: Handler<C>> Handling<C, H> {
     fn end(&mut self, reply: Option<C::Reply>) {
         let counters = self.service.counters();
         add(if reply.is_some() { &counters.replies } else { &counters.errors }, 1);
-        self.done = true;
         self.permit = None;
+        let failure = || catch_unwind(AssertUnwindSafe(|| self.service.codec().failure(Failure::Panicked))).ok();
+        let reply = reply.or_else(failure);
+        let encode =
+            |out: &mut Vec<u8>| reply.as_ref().is_some_and(|reply| self.service.encode_reply(self.id, reply, out));
         let wanted = self.id != ONE_WAY;
-        let reply = reply.unwrap_or_else(|| self.service.codec().failure(Failure::Panicked));
-        let encode = |out: &mut Vec<u8>| self.service.encode_reply(self.id, &reply, out);
         self.replies.handler_ended(wanted.then_some(encode));
+        self.done = true;
     }
 }
 

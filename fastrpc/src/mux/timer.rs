@@ -8,7 +8,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::BatchTimer;
 
-/// Fires at or after the earliest time asked for. Moving it later costs nothing: it fires early and is asked again.
+/// Fires at the time asked for. Moving it later costs nothing: it fires early, and is set anew only then.
 #[derive(Default)]
 pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -32,13 +32,14 @@ impl Alarm {
         if passed || self.armed.is_some_and(|armed| due < armed) {
             self.arm(due);
         }
-        match self.sleep.as_mut().map(|sleep| sleep.as_mut().poll(cx)) {
-            Some(Poll::Ready(())) => {
+        while self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready()) {
+            if due <= Instant::now() {
                 self.armed = None;
-                Poll::Ready(())
+                return Poll::Ready(());
             }
-            _ => Poll::Pending,
+            self.arm(due); // It was set for an earlier time.
         }
+        Poll::Pending
     }
 
     fn arm(&mut self, due: Instant) {

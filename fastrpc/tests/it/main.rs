@@ -1,10 +1,24 @@
 //! Tests of `fastrpc` from outside.
 
+mod backpressure;
+mod closing;
 mod compress;
+mod deadlines;
+mod forgotten;
 mod hello;
+mod hostile;
+mod limits;
+mod locks;
+mod lost;
+mod order;
+mod panics;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
+mod serving;
+mod shutdown;
+mod support;
 mod tlv;
+mod wire_examples;
 
 use proptest::test_runner::{Config, RngSeed};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http::Response;
-use httpteleport::{AtLimit, Body, Client, Error, ErrorKind, Limits};
+use httpteleport::{AtLimit, Body, Client, Error, ErrorKind, Limits, Stats};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::time::Instant;
@@ -56,6 +56,11 @@ impl TeleportUpstream {
         let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.clone() };
         let client = client.connect(&format!("{host}:{port}")).with_context(|| format!("--out {endpoint}"))?;
         Ok(TeleportUpstream { client })
+    }
+
+    /// What its connections have carried so far.
+    pub(super) fn stats(&self) -> Stats {
+        self.client.stats()
     }
 
     /// See [`Upstream::call`](super::Upstream::call).

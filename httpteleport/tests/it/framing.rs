@@ -67,7 +67,7 @@ fn a_reply_without_length_ends_the_connection() {
 
 #[test]
 fn lines_that_are_no_headers_end_the_connection() {
-    for bad in ["no colon", ": no name", "bad name: x", "b\u{e4}d: x", " folded: x", "\tfolded", "X: a\r\n more"] {
+    for bad in ["no colon", "no colon\r\nX: y", " folded: x", "\tfolded", "X: a\r\n more", "\r\r"] {
         assert_malformed(&request(&format!("{bad}\r\n"), ""));
     }
 }

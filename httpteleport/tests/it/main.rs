@@ -5,6 +5,7 @@ mod encode_reply;
 mod encode_request;
 mod end_to_end;
 mod framing;
+mod fuzzed;
 mod golden;
 mod head_method;
 mod hostile;
