@@ -1,6 +1,7 @@
 //! Tests of `fastrpc` from outside.
 
 mod backpressure;
+mod batch;
 mod closing;
 mod compress;
 mod deadlines;
@@ -12,11 +13,13 @@ mod locks;
 mod lost;
 mod order;
 mod panics;
+mod pool;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
 mod serving;
 mod shutdown;
 mod support;
+mod timeouts;
 mod tlv;
 
 use proptest::test_runner::{Config, RngSeed};
