@@ -87,7 +87,6 @@ async fn the_least_loaded_connection_is_taken() {
 struct Moody {
     down: Arc<AtomicBool>,
     dials: Arc<Mutex<Vec<Instant>>>,
-    accepted: Arc<Mutex<Vec<End>>>,
     handled: Arc<AtomicUsize>,
 }
 
