@@ -62,6 +62,13 @@ impl<C: Codec> Pool<C> {
     /// A usable connection at the least loaded place; dialling begins if it has none.
     pub(super) fn connection(&self, inner: &Inner<C>) -> Result<Arc<Conn<C>>, Error> {
         let place = self.least_loaded();
+        if self.places.len() > 1 && !place.is_failing() {
+            self.revive(inner);
+        }
+        self.connection_at(place, inner)
+    }
+
+    fn connection_at(&self, place: &Place<C>, inner: &Inner<C>) -> Result<Arc<Conn<C>>, Error> {
         let mut conns = lock(&place.conns);
         if let Some(conn) = conns.current.as_ref().filter(|conn| conn.is_usable()) {
             return Ok(conn.clone());
@@ -90,6 +97,16 @@ impl<C: Codec> Pool<C> {
         Ok(conn)
     }
 
+    /// Dials for places that could not be reached and whose pause is over. Calls go elsewhere meanwhile, so that none is
+    /// lost should it fail again.
+    fn revive(&self, inner: &Inner<C>) {
+        for place in self.places.iter().filter(|place| place.is_failing()) {
+            if lock(&place.link.backoff).not_before().is_none_or(|at| at <= Instant::now()) {
+                let _ = self.connection_at(place, inner);
+            }
+        }
+    }
+
     /// Puts a connection that is open already in its place.
     pub(super) fn adopt(&self, inner: &Inner<C>) -> Arc<Conn<C>> {
         let conn = Arc::new(self.places[0].new_conn(inner));
@@ -108,7 +125,7 @@ impl<C: Codec> Pool<C> {
     }
 
     pub(super) fn is_failing(&self) -> bool {
-        self.places.iter().all(|place| place.link.failing.load(Ordering::Relaxed))
+        self.places.iter().all(Place::is_failing)
     }
 
     /// The place with the fewest waiting calls; equals take turns, and those that cannot be reached come last.
@@ -118,8 +135,7 @@ impl<C: Codec> Pool<C> {
         }
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let turn = (0..self.places.len()).map(|i| &self.places[(first.wrapping_add(i)) % self.places.len()]);
-        turn.min_by_key(|place| (place.link.failing.load(Ordering::Relaxed), place.load.load(Ordering::Relaxed)))
-            .expect("a pool has a place")
+        turn.min_by_key(|place| (place.is_failing(), place.load.load(Ordering::Relaxed))).expect("a pool has a place")
     }
 }
 
@@ -136,6 +152,11 @@ impl<C: Codec> Conns<C> {
 }
 
 impl<C: Codec> Place<C> {
+    /// Whether the last attempt to open a connection here failed.
+    fn is_failing(&self) -> bool {
+        self.link.failing.load(Ordering::Relaxed)
+    }
+
     fn new_conn(&self, inner: &Inner<C>) -> Conn<C> {
         Conn::new(
             inner.codec.clone(),

@@ -76,7 +76,7 @@ async fn a_server_bounds_what_is_undecoded_also_when_it_is_compressed() {
         let serving =
             tokio::spawn(async move { server.serve_connection(there, None, Arc::new(async |_: Call<()>| {})).await });
         let to_server = here.outgoing();
-        let mut peer = RawPeer::client(here, &hello(compression)).await;
+        let peer = RawPeer::client(here, &hello(compression)).await;
         tokio::spawn(async move {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut peer.into_inner(), &bomb(compression)).await;
         });

@@ -1,8 +1,10 @@
 //! Tests of `fastrpc` from outside.
 
 mod backpressure;
+mod batch;
 mod closing;
 mod compress;
+mod crowd;
 mod deadlines;
 mod forgotten;
 mod hello;
@@ -12,11 +14,14 @@ mod locks;
 mod lost;
 mod order;
 mod panics;
+mod pool;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
 mod serving;
 mod shutdown;
+mod sockets;
 mod support;
+mod timeouts;
 mod tlv;
 mod wire_examples;
 
