@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 use stats_alloc::{Region, StatsAlloc};
 
+use crate::floor;
 use crate::rows::Row;
-use crate::workload::{Caller, TlvCaller, run};
+use crate::workload::{Pair, run};
 
 /// What one row came to.
 #[derive(Clone, Debug)]
@@ -61,15 +62,43 @@ pub fn measure(row: &Row, effort: Effort, heap: &'static StatsAlloc<System>) -> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let tasks = tokio::task::LocalSet::new();
     runtime.block_on(tasks.run_until(async {
-        let caller = TlvCaller::start(row);
+        let caller = Pair::start(row);
         let stats = || caller.stats();
         rounds(row, &caller, stats, effort, heap).await
     }))
 }
 
+/// Measures the floor for frames of these sizes, named `floor/NAME/100`.
+///
+/// # Panics
+///
+/// When the runtime cannot be made.
+#[must_use]
+pub fn measure_floor(name: &str, request: usize, reply: usize, effort: Effort) -> Measured {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let tasks = tokio::task::LocalSet::new();
+    let mut ns = Vec::new();
+    let mut batches = 64;
+    while ns.len() < effort.rounds {
+        let took = runtime.block_on(tasks.run_until(floor::run(request, reply, batches)));
+        if took < effort.round / 2 {
+            batches *= 2;
+            continue;
+        }
+        ns.push(took.as_secs_f64() * 1e9 / (batches * floor::BATCH as u64) as f64);
+    }
+    ns.sort_by(f64::total_cmp);
+    Measured {
+        name: format!("floor/{name}/{}", floor::BATCH),
+        ns: (ns[ns.len() / 2], ns[0], ns[ns.len() - 1]),
+        allocs: 0.0,
+        wire_bytes: (request + reply) as f64,
+    }
+}
+
 async fn rounds(
     row: &Row,
-    caller: &impl Caller,
+    caller: &Pair,
     stats: impl Fn() -> fastrpc::Stats,
     effort: Effort,
     heap: &'static StatsAlloc<System>,
@@ -96,13 +125,13 @@ async fn rounds(
 }
 
 /// Operations that fill one round; warms everything up on the way.
-async fn calibrate(row: &Row, caller: &impl Caller, round: Duration) -> u64 {
+async fn calibrate(row: &Row, caller: &Pair, round: Duration) -> u64 {
     let mut count = row.callers as u64 * 2;
     loop {
         let took = run(caller, row.callers, count).await;
         if took * 5 >= round {
-            let per_round = count as f64 * round.as_secs_f64() / took.as_secs_f64();
-            return (per_round as u64).max(row.callers as u64);
+            let per_round = u128::from(count) * round.as_nanos() / took.as_nanos().max(1);
+            return u64::try_from(per_round).unwrap_or(u64::MAX).max(row.callers as u64);
         }
         count *= 2;
     }

@@ -54,7 +54,6 @@ impl<C: Codec> ClientBuilder<C> {
 
     /// Connections in the pool, 1 to 1,024. Default: 1. Each is dialled when a call first needs it; a call takes the
     /// one with the fewest pending calls.
-    #[must_use]
     pub fn connections(mut self, n: usize) -> Self {
         self.connections = n;
         self
@@ -62,7 +61,6 @@ impl<C: Codec> ClientBuilder<C> {
 
     /// Most calls that may be pending over the whole pool, 1 to 1,048,575. Default: 32,768. Fire-and-forget calls count
     /// until their batch goes out.
-    #[must_use]
     pub fn max_pending(mut self, calls: usize) -> Self {
         self.max_pending = calls;
         self
@@ -70,7 +68,6 @@ impl<C: Codec> ClientBuilder<C> {
 
     /// Most encoded bytes that may wait for the peer to read, over the whole pool. Default: 64 MiB. The last message
     /// admitted may pass it by its own length.
-    #[must_use]
     pub fn max_unsent(mut self, bytes: usize) -> Self {
         self.max_unsent = bytes;
         self
@@ -78,28 +75,24 @@ impl<C: Codec> ClientBuilder<C> {
 
     /// Most calls of one connection that were dropped or timed out while the peer still owes their reply. Default:
     /// 10,000. Past it the connection takes no new calls, finishes, and another takes its place.
-    #[must_use]
     pub fn max_abandoned(mut self, calls: usize) -> Self {
         self.max_abandoned = calls;
         self
     }
 
     /// What a call does when a limit is met. Default: it fails.
-    #[must_use]
     pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
         self.at_limit = at_limit;
         self
     }
 
     /// The deadline of calls that are given none. Default: 30 s.
-    #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self
     }
 
     /// The longest that reaching the peer may take, before the opening exchange. Default: 5 s.
-    #[must_use]
     pub fn dial_timeout(mut self, limit: Duration) -> Self {
         self.dial_timeout = limit;
         self
@@ -107,14 +100,12 @@ impl<C: Codec> ClientBuilder<C> {
 
     /// The pause after a dial that failed: `first`, then twice as long each time up to `most`, each shortened by up to
     /// half at random so that clients do not come in step. Default: 50 ms to 1 s.
-    #[must_use]
     pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
         self.backoff = (first, most);
         self
     }
 
     /// Speaks TLS with this configuration to a server of this name. Default: clear text.
-    #[must_use]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>, name: ServerName<'static>) -> Self {
         self.tls = Some(ClientTls { config, name });
         self

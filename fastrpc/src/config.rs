@@ -87,21 +87,18 @@ pub(crate) fn within(name: &str, value: usize, least: usize, most: usize) -> Res
 macro_rules! link_setters {
     () => {
         /// The bytes both sides must open with, and the version of what is spoken. Default: `fastrpc`, version 0.
-        #[must_use]
         pub fn protocol(mut self, protocol: $crate::Protocol) -> Self {
             self.link.protocol = protocol;
             self
         }
 
         /// How this side compresses what it sends; the peer chooses for itself. Default: flate.
-        #[must_use]
         pub fn compression(mut self, compression: $crate::Compression) -> Self {
             self.link.compression = compression;
             self
         }
 
         /// The longest the opening exchange may take, TLS included. Default: 3 s.
-        #[must_use]
         pub fn handshake_timeout(mut self, limit: std::time::Duration) -> Self {
             self.link.handshake_timeout = limit;
             self
@@ -111,14 +108,12 @@ macro_rules! link_setters {
         /// more is ready; messages that are ready together still travel together.
         ///
         /// A batch that reaches the write buffer's size goes out earlier.
-        #[must_use]
         pub fn batch_delay(mut self, delay: std::time::Duration) -> Self {
             self.link.batch_delay = delay;
             self
         }
 
         /// Which clock times the batch delay. Default: the finest one.
-        #[must_use]
         pub fn batch_timer(mut self, timer: $crate::BatchTimer) -> Self {
             self.link.batch_timer = timer;
             self
@@ -126,7 +121,6 @@ macro_rules! link_setters {
 
         /// The longest silence of a peer that owes us bytes: replies on a client, the rest of a request on a server.
         /// Default: 120 s. The connection ends when it passes.
-        #[must_use]
         pub fn read_timeout(mut self, limit: std::time::Duration) -> Self {
             self.link.read_timeout = limit;
             self
@@ -134,7 +128,6 @@ macro_rules! link_setters {
 
         /// The longest time without progress while bytes wait to be written. Default: 5 s. The connection ends when it
         /// passes.
-        #[must_use]
         pub fn write_timeout(mut self, limit: std::time::Duration) -> Self {
             self.link.write_timeout = limit;
             self
@@ -142,21 +135,18 @@ macro_rules! link_setters {
 
         /// How long a connection with nothing in progress stays open. Default: 100 s on a client and 120 s on a
         /// server, so that the client, which can tell, closes first.
-        #[must_use]
         pub fn idle_timeout(mut self, limit: std::time::Duration) -> Self {
             self.link.idle_timeout = limit;
             self
         }
 
         /// Bytes asked of the connection in one read, 1 KiB to 16 MiB. Default: 64 KiB.
-        #[must_use]
         pub fn read_buffer(mut self, bytes: usize) -> Self {
             self.link.read_buffer = bytes;
             self
         }
 
         /// Bytes at which a batch goes out whatever the batch delay, 1 KiB to 16 MiB. Default: 64 KiB.
-        #[must_use]
         pub fn write_buffer(mut self, bytes: usize) -> Self {
             self.link.write_buffer = bytes;
             self
@@ -164,7 +154,6 @@ macro_rules! link_setters {
 
         /// Most bytes, decompressed, that the codec may leave undecoded, 1 KiB to 1 GiB. Default: 16 MiB. A peer that
         /// sends more without completing a message loses its connection.
-        #[must_use]
         pub fn max_undecoded(mut self, bytes: usize) -> Self {
             self.link.max_undecoded = bytes;
             self

@@ -105,7 +105,6 @@ impl<C: Codec> ServerBuilder<C> {
     link_setters!();
 
     /// Where handlers run. Default: inline first.
-    #[must_use]
     pub fn dispatch(mut self, dispatch: Dispatch) -> Self {
         self.dispatch = dispatch;
         self
@@ -113,7 +112,6 @@ impl<C: Codec> ServerBuilder<C> {
 
     /// Most handlers that run at once, over all connections, 1 to 1,048,575. Default: 10,000. A call beyond it is
     /// answered at once with the reply that [`Codec::failure`] makes of the overload.
-    #[must_use]
     pub fn concurrency(mut self, limit: usize) -> Self {
         self.concurrency = limit;
         self
@@ -121,14 +119,12 @@ impl<C: Codec> ServerBuilder<C> {
 
     /// Reply bytes that a client may leave unread before no more of its requests are taken. Default: 1 MiB. Handlers
     /// that run already may pass it by their replies.
-    #[must_use]
     pub fn max_unread(mut self, bytes: usize) -> Self {
         self.max_unread = bytes;
         self
     }
 
     /// Calls of one connection that are dispatched before other tasks of the runtime have their turn. Default: 256.
-    #[must_use]
     pub fn calls_per_turn(mut self, calls: usize) -> Self {
         self.calls_per_turn = calls;
         self
@@ -136,7 +132,6 @@ impl<C: Codec> ServerBuilder<C> {
 
     /// Serves TLS only, with this configuration; clients that want clear text are refused. It begins after the hello,
     /// inside the connection. Default: clear text only.
-    #[must_use]
     pub fn tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
         self.tls = Some(config);
         self

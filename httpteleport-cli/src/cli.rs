@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, value_parser};
 
+use httpteleport::Compression;
+
 use crate::config::Settings;
 use crate::duration;
 use crate::endpoint::Endpoint;
@@ -77,8 +79,8 @@ enum Command {
 /// Options of `httptp demo`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DemoArgs {
-    /// How long to run, in seconds
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u64).range(1..=86_400))]
+    /// How long to run, in seconds, 1 to 3600
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3600))]
     pub(crate) seconds: u64,
     /// Keep serving afterwards, and print a curl command to try
     #[arg(long)]
@@ -118,7 +120,7 @@ pub(crate) struct ProxyArgs {
     pub(crate) in_max_body_size: u32,
 
     /// Teleport: compress replies with none, flate or snappy [default: flate]
-    #[arg(long, value_name = "HOW", help_heading = "Input", value_parser = Compression::parse)]
+    #[arg(long, value_name = "HOW", help_heading = "Input", value_parser = compression)]
     pub(crate) in_compress: Option<Compression>,
 
     /// Teleport: hold replies back so long, to send more of them at once [default: 0]
@@ -148,7 +150,7 @@ pub(crate) struct ProxyArgs {
     pub(crate) out_max_header_size: u32,
 
     /// Teleport: compress requests with none, flate or snappy [default: flate]
-    #[arg(long, value_name = "HOW", help_heading = "Output", value_parser = Compression::parse)]
+    #[arg(long, value_name = "HOW", help_heading = "Output", value_parser = compression)]
     pub(crate) out_compress: Option<Compression>,
 
     /// Teleport: hold requests back so long, to send more of them at once [default: 0]
@@ -167,34 +169,9 @@ pub(crate) struct ProxyArgs {
     pub(crate) concurrency: u32,
 }
 
-/// How one direction of a teleport connection is compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Compression {
-    /// Not at all.
-    None,
-    /// Deflate: the smallest.
-    #[default]
-    Flate,
-    /// Snappy: the fastest.
-    Snappy,
-}
-
-impl Compression {
-    /// The name as typed.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Compression::None => "none",
-            Compression::Flate => "flate",
-            Compression::Snappy => "snappy",
-        }
-    }
-
-    fn parse(name: &str) -> Result<Compression, String> {
-        [Compression::None, Compression::Flate, Compression::Snappy]
-            .into_iter()
-            .find(|how| how.name() == name)
-            .ok_or_else(|| "use none, flate or snappy".to_owned())
-    }
+/// Names a compression.
+fn compression(name: &str) -> Result<Compression, &'static str> {
+    name.parse().map_err(|_| "use none, flate or snappy")
 }
 
 /// Reads and checks the command line.

@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::{Compression, ProxyArgs};
+use httpteleport::Compression;
+
+use crate::cli::ProxyArgs;
 use crate::endpoint::{Address, Endpoint};
+
+/// Most bytes of a reply's body that go over teleport: the wire carries whole messages, so they are held in memory.
+pub(crate) const MAX_REPLY_BODY: usize = 64 << 20;
 
 /// Everything the proxy needs to know, free of contradictions.
 #[derive(Debug)]
@@ -27,7 +32,6 @@ pub(crate) struct Input {
     /// Compression of replies, for teleport.
     pub(crate) compress: Compression,
     /// Batch delay of replies, for teleport.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the teleport side"))]
     pub(crate) delay: Duration,
     /// Certificate and key; there exactly when the endpoint is a TLS one.
     pub(crate) tls: Option<TlsFiles>,
@@ -54,12 +58,10 @@ pub(crate) struct Output {
     /// Compression of requests, for teleport.
     pub(crate) compress: Compression,
     /// Batch delay of requests, for teleport.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the teleport side"))]
     pub(crate) delay: Duration,
     /// Longest wait for a reply.
     pub(crate) timeout: Duration,
     /// Connections to each teleport endpoint.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the teleport side"))]
     pub(crate) conns_per_addr: usize,
     /// PEM certificates to trust instead of the system's.
     pub(crate) ca: Option<PathBuf>,

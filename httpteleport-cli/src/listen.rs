@@ -81,6 +81,14 @@ impl Listener {
         }
     }
 
+    /// The address that was really bound; none for a unix socket.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Listener::Tcp(_, address) => Some(*address),
+            Listener::Unix { .. } => None,
+        }
+    }
+
     /// Waits for the next connection. Never fails: what the system lacks now it may have later. Cancel safe.
     pub(crate) async fn accept(&self) -> Accepted {
         loop {

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use ::http::{Request, Response};
+use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -38,6 +38,17 @@ impl Upstream {
             Upstream::Teleport(upstream) => upstream.call(request, deadline).await,
         }
     }
+
+    /// Bytes that its teleport connections have written and read so far, as compressed; none for HTTP.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        match self {
+            Upstream::Http(_) => 0,
+            Upstream::Teleport(upstream) => {
+                let stats = upstream.stats();
+                stats.wire_bytes_out + stats.wire_bytes_in
+            }
+        }
+    }
 }
 
 /// Why there is no reply.
@@ -57,6 +68,8 @@ pub(crate) enum FailureKind {
     Unreachable,
     /// Its reply did not come in time.
     Timeout,
+    /// This side could not or would not send it, and answers with this status.
+    Refused(StatusCode),
     /// Anything else between a working connection and a good reply.
     Broken,
 }

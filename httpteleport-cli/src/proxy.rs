@@ -44,6 +44,11 @@ impl Proxy {
         }
     }
 
+    /// The longest wait for a reply.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sends the request to the best upstream and brings its reply, or says in a reply why there is none: 504 when none
     /// came in time, 503 when too many requests run already, 502 otherwise.
     ///
@@ -77,6 +82,11 @@ impl Proxy {
         reply.unwrap_or_else(|| self.refuse(StatusCode::BAD_GATEWAY, "there is no upstream"))
     }
 
+    /// Bytes that all teleport connections to the upstreams have written and read so far, as compressed.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.upstreams.iter().map(|(_, upstream)| upstream.wire_bytes()).sum()
+    }
+
     /// An error reply of this proxy: short text that begins with the input's kind.
     pub(crate) fn refuse(&self, status: StatusCode, why: &str) -> Response<Body> {
         let text = format!("{}: proxying error: {why}\n", self.input);
@@ -89,6 +99,7 @@ impl Proxy {
     fn explain(&self, index: usize, failure: &Failure) -> Response<Body> {
         let status = match failure.kind {
             FailureKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            FailureKind::Refused(status) => status,
             FailureKind::Unreachable | FailureKind::Broken => StatusCode::BAD_GATEWAY,
         };
         self.refuse(status, &format!("{}: {}", self.upstreams[index].0, failure.reason))

@@ -69,6 +69,7 @@ impl Signals {
         self.any().await;
         tokio::spawn(async move {
             self.any().await;
+            #[expect(clippy::disallowed_methods, reason = "who asks twice wants no more waiting")]
             process::exit(CUT_OFF);
         });
     }

@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use httpteleport::Compression;
 use tokio::net::lookup_host;
 
-use crate::cli::Compression;
-use crate::config::{Output, Settings};
+use crate::config::Settings;
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::inbound::{self, Inputs};
 use crate::listen::Listener;
@@ -41,21 +41,11 @@ fn log_to_stderr() {
 
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let signals = Signals::take()?;
-    let proxy = Arc::new(Proxy::new(
-        settings.input.endpoint.scheme.name(),
-        upstreams(&settings.output, settings.concurrency).await?,
-        settings.output.timeout,
-        settings.concurrency,
-    ));
-    let tls = match &settings.input.tls {
-        Some(files) => Some(tls::server_config(files, settings.input.endpoint.scheme == Scheme::Https)?),
-        None => None,
-    };
-    let listener = Listener::bind(&settings.input.endpoint).await?;
-    announce(&listener, settings);
-
     let shutdown = Shutdown::new();
-    let mut serving = pin!(inbound::serve(Inputs { listener, tls, settings, proxy, shutdown: shutdown.clone() }));
+    let inputs = open(settings, shutdown.clone()).await?;
+    announce(&inputs.listener, settings);
+
+    let mut serving = pin!(inbound::serve(inputs));
     tokio::select! {
         () = signals.first() => tracing::info!("draining; a second signal ends at once"),
         ended = &mut serving => return ended,
@@ -65,21 +55,41 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     ended
 }
 
+/// Makes everything that the settings ask for and opens the port; nothing is accepted yet.
+///
+/// # Errors
+///
+/// One line that names the option and says what to do.
+pub(crate) async fn open(settings: &Settings, shutdown: Shutdown) -> anyhow::Result<Inputs<'_>> {
+    let proxy = Arc::new(Proxy::new(
+        settings.input.endpoint.scheme.name(),
+        upstreams(settings).await?,
+        settings.output.timeout,
+        settings.concurrency,
+    ));
+    let tls = match &settings.input.tls {
+        Some(files) => Some(tls::server_config(files, settings.input.endpoint.scheme == Scheme::Https)?),
+        None => None,
+    };
+    let listener = Listener::bind(&settings.input.endpoint).await?;
+    Ok(Inputs { listener, tls, settings, proxy, shutdown })
+}
+
 /// The upstreams of `--out`, each checked as far as that is possible without talking to it.
-async fn upstreams(settings: &Output, concurrency: usize) -> anyhow::Result<Vec<(String, Upstream)>> {
-    let uses = |scheme| settings.endpoints.iter().any(|out| out.scheme == scheme);
-    let https = if uses(Scheme::Https) { Some(tls::client_config(settings.ca.as_deref(), true)?) } else { None };
-    let teleports =
-        if uses(Scheme::Teleports) { Some(tls::client_config(settings.ca.as_deref(), false)?) } else { None };
-    let share = concurrency.div_ceil(settings.endpoints.len());
-    let mut upstreams = Vec::with_capacity(settings.endpoints.len());
-    for out in &settings.endpoints {
+async fn upstreams(settings: &Settings) -> anyhow::Result<Vec<(String, Upstream)>> {
+    let Settings { output, concurrency, .. } = settings;
+    let uses = |scheme| output.endpoints.iter().any(|out| out.scheme == scheme);
+    let https = if uses(Scheme::Https) { Some(tls::client_config(output.ca.as_deref(), true)?) } else { None };
+    let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(output.ca.as_deref(), false)?) } else { None };
+    let share = concurrency.div_ceil(output.endpoints.len());
+    let mut upstreams = Vec::with_capacity(output.endpoints.len());
+    for out in &output.endpoints {
         check_upstream(out).await?;
         let upstream = if out.scheme.is_teleport() {
             Upstream::Teleport(TeleportUpstream::new(out, teleports.clone(), settings)?)
         } else {
             let tls = https.clone().filter(|_| out.scheme.is_tls());
-            Upstream::Http(HttpUpstream::new(out, tls, share, settings.max_header_size)?)
+            Upstream::Http(HttpUpstream::new(out, tls, share, output.max_header_size)?)
         };
         upstreams.push((out.to_string(), upstream));
     }
@@ -108,7 +118,7 @@ async fn check_upstream(out: &Endpoint) -> anyhow::Result<()> {
 fn announce(listener: &Listener, settings: &Settings) {
     let Settings { input, output, .. } = settings;
     let coded = |scheme: Scheme, how: Compression| {
-        if scheme.is_teleport() { format!(" ({})", how.name()) } else { String::new() }
+        if scheme.is_teleport() { format!(" ({how})") } else { String::new() }
     };
     let from = listener.describe(&input.endpoint) + &coded(input.endpoint.scheme, input.compress);
     let to: Vec<_> =

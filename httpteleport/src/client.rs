@@ -193,6 +193,13 @@ impl Calling<'_> {
         self.call = self.call.deadline(at);
         self
     }
+
+    /// The request, after the call failed: to make it again elsewhere if [`Error::may_retry`] allows it.
+    ///
+    /// `None` before the end, after a response, and when it was taken already.
+    pub fn take_request(&mut self) -> Option<Request<Body>> {
+        self.call.take_request()
+    }
 }
 
 impl Future for Calling<'_> {

@@ -6,7 +6,6 @@ macro_rules! forward_setters {
         $(
             $(#[$doc])+
             #[doc = concat!("\n\nAs [`fastrpc::", $builder, "::", stringify!($name), "`], which tells its default.")]
-            #[must_use]
             pub fn $name(mut self, $($arg: $type),+) -> Self {
                 self.transport = self.transport.$name($($arg),+);
                 self

@@ -27,7 +27,7 @@ pub use client::{Calling, Client, ClientBuilder};
 pub use codec::classic::{ClassicCodec, Reply};
 pub use codec::error::{CodecError, Fault, MessageKind};
 pub use error::Error;
-pub use fastrpc::{AtLimit, BatchTimer, Compression, Dispatch, ErrorKind, Listener, Serve, Stats};
+pub use fastrpc::{AtLimit, BatchTimer, BoxIo, Compression, Dispatch, ErrorKind, Io, Listener, Serve, Stats};
 pub use limits::Limits;
 pub use server::{Answering, Handler, Server, ServerBuilder};
 

@@ -18,11 +18,7 @@ use crate::{Body, ClassicCodec, Error, Limits, Reply, protocol};
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. `peer` is the other end of the connection, where the transport has addresses; it is the
     /// node that teleports, not its client.
-    fn call(
-        &self,
-        request: Request<Body>,
-        peer: Option<SocketAddr>,
-    ) -> impl Future<Output = Response<Body>> + Send;
+    fn call(&self, request: Request<Body>, peer: Option<SocketAddr>) -> impl Future<Output = Response<Body>> + Send;
 }
 
 impl<F, Fut> Handler for F

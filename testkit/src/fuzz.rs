@@ -11,12 +11,14 @@ mod decompress;
 mod frames;
 mod golden_reader;
 mod hello;
+mod http;
 mod pending;
 
 pub use decompress::{flate, snappy};
 pub use frames::{frames_client, frames_server};
 pub use golden_reader::golden_reader;
 pub use hello::hello;
+pub use http::{http_reply, http_request};
 pub use pending::pending;
 
 /// Runs `body` over each file of `fuzz/corpus/TARGET/`, in the order of their names; returns how many there were.

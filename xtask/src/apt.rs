@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::process::{output, run, succeeds};
+use crate::process::{output, succeeds};
 
 /// A program, and the packages that have it, best first.
 struct Need {
@@ -40,7 +40,7 @@ pub(crate) fn provide() -> Result<()> {
         );
     }
     println!("Installing {packages} for the tests");
-    run(&mut apt_get("update"))?;
+    output(&mut apt_get("update"))?;
     for need in &missing {
         install(need)?;
     }
@@ -67,7 +67,8 @@ fn install(need: &Need) -> Result<()> {
 }
 
 fn install_package(package: &str) -> Result<()> {
-    run(apt_get("install").args(["-y", "--no-install-recommends", package]))
+    output(apt_get("install").args(["-y", "--no-install-recommends", package]))?;
+    Ok(())
 }
 
 /// A quiet apt-get that asks nothing.

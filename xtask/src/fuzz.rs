@@ -11,7 +11,7 @@ use crate::process::{output, root, run, status, succeeds};
 /// How long each target runs unless told otherwise.
 pub(crate) const DEFAULT_SECONDS: u64 = 30;
 
-/// Runs every target for `seconds`; inputs that break one are copied into its committed corpus.
+/// Runs every target for `seconds`; inputs that break one are moved into its committed corpus.
 ///
 /// # Errors
 ///
@@ -26,14 +26,10 @@ pub(crate) fn run_targets(seconds: u64) -> Result<()> {
         found.extend(fuzz(target, seconds)?);
     }
     if found.is_empty() {
-        println!("\n{} targets fuzzed for {seconds} s each; nothing found", targets.len());
+        println!("\nnothing found: {}, each fuzzed for {seconds} s", targets.join(", "));
         return Ok(());
     }
-    bail!(
-        "{} inputs break their target; they are in the corpus now, and `cargo xtask test` fails until they are mended:\n  {}",
-        found.len(),
-        found.join("\n  ")
-    )
+    bail!("found, and put into the corpus: `cargo xtask test` fails until these are mended\n  {}", found.join("\n  "))
 }
 
 /// Makes sure of the nightly toolchain and of cargo-fuzz.
@@ -67,7 +63,7 @@ fn fuzz(target: &str, seconds: u64) -> Result<Vec<String>> {
     let artifacts = root().join("fuzz/artifacts").join(target);
     // New inputs go into the first folder: they widen what later runs know, but are nothing to commit.
     let scratch = root().join("fuzz/target/corpus").join(target);
-    for folder in [&artifacts, &scratch] {
+    for folder in [&artifacts, &scratch, &corpus] {
         fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
     }
     let before = files(&artifacts)?;
@@ -85,10 +81,12 @@ fn fuzz(target: &str, seconds: u64) -> Result<Vec<String>> {
     new.iter().map(|artifact| keep(artifact, target, &corpus)).collect()
 }
 
-/// Copies an artifact into the corpus. libFuzzer names it after its kind and its SHA-1: the same input, the same name.
+/// Moves an artifact into the corpus. libFuzzer names it after its kind and its SHA-1: the same input, the same name.
 fn keep(artifact: &Path, target: &str, corpus: &Path) -> Result<String> {
     let name = artifact.file_name().context("an artifact is a file")?;
     fs::copy(artifact, corpus.join(name)).with_context(|| format!("copying {}", artifact.display()))?;
+    // Found again, it has to be new again.
+    fs::remove_file(artifact).with_context(|| format!("removing {}", artifact.display()))?;
     Ok(format!("fuzz/corpus/{target}/{}", name.display()))
 }
 

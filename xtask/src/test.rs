@@ -39,10 +39,10 @@ pub(crate) fn run() -> Result<()> {
             broken.push(shown(&command));
         }
     }
-    for (arguments, watched) in suites() {
+    for (arguments, runner) in suites() {
         let mut command = cargo(arguments.iter().copied());
         step(&shown(&command));
-        if !watch(&mut command, watched, |line| count.read(line))?.success() {
+        if !watch(&mut command, runner.prints_to(), |line| count.read(runner, line))?.success() {
             broken.push(shown(&command));
         }
     }
@@ -63,31 +63,47 @@ fn step(what: &str) {
     println!("\n--- {what}");
 }
 
-/// The commands that run the tests, and where each prints its results.
-fn suites() -> Vec<(Vec<&'static str>, Watched)> {
+/// Who runs the tests. Each tells the result in its own way, and nextest passes on what cargo's harness tells, too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runner {
+    Cargo,
+    Nextest,
+}
+
+impl Runner {
+    fn prints_to(self) -> Watched {
+        match self {
+            Self::Cargo => Watched::Stdout,
+            Self::Nextest => Watched::Stderr,
+        }
+    }
+}
+
+/// The commands that run the tests.
+fn suites() -> Vec<(Vec<&'static str>, Runner)> {
     let all = ["--workspace", "--all-features", "--no-fail-fast"];
     if succeeds(&mut cargo(["nextest", "--version"])) {
         // nextest leaves doc tests to cargo.
         vec![
-            ([&["nextest", "run"][..], &all].concat(), Watched::Stderr),
-            ([&["test", "--doc"][..], &all].concat(), Watched::Stdout),
+            ([&["nextest", "run"][..], &all].concat(), Runner::Nextest),
+            ([&["test", "--doc"][..], &all].concat(), Runner::Cargo),
         ]
     } else {
-        vec![([&["test"][..], &all].concat(), Watched::Stdout)]
+        vec![([&["test"][..], &all].concat(), Runner::Cargo)]
     }
 }
 
 impl Count {
     /// Adds what a line of cargo test (`test result: ok. 3 passed; 0 failed; 1 ignored; ...`) or of nextest
     /// (`Summary [ 0.1s] 5 tests run: 3 passed (1 slow), 2 failed, 1 skipped`) tells; others tell nothing.
-    fn read(&mut self, line: &str) {
+    fn read(&mut self, runner: Runner, line: &str) {
         let line = without_colours(line);
-        let facts = match line.trim_start() {
-            line if line.starts_with("test result: ") => line.split_once(". ").map(|(_, facts)| facts),
-            line if line.starts_with("Summary [") => line.split_once(" run: ").map(|(_, facts)| facts),
-            _ => None,
+        let facts = match runner {
+            Runner::Cargo => line.strip_prefix("test result: ").and_then(|line| line.split_once(". ")),
+            Runner::Nextest => line.trim_start().strip_prefix("Summary [").and_then(|line| line.split_once(" run: ")),
         };
-        for fact in facts.into_iter().flat_map(|facts| facts.split([';', ','])) {
+        let facts = facts.map_or("", |(_, facts)| facts);
+        for fact in facts.split([';', ',']) {
             let mut words = fact.split_whitespace();
             let Some(number) = words.next().and_then(|word| word.parse::<u64>().ok()) else { continue };
             match words.next() {
@@ -117,13 +133,20 @@ mod tests {
 
     #[test]
     fn counts_add_up() {
+        let passed = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        let failed = "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
         let mut count = Count::default();
-        count.read("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s");
-        count.read("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s");
-        count.read("     Summary [   0.527s] 14/42 tests run: 13 passed (1 slow), 1 failed, 28 skipped");
-        count.read("\x1b[32;1m     Summary\x1b[0m [   1.0s] \x1b[1m5\x1b[0m tests run: \x1b[1m5\x1b[0m \x1b[32;1mpassed\x1b[0m");
-        count.read("test something ... ok");
-        count.read("running 3 tests: 9 failed");
+        for line in
+            [passed, failed, "test something ... ok", "running 3 tests: 9 failed", "    test result: no. 9 failed"]
+        {
+            count.read(Runner::Cargo, line);
+        }
+        let summary = "     Summary [   0.527s] 14/42 tests run: 13 passed (1 slow), 1 failed, 28 skipped";
+        let coloured =
+            "\x1b[32m     Summary\x1b[0m [   1.0s] \x1b[1m5\x1b[0m tests run: \x1b[1m5\x1b[0m \x1b[32;1mpassed\x1b[0m";
+        for line in [summary, coloured, passed] {
+            count.read(Runner::Nextest, line);
+        }
         assert_eq!(count, Count { passed: 23, failed: 2, ignored: 29 });
     }
 }

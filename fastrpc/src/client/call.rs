@@ -63,6 +63,13 @@ impl<'a, C: Codec> PendingCall<'a, C> {
         self
     }
 
+    /// The request, after the call failed: to make it again elsewhere if [`Error::may_retry`] allows it.
+    ///
+    /// `None` before the end, after a reply, and when it was taken already.
+    pub fn take_request(&mut self) -> Option<C::Request> {
+        if matches!(self.step, Step::Done) { self.request.take() } else { None }
+    }
+
     fn admit(&mut self) -> Result<Step<'a, C>, Error> {
         add(&self.client.counters.calls, 1);
         let Err(full) = self.client.admission.try_admit() else { return Ok(Step::Admitted) };
@@ -142,7 +149,9 @@ impl<C: Codec> Future for PendingCall<'_, C> {
                 Ok(step) => this.step = step,
                 Err(result) => {
                     this.step = Step::Done;
-                    this.request = None;
+                    if result.is_ok() {
+                        this.request = None;
+                    }
                     return Poll::Ready(result);
                 }
             }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{Handler, Server, Service, serve_connection};
 use crate::codec::Codec;
+use crate::error::Error;
 use crate::io::Io;
 
 /// After a failed accept, for instance for want of file descriptors, the next try waits this long.
@@ -50,6 +51,9 @@ impl Listener for tokio::net::UnixListener {
     }
 }
 
+/// Hears how each connection ended.
+type Observer = Arc<dyn Fn(Option<SocketAddr>, &Result<(), Error>) + Send + Sync>;
+
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A server at its listener; await it to serve. Made by [`Server::serve`].
@@ -60,11 +64,19 @@ pub struct Serve<C, L, H> {
     handler: Arc<H>,
     signal: Option<Signal>,
     grace: Duration,
+    observer: Option<Observer>,
 }
 
 impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
     pub(super) fn new(server: Server<C>, listener: L, handler: H) -> Self {
-        Self { server, listener, handler: Arc::new(handler), signal: None, grace: Duration::from_secs(30) }
+        Self {
+            server,
+            listener,
+            handler: Arc::new(handler),
+            signal: None,
+            grace: Duration::from_secs(30),
+            observer: None,
+        }
     }
 
     /// Shuts down when `signal` ends: no more connections, no more requests; requests that have arrived are answered,
@@ -80,6 +92,16 @@ impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
         self
     }
 
+    /// Tells `observer` how each connection ended, with the peer's address where it has one: for a log. It runs on the
+    /// connection's task and should be quick.
+    pub fn on_connection_end(
+        mut self,
+        observer: impl Fn(Option<SocketAddr>, &Result<(), Error>) + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     async fn run(mut self) {
         let shutdown = self.server.settings.shutdown.clone();
         let mut signal = self.signal.take().unwrap_or_else(|| Box::pin(std::future::pending()));
@@ -89,7 +111,14 @@ impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((io, peer)) => {
-                        connections.spawn(serve_connection(service.clone(), Box::new(io), peer));
+                        let serving = serve_connection(service.clone(), Box::new(io), peer);
+                        let observer = self.observer.clone();
+                        connections.spawn(async move {
+                            let ended = serving.await;
+                            if let Some(observer) = observer {
+                                observer(peer, &ended);
+                            }
+                        });
                     }
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },

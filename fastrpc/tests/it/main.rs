@@ -25,6 +25,7 @@ mod sockets;
 mod support;
 mod timeouts;
 mod tlv;
+mod wire_examples;
 
 use proptest::test_runner::{Config, RngSeed};
 

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod client;
+mod demo;
 mod failures;
 mod limits;
 mod origin;

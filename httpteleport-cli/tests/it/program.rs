@@ -13,7 +13,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A running `httptp`, killed when dropped.
 pub(crate) struct Program {
     child: Child,
-    _stdout: Lines<BufReader<ChildStdout>>,
+    stdout: Lines<BufReader<ChildStdout>>,
     /// The line it printed at the start.
     pub(crate) line: String,
 }
@@ -30,7 +30,7 @@ impl Program {
         let mut child = command(args).stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let line = tokio::time::timeout(PATIENCE, stdout.next_line()).await.expect("in time").expect("readable");
-        Program { child, _stdout: stdout, line: line.expect("it says what it does before it ends") }
+        Program { child, stdout, line: line.expect("it says what it does before it ends") }
     }
 
     /// An HTTP input on a free port, and one output.
@@ -44,6 +44,20 @@ impl Program {
         input.split_once("://").expect("a TCP input").1
     }
 
+    /// The line of the start and those that follow it now, to the first that is the one, which has to come.
+    pub(crate) async fn read_to(&mut self, is_it: impl Fn(&str) -> bool) -> String {
+        let mut text = format!("{}\n", self.line);
+        loop {
+            let line =
+                tokio::time::timeout(PATIENCE, self.stdout.next_line()).await.expect("in time").expect("readable");
+            let line = line.unwrap_or_else(|| panic!("it ended after:\n{text}"));
+            text += &format!("{line}\n");
+            if is_it(&line) {
+                return text;
+            }
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("it still runs");
         let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not zero");
@@ -53,6 +67,14 @@ impl Program {
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("a status")
     }
+}
+
+/// Runs a line of shell: exit code, stdout.
+pub(crate) async fn run_shell(line: &str) -> (Option<i32>, String) {
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", line]).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends").expect("it starts");
+    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
 }
 
 /// Runs it to its end: exit code, stdout, stderr.

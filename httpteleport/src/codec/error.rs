@@ -63,6 +63,8 @@ pub enum Fault {
     BadVersion,
     /// The status is not in 100..=999.
     BadStatus,
+    /// A header name is not a token.
+    BadName,
     /// A header value holds a control byte.
     BadValue,
     /// The end of the message cannot be known; what was wrong with it. The connection ends.
@@ -117,6 +119,7 @@ impl CodecError {
             | Fault::BadMethod
             | Fault::BadTarget
             | Fault::BadStatus
+            | Fault::BadName
             | Fault::BadValue
             | Fault::Malformed(_) => StatusCode::BAD_REQUEST,
         }
@@ -152,6 +155,7 @@ impl fmt::Display for CodecError {
             Fault::BadTarget => f.write_str("its target is not a URI; percent-encode what does not belong in one"),
             Fault::BadVersion => f.write_str("its version is not supported; use HTTP/1.1"),
             Fault::BadStatus => f.write_str("its status is not in 100..=999"),
+            Fault::BadName => f.write_str("a header name is not a token; remove it"),
             Fault::BadValue => f.write_str("a header value holds a control byte; remove it"),
             Fault::Malformed(what) => write!(f, "its end cannot be known: {what}; is the peer a teleport node?"),
             Fault::SkipLimit { limit } => {

@@ -84,7 +84,7 @@ fn outcome<M: std::fmt::Debug, R: std::fmt::Debug>(
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    outcome.push(format!("{:?}", std::mem::discriminant(&fault(&error))));
+                    outcome.push(format!("{:?}", fault(&error)));
                     return outcome;
                 }
             }

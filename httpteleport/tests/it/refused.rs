@@ -42,6 +42,7 @@ fn a_long_head_is_read_to_the_end_of_its_body() {
     let chunks = "5;x\r\nhello\r\n0\r\nT: t\r\n\r\n";
     assert_eq!(status_of(&small(), head_of(5000, "Content-Length: 5\r\n", "hello")), 431);
     assert_eq!(status_of(&small(), head_of(5000, "Transfer-Encoding: chunked\r\n", chunks)), 431);
+    assert_eq!(status_of(&small(), head_of(5000, "(x): 1\r\nContent-Length: 5\r\n", "hello")), 431);
     let many = format!("POST / HTTP/1.1\nHost: h\n{}Content-Length: 3\n\nabc", "X: y\n".repeat(1000));
     assert_eq!(status_of(&small(), many), 431);
 }
@@ -141,6 +142,9 @@ fn unacceptable_requests_get_their_status_and_the_connection_goes_on() {
     assert_eq!(status_of(&codec(), get("GET / HTTP/2", host)), 505);
     assert_eq!(status_of(&codec(), get("GET / HTTP/1.1", "")), 400);
     assert_eq!(status_of(&codec(), get("GET / HTTP/1.1", "Host: a\r\nHost: a\r\n")), 400);
+    for name in ["", "bad name", "b\u{e4}d", "a\u{0}", "Content-Length\u{b}", "(x)"] {
+        assert_eq!(status_of(&codec(), get("GET / HTTP/1.1", &format!("Host: h\r\n{name}: 7\r\n"))), 400, "{name}");
+    }
     assert_eq!(status_of(&codec(), get("GET / HTTP/1.1", "Host: h\r\nX: a\u{1}b\r\n")), 400);
     assert_eq!(status_of(&codec(), get("GET / HTTP/1.1", "Host: h\r\nX: a\rb\r\n")), 400);
     assert_eq!(status_of(&codec(), get("GET / HTTP/1.1", "Host: h\r\nX: \u{7f}\r\n")), 400);
@@ -159,6 +163,7 @@ fn refused_replies_fail_their_call_alone() {
     assert_eq!(fault_of(reason), Fault::HeadTooLarge { limit: 1000 });
     let many = format!("{}Content-Length: 2\r\n", "X: y\r\n".repeat(10));
     assert_eq!(fault_of(reply(&many, "ok")), Fault::TooManyHeaders { limit: 10 });
+    assert_eq!(fault_of(reply("X Y: z\r\nContent-Length: 2\r\n", "ok")), Fault::BadName);
     assert_eq!(fault_of(reply("X: \u{1}\r\nContent-Length: 2\r\n", "ok")), Fault::BadValue);
     assert_eq!(fault_of("HTTP/1.1 1000 X\r\nContent-Length: 2\r\n\r\nok".into()), Fault::BadStatus);
     assert_eq!(fault_of("HTTP/1.1 42 X\r\nContent-Length: 2\r\n\r\nok".into()), Fault::BadStatus);

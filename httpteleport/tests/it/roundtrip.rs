@@ -39,7 +39,7 @@ fn headers() -> impl Strategy<Value = HeaderMap> {
 }
 
 fn body() -> impl Strategy<Value = Body> {
-    let bytes = prop_oneof![Just(0..0), Just(0..200), Just(0..20_000)];
+    let bytes = prop_oneof![Just(0..0), Just(0..200), Just(0..5000)];
     bytes.prop_flat_map(|size| prop::collection::vec(any::<u8>(), size.start..size.end.max(1))).prop_map(Body::from)
 }
 

@@ -1,14 +1,15 @@
 //! From messages to bytes, straight into the connection's buffer.
 
+use std::collections::HashSet;
 use std::io::Write;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri};
 
 use super::reply::{Reply, has_no_body};
 use crate::codec::error::Fault;
-use crate::message::{NamedByConnection, Role};
+use crate::message::{Role, named_by_connection, named_fields};
 use crate::{Body, Limits};
 
 /// Appends a request.
@@ -121,10 +122,26 @@ impl<'a> HeadWriter<'a> {
 
     /// Writes those of `headers` that do not end at this hop and are not written otherwise.
     fn fields(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
-        let named = NamedByConnection::of(headers);
+        let start = self.out.len();
         for (name, value) in headers {
-            let role = Role::of(name.as_str().as_bytes());
-            if role.is_passed_on() && role != Role::Host && !named.contain(name.as_str()) {
+            let role = Role::of(name);
+            if role.is_passed_on() && role != Role::Host {
+                self.line(name.as_str().as_bytes(), value.as_bytes())?;
+            } else if role == Role::Connection && named_fields(value.as_bytes()).next().is_some() {
+                // Rare, and only known now: what is written may include a field that it names.
+                self.out.truncate(start);
+                return self.unnamed_fields(headers);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same, where `Connection` names fields.
+    fn unnamed_fields(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
+        let named: HashSet<HeaderName> = named_by_connection(headers).collect();
+        for (name, value) in headers {
+            let role = Role::of(name);
+            if role.is_passed_on() && role != Role::Host && !named.contains(name) {
                 self.line(name.as_str().as_bytes(), value.as_bytes())?;
             }
         }

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use super::framing::{Extent, Framing, length};
 use super::reply::{Reply, has_no_body};
 use crate::codec::error::Fault;
-use crate::message::{self, Role};
+use crate::message::{Role, named_fields};
 use crate::{Body, Limits};
 
 /// Searches the end of a head, and never looks at a byte twice, however few arrive at a time.
@@ -181,32 +181,33 @@ impl Fields {
         } else {
             fields.headers.reserve(count);
         }
-        let mut has_options = false;
+        let mut named = Vec::new();
         for _ in 0..count {
-            let (line, rest) = split_line(lines);
+            let (field, rest) = Field::take(lines)?;
             lines = rest;
-            let (name, value) = split_field(line)?;
-            let role = Role::of(name);
-            has_options |= role == Role::Connection;
-            fields.take(head, role, name, value)?;
+            match field.name {
+                Ok(name) => fields.note(head, name, field.value, &mut named)?,
+                Err(fault) => fields.refusal = fields.refusal.or(Some(fault)),
+            }
         }
-        if has_options {
-            fields.drop_named_by_connection(head, count);
+        for name in named {
+            fields.headers.remove(name);
         }
         Ok(fields)
     }
 
-    fn take(&mut self, head: &Bytes, role: Role, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+    /// Acts on a field that concerns us, and keeps one that concerns the user.
+    fn note(&mut self, head: &Bytes, name: HeaderName, value: &[u8], named: &mut Vec<HeaderName>) -> Result<(), Fault> {
+        let role = Role::of(&name);
         match role {
             Role::ContentLength | Role::TransferEncoding => self.framing.note(role, value)?,
+            Role::Connection => named.extend(named_fields(value)),
             Role::TeleportMethod => self.is_head = value == b"HEAD",
             Role::TeleportHeadLength => self.head_length = length(value),
             Role::Host => self.hosts += 1,
-            _ => {}
+            Role::EndToEnd | Role::ContentType | Role::HopByHop | Role::Expect => {}
         }
-        // Names are checked even where nothing is kept: what is no name is no header line.
-        let name = HeaderName::from_bytes(name).map_err(|_| Fault::Malformed("a header name is not a token"))?;
-        if self.refusal.is_some() || !role.is_passed_on() {
+        if !role.is_passed_on() || self.refusal.is_some() {
             return Ok(());
         }
         match HeaderValue::from_maybe_shared(head.slice_ref(value)) {
@@ -216,21 +217,6 @@ impl Fields {
             Err(_) => self.refusal = Some(Fault::BadValue),
         }
         Ok(())
-    }
-
-    /// Takes out the fields that `Connection` declares to be hop-by-hop; `Host` cannot be declared away.
-    fn drop_named_by_connection(&mut self, head: &[u8], count: usize) {
-        let mut lines = split_line(head).1;
-        for _ in 0..count {
-            let (line, rest) = split_line(lines);
-            lines = rest;
-            let Ok((name, value)) = split_field(line) else { continue };
-            if Role::of(name) == Role::Connection {
-                for field in message::named_fields(value) {
-                    self.headers.remove(field);
-                }
-            }
-        }
     }
 
     /// One `Host`, as RFC 9112, 3.2 wants it; HTTP/1.0 and a target with an authority may do without.
@@ -250,13 +236,31 @@ pub(super) fn split_line(lines: &[u8]) -> (&[u8], &[u8]) {
     (line.strip_suffix(b"\r").unwrap_or(line), &lines[end + 1..])
 }
 
-/// Name and value of a header line. Spaces around the colon and at the end do not count.
-pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
-    if let [b' ' | b'\t', ..] = line {
-        return Err(Fault::Malformed("a header line begins with a space"));
+/// A header line, without the spaces around its colon and at its end.
+pub(super) struct Field<'a> {
+    /// A fault that leaves the framing clear: a name that is none is not one that tells a length.
+    pub(super) name: Result<HeaderName, Fault>,
+    pub(super) value: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    /// The first of `lines`, and those that follow it.
+    pub(super) fn take(lines: &'a [u8]) -> Result<(Self, &'a [u8]), Fault> {
+        if let [b' ' | b'\t', ..] = lines {
+            return Err(Fault::Malformed("a header line begins with a space"));
+        }
+        const NO_COLON: Fault = Fault::Malformed("a header line has no colon");
+        let colon = memchr::memchr(b':', lines).ok_or(NO_COLON)?;
+        let (name, value) = (trim_spaces(&lines[..colon]), &lines[colon + 1..]);
+        let name = match HeaderName::from_bytes(name) {
+            Ok(name) => Ok(name),
+            // It is the colon of a later line.
+            Err(_) if name.contains(&b'\n') => return Err(NO_COLON),
+            Err(_) => Err(Fault::BadName),
+        };
+        let (value, rest) = split_line(value);
+        Ok((Self { name, value: trim_spaces(value) }, rest))
     }
-    let colon = memchr::memchr(b':', line).ok_or(Fault::Malformed("a header line has no colon"))?;
-    Ok((trim_spaces(&line[..colon]), trim_spaces(&line[colon + 1..])))
 }
 
 /// `value` without the spaces and tabs around it; other white space is part of it, and not allowed there.

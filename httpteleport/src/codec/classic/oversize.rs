@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::framing::{Extent, Framing};
-use super::head::{split_field, split_line, status};
+use super::head::{Field, split_line, status};
 use super::reply::has_no_body;
 use crate::Limits;
 use crate::codec::error::{Fault, MessageKind};
@@ -43,8 +43,13 @@ impl Oversize {
         input: &mut BytesMut,
         limits: &Limits,
     ) -> Result<Option<Extent>, Fault> {
+        let longest = limits.max_head();
         while let Some(at) = memchr::memchr(b'\n', &input[self.scanned..]) {
             let end = self.scanned + at + 1;
+            // One rule for long lines, so that it does not matter whether their end is there yet.
+            if end - 1 > longest {
+                self.begin_tail(kind, &input[..longest])?;
+            }
             let line = split_line(&input[..end]).0;
             let is_last = line.is_empty() && self.line == Line::Header;
             if !is_last {
@@ -57,8 +62,8 @@ impl Oversize {
             }
         }
         self.scanned = input.len();
-        if input.len() > limits.max_head() {
-            self.begin_tail(kind, input)?;
+        if input.len() > longest {
+            self.begin_tail(kind, &input[..longest])?;
             self.drop(input, input.len(), limits)?;
         }
         Ok(None)
@@ -72,8 +77,8 @@ impl Oversize {
             }
             (Line::Start, MessageKind::Request) | (Line::Tail, _) => Ok(()),
             (Line::Header, _) => {
-                let (name, value) = split_field(line)?;
-                self.framing.note(Role::of(name), value)
+                let (field, _) = Field::take(line)?;
+                field.name.map_or(Ok(()), |name| self.framing.note(Role::of(&name), field.value))
             }
         }
     }
@@ -81,8 +86,8 @@ impl Oversize {
     /// The line at the front is itself over the limit: its beginning has to show that the body does not depend on it.
     fn begin_tail(&mut self, kind: MessageKind, beginning: &[u8]) -> Result<(), Fault> {
         if self.line == Line::Header {
-            let (name, _) = split_field(beginning)?;
-            if matches!(Role::of(name), Role::ContentLength | Role::TransferEncoding) {
+            let role = Field::take(beginning)?.0.name.map_or(Role::EndToEnd, |name| Role::of(&name));
+            if matches!(role, Role::ContentLength | Role::TransferEncoding) {
                 return Err(Fault::Malformed("the header that tells its length is itself too long"));
             }
         } else if self.line == Line::Start {
