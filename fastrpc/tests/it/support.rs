@@ -18,15 +18,15 @@ use tokio::task::JoinHandle;
 
 /// A network of one server: what clients dial here, the listener accepts there.
 pub(crate) struct Net {
-    dialled: mpsc::UnboundedSender<End>,
+    dialled: mpsc::Sender<End>,
 }
 
 /// The accepting side of a [`Net`].
-pub(crate) struct Ends(mpsc::UnboundedReceiver<End>);
+pub(crate) struct Ends(mpsc::Receiver<End>);
 
 /// Makes a network.
 pub(crate) fn net() -> (Net, Ends) {
-    let (dialled, ends) = mpsc::unbounded_channel();
+    let (dialled, ends) = mpsc::channel(64);
     (Net { dialled }, Ends(ends))
 }
 
@@ -34,7 +34,7 @@ impl Net {
     /// A new connection, for a scripted client.
     pub(crate) fn dial(&self) -> End {
         let (here, there) = duplex();
-        self.dialled.send(there).expect("somebody accepts");
+        self.dialled.try_send(there).expect("somebody accepts");
         here
     }
 
@@ -45,7 +45,7 @@ impl Net {
             let dialled = dialled.clone();
             async move {
                 let (here, there) = duplex();
-                dialled.send(there).map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+                dialled.try_send(there).map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
                 Ok(here)
             }
         };
@@ -219,7 +219,7 @@ where
 
 /// Runs `test` on a thread of its own with a real clock, and fails when it has not ended in time: a deadlock shows.
 pub(crate) fn watched(test: impl FnOnce() + Send + 'static) {
-    let (done, ended) = blocking::channel();
+    let (done, ended) = blocking::sync_channel(1);
     let thread = std::thread::spawn(move || {
         test();
         let _ = done.send(());
