@@ -1,6 +1,8 @@
 //! Law 8: no waker and no drop of a user's value runs under the connection's lock. Each test calls back into the client
 //! from there; were a lock held, it would never end.
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -19,7 +21,7 @@ impl CallsBack {
         let _ = self.0.pending();
         let _ = self.0.send(&ask("from a waker"));
         let mut call = self.0.call(ask("from a waker"));
-        let _ = std::pin::Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop()));
+        let _ = Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -55,7 +57,7 @@ fn wakers_run_and_are_dropped_outside_the_lock() {
             // The second waker takes the place of the first, which is dropped.
             for _ in 0..2 {
                 let waker = calls_back(&client);
-                assert!(std::pin::Pin::new(&mut *call).poll(&mut Context::from_waker(&waker)).is_pending());
+                assert!(Pin::new(&mut *call).poll(&mut Context::from_waker(&waker)).is_pending());
             }
         }
         let mut peer = ends.peer().await;
@@ -71,7 +73,7 @@ fn wakers_run_and_are_dropped_outside_the_lock() {
         // By a deadline.
         let waker = calls_back(&client);
         let mut late = client.call(ask("late")).timeout(ms(5));
-        assert!(std::pin::Pin::new(&mut late).poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(Pin::new(&mut late).poll(&mut Context::from_waker(&waker)).is_pending());
         drop(waker);
         tokio::time::sleep(ms(20)).await;
         assert!(poll_once(&mut late).is_ready());
@@ -85,19 +87,40 @@ fn wakers_run_and_are_dropped_outside_the_lock() {
     });
 }
 
+/// The driver's waker is kept by the pipe, the timer and the connection. Once the first two have let go of it, the next
+/// poll makes the connection drop the last one.
 #[test]
-fn the_drivers_wakers_are_dropped_outside_the_lock() {
+fn the_drivers_waker_is_dropped_outside_the_lock() {
     run(async {
         let (here, there) = testkit::pipe::duplex();
         let hello = hello(Compression::None);
-        let (opened, _peer) = tokio::join!(client().handshake(here), RawPeer::server(there, &hello));
+        let (opened, mut peer) = tokio::join!(client().handshake(here), RawPeer::server(there, &hello));
         let (client, mut driver) = opened.unwrap();
-        for _ in 0..3 {
-            let waker = calls_back(&client);
-            let polled = std::pin::Pin::new(&mut driver).poll(&mut Context::from_waker(&waker));
-            assert!(polled.is_pending());
-        }
+        let mut call = client.call(ask("sets the timer")).timeout(ms(5));
+        assert!(poll_once(&mut call).is_pending());
+        let dropped = Arc::new(AtomicBool::new(false));
+        let waker = Waker::from(Arc::new(Dropped(calls_back(&client), dropped.clone())));
+        assert!(Pin::new(&mut driver).poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        tokio::time::sleep(ms(20)).await;
+        peer.reply(12345, "wakes the reader").await;
+        assert!(!dropped.load(Ordering::SeqCst), "the connection has it still");
+        assert!(poll_once(&mut driver).is_pending());
+        assert!(dropped.load(Ordering::SeqCst), "the connection was the last to have it");
     });
+}
+
+/// A waker that does nothing but tell that it was dropped, and calls back then.
+struct Dropped(#[expect(dead_code, reason = "for its drop")] Waker, Arc<AtomicBool>);
+
+impl Wake for Dropped {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::SeqCst);
+    }
 }
 
 #[test]
@@ -107,7 +130,7 @@ fn a_displaced_calls_waker_runs_outside_the_lock() {
         let client = net.client(client().max_pending(1).at_limit(fastrpc::AtLimit::DropOldest));
         let waker = calls_back(&client);
         let mut old = client.call(ask("old"));
-        assert!(std::pin::Pin::new(&mut old).poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(Pin::new(&mut old).poll(&mut Context::from_waker(&waker)).is_pending());
         drop(waker);
         let mut new = client.call(ask("new"));
         let _ = poll_once(&mut new);

@@ -189,6 +189,20 @@ async fn a_client_connection_with_sends_waiting_is_not_idle() {
     peer.expect_end().await; // Idle at last.
 }
 
+/// Nor is a batch that forms.
+#[tokio::test(start_paused = true)]
+async fn a_client_connection_with_a_batch_forming_is_not_idle() {
+    let (net, mut ends) = net();
+    let client = net.client(client().idle_timeout(secs(1)).batch_delay(secs(3)));
+    client.send(&ask("first")).unwrap();
+    let mut peer = ends.peer().await;
+    let start = Instant::now();
+    assert_eq!(peer.request().await.message.name, b"first");
+    exactly(start, secs(3));
+    peer.expect_end().await;
+    exactly(start, secs(3 + 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_ends_idle_connections() {
     let (mut peer, _, _, serving) = served(server().idle_timeout(secs(10)), echo).await;
