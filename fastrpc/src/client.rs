@@ -11,7 +11,7 @@ use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::codec::Codec;
-use crate::config::{LinkConfig, MAX_PENDING, link_setters, positive, within};
+use crate::config::{FAR, LinkConfig, MAX_PENDING, link_setters, positive, within};
 use crate::error::{Error, ErrorKind};
 use crate::io::{BoxIo, Io};
 use crate::mux::admission::{Admission, AtLimit};
@@ -28,9 +28,6 @@ mod pool;
 pub use call::PendingCall;
 use dial::Dialer;
 use pool::Pool;
-
-/// A deadline for calls whose own would overflow the clock.
-pub(crate) const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Settings of a [`Client`]. Made by [`Client::builder`].
 #[derive(Clone)]
@@ -167,7 +164,7 @@ impl<C: Codec> ClientBuilder<C> {
     /// # Errors
     ///
     /// An unusable setting, or what went wrong in the opening exchange.
-    pub async fn handshake(self, io: impl Io) -> Result<(Client<C>, Driver<C>), Error> {
+    pub async fn handshake(mut self, io: impl Io) -> Result<(Client<C>, Driver<C>), Error> {
         self.check()?;
         let link = &self.link;
         let io: BoxIo = Box::new(io);
@@ -182,7 +179,7 @@ impl<C: Codec> ClientBuilder<C> {
         Ok((Client { inner }, driver))
     }
 
-    fn with_dialer<D, F, S>(self, peer: Peer, dial: D) -> Result<Client<C>, Error>
+    fn with_dialer<D, F, S>(mut self, peer: Peer, dial: D) -> Result<Client<C>, Error>
     where
         D: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,
@@ -193,8 +190,10 @@ impl<C: Codec> ClientBuilder<C> {
         Ok(Client { inner: self.inner(peer, Some(dialer)) })
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&mut self) -> Result<(), Error> {
         self.link.check()?;
+        self.dial_timeout = self.dial_timeout.min(FAR);
+        self.backoff = (self.backoff.0.min(FAR), self.backoff.1.min(FAR));
         within("connections", self.connections, 1, 1024)?;
         within("max_pending", self.max_pending, 1, MAX_PENDING)?;
         within("max_unsent", self.max_unsent, 1, 1 << 40)?;

@@ -6,6 +6,9 @@ use crate::error::Error;
 use crate::wire::compress::Compression;
 use crate::wire::hello::Protocol;
 
+/// The longest time that is reckoned with; longer ones mean "never" and would overflow the clock.
+pub(crate) const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 /// The largest pending limit: ids carry a slot index of 20 bits.
 pub(crate) const MAX_PENDING: usize = (1 << 20) - 1;
 
@@ -54,7 +57,16 @@ impl LinkConfig {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Bounds what would overflow the clock, and tells what makes no sense.
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
+        for limit in [
+            &mut self.handshake_timeout,
+            &mut self.read_timeout,
+            &mut self.write_timeout,
+            &mut self.idle_timeout,
+        ] {
+            *limit = (*limit).min(FAR);
+        }
         positive("handshake_timeout", self.handshake_timeout)?;
         positive("read_timeout", self.read_timeout)?;
         positive("write_timeout", self.write_timeout)?;

@@ -143,7 +143,7 @@ impl<C: Codec> ServerBuilder<C> {
     /// # Errors
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) names the setting that is unusable.
-    pub fn build(self) -> Result<Server<C>, Error> {
+    pub fn build(mut self) -> Result<Server<C>, Error> {
         self.link.check()?;
         within("concurrency", self.concurrency, 1, MAX_PENDING)?;
         within("max_unread", self.max_unread, 1024, 1 << 30)?;
@@ -221,7 +221,8 @@ impl<C: Codec> Server<C> {
         peer: Option<SocketAddr>,
         handler: Arc<H>,
     ) -> Result<(), Error> {
-        let service = Arc::new(Service { settings: self.settings.clone(), handler });
+        let shutdown = self.settings.shutdown.clone();
+        let service = Arc::new(Service { settings: self.settings.clone(), handler, shutdown });
         serve_connection(service, Box::new(io), peer).await
     }
 
@@ -247,7 +248,7 @@ async fn serve_connection<C: Codec, H: Handler<C>>(
     let opening = handshake::server(io, &config.protocol, config.compression, tls, config.handshake_timeout);
     let opened = tokio::select! {
         opened = opening => opened.inspect_err(|_| add(&counters.connect_errors, 1))?,
-        () = service.settings.shutdown.cancelled() => return Ok(()),
+        () = service.shutdown.cancelled() => return Ok(()),
     };
     add(&counters.connections, 1);
     let link = Link::new(opened.io, config.compression, opened.theirs, config.read_buffer, config.write_buffer * 4);
@@ -259,6 +260,8 @@ async fn serve_connection<C: Codec, H: Handler<C>>(
 pub(crate) struct Service<C, H> {
     settings: Arc<Settings<C>>,
     handler: Arc<H>,
+    /// The server's, or that of one of its listeners.
+    shutdown: CancellationToken,
 }
 
 impl<C: Codec, H: Handler<C>> Service<C, H> {
@@ -295,7 +298,7 @@ impl<C: Codec, H: Handler<C>> Service<C, H> {
     }
 
     pub(crate) fn shutdown(&self) -> CancellationToken {
-        self.settings.shutdown.clone()
+        self.shutdown.clone()
     }
 
     /// A permit to run one handler, unless as many run as may.

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Admitted, FAR, Inner};
+use super::{Admitted, Inner};
 use crate::codec::Codec;
+use crate::config::FAR;
 use crate::error::{Error, ErrorKind};
 use crate::mux::admission::{AtLimit, Full};
 use crate::mux::conn::{Arrived, Conn, Deadline};

@@ -297,7 +297,7 @@ impl<R> State<R> {
         if self.wake_at == 1 && self.waker.is_some() {
             self.tick = Some(now);
         }
-        now.checked_add(timeout).unwrap_or_else(|| now + crate::client::FAR)
+        now.checked_add(timeout).unwrap_or_else(|| now + crate::config::FAR)
     }
 
     /// Whom to wake after a message was added.

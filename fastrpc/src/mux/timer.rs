@@ -51,28 +51,40 @@ impl Alarm {
     }
 }
 
-/// Times batch delays, which are often shorter than the 1 ms steps of tokio's timer.
-pub(crate) enum BatchAlarm {
+/// Times batch delays, which are often shorter than the 1 ms steps of tokio's timer. Made when a delay is first waited
+/// for: connections without one need no descriptor.
+pub(crate) struct BatchAlarm {
+    kind: BatchTimer,
+    timer: Option<BatchClock>,
+}
+
+enum BatchClock {
     Tokio(Alarm),
     #[cfg(target_os = "linux")]
     Fine(fine::TimerFd),
 }
 
-impl BatchAlarm {
-    pub(crate) fn new(kind: BatchTimer) -> Self {
+impl BatchClock {
+    fn new(kind: BatchTimer) -> Self {
         match kind {
             #[cfg(target_os = "linux")]
             BatchTimer::Fine => fine::TimerFd::new().map_or_else(|_| Self::Tokio(Alarm::default()), Self::Fine),
             _ => Self::Tokio(Alarm::default()),
         }
     }
+}
+
+impl BatchAlarm {
+    pub(crate) fn new(kind: BatchTimer) -> Self {
+        Self { kind, timer: None }
+    }
 
     /// Ready when `due` has come.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant, now: Instant) -> Poll<()> {
-        match self {
-            Self::Tokio(alarm) => alarm.poll(cx, Some(due), now),
+        match self.timer.get_or_insert_with(|| BatchClock::new(self.kind)) {
+            BatchClock::Tokio(alarm) => alarm.poll(cx, Some(due), now),
             #[cfg(target_os = "linux")]
-            Self::Fine(timer) => timer.poll(cx, due, now),
+            BatchClock::Fine(timer) => timer.poll(cx, due, now),
         }
     }
 }

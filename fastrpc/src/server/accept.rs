@@ -79,7 +79,7 @@ impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
         }
     }
 
-    /// Shuts down when `signal` ends: no more connections; calls that have arrived are served; calls that still come while
+    /// Shuts this listener and its connections down when `signal` ends: no more connections; calls that have arrived are served; calls that still come while
     /// these run are declined with what [`Codec::failure`] makes of [`Failure::Draining`](crate::Failure::Draining). Then
     /// the connections close, within the time of [`Serve::grace`].
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
@@ -104,9 +104,14 @@ impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
     }
 
     async fn run(mut self) {
-        let shutdown = self.server.settings.shutdown.clone();
+        // Its own signal stops this listener and its connections; the server's shutdown stops all of them.
+        let shutdown = self.server.settings.shutdown.child_token();
         let mut signal = self.signal.take().unwrap_or_else(|| Box::pin(std::future::pending()));
-        let service = Arc::new(Service { settings: self.server.settings.clone(), handler: self.handler.clone() });
+        let service = Arc::new(Service {
+            settings: self.server.settings.clone(),
+            handler: self.handler.clone(),
+            shutdown: shutdown.clone(),
+        });
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
