@@ -5,6 +5,7 @@ pub(crate) mod batch;
 pub(crate) mod client_driver;
 pub(crate) mod conn;
 mod frames;
+pub(crate) mod handlers;
 pub(crate) mod handshake;
 pub(crate) mod link;
 pub(crate) mod outbox;

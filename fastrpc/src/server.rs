@@ -12,9 +12,10 @@ use crate::codec::Codec;
 use crate::config::{LinkConfig, MAX_PENDING, link_setters, within};
 use crate::error::Error;
 use crate::io::{BoxIo, Io};
+use crate::mux::handlers::encode_or_fail;
 use crate::mux::handshake;
 use crate::mux::link::Link;
-use crate::mux::server_driver::{ServerDriver, encode_or_fail};
+use crate::mux::server_driver::ServerDriver;
 use crate::stats::{Counters, Stats, add};
 
 mod accept;

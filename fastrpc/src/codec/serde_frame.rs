@@ -51,6 +51,7 @@ impl RemoteFailure {
             Failure::Overloaded { limit } => {
                 Self::new(FailureKind::Overloaded, format!("all {limit} handlers are busy: try again later"))
             }
+            Failure::Draining => Self::new(FailureKind::Draining, "the server is shutting down"),
             Failure::Panicked => Self::new(FailureKind::Panicked, "the handler panicked"),
             Failure::Unencodable(fault) => Self::new(FailureKind::Unencodable, format!("the reply: {fault}")),
         }
@@ -88,6 +89,8 @@ pub enum FailureKind {
     BadRequest,
     /// The handler says so (5). The server itself never uses it.
     Handler,
+    /// The server is shutting down (6). The handler was not called.
+    Draining,
     /// A kind of a later version (any other byte but 0, which is no failure and goes out as [`Handler`](Self::Handler)).
     Other(u8),
 }
@@ -100,6 +103,7 @@ impl FailureKind {
             Self::Unencodable => 3,
             Self::BadRequest => 4,
             Self::Handler | Self::Other(REPLY) => 5,
+            Self::Draining => 6,
             Self::Other(byte) => byte,
         }
     }
@@ -111,6 +115,7 @@ impl FailureKind {
             3 => Self::Unencodable,
             4 => Self::BadRequest,
             5 => Self::Handler,
+            6 => Self::Draining,
             other => Self::Other(other),
         }
     }

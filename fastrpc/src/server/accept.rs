@@ -79,8 +79,9 @@ impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
         }
     }
 
-    /// Shuts down when `signal` ends: no more connections, no more requests; requests that have arrived are answered,
-    /// then the connections close, within the time of [`Serve::grace`].
+    /// Shuts down when `signal` ends: no more connections; calls that have arrived are served; calls that still come while
+    /// these run are declined with what [`Codec::failure`] makes of [`Failure::Draining`](crate::Failure::Draining). Then
+    /// the connections close, within the time of [`Serve::grace`].
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.signal = Some(Box::pin(signal));
         self

@@ -149,3 +149,25 @@ async fn a_request_that_has_begun_to_arrive_is_served() {
     drop(peer);
     serving.await.unwrap();
 }
+
+/// A call that comes while older ones are being finished hears at once that it came too late.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_while_draining_is_declined_at_once() {
+    for dispatch in [Dispatch::Inline, Dispatch::Spawn] {
+        let (net, ends) = net();
+        let (server, serving) = serve(server().dispatch(dispatch), ends, slow);
+        let mut peer = RawPeer::client(net.dial(), &hello(Compression::None)).await;
+        peer.say(&request_bytes(1, "early", b"")).await;
+        settle().await;
+        server.shutdown();
+        settle().await;
+        let begun = Instant::now();
+        peer.say(&request_bytes(2, "late", b"")).await;
+        assert_eq!(peer.answer().await, (2, "draining".to_owned()));
+        assert!(begun.elapsed() < ms(10));
+        assert_eq!(peer.answer().await, (1, "early".to_owned()));
+        peer.expect_end().await;
+        drop(peer);
+        serving.await.unwrap();
+    }
+}

@@ -106,6 +106,7 @@ pub(crate) fn server() -> ServerBuilder<Tlv> {
 pub(crate) fn codec() -> Tlv {
     Tlv::new().on_failure(|failure| match failure {
         Failure::Overloaded { limit } => Reply::new(format!("overloaded at {limit}")),
+        Failure::Draining => Reply::new("draining"),
         Failure::Panicked => Reply::new("panicked"),
         Failure::Unencodable(error) => Reply::new(format!("unencodable: {error}")),
         _ => Reply::new("failed"),

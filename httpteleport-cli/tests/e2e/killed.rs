@@ -121,7 +121,6 @@ async fn a_far_node_that_is_told_to_stop_answers_what_it_has_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: a draining teleport input reads nothing more, so calls sent to it meanwhile wait for their deadline"]
 async fn a_call_sent_to_a_draining_far_node_does_not_wait_for_its_deadline() {
     let origin = Origin::start().await;
     let mut pair = Pair::with(&origin.url, &["--out-timeout", "15s"], &["--out-timeout", "15s"]);

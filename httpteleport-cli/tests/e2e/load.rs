@@ -25,6 +25,8 @@ pub(crate) struct Counts {
     pub(crate) good: usize,
     /// Answered 502.
     pub(crate) bad_gateway: usize,
+    /// Answered 503 by a far node that was told to stop.
+    pub(crate) declined: usize,
     /// Answered 504.
     pub(crate) timed_out: usize,
     /// Met the end of their connection instead of a reply.
@@ -33,7 +35,7 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(crate) fn failed(self) -> usize {
-        self.bad_gateway + self.timed_out + self.cut_off
+        self.bad_gateway + self.declined + self.timed_out + self.cut_off
     }
 }
 
@@ -58,6 +60,7 @@ impl Load {
         let since = |now: &Counts| Counts {
             good: now.good - start.good,
             bad_gateway: now.bad_gateway - start.bad_gateway,
+            declined: now.declined - start.declined,
             timed_out: now.timed_out - start.timed_out,
             cut_off: now.cut_off - start.cut_off,
         };
@@ -116,6 +119,10 @@ fn note(counts: &mut Counts, reply: Option<&HttpReply>, token: &str) {
         Some(reply) if reply.status == 200 => {
             assert_eq!(body(reply), token, "a reply reached the wrong caller");
             counts.good += 1;
+        }
+        Some(reply) if reply.status == 503 => {
+            assert_eq!(body(reply), "the server is shutting down");
+            counts.declined += 1;
         }
         Some(reply) => {
             assert!(body(reply).starts_with("http: proxying error: "), "{reply:?}");

@@ -39,7 +39,7 @@ fn any(compression: Compression, input: &[u8]) {
     assert!(whole.plain[..common] == cut.plain[..common], "the pieces change what comes out");
     if whole.plain.len() < ENOUGH && cut.plain.len() < ENOUGH {
         assert_eq!(whole.failed, cut.failed, "the pieces change the end");
-        // A step that meets a fault may keep what it made before it.
+        // How much comes out before a fault is met depends on the pieces, and does not matter: the connection ends.
         assert!(whole.failed || whole.plain.len() == cut.plain.len(), "the pieces change the length");
         let second = wire::Compression::from_byte(compression.wire_byte()).expect("the same three");
         if let Ok(plain) = wire::decompress(second, stream, ENOUGH) {

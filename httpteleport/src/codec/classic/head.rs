@@ -144,6 +144,10 @@ impl<'a> RequestLine<'a> {
             return Err(Fault::Connect);
         }
         let uri = Uri::from_maybe_shared(head.slice_ref(self.target)).map_err(|_| Fault::BadTarget)?;
+        // A lone authority has no path to pass on, and belongs to CONNECT alone (RFC 9112, 3.2.3).
+        if uri.authority().is_some() && uri.scheme().is_none() {
+            return Err(Fault::BadTarget);
+        }
         Ok((method, uri, version))
     }
 }
