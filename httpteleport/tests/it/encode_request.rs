@@ -110,6 +110,12 @@ fn what_connection_names_stays_behind_but_not_host() {
 }
 
 #[test]
+fn what_connection_names_stays_behind_where_it_stands_first() {
+    let request = empty(get("http://h/").header("x-one", "1").header("x-two", "2").header("connection", "x-one"));
+    assert_eq!(sent(&request), "GET / HTTP/1.1\r\nHost: h\r\nx-two: 2\r\n\r\n");
+}
+
+#[test]
 fn credentials_for_a_proxy_behind_us_pass() {
     assert!(sent(&empty(get("http://h/").header("proxy-authorization", "Basic x"))).contains("proxy-authorization"));
 }
