@@ -108,6 +108,8 @@ pub enum Failure<'a> {
         /// The concurrency limit that was met.
         limit: usize,
     },
+    /// The server is shutting down: the call came too late to be taken.
+    Draining,
     /// The handler panicked.
     Panicked,
     /// The handler's reply could not be encoded.

@@ -1,4 +1,35 @@
 //! RPC over one connection: batched, compressed in one long context, answered out of order.
+//!
+//! A [`Client`] makes calls, a [`Server`] answers them; between them is one connection (or a few) on any stream of
+//! bytes, and a [`Codec`] of yours that turns requests and replies into bytes.
 
 pub mod codec;
 pub mod wire;
+
+mod client;
+mod config;
+mod error;
+mod io;
+mod mux;
+mod server;
+mod stats;
+
+pub use client::{Client, ClientBuilder, PendingCall};
+pub use codec::{BoxError, Codec, Decoded, Failure};
+pub use config::BatchTimer;
+pub use error::{Error, ErrorKind};
+pub use io::{BoxIo, Io};
+pub use mux::admission::AtLimit;
+pub use mux::client_driver::Driver;
+pub use server::{Call, Dispatch, Handler, Listener, Serve, Server, ServerBuilder};
+pub use stats::Stats;
+pub use wire::compress::Compression;
+pub use wire::hello::Protocol;
+
+/// The pure parts of the mux, for property tests and fuzzing. No part of the public interface: it changes at will.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::mux::batch::{Batcher, Flush, Load};
+    pub use crate::mux::outbox::{ONE_WAY, Outbox, Taken, append_message};
+    pub use crate::mux::pending::{Arrival, Key, Outcome, Pending};
+}

@@ -1,3 +1,4 @@
 //! How HTTP messages become bytes.
 
 pub mod classic;
+pub(crate) mod error;

@@ -1,168 +1,98 @@
-//! What can be wrong with one message.
+//! Why a call got no response.
 
 use std::error::Error as StdError;
 use std::fmt;
 
+use fastrpc::ErrorKind;
 use http::StatusCode;
 
-/// Which of the two messages of a call is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageKind {
-    /// The request, on its way from client to server.
-    Request,
-    /// The reply, on its way back.
-    Reply,
-}
+use crate::CodecError;
 
-/// A message that cannot be sent, is not acceptable, or is not HTTP at all.
+/// Why a call got no response, or a client or server could not be made.
 ///
-/// It is small, holds no bytes of the message, and tells [which message](Self::message) and [what](Self::fault) was wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CodecError {
-    message: MessageKind,
-    fault: Fault,
-}
+/// It is fastrpc's error, one word wide, with what HTTP adds: [`Error::codec`] tells what was wrong with a message, and
+/// [`Error::status`] what a proxy answers.
+#[derive(Clone)]
+pub struct Error(fastrpc::Error);
 
-/// What was wrong with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// What we were to send has a longer head than the peer accepts: it would close the connection.
-    PeerHeadLimit {
-        /// [`Limits::peer_max_head`](crate::Limits::peer_max_head), in bytes.
-        limit: usize,
-    },
-    /// The head that arrived is over the limit.
-    HeadTooLarge {
-        /// [`Limits::max_head`](crate::Limits::max_head), in bytes.
-        limit: usize,
-    },
-    /// More header lines arrived than the limit allows.
-    TooManyHeaders {
-        /// [`Limits::max_headers`](crate::Limits::max_headers).
-        limit: usize,
-    },
-    /// The body that arrived, or that was collected to be sent, is over the limit.
-    BodyTooLarge {
-        /// [`Limits::max_body`](crate::Limits::max_body), in bytes.
-        limit: usize,
-    },
-    /// The request names no host, neither in a `Host` header nor in its URI.
-    MissingHost,
-    /// The request has more than one `Host` header.
-    RepeatedHost,
-    /// `CONNECT` asks for a tunnel, which the classic wire cannot carry.
-    Connect,
-    /// A status 1xx, which is not an answer.
-    Interim(StatusCode),
-    /// The method is not a token.
-    BadMethod,
-    /// The request target is not a URI.
-    BadTarget,
-    /// The request speaks neither HTTP/1.0 nor HTTP/1.1.
-    BadVersion,
-    /// The status is not in 100..=999.
-    BadStatus,
-    /// A header name is not a token.
-    BadName,
-    /// A header value holds a control byte.
-    BadValue,
-    /// The end of the message cannot be known; what was wrong with it. The connection ends.
-    Malformed(&'static str),
-    /// The message was refused and is longer than what is read just to find its end. The connection ends.
-    SkipLimit {
-        /// [`Limits::max_skip`](crate::Limits::max_skip), in bytes.
-        limit: u64,
-    },
-}
-
-impl CodecError {
-    pub(crate) fn new(message: MessageKind, fault: Fault) -> Self {
-        Self { message, fault }
+impl Error {
+    /// The phase that failed.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind()
     }
 
-    pub(crate) fn request(fault: Fault) -> Self {
-        Self::new(MessageKind::Request, fault)
+    /// The address or name of the other side, where one was involved.
+    #[must_use]
+    pub fn peer(&self) -> Option<&str> {
+        self.0.peer()
     }
 
-    pub(crate) fn reply(fault: Fault) -> Self {
-        Self::new(MessageKind::Reply, fault)
+    /// Whether the deadline passed.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.0.is_timeout()
     }
 
-    /// The message that was wrong.
-    pub fn message(&self) -> MessageKind {
-        self.message
+    /// Whether a local limit was met.
+    #[must_use]
+    pub fn is_overload(&self) -> bool {
+        self.0.is_overload()
     }
 
-    /// What was wrong with it.
-    pub fn fault(&self) -> Fault {
-        self.fault
+    /// Whether this side was closed or is draining.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 
-    /// The status with which a server or a proxy answers a caller whose call failed like this.
-    ///
-    /// 431, 413, 400, 501 or 505 for a request, 502 for any reply.
+    /// Whether the peer cannot have seen the request, so that repeating it cannot run it twice.
+    #[must_use]
+    pub fn may_retry(&self) -> bool {
+        self.0.may_retry()
+    }
+
+    /// What was wrong with the request (it was not sent) or with the reply (it was read and dropped).
+    #[must_use]
+    pub fn codec(&self) -> Option<&CodecError> {
+        self.0.source().and_then(|source| source.downcast_ref())
+    }
+
+    /// The status with which a proxy answers its own caller: 504 when the deadline passed, 503 at a local limit or while
+    /// closing, 431, 413, 400 or 501 for a request that cannot be sent, 502 otherwise.
+    #[must_use]
     pub fn status(&self) -> StatusCode {
-        if self.message == MessageKind::Reply {
-            return StatusCode::BAD_GATEWAY;
+        if let Some(codec) = self.codec() {
+            return codec.status();
         }
-        match self.fault {
-            Fault::PeerHeadLimit { .. } | Fault::HeadTooLarge { .. } | Fault::TooManyHeaders { .. } => {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            }
-            Fault::BodyTooLarge { .. } | Fault::SkipLimit { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Fault::Connect => StatusCode::NOT_IMPLEMENTED,
-            Fault::BadVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Fault::MissingHost
-            | Fault::RepeatedHost
-            | Fault::Interim(_)
-            | Fault::BadMethod
-            | Fault::BadTarget
-            | Fault::BadStatus
-            | Fault::BadName
-            | Fault::BadValue
-            | Fault::Malformed(_) => StatusCode::BAD_REQUEST,
+        match self.kind() {
+            ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            ErrorKind::Overload | ErrorKind::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_GATEWAY,
         }
     }
 }
 
-impl fmt::Display for CodecError {
+impl From<fastrpc::Error> for Error {
+    fn from(error: fastrpc::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.message {
-            MessageKind::Request => "request: ",
-            MessageKind::Reply => "reply: ",
-        })?;
-        match self.fault {
-            Fault::PeerHeadLimit { limit } => {
-                write!(f, "its head is over the {limit} bytes that the peer accepts; send fewer or shorter headers")
-            }
-            Fault::HeadTooLarge { limit } => {
-                write!(f, "its head is over the limit of {limit} bytes; send fewer or shorter headers")
-            }
-            Fault::TooManyHeaders { limit } => {
-                write!(f, "it has more than {limit} header lines; send fewer")
-            }
-            Fault::BodyTooLarge { limit } => {
-                write!(f, "its body is over the limit of {limit} bytes; send less, or raise the limit on this side")
-            }
-            Fault::MissingHost => f.write_str("it names no host; set a Host header or use a URI with an authority"),
-            Fault::RepeatedHost => f.write_str("it has more than one Host header; send one"),
-            Fault::Connect => f.write_str("CONNECT needs a tunnel, which this wire cannot carry; connect directly"),
-            Fault::Interim(status) => {
-                write!(f, "status {} is interim and answers nothing; send a final status", status.as_u16())
-            }
-            Fault::BadMethod => f.write_str("its method is not a token"),
-            Fault::BadTarget => f.write_str("its target is not a URI; percent-encode what does not belong in one"),
-            Fault::BadVersion => f.write_str("its version is not supported; use HTTP/1.1"),
-            Fault::BadStatus => f.write_str("its status is not in 100..=999"),
-            Fault::BadName => f.write_str("a header name is not a token; remove it"),
-            Fault::BadValue => f.write_str("a header value holds a control byte; remove it"),
-            Fault::Malformed(what) => write!(f, "its end cannot be known: {what}; is the peer a teleport node?"),
-            Fault::SkipLimit { limit } => {
-                write!(f, "it is refused and longer than the {limit} bytes that are read to find its end")
-            }
-        }
+        self.0.fmt(f)
     }
 }
 
-impl StdError for CodecError {}
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}

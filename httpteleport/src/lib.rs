@@ -1,17 +1,37 @@
 //! HTTP between servers over one batched, compressed, out-of-order connection.
 //!
-//! [`ClassicCodec`] is the HTTP half: it turns whole requests and replies into bytes of the classic wire and back, and
-//! needs no connection to do so. It is a [`fastrpc::codec::Codec`], so any fastrpc client or server can carry it.
+//! A [`Client`] makes HTTP calls, a [`Server`] answers them; between them is one connection (or a few) on which the
+//! messages of all callers travel batched, compressed in one long context, and answered out of order. It speaks the wire
+//! of Go's `httpteleport`, so either end may be a Go program.
 //!
-//! On the classic wire a message is sent only when it is complete: bodies are buffered, up to [`Limits::max_body`].
+//! [`ClassicCodec`] is the HTTP half: it turns whole requests and replies into bytes of the classic wire and back, and
+//! needs no connection to do so. The other half is [`fastrpc`].
+//!
+//! # Bodies are buffered
+//!
+//! On the classic wire a message is sent only when it is complete, so bodies are buffered whole, up to
+//! [`Limits::max_body`]. A large body also keeps the messages behind it waiting. Event streams, large downloads and
+//! upgrades are not for this wire.
 
 mod body;
+mod client;
 pub mod codec;
 mod error;
+mod forward;
 mod limits;
 mod message;
+mod server;
 
 pub use body::{Body, CollectError};
+pub use client::{Calling, Client, ClientBuilder};
 pub use codec::classic::{ClassicCodec, Reply};
-pub use error::{CodecError, Fault, MessageKind};
+pub use codec::error::{CodecError, Fault, MessageKind};
+pub use error::Error;
+pub use fastrpc::{AtLimit, BatchTimer, BoxIo, Compression, Dispatch, ErrorKind, Io, Listener, Serve, Stats};
 pub use limits::Limits;
+pub use server::{Answering, Handler, Server, ServerBuilder};
+
+/// What both sides open with: 12 bytes and version 0, as the Go original has it.
+fn protocol() -> fastrpc::Protocol {
+    fastrpc::Protocol::new("httpteleport", 0).expect("twelve bytes are a sniff header")
+}

@@ -1,2 +1,55 @@
-//! Runs the project chores: `cargo xtask test`.
-fn main() {}
+//! The project's chores: `cargo xtask help` lists them.
+
+mod apt;
+mod deps;
+mod fuzz;
+mod process;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The project's chores.
+
+Usage: cargo xtask CHORE
+
+  test             get the programs that tests need, then run every test of the workspace,
+                   doc tests and the corpus of the fuzz targets too (stable toolchain)
+  check-deps       check the licences of all dependencies, and how many each published
+                   crate brings along, against xtask/budget.toml
+  fuzz [SECONDS]   fuzz each target for SECONDS (30 without), with the nightly toolchain;
+                   what is found goes into fuzz/corpus/
+  help             print this
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["test"] => test::run(),
+        ["check-deps"] => deps::check(),
+        ["fuzz"] => fuzz::run_targets(fuzz::DEFAULT_SECONDS),
+        ["fuzz", seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::run_targets(seconds),
+            Err(_) => return misuse(&format!("fuzz takes a number of seconds, not {seconds:?}")),
+        },
+        ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        [] => return misuse("say which chore"),
+        _ => return misuse(&format!("there is no chore {:?}", arguments.join(" "))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn misuse(what: &str) -> ExitCode {
+    eprint!("error: {what}\n\n{HELP}");
+    ExitCode::from(2)
+}

@@ -26,7 +26,7 @@ use bytes::BytesMut;
 use fastrpc::codec::{BoxError, Codec, Decoded, Failure};
 use http::StatusCode;
 
-use crate::error::CodecError;
+use crate::codec::error::CodecError;
 use crate::{Body, Limits};
 
 mod chunked;
@@ -134,6 +134,7 @@ impl Codec for ClassicCodec {
                     "concurrency limit exceeded: {limit}. Increase Server.Concurrency or decrease load on the server"
                 ),
             ),
+            Failure::Draining => Reply::text(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"),
             Failure::Panicked => Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the request's handler panicked"),
             Failure::Unencodable(error) => {
                 Reply::text(StatusCode::BAD_GATEWAY, format!("the reply could not be sent: {error}"))

@@ -121,6 +121,13 @@ fn bad_chunks_end_the_connection() {
 }
 
 #[test]
+fn a_chunk_line_that_is_too_long_and_wrong_is_too_long_however_it_is_cut() {
+    let line = format!("1{}\r\n", "x".repeat(70_000));
+    let fault = fatal(format!("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{line}"));
+    assert_eq!(fault, Fault::Malformed("its chunk extensions and trailers are over the limit of a head"));
+}
+
+#[test]
 fn extensions_and_trailers_are_bounded() {
     let limits = Limits::default().with_max_head(1000);
     let fatal = |body: String| {

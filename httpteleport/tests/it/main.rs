@@ -3,11 +3,14 @@
 mod body;
 mod encode_reply;
 mod encode_request;
+mod end_to_end;
 mod framing;
+mod fuzzed;
 mod golden;
 mod head_method;
 mod hostile;
 mod received;
 mod refused;
+mod replay;
 mod roundtrip;
 mod support;

@@ -4,7 +4,7 @@ use bytes::{Buf, BytesMut};
 
 use super::head::split_line;
 use super::payload::Sink;
-use crate::error::Fault;
+use crate::codec::error::Fault;
 
 /// Reads the chunks of one body.
 #[derive(Debug)]
@@ -74,17 +74,13 @@ impl Chunked {
 
     /// The length of the line at the front of `input` with its end, once that is there.
     fn line(&mut self, input: &BytesMut) -> Result<Option<usize>, Fault> {
-        if let Some(at) = memchr::memchr(b'\n', &input[self.scanned..]) {
-            let end = self.scanned + at + 1;
-            self.scanned = 0;
-            return Ok(Some(end));
-        }
-        self.scanned = input.len();
-        // Room for a size and a line end besides the extension.
-        if input.len() > self.allowance.saturating_add(MOST_DIGITS + 1) {
+        let end = memchr::memchr(b'\n', &input[self.scanned..]).map(|at| self.scanned + at);
+        self.scanned = if end.is_some() { 0 } else { input.len() };
+        // Room for a size and a line end besides the extension; however the line is cut, the same one is too long.
+        if end.unwrap_or(input.len()) > self.allowance.saturating_add(MOST_DIGITS + 1) {
             return Err(TOO_MUCH);
         }
-        Ok(None)
+        Ok(end.map(|end| end + 1))
     }
 
     /// The size that a chunk's first line tells.

@@ -6,7 +6,7 @@ use super::head::{self, Found, Message, Search};
 use super::oversize::Oversize;
 use super::payload::Payload;
 use super::reply::Reply;
-use crate::error::{Fault, MessageKind};
+use crate::codec::error::{Fault, MessageKind};
 use crate::{Body, Limits};
 
 /// What is remembered of a message that has not arrived whole.

@@ -8,7 +8,7 @@ use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri};
 
 use super::reply::{Reply, has_no_body};
-use crate::error::Fault;
+use crate::codec::error::Fault;
 use crate::message::{Role, named_by_connection, named_fields};
 use crate::{Body, Limits};
 

@@ -1,6 +1,6 @@
 //! Where a message's body ends, by its header fields.
 
-use crate::error::Fault;
+use crate::codec::error::Fault;
 use crate::message::Role;
 
 /// What the fields seen so far say about the body.

@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::framing::{Extent, Framing, length};
 use super::reply::{Reply, has_no_body};
-use crate::error::Fault;
+use crate::codec::error::Fault;
 use crate::message::{Role, named_fields};
 use crate::{Body, Limits};
 
@@ -144,6 +144,10 @@ impl<'a> RequestLine<'a> {
             return Err(Fault::Connect);
         }
         let uri = Uri::from_maybe_shared(head.slice_ref(self.target)).map_err(|_| Fault::BadTarget)?;
+        // A lone authority has no path to pass on, and belongs to CONNECT alone (RFC 9112, 3.2.3).
+        if uri.authority().is_some() && uri.scheme().is_none() {
+            return Err(Fault::BadTarget);
+        }
         Ok((method, uri, version))
     }
 }

@@ -6,7 +6,7 @@ use super::framing::{Extent, Framing};
 use super::head::{Field, split_line, status};
 use super::reply::has_no_body;
 use crate::Limits;
-use crate::error::{Fault, MessageKind};
+use crate::codec::error::{Fault, MessageKind};
 use crate::message::Role;
 
 /// Drops a head, and remembers of it only where the body ends.

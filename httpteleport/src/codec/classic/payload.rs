@@ -6,7 +6,7 @@ use super::chunked::Chunked;
 use super::decode::Whole;
 use super::framing::Extent;
 use crate::Limits;
-use crate::error::Fault;
+use crate::codec::error::Fault;
 
 /// Reads one body to its end.
 #[derive(Debug)]

@@ -1,0 +1,135 @@
+//! Reaching the peer, and pausing after it could not be reached.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::config::LinkConfig;
+use crate::error::{Error, ErrorKind, human};
+use crate::io::{BoxIo, Io};
+use crate::mux::client_driver::Opening;
+use crate::mux::handshake::{self, ClientTls};
+use crate::mux::link::{Link, Peer};
+
+type Dial = dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<BoxIo>> + Send>> + Send + Sync;
+
+/// Makes streams and opens them.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    dial: Arc<Dial>,
+    limit: Duration,
+    tls: Option<ClientTls>,
+    link: LinkConfig,
+    peer: Peer,
+}
+
+impl Dialer {
+    pub(super) fn new<D, F, S>(dial: D, limit: Duration, tls: Option<ClientTls>, link: LinkConfig, peer: Peer) -> Self
+    where
+        D: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = io::Result<S>> + Send + 'static,
+        S: Io,
+    {
+        let dial: Arc<Dial> = Arc::new(move || {
+            let stream = dial();
+            Box::pin(async move { Ok(Box::new(stream.await?) as BoxIo) })
+        });
+        Self { dial, limit, tls, link, peer }
+    }
+
+    /// Waits until `not_before`, then dials and opens. `report` hears how it went.
+    pub(super) fn open(&self, not_before: Option<Instant>, report: impl FnOnce(bool) + Send + 'static) -> Opening {
+        let this = self.clone();
+        Box::pin(async move {
+            if let Some(at) = not_before {
+                sleep_until(at).await;
+            }
+            let opened = this.dial_and_open().await;
+            report(opened.is_ok());
+            opened
+        })
+    }
+
+    async fn dial_and_open(&self) -> Result<Link, Error> {
+        let io = timeout(self.limit, (self.dial)())
+            .await
+            .map_err(|_| self.unreachable(&format!("no connection within {}", human(self.limit))))?
+            .map_err(|error| self.unreachable("cannot connect").with_source(error))?;
+        let config = &self.link;
+        let opened = handshake::client(
+            io,
+            &config.protocol,
+            config.compression,
+            self.tls.as_ref(),
+            config.handshake_timeout,
+            &self.peer,
+        )
+        .await?;
+        Ok(Link::new(opened.io, config.compression, opened.theirs, config.read_buffer, config.write_buffer * 4))
+    }
+
+    fn unreachable(&self, message: &str) -> Error {
+        Error::new(ErrorKind::Connect, message).with_peer(self.peer.clone()).with_retry(true)
+    }
+}
+
+/// When the next dial may begin: a pure state machine.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    first: Duration,
+    most: Duration,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl Backoff {
+    pub(super) fn new(first: Duration, most: Duration) -> Self {
+        Self { first, most, failures: 0, not_before: None }
+    }
+
+    pub(super) fn not_before(&self) -> Option<Instant> {
+        self.not_before
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        self.failures = 0;
+        self.not_before = None;
+    }
+
+    /// `jitter` is a random number from 0 to 1.
+    pub(super) fn failed(&mut self, now: Instant, jitter: f64) {
+        let pause = self.first.saturating_mul(1 << self.failures.min(20)).min(self.most);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(now + pause.mul_f64(1.0 - jitter / 2.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_to_its_most_and_is_shortened_by_half_at_most() {
+        let (first, most) = (Duration::from_millis(50), Duration::from_secs(1));
+        let now = Instant::now();
+        let mut backoff = Backoff::new(first, most);
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            backoff.failed(now, 0.0);
+            pauses.push((backoff.not_before().unwrap() - now).as_millis());
+        }
+        assert_eq!(pauses, [50, 100, 200, 400, 800, 1000, 1000]);
+        backoff.failed(now, 1.0);
+        assert_eq!(backoff.not_before(), Some(now + most / 2));
+        backoff.succeeded();
+        assert!(!backoff.is_failing() && backoff.not_before().is_none());
+    }
+}

@@ -1,0 +1,15 @@
+//! One connection: the calls that wait, the batches that form, the task that drives both directions.
+
+pub(crate) mod admission;
+pub(crate) mod batch;
+pub(crate) mod client_driver;
+pub(crate) mod conn;
+mod frames;
+pub(crate) mod handlers;
+pub(crate) mod handshake;
+pub(crate) mod link;
+pub(crate) mod outbox;
+pub(crate) mod pending;
+pub(crate) mod replies;
+pub(crate) mod server_driver;
+mod timer;

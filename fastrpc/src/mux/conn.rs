@@ -1,0 +1,357 @@
+//! The state that callers and the driver of one client connection share.
+//!
+//! A caller registers its call and encodes it into the outgoing buffer under one short lock; the driver takes whole
+//! batches and delivers whole batches of replies under the same lock. Nothing foreign but the codec's encoder runs
+//! while it is held: wakers, and drops of a user's values, wait until it is released.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::admission::Admission;
+use super::link::Peer;
+use super::outbox::{ONE_WAY, Outbox};
+use super::pending::{Key, Outcome, Pending};
+use crate::codec::{BoxError, Codec};
+use crate::error::{Error, ErrorKind};
+use crate::stats::{Counters, add};
+
+mod driven;
+
+pub(crate) use driven::{Batch, Status};
+
+/// A reply as it arrived, or what the codec said against it.
+pub(crate) type Arrived<R> = Result<R, BoxError>;
+
+/// When a call is given up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deadline {
+    At(Instant),
+    After(Duration),
+}
+
+/// Why a call was not registered.
+pub(crate) enum NotRegistered {
+    /// The connection takes no new calls; another one will.
+    Unusable,
+    /// The call cannot be made at all.
+    Error(Error),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Takes calls; connected or about to be.
+    Open,
+    /// Takes no new calls and ends when the last one has.
+    Draining,
+    Ended,
+}
+
+struct State<R> {
+    stage: Stage,
+    pending: Pending<Arrived<R>>,
+    outbox: Outbox,
+    waker: Option<Waker>,
+    /// The driver wants to be woken when the outbox holds this many bytes.
+    wake_at: usize,
+    /// The driver will look at deadlines no later than this.
+    armed: Option<Instant>,
+    /// The time, while it is known to be fresh: the driver is about to run.
+    tick: Option<Instant>,
+}
+
+/// One client connection, from before it is dialled until after it ended.
+pub(crate) struct Conn<C: Codec> {
+    codec: Arc<C>,
+    admission: Arc<Admission>,
+    counters: Arc<Counters>,
+    peer: Peer,
+    max_abandoned: usize,
+    usable: AtomicBool,
+    /// Calls waiting on every connection of this place in the pool.
+    load: Arc<AtomicUsize>,
+    state: Mutex<State<C::Reply>>,
+    ended: Notify,
+}
+
+impl<C: Codec> Conn<C> {
+    pub(crate) fn new(
+        codec: Arc<C>,
+        admission: Arc<Admission>,
+        counters: Arc<Counters>,
+        peer: Peer,
+        max_abandoned: usize,
+        load: Arc<AtomicUsize>,
+    ) -> Self {
+        let state = State {
+            stage: Stage::Open,
+            pending: Pending::default(),
+            outbox: Outbox::default(),
+            waker: None,
+            wake_at: 1,
+            armed: None,
+            tick: None,
+        };
+        let state = Mutex::new(state);
+        let usable = AtomicBool::new(true);
+        Self { codec, admission, counters, peer, max_abandoned, usable, load, state, ended: Notify::new() }
+    }
+
+    pub(crate) fn codec(&self) -> &C {
+        &self.codec
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Whether it still takes calls; a hint, as it may end at any time.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.usable.load(Ordering::Relaxed)
+    }
+
+    /// Registers a call and encodes its request: from here on it has its id, and its bytes wait for the next batch. The
+    /// time is that of its deadline.
+    pub(crate) fn register(&self, request: &C::Request, deadline: Deadline) -> Result<(Key, Instant), NotRegistered> {
+        let mut state = self.lock_open()?;
+        let deadline = state.resolve(deadline);
+        let message = state.outbox.end();
+        let Some(key) = state.pending.insert(deadline, message) else {
+            self.retire(&mut state);
+            return Err(NotRegistered::Unusable);
+        };
+        if let Err(not) = self.encode(&mut state, key.id(), request) {
+            state.pending.cancel(key, false);
+            state.tick = None; // The driver is not woken, so that this look at the clock would go stale.
+            drop(state);
+            return Err(not.into_error());
+        }
+        self.load.fetch_add(1, Ordering::Relaxed);
+        let wake = state.due_to_wake(Some(deadline));
+        drop(state);
+        wake_one(wake);
+        Ok((key, deadline))
+    }
+
+    /// Encodes a request that wants no reply.
+    pub(crate) fn send(&self, request: &C::Request) -> Result<(), NotRegistered> {
+        let mut state = self.lock_open()?;
+        if let Err(not) = self.encode(&mut state, ONE_WAY, request) {
+            drop(state);
+            return Err(not.into_error());
+        }
+        let wake = state.due_to_wake(None);
+        drop(state);
+        wake_one(wake);
+        Ok(())
+    }
+
+    fn encode(&self, state: &mut State<C::Reply>, id: u32, request: &C::Request) -> Result<(), NotEncoded> {
+        let encoded =
+            catch_unwind(AssertUnwindSafe(|| state.outbox.push(id, |out| self.codec.encode_request(request, out))));
+        match encoded {
+            Ok(Ok(bytes)) => {
+                self.admission.add_bytes(bytes);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(NotEncoded::Error(error)),
+            Err(panic) => Err(NotEncoded::Panic(panic)),
+        }
+    }
+
+    /// The end of a registered call, once.
+    pub(crate) fn poll_outcome(&self, key: Key, cx: &mut Context<'_>) -> Poll<Outcome<Arrived<C::Reply>>> {
+        let mut replaced = None;
+        let mut state = self.lock();
+        let outcome = state.pending.poll(key, cx.waker(), &mut replaced);
+        let wake = match outcome {
+            Poll::Ready(Outcome::Expired { sent: true }) => self.check_abandoned(&mut state),
+            _ => None,
+        };
+        if outcome.is_ready() {
+            state.pending.shrink();
+        }
+        drop(state);
+        drop(replaced);
+        wake_one(wake);
+        outcome
+    }
+
+    /// Forgets a registered call whose future is gone.
+    pub(crate) fn cancel(&self, key: Key) {
+        let mut state = self.lock();
+        let message = state.pending.message(key);
+        let sent = message.is_none_or(|message| message < state.outbox.taken());
+        let (was_waiting, outcome, waker) = state.pending.cancel(key, sent);
+        let freed = message.filter(|_| !sent).map_or(0, |message| state.outbox.remove(message));
+        state.pending.shrink();
+        let wake = self.check_abandoned(&mut state).or_else(|| state.drained());
+        drop(state);
+        drop((outcome, waker));
+        self.admission.remove_bytes(freed);
+        wake_one(wake);
+        if was_waiting {
+            self.ended_calls(1);
+        }
+    }
+
+    /// Fails the oldest call that is still unsent, to make room. Tells whether there was one.
+    pub(crate) fn displace_oldest(&self) -> bool {
+        let mut state = self.lock();
+        let Some((id, message)) = state.outbox.oldest_call() else { return false };
+        let cause = Error::overload("gave way to a newer call at the pending limit: raise max_pending or send less");
+        let waker = state.pending.fail_by_id(id, Arc::new(cause));
+        let freed = state.outbox.remove(message);
+        let drained = state.drained();
+        drop(state);
+        self.admission.remove_bytes(freed);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        add(&self.counters.overloads, 1);
+        wake_one(waker);
+        wake_one(drained);
+        true
+    }
+
+    /// Takes no new calls; the driver ends the connection after the last one.
+    pub(crate) fn drain(&self) {
+        let mut state = self.lock();
+        let wake = self.retire(&mut state);
+        drop(state);
+        wake_one(wake);
+    }
+
+    /// Fails every call with `cause` and has the driver stop.
+    pub(crate) fn close(&self, cause: Error) {
+        self.end(cause, 0, true);
+        let waker = self.lock().waker.take();
+        wake_one(waker);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().stage == Stage::Ended
+    }
+
+    /// Waits until the connection has ended.
+    pub(crate) async fn wait_ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.lock().stage == Stage::Ended {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn ended_calls(&self, n: usize) {
+        if n > 0 {
+            self.load.fetch_sub(n, Ordering::Relaxed);
+            self.admission.release(n);
+        }
+    }
+
+    /// A peer that owes too many replies that nobody awaits is left behind: no new calls, and a new connection.
+    fn check_abandoned(&self, state: &mut State<C::Reply>) -> Option<Waker> {
+        (state.pending.quarantined() > self.max_abandoned).then(|| self.retire(state)).flatten()
+    }
+
+    fn retire(&self, state: &mut State<C::Reply>) -> Option<Waker> {
+        if state.stage != Stage::Open {
+            return None;
+        }
+        state.stage = Stage::Draining;
+        self.usable.store(false, Ordering::Relaxed);
+        state.waker.clone()
+    }
+
+    fn lock_open(&self) -> Result<MutexGuard<'_, State<C::Reply>>, NotRegistered> {
+        let state = self.lock();
+        if state.stage == Stage::Open { Ok(state) } else { Err(NotRegistered::Unusable) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<C::Reply>> {
+        // A panic under the lock can only come from the codec's encoder, and what it did is taken back.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> State<R> {
+    /// The time of a deadline. Callers that come while the driver is about to run share one look at the clock.
+    fn resolve(&mut self, deadline: Deadline) -> Instant {
+        let timeout = match deadline {
+            Deadline::At(at) => return at,
+            Deadline::After(timeout) => timeout,
+        };
+        let now = self.tick.unwrap_or_else(Instant::now);
+        if self.wake_at == 1 && self.waker.is_some() {
+            self.tick = Some(now);
+        }
+        now.checked_add(timeout).unwrap_or_else(|| now + crate::config::FAR)
+    }
+
+    /// Whom to wake after a message was added.
+    fn due_to_wake(&mut self, deadline: Option<Instant>) -> Option<Waker> {
+        let sooner = deadline.is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed));
+        if self.outbox.len() >= self.wake_at {
+            self.wake_at = usize::MAX;
+        } else if !sooner {
+            return None;
+        }
+        if let Some(deadline) = deadline.filter(|_| sooner) {
+            self.armed = Some(deadline);
+        }
+        self.waker.clone()
+    }
+
+    /// The driver's waker, when the last call of a draining connection has just gone without it.
+    fn drained(&self) -> Option<Waker> {
+        let last = self.stage == Stage::Draining && self.pending.waiting() == 0;
+        last.then(|| self.waker.clone()).flatten()
+    }
+
+    /// Remembers when to wake the driver. A waker that is replaced is given, to be dropped outside the lock.
+    fn park(&mut self, waker: &Waker, wake_at: usize) -> Option<Waker> {
+        self.wake_at = wake_at;
+        if self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return None;
+        }
+        self.waker.replace(waker.clone())
+    }
+}
+
+enum NotEncoded {
+    Error(BoxError),
+    Panic(Box<dyn std::any::Any + Send>),
+}
+
+impl NotEncoded {
+    /// The codec's panic goes on in the caller, whose call it was; the connection is as before.
+    fn into_error(self) -> NotRegistered {
+        match self {
+            Self::Error(error) => NotRegistered::Error(Error::encode(error)),
+            Self::Panic(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+fn wake_one(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The error every call gets when its client was closed.
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the client was closed")
+}

@@ -1,0 +1,275 @@
+//! The handlers of one server connection: polled where their calls are decoded, or in tasks.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::ReusableBoxFuture;
+
+use super::outbox::{ONE_WAY, append_message};
+use super::replies::Replies;
+use crate::codec::{Codec, Failure};
+use crate::error::{Error, ErrorKind};
+use crate::server::{Call, Dispatch, Handler, Permit, Service};
+use crate::stats::add;
+
+/// Runs handlers, and appends the replies that are ready at once to the batch that forms.
+pub(crate) struct Handlers<C: Codec, H> {
+    service: Arc<Service<C, H>>,
+    peer: Option<SocketAddr>,
+    replies: Arc<Replies>,
+    tasks: JoinSet<()>,
+    /// Where handlers are polled for the first time, without an allocation for each.
+    slot: Option<ReusableBoxFuture<'static, C::Reply>>,
+    /// The call whose handler runs in `slot`, in pipeline mode.
+    pipelined: Option<(u32, Permit)>,
+    /// Kept over the handlers of one turn that end at once.
+    permit: Option<Permit>,
+    /// Replies appended since the last batch was taken.
+    pub(crate) inline_replies: usize,
+    tally: Tally,
+}
+
+/// Counts of one turn, published once.
+#[derive(Default)]
+struct Tally {
+    calls: u64,
+    replies: u64,
+}
+
+impl<C: Codec, H: Handler<C>> Handlers<C, H> {
+    pub(crate) fn new(service: Arc<Service<C, H>>, replies: Arc<Replies>, peer: Option<SocketAddr>) -> Self {
+        Self {
+            service,
+            peer,
+            replies,
+            tasks: JoinSet::new(),
+            slot: None,
+            pipelined: None,
+            permit: None,
+            inline_replies: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Whether the next call has to wait for the one that runs.
+    pub(crate) fn is_pipelining(&self) -> bool {
+        self.pipelined.is_some()
+    }
+
+    /// Runs the handler of one call.
+    pub(crate) fn dispatch(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: u32,
+        request: C::Request,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        self.tally.calls += 1;
+        let Some(permit) = self.permit.take().or_else(|| self.service.admit()) else {
+            return self.refuse(id, Failure::Overloaded { limit: self.service.concurrency() }, out);
+        };
+        let call = Call::new(request, self.peer, id != ONE_WAY);
+        let service = self.service.clone();
+        let handler = async move { service.handler().call(call).await };
+        match self.service.dispatch() {
+            Dispatch::Spawn => {
+                self.spawn(id, permit, ReusableBoxFuture::new(handler));
+                return Ok(());
+            }
+            Dispatch::Inline | Dispatch::Pipeline => {
+                if !self.set_slot(handler) {
+                    return self.panicked(id, permit, out);
+                }
+            }
+        }
+        let pipeline = self.service.dispatch() == Dispatch::Pipeline;
+        // A handler that moves to a task is polled there again at once, so nobody needs to be woken from here.
+        let polled =
+            if pipeline { self.poll_slot(cx) } else { self.poll_slot(&mut Context::from_waker(Waker::noop())) };
+        match polled {
+            Poll::Ready(Some(reply)) => {
+                self.permit = Some(permit);
+                self.answer(id, &reply, out)
+            }
+            Poll::Ready(None) => self.panicked(id, permit, out),
+            Poll::Pending if pipeline => {
+                self.pipelined = Some((id, permit));
+                Ok(())
+            }
+            Poll::Pending => {
+                if let Some(slot) = self.slot.take() {
+                    self.spawn(id, permit, slot);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Answers a call that no handler gets to see.
+    pub(crate) fn decline(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.tally.calls += 1;
+        self.append(id, reply, out)
+    }
+
+    /// Answers a call that came after the shutdown had begun.
+    pub(crate) fn decline_draining(&mut self, id: u32, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.tally.calls += 1;
+        self.refuse(id, Failure::Draining, out)
+    }
+
+    /// Goes on with the handler that runs in pipeline mode.
+    pub(crate) fn poll_pipelined(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        if self.pipelined.is_none() {
+            return Ok(());
+        }
+        let Poll::Ready(reply) = self.poll_slot(cx) else { return Ok(()) };
+        let Some((id, permit)) = self.pipelined.take() else { return Ok(()) };
+        match reply {
+            Some(reply) => self.answer(id, &reply, out),
+            None => self.panicked(id, permit, out),
+        }
+    }
+
+    /// The end of a turn: lets go of the permit, publishes the counts, forgets tasks that have ended.
+    pub(crate) fn end_turn(&mut self, cx: &mut Context<'_>) {
+        self.permit = None;
+        let Tally { calls, replies } = std::mem::take(&mut self.tally);
+        add(&self.service.counters().calls, calls);
+        add(&self.service.counters().replies, replies);
+        while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(cx) {}
+    }
+
+    /// Puts a handler into the slot; false when dropping the one before it panicked.
+    fn set_slot(&mut self, handler: impl Future<Output = C::Reply> + Send + 'static) -> bool {
+        self.slot = match self.slot.take() {
+            Some(mut slot) => catch_unwind(AssertUnwindSafe(|| slot.set(handler))).map(|()| slot).ok(),
+            None => Some(ReusableBoxFuture::new(handler)),
+        };
+        self.slot.is_some()
+    }
+
+    /// Polls the handler in the slot; `None` when it panicked. Outside tokio's cooperative budget, which would make a
+    /// ready handler look pending after the first hundred of a batch; the turn's own budget bounds the count.
+    fn poll_slot(&mut self, cx: &mut Context<'_>) -> Poll<Option<C::Reply>> {
+        let Some(slot) = &mut self.slot else { return Poll::Ready(None) };
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let mut free = tokio::task::coop::unconstrained(std::future::poll_fn(|cx| slot.poll(cx)));
+            Pin::new(&mut free).poll(cx)
+        }));
+        match polled {
+            Ok(Poll::Ready(reply)) => Poll::Ready(Some(reply)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => Poll::Ready(None),
+        }
+    }
+
+    fn spawn(&mut self, id: u32, permit: Permit, handler: ReusableBoxFuture<'static, C::Reply>) {
+        self.replies.handler_started();
+        self.tasks.spawn(Handling::run(id, permit, handler, self.service.clone(), self.replies.clone()));
+    }
+
+    fn answer(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.tally.replies += 1;
+        self.append(id, reply, out)
+    }
+
+    fn panicked(&mut self, id: u32, permit: Permit, out: &mut Vec<u8>) -> Result<(), Error> {
+        drop(permit);
+        drop_quietly(self.slot.take());
+        self.refuse(id, Failure::Panicked, out)
+    }
+
+    fn refuse(&mut self, id: u32, failure: Failure<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let counters = self.service.counters();
+        add(if matches!(failure, Failure::Panicked) { &counters.errors } else { &counters.overloads }, 1);
+        let reply = self.service.codec().failure(failure);
+        self.append(id, &reply, out)
+    }
+
+    fn append(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
+        if id == ONE_WAY {
+            return Ok(());
+        }
+        self.inline_replies += 1;
+        if self.service.encode_reply(id, reply, out) { Ok(()) } else { Err(unencodable()) }
+    }
+}
+
+impl<C: Codec, H> Unpin for Handlers<C, H> {}
+
+/// Why a connection ends whose replies cannot be written.
+pub(crate) fn unencodable() -> Error {
+    Error::new(ErrorKind::Protocol, "neither a reply nor the failure in its stead could be encoded")
+}
+
+/// A handler that runs in a task of its own. Whatever becomes of it, the driver hears of its end.
+struct Handling<C: Codec, H: Handler<C>> {
+    id: u32,
+    permit: Option<Permit>,
+    service: Arc<Service<C, H>>,
+    replies: Arc<Replies>,
+    done: bool,
+}
+
+impl<C: Codec, H: Handler<C>> Handling<C, H> {
+    fn run(
+        id: u32,
+        permit: Permit,
+        mut handler: ReusableBoxFuture<'static, C::Reply>,
+        service: Arc<Service<C, H>>,
+        replies: Arc<Replies>,
+    ) -> impl Future<Output = ()> + Send {
+        let mut this = Self { id, permit: Some(permit), service, replies, done: false };
+        async move {
+            let reply = std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) {
+                Ok(polled) => polled.map(Some),
+                Err(_) => Poll::Ready(None),
+            })
+            .await;
+            drop_quietly(handler);
+            this.end(reply);
+        }
+    }
+
+    fn end(&mut self, reply: Option<C::Reply>) {
+        let counters = self.service.counters();
+        add(if reply.is_some() { &counters.replies } else { &counters.errors }, 1);
+        self.permit = None;
+        let failure = || catch_unwind(AssertUnwindSafe(|| self.service.codec().failure(Failure::Panicked))).ok();
+        let reply = reply.or_else(failure);
+        let encode =
+            |out: &mut Vec<u8>| reply.as_ref().is_some_and(|reply| self.service.encode_reply(self.id, reply, out));
+        let wanted = self.id != ONE_WAY;
+        self.replies.handler_ended(wanted.then_some(encode));
+        self.done = true;
+    }
+}
+
+impl<C: Codec, H: Handler<C>> Drop for Handling<C, H> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.replies.handler_ended(None::<fn(&mut Vec<u8>) -> bool>);
+        }
+    }
+}
+
+/// Drops a user's value; should that panic too, the connection goes on.
+fn drop_quietly<T>(value: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+}
+
+/// Appends `id` and the reply, or the failure that the codec makes in its stead. False when neither can be encoded.
+pub(crate) fn encode_or_fail<C: Codec>(codec: &C, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> bool {
+    let encode = |reply: &C::Reply, out: &mut Vec<u8>| {
+        catch_unwind(AssertUnwindSafe(|| append_message(out, id, |out| codec.encode_reply(reply, out))))
+            .unwrap_or_else(|_| Err("the codec panicked while it encoded the reply".into()))
+    };
+    let Err(error) = encode(reply, out) else { return true };
+    let failure = catch_unwind(AssertUnwindSafe(|| codec.failure(Failure::Unencodable(&error))));
+    failure.is_ok_and(|failure| encode(&failure, out).is_ok())
+}

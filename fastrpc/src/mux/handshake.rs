@@ -1,0 +1,142 @@
+//! The opening exchange over a real stream: hello both ways, then TLS where it was asked for.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::link::Peer;
+use crate::error::{Error, ErrorKind, human};
+use crate::io::BoxIo;
+use crate::wire::compress::Compression;
+use crate::wire::hello::{Hello, Protocol};
+
+/// What a client needs to open TLS.
+#[derive(Clone)]
+pub(crate) struct ClientTls {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) name: ServerName<'static>,
+}
+
+/// A stream ready for messages, and how the peer compresses.
+pub(crate) struct Opened {
+    pub(crate) io: BoxIo,
+    pub(crate) theirs: Compression,
+}
+
+/// Opens as the client: hello, the server's hello, TLS.
+pub(crate) async fn client(
+    io: BoxIo,
+    protocol: &Protocol,
+    ours: Compression,
+    tls: Option<&ClientTls>,
+    limit: Duration,
+    peer: &Peer,
+) -> Result<Opened, Error> {
+    within(limit, client_steps(io, protocol, ours, tls)).await.map_err(|error| error.with_peer(peer.clone()))
+}
+
+async fn client_steps(
+    mut io: BoxIo,
+    protocol: &Protocol,
+    ours: Compression,
+    tls: Option<&ClientTls>,
+) -> Result<Opened, Error> {
+    write_hello(&mut io, protocol, Hello::new(ours, tls.is_some())).await?;
+    let hello = read_hello(&mut io, protocol).await?;
+    let theirs = hello.compression().ok_or_else(|| unknown_compression(hello))?;
+    let Some(tls) = tls else { return Ok(Opened { io, theirs }) };
+    if !hello.tls() {
+        return Err(failed("the server does not speak TLS here: give it a certificate, or dial without TLS"));
+    }
+    let stream = TlsConnector::from(tls.config.clone())
+        .connect(tls.name.clone(), io)
+        .await
+        .map_err(|error| failed("TLS failed").with_source(error))?;
+    Ok(Opened { io: Box::new(stream), theirs })
+}
+
+/// Opens as the server: the client's hello, our own, TLS. With `tls` set, a client that wants clear text is refused.
+pub(crate) async fn server(
+    io: BoxIo,
+    protocol: &Protocol,
+    ours: Compression,
+    tls: Option<Arc<ServerConfig>>,
+    limit: Duration,
+) -> Result<Opened, Error> {
+    within(limit, server_steps(io, protocol, ours, tls)).await
+}
+
+async fn server_steps(
+    mut io: BoxIo,
+    protocol: &Protocol,
+    ours: Compression,
+    tls: Option<Arc<ServerConfig>>,
+) -> Result<Opened, Error> {
+    let hello = read_hello(&mut io, protocol).await?;
+    if tls.is_some() && !hello.tls() {
+        return Err(failed("the client wants clear text on a port that requires TLS"));
+    }
+    // An unknown compression is answered before the connection is closed, so that a peer can tell this from a wrong
+    // protocol and offer less.
+    write_hello(&mut io, protocol, Hello::new(ours, tls.is_some())).await?;
+    let theirs = hello.compression().ok_or_else(|| unknown_compression(hello))?;
+    if !hello.tls() {
+        return Ok(Opened { io, theirs });
+    }
+    let Some(config) = tls else {
+        return Err(failed("the client wants TLS and this port has no certificate"));
+    };
+    let stream = TlsAcceptor::from(config).accept(io).await.map_err(|error| failed("TLS failed").with_source(error))?;
+    Ok(Opened { io: Box::new(stream), theirs })
+}
+
+async fn write_hello(io: &mut BoxIo, protocol: &Protocol, hello: Hello) -> Result<(), Error> {
+    let mut bytes = Vec::with_capacity(protocol.hello_len());
+    hello.encode(protocol, &mut bytes);
+    let written = async {
+        io.write_all(&bytes).await?;
+        io.flush().await
+    };
+    written.await.map_err(|error| failed("the hello could not be written").with_source(error))
+}
+
+/// Reads the hello and not a byte more: TLS may begin right behind it.
+async fn read_hello(io: &mut BoxIo, protocol: &Protocol) -> Result<Hello, Error> {
+    let mut bytes = vec![0; protocol.hello_len()];
+    let mut have = 0;
+    loop {
+        let read = io.read(&mut bytes[have..]).await.map_err(|error| failed("no hello came").with_source(error))?;
+        if read == 0 {
+            return Err(failed("the peer closed before its hello was whole").with_source(io_end()));
+        }
+        have += read;
+        let hello = Hello::decode(protocol, &bytes[..have]);
+        if let Some(hello) = hello.map_err(|error| failed("the peer's hello is wrong").with_source(error))? {
+            return Ok(hello);
+        }
+    }
+}
+
+async fn within<T>(limit: Duration, steps: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(limit, steps)
+        .await
+        .unwrap_or_else(|_| Err(failed(&format!("the opening exchange took longer than {}", human(limit)))))
+}
+
+fn unknown_compression(hello: Hello) -> Error {
+    failed(&format!("the peer compresses in a way unknown here (byte {})", hello.compression))
+}
+
+fn failed(message: &str) -> Error {
+    Error::new(ErrorKind::Handshake, message).with_retry(true)
+}
+
+fn io_end() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
+}

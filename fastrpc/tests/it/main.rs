@@ -1,0 +1,55 @@
+//! Tests of `fastrpc` from outside.
+
+mod backpressure;
+mod batch;
+mod closing;
+mod compress;
+mod crowd;
+mod deadlines;
+mod forgotten;
+mod fuzzed;
+mod golden;
+mod hello;
+mod hostile;
+mod limits;
+mod locks;
+mod lost;
+mod order;
+mod panics;
+mod pool;
+#[cfg(any(feature = "postcard", feature = "bincode"))]
+mod serde;
+mod serving;
+mod shutdown;
+mod sockets;
+mod support;
+mod timeouts;
+mod tlv;
+mod wire_examples;
+
+use proptest::test_runner::{Config, RngSeed};
+
+/// Property tests that draw the same `cases` on every run. `PROPTEST_RNG_SEED=N` draws others.
+fn seeded(cases: u32) -> Config {
+    let default = Config::default();
+    let rng_seed = match default.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(0x7e1e),
+        given @ RngSeed::Fixed(_) => given,
+    };
+    Config { cases, rng_seed, failure_persistence: None, ..default }
+}
+
+/// `bytes` cut into pieces of the given lengths, over and over.
+fn pieces<'a>(mut bytes: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+    lengths.iter().cycle().map_while(move |&length| {
+        let (piece, rest) = bytes.split_at(bytes.len().min(length));
+        bytes = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// The bytes that `hex` writes; spaces are for the reader.
+fn hex(hex: &str) -> Vec<u8> {
+    let digits: Vec<u32> = hex.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16).unwrap()).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
+}

@@ -1,0 +1,57 @@
+//! The bytes that `docs/wire.md` shows are the bytes that travel.
+
+use bytes::BytesMut;
+use fastrpc::codec::tlv::{Reply, Request, Tlv};
+use fastrpc::internals::append_message;
+use fastrpc::wire::compress::Encoder;
+use fastrpc::wire::hello::Hello;
+use fastrpc::{Codec, Compression, Decoded, Protocol};
+
+use crate::hex;
+
+/// The bytes of the table row that begins with `| name |`.
+fn row(name: &str) -> Vec<u8> {
+    let text = include_str!("../../../docs/wire.md");
+    let start = format!("| {name} |");
+    let line = text.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no row {name}"));
+    hex(&line[start.len()..].replace(['`', '|'], ""))
+}
+
+#[test]
+fn hellos() {
+    let protocol = Protocol::new("httpteleport", 0).unwrap();
+    for (name, compression, tls) in [
+        ("httpteleport, flate, clear text", Compression::Flate, false),
+        ("httpteleport, none, TLS", Compression::None, true),
+    ] {
+        let hello = Hello::new(compression, tls);
+        let mut bytes = Vec::new();
+        hello.encode(&protocol, &mut bytes);
+        assert_eq!(bytes, row(name), "{name}");
+        assert_eq!(Hello::decode(&protocol, &bytes).unwrap(), Some(hello));
+    }
+}
+
+#[test]
+fn tlv_frames() {
+    let mut out = Vec::new();
+    append_message(&mut out, 1, |out| Tlv::new().encode_request(&Request::new("", "foobar"), out)).unwrap();
+    assert_eq!(out, row("request"));
+    let mut input = BytesMut::from(&row("reply")[4..]);
+    let Some(Decoded::Message(reply)) = Tlv::new().decode_reply(&mut Default::default(), &mut input).unwrap() else {
+        panic!("whole");
+    };
+    assert_eq!(reply, Reply::new("ok"));
+}
+
+#[test]
+fn stream_marks() {
+    for (compression, at_start, mark) in [
+        (Compression::Flate, false, hex("00 00 ff ff")),
+        (Compression::Snappy, true, hex("ff 06 00 00 73 4e 61 50 70 59")),
+    ] {
+        let mut wire = Vec::new();
+        Encoder::new(compression).encode(&mut b"some text".to_vec(), &mut wire);
+        assert!(if at_start { wire.starts_with(&mark) } else { wire.ends_with(&mark) }, "{compression}: {wire:x?}");
+    }
+}

@@ -1,0 +1,240 @@
+//! The command line: options, their help, and how a bad one is refused.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand, value_parser};
+
+use httpteleport::Compression;
+
+use crate::config::Settings;
+use crate::duration;
+use crate::endpoint::Endpoint;
+
+const ABOUT: &str = "\
+HTTP between servers, teleported: many requests share one batched, compressed connection.
+
+One httptp near the clients takes HTTP in and sends it over a teleport connection; another one near
+the servers takes it out again. Clients and servers do not change.";
+
+const AFTER_HELP: &str = "\
+URLs:
+  http://HOST:PORT       HTTP/1.1; --in http://:80 listens on every IPv4 address
+  https://HOST:PORT      HTTP/1.1 over TLS
+  unix:PATH              HTTP/1.1 over a unix socket
+  teleport://HOST:PORT   teleport
+  teleports://HOST:PORT  teleport over TLS
+
+Times are written 300ms, 1.5s, 1m30s, 100us. Port 0 in --in takes a free port; the line printed at
+the start names it.
+
+Examples:
+  httptp --in http://127.0.0.1:8080 --out teleport://10.0.0.2:9876   near the clients
+  httptp --in teleport://:9876 --out http://127.0.0.1:80             near the servers
+  httptp --in http://:80 --out http://node1:8080,http://node2:8080   a plain load balancer";
+
+/// What the command line asks for.
+pub(crate) enum Action {
+    /// Run the proxy.
+    Proxy(Box<Settings>),
+    /// Show what teleporting saves.
+    Demo(DemoArgs),
+}
+
+/// Why there is nothing to do.
+pub(crate) enum Stop {
+    /// One line that names the option and says what to do.
+    Usage(String),
+    /// Help, the version, or an error that clap words best (unknown options, with its guess at what was meant).
+    Clap(clap::Error),
+}
+
+/// The command line as clap reads it.
+#[derive(Parser)]
+#[command(
+    name = "httptp",
+    version,
+    about = ABOUT,
+    after_help = AFTER_HELP,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    override_usage = "httptp --in URL --out URL[,URL...] [OPTIONS]\n       httptp demo [--seconds N] [--keep]"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    proxy: ProxyArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run realistic traffic through two nodes on this machine and show what it saves
+    Demo(DemoArgs),
+}
+
+/// Options of `httptp demo`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DemoArgs {
+    /// How long to run, in seconds, 1 to 3600
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
+    /// Keep serving afterwards, and print a curl command to try
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Options of the proxy, as typed; [`Settings`] is what they mean together.
+#[derive(Args, Debug)]
+pub(crate) struct ProxyArgs {
+    /// Where to accept requests
+    #[arg(
+        long = "in", value_name = "URL", help_heading = "Input",
+        default_value = "http://127.0.0.1:8080", value_parser = Endpoint::parse
+    )]
+    pub(crate) input: Endpoint,
+
+    /// Certificate chain of an https or teleports input, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(crate) in_tls_cert: Option<PathBuf>,
+
+    /// Private key of that certificate, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(crate) in_tls_key: Option<PathBuf>,
+
+    /// Largest head of a request; a larger one is answered 431
+    #[arg(
+        long, value_name = "BYTES", help_heading = "Input",
+        default_value_t = 4096, value_parser = value_parser!(u32).range(256..=1_048_576)
+    )]
+    pub(crate) in_max_header_size: u32,
+
+    /// Largest body of a request; a larger one is answered 413
+    #[arg(
+        long, value_name = "BYTES", help_heading = "Input",
+        default_value_t = 4_194_304, value_parser = value_parser!(u32).range(0..=1_073_741_824)
+    )]
+    pub(crate) in_max_body_size: u32,
+
+    /// Teleport: compress replies with none, flate or snappy [default: flate]
+    #[arg(long, value_name = "HOW", help_heading = "Input", value_parser = compression)]
+    pub(crate) in_compress: Option<Compression>,
+
+    /// Teleport: hold replies back so long, to send more of them at once [default: 0]
+    #[arg(long, value_name = "TIME", help_heading = "Input", value_parser = duration::parse)]
+    pub(crate) in_delay: Option<Duration>,
+
+    /// Where to send them; the least loaded of several gets the next request
+    #[arg(
+        long = "out", value_name = "URL[,URL...]", help_heading = "Output",
+        value_delimiter = ',', default_value = "teleport://127.0.0.1:8043", value_parser = Endpoint::parse
+    )]
+    pub(crate) outputs: Vec<Endpoint>,
+
+    /// Longest wait for a reply; then the client gets 504
+    #[arg(long, value_name = "TIME", help_heading = "Output", default_value = "3s", value_parser = duration::parse)]
+    pub(crate) out_timeout: Duration,
+
+    /// https and teleports: certificates to trust, PEM [default: this system's]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) out_ca: Option<PathBuf>,
+
+    /// Largest head of a reply; a larger one becomes 502
+    #[arg(
+        long, value_name = "BYTES", help_heading = "Output",
+        default_value_t = 4096, value_parser = value_parser!(u32).range(256..=1_048_576)
+    )]
+    pub(crate) out_max_header_size: u32,
+
+    /// Teleport: compress requests with none, flate or snappy [default: flate]
+    #[arg(long, value_name = "HOW", help_heading = "Output", value_parser = compression)]
+    pub(crate) out_compress: Option<Compression>,
+
+    /// Teleport: hold requests back so long, to send more of them at once [default: 0]
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
+    pub(crate) out_delay: Option<Duration>,
+
+    /// Teleport: connections to each output
+    #[arg(
+        long, value_name = "N", help_heading = "Output",
+        default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024)
+    )]
+    pub(crate) out_conns_per_addr: u16,
+
+    /// Most requests at a time, client connections, and connections to all HTTP outputs
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) concurrency: u32,
+}
+
+/// Names a compression.
+fn compression(name: &str) -> Result<Compression, &'static str> {
+    name.parse().map_err(|_| "use none, flate or snappy")
+}
+
+/// Reads and checks the command line.
+///
+/// # Errors
+///
+/// [`Stop`] when there is nothing to run.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Stop> {
+    let cli = Cli::try_parse_from(args).map_err(refuse)?;
+    match cli.command {
+        Some(Command::Demo(options)) => Ok(Action::Demo(options)),
+        None => Settings::check(cli.proxy).map(|settings| Action::Proxy(Box::new(settings))).map_err(Stop::Usage),
+    }
+}
+
+/// Says a bad value in one line, like every other error of this program; the rest is clap's.
+fn refuse(error: clap::Error) -> Stop {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let (Some(option), Some(value)) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue)) else {
+        return Stop::Clap(error);
+    };
+    // "--out <URL[,URL...]>" without what follows the name.
+    let option = option.split(' ').next().unwrap_or(option);
+    if error.kind() != ErrorKind::ValueValidation {
+        return Stop::Clap(error);
+    }
+    let why = std::error::Error::source(&error).map_or_else(|| "not valid".to_owned(), ToString::to_string);
+    Stop::Usage(format!("{option} {}: {why}", without_password(value)))
+}
+
+/// A URL typed with a password must not end in a log.
+fn without_password(value: &str) -> String {
+    match (value.find("://"), value.rfind('@')) {
+        (Some(start), Some(end)) if start < end => format!("{}***{}", &value[..start + 3], &value[end..]),
+        _ => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_help_and_version_have_short_options() {
+        let mut command = Cli::command();
+        command.build();
+        let short: String = command.get_arguments().filter_map(clap::Arg::get_short).collect();
+        assert_eq!(short, "hV");
+    }
+
+    #[test]
+    fn hides_passwords() {
+        assert_eq!(without_password("http://me:secret@h:1"), "http://***@h:1");
+        assert_eq!(without_password("1@2"), "1@2");
+    }
+}

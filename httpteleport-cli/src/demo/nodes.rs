@@ -1,0 +1,123 @@
+//! The two nodes and the origin, in this process, on sockets of the loopback interface.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tokio::task::JoinHandle;
+
+use super::origin::{Origin, Replies};
+use crate::cli::{Action, Stop, parse};
+use crate::config::Settings;
+use crate::inbound::{self, Inputs};
+use crate::proxy::Proxy;
+use crate::shutdown::Shutdown;
+use crate::start;
+
+/// Where the front listens, and how many ports after it are tried when that one is taken.
+pub(super) const FRONT_PORT: u16 = 8080;
+const MORE_PORTS: u16 = 100;
+
+/// On a machine that is busy the demo is slow; it should not fail.
+const TIMEOUT: &str = "30s";
+
+/// Front, inner node and origin, all serving.
+pub(super) struct Nodes {
+    front: Node,
+    inner: Node,
+    origin: Origin,
+}
+
+/// One proxy, as the command line would start it.
+struct Node {
+    address: SocketAddr,
+    proxy: Arc<Proxy>,
+    shutdown: Shutdown,
+    serving: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Nodes {
+    /// Starts all three.
+    ///
+    /// # Errors
+    ///
+    /// One line: no port is free.
+    pub(super) async fn start() -> anyhow::Result<Nodes> {
+        let origin = Origin::start().await?;
+        let inner = Node::start("teleport://127.0.0.1:0", &format!("http://{}", origin.address)).await?;
+        let front = start_front(&format!("teleport://{}", inner.address)).await?;
+        Ok(Nodes { front, inner, origin })
+    }
+
+    /// Where callers connect to.
+    pub(super) fn front(&self) -> SocketAddr {
+        self.front.address
+    }
+
+    /// Where the front teleports to.
+    pub(super) fn inner(&self) -> SocketAddr {
+        self.inner.address
+    }
+
+    /// Where the replies come from.
+    pub(super) fn origin(&self) -> SocketAddr {
+        self.origin.address
+    }
+
+    /// What the origin answers.
+    pub(super) fn replies(&self) -> Arc<Replies> {
+        Arc::clone(&self.origin.replies)
+    }
+
+    /// Bytes that went over the teleport connection so far, both ways, as compressed.
+    pub(super) fn wire_bytes(&self) -> u64 {
+        self.front.proxy.wire_bytes()
+    }
+
+    /// Finishes what runs, the front first, as the requests that it still has need the inner node.
+    pub(super) async fn stop(self) {
+        self.front.stop().await;
+        self.inner.stop().await;
+    }
+}
+
+async fn start_front(out: &str) -> anyhow::Result<Node> {
+    let mut why = None;
+    for port in FRONT_PORT..=FRONT_PORT + MORE_PORTS {
+        match Node::start(&format!("http://127.0.0.1:{port}"), out).await {
+            Ok(node) => return Ok(node),
+            Err(error) => why = Some(error),
+        }
+    }
+    let last = FRONT_PORT + MORE_PORTS;
+    Err(why.context("no port tried")?.context(format!("demo: no port from {FRONT_PORT} to {last} will do; free one")))
+}
+
+impl Node {
+    async fn start(input: &str, out: &str) -> anyhow::Result<Node> {
+        let settings = settings(&["httptp", "--in", input, "--out", out, "--out-timeout", TIMEOUT])?;
+        let Inputs { listener, tls, proxy, shutdown, .. } = start::open(&settings, Shutdown::new()).await?;
+        let address = listener.local_addr().with_context(|| format!("--in {input}: has no address"))?;
+        let (kept_proxy, kept_shutdown) = (Arc::clone(&proxy), shutdown.clone());
+        let serving = tokio::spawn(async move {
+            inbound::serve(Inputs { listener, tls, settings: &settings, proxy, shutdown }).await
+        });
+        Ok(Node { address, proxy: kept_proxy, shutdown: kept_shutdown, serving })
+    }
+
+    async fn stop(self) {
+        // Accepting ends as soon as draining begins; how it ended is no news any more.
+        let ((), _) = tokio::join!(self.shutdown.drain(), self.serving);
+    }
+}
+
+/// The settings of a command line.
+fn settings(args: &[&str]) -> anyhow::Result<Box<Settings>> {
+    match parse(args.iter().map(OsString::from)) {
+        Ok(Action::Proxy(settings)) => Ok(settings),
+        Ok(Action::Demo(_)) => bail!("demo: its nodes are no demos"),
+        Err(Stop::Usage(line)) => bail!(line),
+        Err(Stop::Clap(error)) => Err(error.into()),
+    }
+}

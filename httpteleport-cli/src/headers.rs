@@ -1,0 +1,186 @@
+//! What a proxy has to change in a message's head.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::{Parts, PathAndQuery};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+
+/// Fields that belong to one connection and end there (RFC 9110, section 7.6.1), beside what `Connection` lists.
+const HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Removes the fields that belong to the connection the message came over.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let listed: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // Whoever lists these wants to confuse the next reader: the message makes no sense without them.
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+            .collect();
+        for name in listed {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Why a request's head cannot be forwarded.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadHead(pub(crate) StatusCode, pub(crate) &'static str);
+
+/// Makes a client's request what an upstream should see: origin form, one `Host`, nothing of the client's connection.
+///
+/// `own_address` stands in for a missing `Host` of an HTTP/1.0 client; the body must be read already, as its length is
+/// set to `body_len`.
+pub(crate) fn prepare_request<B>(
+    request: &mut Request<B>,
+    own_address: impl FnOnce() -> HeaderValue,
+    body_len: usize,
+) -> Result<(), BadHead> {
+    if request.method() == Method::CONNECT {
+        return Err(BadHead(StatusCode::NOT_IMPLEMENTED, "CONNECT is not supported"));
+    }
+    check_host(request, own_address)?;
+    let method = request.method().clone();
+    let headers = request.headers_mut();
+    let announced = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+    remove_hop_by_hop(headers);
+    // The proxy has answered it: the whole body is here.
+    headers.remove(EXPECT);
+    let expected = matches!(method, Method::POST | Method::PUT | Method::PATCH);
+    if body_len > 0 || announced || expected {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body_len));
+    }
+    *request.version_mut() = Version::HTTP_11;
+    Ok(())
+}
+
+/// Sees to it that there is exactly one `Host`; the authority of an absolute target wins over it (RFC 9112, 3.2.2).
+fn check_host<B>(request: &mut Request<B>, own_address: impl FnOnce() -> HeaderValue) -> Result<(), BadHead> {
+    if let Some(authority) = request.uri().authority() {
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let host = HeaderValue::from_str(host).map_err(|_| BadHead(StatusCode::BAD_REQUEST, "bad target"))?;
+        request.headers_mut().insert(HOST, host);
+        *request.uri_mut() = origin_form(request.uri());
+        return Ok(());
+    }
+    match request.headers().get_all(HOST).iter().count() {
+        1 => Ok(()),
+        0 if request.version() < Version::HTTP_11 => {
+            request.headers_mut().insert(HOST, own_address());
+            Ok(())
+        }
+        0 => Err(BadHead(StatusCode::BAD_REQUEST, "no Host header")),
+        _ => Err(BadHead(StatusCode::BAD_REQUEST, "more than one Host header")),
+    }
+}
+
+/// Path and query alone.
+fn origin_form(uri: &Uri) -> Uri {
+    let mut parts = Parts::default();
+    parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static("/"))
+}
+
+/// Makes an upstream's reply what a client should see.
+pub(crate) fn prepare_reply<B>(reply: &mut Response<B>) {
+    remove_hop_by_hop(reply.headers_mut());
+    *reply.version_mut() = Version::HTTP_11;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(uri: &str, fields: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::get(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("a request")
+    }
+
+    fn own() -> HeaderValue {
+        HeaderValue::from_static("10.0.0.1:80")
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        headers.keys().map(HeaderName::as_str).collect()
+    }
+
+    #[test]
+    fn hop_by_hop_fields_end_here() {
+        let mut request = head(
+            "/",
+            &[
+                ("host", "h"),
+                ("connection", "close, X-Mine"),
+                ("connection", "keep-alive,host, ,content-length"),
+                ("x-mine", "1"),
+                ("x-yours", "2"),
+                ("te", "trailers"),
+                ("upgrade", "websocket"),
+                ("transfer-encoding", "chunked"),
+                ("proxy-connection", "x"),
+                ("expect", "100-continue"),
+            ],
+        );
+        prepare_request(&mut request, own, 5).expect("fine");
+        assert_eq!(names(request.headers()), ["host", "x-yours", "content-length"]);
+        assert_eq!(request.headers()[CONTENT_LENGTH], "5");
+    }
+
+    #[test]
+    fn a_length_is_told_where_one_is_due() {
+        let mut request = head("/", &[("host", "h")]);
+        prepare_request(&mut request, own, 0).expect("fine");
+        assert!(!request.headers().contains_key(CONTENT_LENGTH));
+        *request.method_mut() = Method::POST;
+        prepare_request(&mut request, own, 0).expect("fine");
+        assert_eq!(request.headers()[CONTENT_LENGTH], "0");
+    }
+
+    #[test]
+    fn host_rules() {
+        let mut request = head("/", &[]);
+        assert_eq!(prepare_request(&mut request, own, 0).expect_err("no host").0, StatusCode::BAD_REQUEST);
+        *request.version_mut() = Version::HTTP_10;
+        prepare_request(&mut request, own, 0).expect("1.0 needs none");
+        assert_eq!(request.headers()[HOST], "10.0.0.1:80");
+        assert_eq!(request.version(), Version::HTTP_11);
+
+        let mut request = head("/", &[("host", "a"), ("host", "b")]);
+        assert_eq!(prepare_request(&mut request, own, 0).expect_err("two hosts").0, StatusCode::BAD_REQUEST);
+    }
+
+    #[test]
+    fn an_absolute_target_becomes_origin_form_and_its_host_wins() {
+        let mut request = head("http://u:p@real.example:81/a%2Fb?q=%20", &[("host", "other")]);
+        prepare_request(&mut request, own, 0).expect("fine");
+        assert_eq!(request.uri(), "/a%2Fb?q=%20");
+        assert_eq!(request.headers()[HOST], "real.example:81");
+        let mut request = head("http://real.example", &[]);
+        prepare_request(&mut request, own, 0).expect("fine");
+        assert_eq!(request.uri(), "/");
+    }
+
+    #[test]
+    fn connect_is_refused() {
+        let mut request = head("h:443", &[]);
+        *request.method_mut() = Method::CONNECT;
+        assert_eq!(prepare_request(&mut request, own, 0).expect_err("refused").0, StatusCode::NOT_IMPLEMENTED);
+    }
+}

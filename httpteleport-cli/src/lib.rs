@@ -1,0 +1,58 @@
+//! What the program `httptp` is made of.
+//!
+//! This library exists so that `main.rs` stays thin and benches can share [`traffic`]. It is not an interface to build
+//! on: it changes with the program. Programs that want HTTP over teleport use the `httpteleport` crate.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+mod balance;
+mod body;
+mod cli;
+mod config;
+mod demo;
+mod duration;
+mod endpoint;
+mod headers;
+mod inbound;
+mod listen;
+mod outbound;
+mod proxy;
+mod shutdown;
+mod start;
+mod tls;
+
+pub use demo::traffic;
+
+/// Bad options or arguments: nothing was tried.
+const USAGE: u8 = 2;
+/// The options were fine, starting was not.
+const FAILED: u8 = 1;
+
+/// Runs the program with the arguments given (the first is its own name) until it is done.
+///
+/// Exit codes: 0 after a clean end, 1 when it could not start, 2 for bad options.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match cli::parse(args) {
+        Ok(cli::Action::Proxy(settings)) => finish(start::proxy(&settings)),
+        Ok(cli::Action::Demo(options)) => finish(demo::run(&options)),
+        Err(cli::Stop::Usage(line)) => complain(&line, USAGE),
+        Err(cli::Stop::Clap(error)) => {
+            // Help and version arrive here too; a closed stdout is no reason to fail.
+            let _ = error.print();
+            if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&format!("{error:#}"), FAILED),
+    }
+}
+
+fn complain(line: &str, code: u8) -> ExitCode {
+    eprintln!("httptp: {line}");
+    ExitCode::from(code)
+}

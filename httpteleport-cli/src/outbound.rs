@@ -1,0 +1,116 @@
+//! Upstreams: what sends a request on and brings its reply.
+
+use std::error::Error as StdError;
+use std::io;
+
+use ::http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::body::Body;
+
+mod dial;
+mod http;
+pub(crate) mod pool;
+mod teleport;
+
+pub(crate) use self::http::HttpUpstream;
+pub(crate) use self::teleport::TeleportUpstream;
+
+/// A request as it goes to an upstream: its body is buffered, so that it can be sent again if it never left.
+pub(crate) type Buffered = Request<Bytes>;
+
+/// One upstream, of either kind.
+pub(crate) enum Upstream {
+    /// Speaks HTTP/1.1, over TCP, TLS or a unix socket.
+    Http(HttpUpstream),
+    /// Speaks teleport, over TCP or TLS.
+    Teleport(TeleportUpstream),
+}
+
+impl Upstream {
+    /// Sends the request and waits for the reply's head, at most until `deadline`.
+    ///
+    /// Dropping the future abandons the request.
+    pub(crate) async fn call(&self, request: Buffered, deadline: Instant) -> Result<Response<Body>, Failure> {
+        match self {
+            Upstream::Http(upstream) => upstream.call(request, deadline).await,
+            Upstream::Teleport(upstream) => upstream.call(request, deadline).await,
+        }
+    }
+
+    /// Bytes that its teleport connections have written and read so far, as compressed; none for HTTP.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        match self {
+            Upstream::Http(_) => 0,
+            Upstream::Teleport(upstream) => {
+                let stats = upstream.stats();
+                stats.wire_bytes_out + stats.wire_bytes_in
+            }
+        }
+    }
+}
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// One line for the client and the log, without the upstream's name.
+    pub(crate) reason: String,
+    /// The request, when nothing of it can have been acted upon: another upstream may have it.
+    pub(crate) unsent: Option<Box<Buffered>>,
+}
+
+/// What sort of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// No connection could be made: the upstream is better avoided for a while.
+    Unreachable,
+    /// Its reply did not come in time.
+    Timeout,
+    /// This side could not or would not send it, and answers with this status.
+    Refused(StatusCode),
+    /// Anything else between a working connection and a good reply.
+    Broken,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, reason: impl Into<String>) -> Failure {
+        Failure { kind, reason: reason.into(), unsent: None }
+    }
+
+    /// The same, with the request that never left.
+    pub(crate) fn unsent(mut self, request: Buffered) -> Failure {
+        self.unsent = Some(Box::new(request));
+        self
+    }
+}
+
+/// An I/O error in plain words, without the system's error number where its kind says it all.
+pub(crate) fn plain(error: &io::Error) -> String {
+    use io::ErrorKind::{
+        AddrNotAvailable, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable,
+        NotFound, PermissionDenied, TimedOut,
+    };
+    match error.kind() {
+        NotFound => "no such file".to_owned(),
+        kind @ (AddrNotAvailable | ConnectionAborted | ConnectionRefused | ConnectionReset | HostUnreachable
+        | NetworkUnreachable | PermissionDenied | TimedOut) => kind.to_string(),
+        _ => one_line(error),
+    }
+}
+
+/// An error and its causes in one line, each said once.
+pub(crate) fn one_line(error: &dyn StdError) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        next = cause.source();
+    }
+    line.replace(['\r', '\n'], " ")
+}

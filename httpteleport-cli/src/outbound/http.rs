@@ -1,0 +1,149 @@
+//! An upstream that speaks HTTP/1.1.
+
+use std::sync::Arc;
+
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use rustls::ClientConfig;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use super::dial::{Dialer, Sender};
+use super::pool::{Lease, Pool};
+use super::{Buffered, Failure, FailureKind, one_line};
+use crate::body::Body;
+use crate::endpoint::Endpoint;
+use crate::headers;
+
+/// Fields in a head: hyper's own limit, which it keeps on the stack.
+const MOST_FIELDS: usize = 100;
+
+/// An HTTP/1.1 upstream and its connections.
+pub(crate) struct HttpUpstream {
+    dialer: Dialer,
+    pool: Arc<Pool>,
+    /// One permit a connection.
+    connections: Arc<Semaphore>,
+    max_head: usize,
+}
+
+impl HttpUpstream {
+    /// An upstream with at most `max_connections`, which refuses replies whose head is over `max_head` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint's host cannot be the name of a certificate.
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        tls: Option<Arc<ClientConfig>>,
+        max_connections: usize,
+        max_head: usize,
+    ) -> anyhow::Result<HttpUpstream> {
+        Ok(HttpUpstream {
+            dialer: Dialer::new(endpoint, tls, max_head)?,
+            pool: Arc::default(),
+            connections: Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            max_head,
+        })
+    }
+
+    /// See [`Upstream::call`](super::Upstream::call).
+    pub(super) async fn call(&self, request: Buffered, deadline: Instant) -> Result<Response<Body>, Failure> {
+        let Ok(permit) = timeout_at(deadline, Arc::clone(&self.connections).acquire_owned()).await else {
+            return Err(Failure::new(FailureKind::Timeout, "all its connections are busy"));
+        };
+        let permit = permit.expect("this semaphore is never closed");
+        let request = match self.pool.take().await {
+            None => request,
+            Some(sender) => match self.try_idle(sender, request, deadline).await {
+                Idle::Done(result) => return result.and_then(|(reply, sender)| self.finish(reply, sender, permit)),
+                Idle::Stale(request) => request,
+            },
+        };
+        let (sender, request) = self.connect(request, deadline).await?;
+        let (reply, sender) = self.exchange(sender, request, deadline).await.map_err(|(failure, _)| failure)?;
+        self.finish(reply, sender, permit)
+    }
+
+    /// Tries a connection that may have been closed meanwhile. The request comes back when it certainly had no effect,
+    /// or when repeating it is harmless (RFC 9110, section 9.2.2).
+    async fn try_idle(&self, sender: Sender, request: Buffered, deadline: Instant) -> Idle {
+        let spare = is_idempotent(request.method()).then(|| request.clone());
+        match self.exchange(sender, request, deadline).await {
+            Ok(done) => Idle::Done(Ok(done)),
+            Err((failure, lost)) => match (failure.unsent, spare) {
+                (Some(request), _) => Idle::Stale(*request),
+                (None, Some(request)) if lost => Idle::Stale(request),
+                (unsent, _) => Idle::Done(Err(Failure { unsent, ..failure })),
+            },
+        }
+    }
+
+    async fn connect(&self, request: Buffered, deadline: Instant) -> Result<(Sender, Buffered), Failure> {
+        // Half of what is left: should it take longer, another upstream still has a chance.
+        let now = Instant::now();
+        let limit = now + deadline.saturating_duration_since(now) / 2;
+        match timeout_at(limit, self.dialer.dial()).await {
+            Ok(Ok(sender)) => Ok((sender, request)),
+            Ok(Err(reason)) => Err(Failure::new(FailureKind::Unreachable, reason).unsent(request)),
+            Err(_) => Err(Failure::new(FailureKind::Unreachable, "connecting timed out").unsent(request)),
+        }
+    }
+
+    /// One request and the head of its reply. A failure also tells whether the connection was lost.
+    async fn exchange(
+        &self,
+        mut sender: Sender,
+        request: Buffered,
+        deadline: Instant,
+    ) -> Result<(Response<Incoming>, Sender), (Failure, bool)> {
+        let body = request.body().clone();
+        match timeout_at(deadline, sender.try_send_request(request.map(Full::new))).await {
+            Ok(Ok(reply)) => Ok((reply, sender)),
+            Ok(Err(mut error)) => {
+                let lost = error.error().is_incomplete_message() || error.error().is_closed();
+                let failure = Failure::new(FailureKind::Broken, self.explain(error.error()));
+                Err(match error.take_message() {
+                    Some(request) => (failure.unsent(request.map(|_| body)), true),
+                    None => (failure, lost),
+                })
+            }
+            Err(_) => Err((Failure::new(FailureKind::Timeout, "no reply in time"), false)),
+        }
+    }
+
+    fn finish(
+        &self,
+        mut reply: Response<Incoming>,
+        sender: Sender,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Response<Body>, Failure> {
+        if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Failure::new(FailureKind::Broken, "it switched protocols without being asked to"));
+        }
+        headers::prepare_reply(&mut reply);
+        let lease = Lease { sender, pool: Arc::clone(&self.pool), _permit: permit };
+        Ok(reply.map(|incoming| Body::stream(incoming, lease)))
+    }
+
+    fn explain(&self, error: &hyper::Error) -> String {
+        if error.is_parse_too_large() {
+            return format!("the head of its reply has more than {} bytes or {MOST_FIELDS} fields", self.max_head);
+        }
+        if error.is_incomplete_message() {
+            return "it closed the connection before its reply".to_owned();
+        }
+        one_line(error)
+    }
+}
+
+/// What came of a try on an idle connection.
+enum Idle {
+    Done(Result<(Response<Incoming>, Sender), Failure>),
+    Stale(Buffered),
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}

@@ -1,0 +1,109 @@
+//! An upstream that speaks teleport, over TCP or TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use http::Response;
+use httpteleport::{AtLimit, Body, Client, Error, ErrorKind, Limits, Stats};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::time::Instant;
+
+use super::{Buffered, Failure, FailureKind, one_line};
+use crate::config::{MAX_REPLY_BODY, Settings};
+use crate::endpoint::{Address, Endpoint};
+
+/// Hellos and TLS may take this long; peers give up on them just as soon.
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
+
+/// A teleport upstream and its connections.
+pub(crate) struct TeleportUpstream {
+    client: Client,
+}
+
+impl TeleportUpstream {
+    /// An upstream with the compression, batch delay, connections and limits of the settings. Nothing is dialled yet.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be one of a teleport node: one line that names the option.
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        tls: Option<Arc<ClientConfig>>,
+        settings: &Settings,
+    ) -> anyhow::Result<TeleportUpstream> {
+        let Address::Tcp { host, port } = &endpoint.address else {
+            bail!("--out {endpoint}: teleport needs a host and a port");
+        };
+        let output = &settings.output;
+        let mut client = Client::builder(limits(settings))
+            .compression(output.compress)
+            .batch_delay(output.delay)
+            .connections(output.conns_per_addr)
+            .max_pending(settings.concurrency)
+            .at_limit(AtLimit::Fail)
+            .timeout(output.timeout)
+            // Half of the time a request has, so that another upstream still gets a chance; also when this one accepts
+            // connections and then says nothing.
+            .dial_timeout(output.timeout / 2)
+            .handshake_timeout(LONGEST_HANDSHAKE.min(output.timeout / 2));
+        if let Some(tls) = tls {
+            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+                .with_context(|| format!("--out {endpoint}: {host:?} cannot be a TLS server's name"))?;
+            client = client.tls(tls, name);
+        }
+        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.clone() };
+        let client = client.connect(&format!("{host}:{port}")).with_context(|| format!("--out {endpoint}"))?;
+        Ok(TeleportUpstream { client })
+    }
+
+    /// What its connections have carried so far.
+    pub(super) fn stats(&self) -> Stats {
+        self.client.stats()
+    }
+
+    /// See [`Upstream::call`](super::Upstream::call).
+    pub(super) async fn call(
+        &self,
+        request: Buffered,
+        deadline: Instant,
+    ) -> Result<Response<crate::body::Body>, Failure> {
+        let mut call = self.client.call(request.map(Body::from)).deadline(deadline);
+        match (&mut call).await {
+            Ok(reply) => Ok(reply.map(|body| body.into_bytes().into())),
+            Err(error) => {
+                let failure = Failure::new(kind(&error), reason(&error));
+                let unsent = call.take_request().filter(|_| error.may_retry() && !error.is_timeout());
+                Err(match unsent {
+                    Some(request) => failure.unsent(request.map(Body::into_bytes)),
+                    None => failure,
+                })
+            }
+        }
+    }
+}
+
+/// Requests are sent as long as `--in-max-header-size` lets them in; replies are held to the output's limits.
+fn limits(settings: &Settings) -> Limits {
+    Limits::default()
+        .with_max_head(settings.output.max_header_size)
+        .with_max_body(MAX_REPLY_BODY)
+        .with_peer_max_head(settings.input.max_header_size)
+}
+
+fn kind(error: &Error) -> FailureKind {
+    match error.kind() {
+        ErrorKind::Connect | ErrorKind::Handshake => FailureKind::Unreachable,
+        ErrorKind::Timeout => FailureKind::Timeout,
+        ErrorKind::Encode | ErrorKind::Overload | ErrorKind::Closed => FailureKind::Refused(error.status()),
+        _ => FailureKind::Broken,
+    }
+}
+
+/// The error and its causes without the upstream's address, which the proxy names itself.
+fn reason(error: &Error) -> String {
+    let line = one_line(error);
+    let address = error.peer().map(|peer| format!("{peer}: ")).unwrap_or_default();
+    line.strip_prefix(&address).unwrap_or(&line).to_owned()
+}

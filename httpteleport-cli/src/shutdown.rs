@@ -1,0 +1,83 @@
+//! A clean end: stop accepting, finish what runs, within a bound.
+
+use std::future::Future;
+use std::process;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What still runs after this long is cut off.
+const LONGEST_DRAIN: Duration = Duration::from_secs(30);
+
+/// The exit code when a second signal ends the program at once.
+const CUT_OFF: i32 = 1;
+
+/// Tells every part of the program to drain, and waits for what they run.
+#[derive(Clone)]
+pub(crate) struct Shutdown {
+    begun: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shutdown {
+    pub(crate) fn new() -> Shutdown {
+        Shutdown { begun: CancellationToken::new(), tasks: TaskTracker::new() }
+    }
+
+    /// Resolves once draining has begun. Cancel safe.
+    pub(crate) async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
+
+    /// Runs a task that draining waits for.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Begins draining, and waits until every task has ended or the bound is over.
+    pub(crate) async fn drain(&self) {
+        self.begun.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(LONGEST_DRAIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("{} connections cut off after {} s", self.tasks.len(), LONGEST_DRAIN.as_secs());
+        }
+    }
+}
+
+/// The signals that end the program. Made before anything is announced, so that none is lost.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes over SIGTERM and SIGINT.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no signal handler.
+    pub(crate) fn take() -> anyhow::Result<Signals> {
+        let get = |kind| signal(kind).context("cannot handle signals");
+        Ok(Signals { terminate: get(SignalKind::terminate())?, interrupt: get(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the first signal. From then on the next one ends the program at once.
+    pub(crate) async fn first(mut self) {
+        self.any().await;
+        tokio::spawn(async move {
+            self.any().await;
+            #[expect(clippy::disallowed_methods, reason = "who asks twice wants no more waiting")]
+            process::exit(CUT_OFF);
+        });
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

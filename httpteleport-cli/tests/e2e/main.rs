@@ -1,0 +1,18 @@
+//! The real program between programs and peers that know nothing of it: curl, nginx, Python, Go's dialect byte for byte.
+
+#![allow(missing_docs)]
+
+mod bad_origins;
+mod caller;
+mod callers;
+mod curl;
+mod go_client;
+mod go_server;
+mod killed;
+mod limits;
+mod load;
+mod node;
+mod origin;
+mod origins;
+mod schemes;
+mod smuggling;

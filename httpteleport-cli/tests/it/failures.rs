@@ -1,0 +1,171 @@
+//! Upstreams that fail.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::client::Client;
+use crate::origin::Origin;
+use crate::program::Program;
+
+/// An address nobody listens on.
+async fn closed_port() -> String {
+    TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address").to_string()
+}
+
+/// Reads one request without a body.
+async fn read_head(stream: &mut TcpStream) {
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\r\n\r\n") {
+        seen.push(stream.read_u8().await.expect("a request"));
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_502_and_comes_back() {
+    let address = closed_port().await;
+    let program = Program::http(&format!("http://{address}")).await;
+    let mut client = Client::connect(program.address()).await;
+    let reply = client.get("/size/1").await;
+    assert_eq!(reply.status(), 502);
+    assert_eq!(reply.field("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(reply.text(), format!("http: proxying error: http://{address}: connection refused\n"));
+    let _origin = Origin::on(TcpListener::bind(&address).await.expect("the port is free"), None);
+    assert_eq!(client.get("/size/1").await.text(), "x", "the client's connection has lived on");
+}
+
+#[tokio::test]
+async fn a_request_that_never_left_goes_to_another_upstream() {
+    let origin = Origin::start().await;
+    let program = Program::http(&format!("http://{},{}", closed_port().await, origin.url())).await;
+    let mut client = Client::connect(program.address()).await;
+    for _ in 0..10 {
+        let reply = client.ask("POST /size/1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi").await;
+        assert_eq!(reply.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn no_reply_in_time_is_504() {
+    let origin = Origin::start().await;
+    let program =
+        Program::start(&["--in", "http://127.0.0.1:0", "--out", &origin.url(), "--out-timeout", "150ms"]).await;
+    let mut client = Client::connect(program.address()).await;
+    let start = Instant::now();
+    let reply = client.get("/hold").await;
+    let took = start.elapsed();
+    assert_eq!(reply.status(), 504);
+    assert_eq!(reply.text(), format!("http: proxying error: {}: no reply in time\n", origin.url()));
+    assert!(took >= Duration::from_millis(150) && took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(client.get("/size/1").await.status(), 200);
+    assert_eq!(origin.connections(), 2, "a connection that owes a reply is not used again");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_502() {
+    let origin = Origin::start().await;
+    let program = Program::http(&origin.url()).await;
+    let mut client = Client::connect(program.address()).await;
+    assert_eq!(client.get("/head/3900").await.status(), 200);
+    let reply = client.get("/head/5000").await;
+    assert_eq!(reply.status(), 502);
+    assert!(
+        reply.text().ends_with("the head of its reply has more than 4096 bytes or 100 fields\n"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(client.get("/size/1").await.status(), 200);
+}
+
+#[tokio::test]
+async fn nonsense_from_an_upstream_is_502() {
+    for (nonsense, why) in [
+        ("SSH-2.0-x\r\n\r\n", "invalid"),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "switched protocols"),
+        ("", "it closed the connection before its reply"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let program = Program::http(&format!("http://{}", listener.local_addr().expect("an address"))).await;
+        let mut client = Client::connect(program.address()).await;
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").await;
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        read_head(&mut stream).await;
+        stream.write_all(nonsense.as_bytes()).await.expect("sent");
+        drop(stream);
+        let reply = client.reply().await;
+        assert_eq!(reply.status(), 502);
+        assert!(reply.text().contains(why) && reply.text().lines().count() == 1, "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_ends_with_its_connection_passes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let program = Program::http(&format!("http://{}", listener.local_addr().expect("an address"))).await;
+    let mut client = Client::connect(program.address()).await;
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        read_head(&mut stream).await;
+        stream
+            .write_all(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 Fine\r\nServer: old\r\n\r\nto the end")
+            .await
+            .expect("sent");
+        drop(stream);
+        let reply = client.reply().await;
+        assert_eq!((reply.text(), reply.field("server")), ("to the end", Some("old")));
+        assert!(reply.head.starts_with("HTTP/1.1 200 "), "{}", reply.head);
+    }
+}
+
+#[tokio::test]
+async fn a_reply_cut_short_ends_the_clients_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let program = Program::http(&format!("http://{}", listener.local_addr().expect("an address"))).await;
+    let mut client = Client::connect(program.address()).await;
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    read_head(&mut stream).await;
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await.expect("sent");
+    assert_eq!(client.head().await.field("content-length"), Some("10"));
+    drop(stream);
+    assert_eq!(client.rest().await, b"half", "it must not look complete");
+}
+
+/// The first connection answers one request, then meets the second with a close, as a server's idle limit would.
+async fn stale_upstream() -> (Program, tokio::task::JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let program = Program::http(&format!("http://{}", listener.local_addr().expect("an address"))).await;
+    let upstream = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst").await.expect("sent");
+        read_head(&mut stream).await;
+        drop(stream);
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond").await.expect("sent");
+        2
+    });
+    (program, upstream)
+}
+
+#[tokio::test]
+async fn a_get_met_by_a_closing_connection_is_sent_again() {
+    let (program, upstream) = stale_upstream().await;
+    let mut client = Client::connect(program.address()).await;
+    assert_eq!(client.get("/").await.text(), "first");
+    assert_eq!(client.get("/").await.text(), "second");
+    assert_eq!(upstream.await.expect("no panic"), 2);
+}
+
+#[tokio::test]
+async fn a_post_that_may_have_had_its_effect_is_not() {
+    let (program, upstream) = stale_upstream().await;
+    let mut client = Client::connect(program.address()).await;
+    assert_eq!(client.get("/").await.text(), "first");
+    assert_eq!(client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").await.status(), 502);
+    assert_eq!(client.get("/").await.text(), "second");
+    assert_eq!(upstream.await.expect("no panic"), 2);
+}

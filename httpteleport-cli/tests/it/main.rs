@@ -1,0 +1,15 @@
+//! The real program, started on a free port and driven over sockets.
+
+#![allow(missing_docs)]
+
+mod client;
+mod demo;
+mod failures;
+mod limits;
+mod origin;
+mod pass;
+mod program;
+mod shutdown;
+mod startup;
+mod tls;
+mod unix;

@@ -1,0 +1,85 @@
+//! Starts and ends `httptp`.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// A bound for things that take milliseconds, for machines that are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `httptp`, killed when dropped.
+pub(crate) struct Program {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    /// The line it printed at the start.
+    pub(crate) line: String,
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_httptp"));
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+impl Program {
+    /// Starts it and waits until it says that it is ready.
+    pub(crate) async fn start(args: &[&str]) -> Program {
+        let mut child = command(args).stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let line = tokio::time::timeout(PATIENCE, stdout.next_line()).await.expect("in time").expect("readable");
+        Program { child, stdout, line: line.expect("it says what it does before it ends") }
+    }
+
+    /// An HTTP input on a free port, and one output.
+    pub(crate) async fn http(out: &str) -> Program {
+        Program::start(&["--in", "http://127.0.0.1:0", "--out", out]).await
+    }
+
+    /// `HOST:PORT` of its input.
+    pub(crate) fn address(&self) -> &str {
+        let input = self.line.strip_prefix("httptp: ").and_then(|line| line.split(" -> ").next()).expect("its form");
+        input.split_once("://").expect("a TCP input").1
+    }
+
+    /// The line of the start and those that follow it now, to the first that is the one, which has to come.
+    pub(crate) async fn read_to(&mut self, is_it: impl Fn(&str) -> bool) -> String {
+        let mut text = format!("{}\n", self.line);
+        loop {
+            let line =
+                tokio::time::timeout(PATIENCE, self.stdout.next_line()).await.expect("in time").expect("readable");
+            let line = line.unwrap_or_else(|| panic!("it ended after:\n{text}"));
+            text += &format!("{line}\n");
+            if is_it(&line) {
+                return text;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it still runs");
+        let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not zero");
+        kill_process(pid, signal).expect("a signal");
+    }
+
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("a status")
+    }
+}
+
+/// Runs a line of shell: exit code, stdout.
+pub(crate) async fn run_shell(line: &str) -> (Option<i32>, String) {
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", line]).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends").expect("it starts");
+    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+/// Runs it to its end: exit code, stdout, stderr.
+pub(crate) async fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    let output = tokio::time::timeout(PATIENCE, command(args).output()).await.expect("it ends").expect("it starts");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}

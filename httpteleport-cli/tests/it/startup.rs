@@ -1,0 +1,109 @@
+//! Every reason not to start: its text and its exit code.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tokio::net::TcpListener;
+
+use crate::program::run;
+use crate::tls::Identity;
+use crate::unix::socket_path;
+
+/// Runs it, and expects one line on stderr that holds `want`.
+async fn refuses(args: &[&str], code: i32, want: &str) {
+    let (status, stdout, stderr) = run(args).await;
+    assert_eq!(status, Some(code), "{args:?}: {stderr}");
+    assert_eq!(stdout, "", "{args:?}");
+    assert!(stderr.starts_with("httptp: ") && stderr.lines().count() == 1, "{args:?}: {stderr:?}");
+    assert!(stderr.contains(want), "{args:?}: {stderr:?}");
+}
+
+fn file(name: &str, text: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, text).expect("written");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[tokio::test]
+async fn bad_options_are_2() {
+    let schemes = "--in ftp://x: unknown scheme \"ftp\"; use http, https, unix, teleport or teleports";
+    refuses(&["--in", "ftp://x"], 2, schemes).await;
+    refuses(&["--out", "localhost:80"], 2, "--out localhost:80: no scheme; write for example http://localhost:80")
+        .await;
+    refuses(&["--in", "https://:0", "--out", "http://h"], 2, "give its PEM file with --in-tls-cert").await;
+    refuses(&["--out-timeout", "3"], 2, "--out-timeout 3: no unit").await;
+    let (code, _, stderr) = run(&["--inn", "http://:0"]).await;
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("unexpected argument '--inn'") && stderr.contains("'--in'"), "{stderr}");
+    let (code, _, stderr) = run(&[]).await;
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("Usage: httptp --in URL --out URL"), "{stderr}");
+}
+
+#[tokio::test]
+async fn help_and_version_are_0() {
+    for option in ["--help", "-h", "--version", "-V"] {
+        let (code, stdout, stderr) = run(&[option]).await;
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{option}");
+        assert!(stdout.contains("httptp"), "{option}");
+    }
+}
+
+#[tokio::test]
+async fn addresses() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let input = format!("http://{}", taken.local_addr().expect("an address"));
+    let want = format!("--in {input}: address in use: another program listens there; stop it or choose another");
+    refuses(&["--in", &input, "--out", "http://127.0.0.1:1"], 1, &want).await;
+    // 192.0.2.0/24 belongs to documents, and `.invalid` to nobody.
+    let want = "--in http://192.0.2.1:80: not an address of this machine";
+    refuses(&["--in", "http://192.0.2.1:80", "--out", "http://127.0.0.1:1"], 1, want).await;
+    let want = "--out http://nowhere.invalid:80: cannot find the address of \"nowhere.invalid\"";
+    refuses(&["--in", "http://127.0.0.1:0", "--out", "http://nowhere.invalid"], 1, want).await;
+    let want = "--in http://nowhere.invalid:80: cannot find the address of \"nowhere.invalid\"";
+    refuses(&["--in", "http://nowhere.invalid", "--out", "http://127.0.0.1:1"], 1, want).await;
+}
+
+#[tokio::test]
+async fn unix_sockets() {
+    let missing = socket_path("missing");
+    let out = format!("unix:{}", missing.display());
+    let want = format!("--out {out}: no such file; start the upstream first, or correct the path");
+    refuses(&["--in", "http://127.0.0.1:0", "--out", &out], 1, &want).await;
+    let out = format!("unix:{}", file("no_socket", "x"));
+    if out.len() < 100 {
+        refuses(&["--in", "http://127.0.0.1:0", "--out", &out], 1, "is not a socket").await;
+    }
+    let input = format!("unix:{}/x", missing.display());
+    refuses(&["--in", &input, "--out", "http://127.0.0.1:1"], 1, "its directory does not exist; create it").await;
+}
+
+#[tokio::test]
+async fn certificates() {
+    let (one, two) = (Identity::new("startup_one"), Identity::new("startup_two"));
+    let (cert, key) = (one.cert.to_str().expect("UTF-8"), one.key.to_str().expect("UTF-8"));
+    let other_key = two.key.to_str().expect("UTF-8");
+    let empty = file("empty.pem", "nothing in here\n");
+    let broken = file("broken.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    let garbled = file("garbled.pem", "-----BEGIN CERTIFICATE-----\n&&&&\n-----END CERTIFICATE-----\n");
+    let missing = "/nonexistent/x.pem";
+    let cases = [
+        (missing, key, "--in-tls-cert /nonexistent/x.pem: cannot read the file: no such file"),
+        (cert, missing, "--in-tls-key /nonexistent/x.pem: cannot read the file: no such file"),
+        (&empty, key, "empty.pem: holds no certificate; it should have a PEM block"),
+        (cert, &empty, "empty.pem: holds no private key; it should have"),
+        (key, key, "startup_one.key.pem: holds no certificate"),
+        (cert, cert, "startup_one.cert.pem: holds no private key"),
+        (&broken, key, "broken.pem: the certificate is not valid"),
+        (&garbled, key, "garbled.pem: is not valid PEM"),
+        (cert, other_key, "startup_two.key.pem: is not the key of the certificate in "),
+    ];
+    for (cert, key, want) in cases {
+        let args =
+            ["--in", "https://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--in-tls-cert", cert, "--in-tls-key", key];
+        refuses(&args, 1, want).await;
+    }
+    for (ca, want) in [(missing, "--out-ca /nonexistent/x.pem: cannot read"), (&empty, "holds no certificate")] {
+        refuses(&["--in", "http://127.0.0.1:0", "--out", "https://127.0.0.1:1", "--out-ca", ca], 1, want).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! https on either side, with certificates from files.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::client::Client;
+use crate::origin::Origin;
+use crate::program::Program;
+
+/// A self-signed certificate for 127.0.0.1 and localhost, in files.
+pub(crate) struct Identity {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    made: rcgen::CertifiedKey<rcgen::KeyPair>,
+}
+
+impl Identity {
+    pub(crate) fn new(name: &str) -> Identity {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("a key");
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let (cert, key) = (directory.join(format!("{name}.cert.pem")), directory.join(format!("{name}.key.pem")));
+        fs::write(&cert, made.cert.pem()).expect("written");
+        fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+        Identity { cert, key, made }
+    }
+
+    fn server(&self) -> ServerConfig {
+        let key = PrivateKeyDer::try_from(self.made.signing_key.serialize_der()).expect("a key");
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(ring).with_safe_default_protocol_versions().expect("versions");
+        builder.with_no_client_auth().with_single_cert(vec![self.made.cert.der().clone()], key).expect("a pair")
+    }
+
+    fn client(&self) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.made.cert.der().clone()).expect("a certificate");
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions().expect("versions");
+        TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    }
+}
+
+#[tokio::test]
+async fn https_in() {
+    let (identity, origin) = (Identity::new("https_in"), Origin::start().await);
+    let (cert, key) = (identity.cert.to_str().expect("UTF-8"), identity.key.to_str().expect("UTF-8"));
+    let args = ["--in", "https://127.0.0.1:0", "--out", &origin.url(), "--in-tls-cert", cert, "--in-tls-key", key];
+    let program = Program::start(&args).await;
+
+    // Somebody who never finishes a handshake is in nobody's way.
+    let _stalled = TcpStream::connect(program.address()).await.expect("a connection");
+    let stream = TcpStream::connect(program.address()).await.expect("a connection");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut client = Client::over(identity.client().connect(name, stream).await.expect("a handshake"));
+    for _ in 0..3 {
+        assert_eq!(client.get("/echo").await.text(), "GET /echo HTTP/1.1\nhost: test\n\n");
+    }
+
+    let mut plain = Client::connect(program.address()).await;
+    plain.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert!(!plain.rest().await.starts_with(b"HTTP"), "clear text is not answered");
+}
+
+#[tokio::test]
+async fn https_out_trusts_out_ca_alone() {
+    let (identity, stranger) = (Identity::new("https_out"), Identity::new("stranger"));
+    let origin = Origin::tls(identity.server()).await;
+    let url = format!("https://{}", origin.address);
+    let start = |ca: &Identity| {
+        let ca = ca.cert.to_str().expect("UTF-8").to_owned();
+        let url = url.clone();
+        async move { Program::start(&["--in", "http://127.0.0.1:0", "--out", &url, "--out-ca", &ca]).await }
+    };
+    let program = start(&identity).await;
+    let mut client = Client::connect(program.address()).await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/size/2").await.text(), "xx");
+    }
+    assert_eq!(origin.connections(), 1);
+
+    let program = start(&stranger).await;
+    let reply = Client::connect(program.address()).await.get("/").await;
+    assert_eq!(reply.status(), 502);
+    assert!(reply.text().contains(&format!("{url}: TLS: invalid peer certificate")), "{}", reply.text());
+}

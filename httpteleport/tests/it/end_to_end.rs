@@ -1,0 +1,113 @@
+//! Client and server of this crate, joined by a pipe.
+
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use httpteleport::{Body, Client, Compression, Limits, Server};
+use tokio::net::TcpListener;
+
+async fn echo(request: Request<Body>) -> Response<Body> {
+    let token = request.headers().get("x-token").cloned();
+    let text = format!("{} {} ", request.method(), request.uri());
+    let mut body = text.into_bytes();
+    body.extend_from_slice(request.body().as_bytes());
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().extend(token.map(|token| (http::HeaderName::from_static("x-token"), token)));
+    response
+}
+
+async fn serve(server: Server) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(server.serve(listener, echo).into_future());
+    address
+}
+
+#[tokio::test]
+async fn every_compression_carries_a_thousand_concurrent_calls_each_to_its_caller() {
+    for compression in [Compression::None, Compression::Flate, Compression::Snappy] {
+        let server = Server::builder(Limits::default()).compression(compression).build().unwrap();
+        let address = serve(server.clone()).await;
+        let client =
+            Client::builder(Limits::default()).compression(compression).connections(2).connect(&address).unwrap();
+        let calls = (0..1000).map(|i| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let request = Request::post(format!("http://test/{i}"))
+                    .header("x-token", i)
+                    .body(Body::from(vec![b'a' + u8::try_from(i % 26).unwrap(); i]))
+                    .unwrap();
+                let response = client.call(request).await.unwrap();
+                assert_eq!(response.headers()["x-token"], i.to_string());
+                assert!(response.body().as_bytes().starts_with(format!("POST /{i} ").as_bytes()));
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.unwrap();
+        }
+        assert_eq!(client.stats().replies, 1000);
+        assert_eq!(server.stats().connections, 2);
+        client.drain().await;
+    }
+}
+
+#[tokio::test]
+async fn head_tells_the_length_and_brings_no_body() {
+    let address = serve(Server::builder(Limits::default()).build().unwrap()).await;
+    let client = Client::new(&format!("teleport://{address}")).unwrap();
+    let request = Request::head("http://test/some/where").body(Body::empty()).unwrap();
+    let response = client.call(request).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "HEAD /some/where ".len().to_string());
+    assert!(response.body().is_empty());
+    let after = client.call(Request::get("http://test/after").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(after.body().as_bytes(), "GET /after ");
+}
+
+#[tokio::test]
+async fn what_is_over_a_limit_is_refused_and_the_connection_lives() {
+    let server = Server::builder(Limits::default().with_max_body(1000).with_max_headers(10)).build().unwrap();
+    let address = serve(server.clone()).await;
+    let limits = Limits::default().with_max_body(500).with_peer_max_head(2000);
+    let client = Client::builder(limits).connect(&address).unwrap();
+    let post = |bytes: usize| Request::post("http://test/").body(Body::from(vec![b'x'; bytes])).unwrap();
+
+    assert_eq!(client.call(post(1001)).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+
+    let mut many = Request::get("http://test/").body(Body::empty()).unwrap();
+    for i in 0..11 {
+        many.headers_mut().append("x-many", i.into());
+    }
+    assert_eq!(client.call(many).await.unwrap().status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+
+    let mut long = Request::get("http://test/").body(Body::empty()).unwrap();
+    long.headers_mut().insert("x-long", "y".repeat(2000).parse().unwrap());
+    let error = client.call(long).await.unwrap_err();
+    assert_eq!(error.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    assert!(error.codec().is_some());
+
+    let error = client.call(post(600)).await.unwrap_err();
+    assert_eq!(error.status(), StatusCode::BAD_GATEWAY, "the reply's body is over the client's limit: {error:?}");
+
+    assert_eq!(client.call(post(100)).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(server.stats().connections, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_is_a_typed_timeout_and_an_overload_a_429() {
+    let (near, far) = tokio::io::duplex(4096);
+    let server = Server::builder(Limits::default()).concurrency(1).build().unwrap();
+    let never = |_: Request<Body>| std::future::pending::<Response<Body>>();
+    tokio::spawn(async move {
+        server.serve_connection(far, None, std::sync::Arc::new(httpteleport::Answering(never))).await
+    });
+    let (client, driver) = Client::builder(Limits::default()).handshake(near).await.unwrap();
+    tokio::spawn(driver);
+    let get = || Request::builder().method(Method::GET).uri("http://test/").body(Body::empty()).unwrap();
+    let first = client.call(get()).timeout(Duration::from_millis(300));
+    let begun = tokio::time::Instant::now();
+    let (first, second) = tokio::join!(first, client.call(get()));
+    let error = first.unwrap_err();
+    assert!(error.is_timeout() && error.status() == StatusCode::GATEWAY_TIMEOUT);
+    assert!(begun.elapsed() < Duration::from_millis(310));
+    assert_eq!(second.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+}

@@ -1,0 +1,9 @@
+//! Tests of the test tools.
+
+mod fuzz;
+mod golden;
+mod pipe;
+mod programs;
+mod raw;
+mod tls;
+mod wire;
