@@ -21,9 +21,10 @@ pub(super) fn request(request: &Request<Body>, limits: &Limits, out: &mut Vec<u8
     let host = Host::of(request.uri(), headers)?;
     // The reader of the reply will not know the method, so HEAD goes as the GET that it is but for the body.
     let is_head = method == Method::HEAD;
+    let (slash, target) = target(request.uri());
 
     let mut head = HeadWriter::new(out, limits, body.len());
-    head.words(&[if is_head { "GET" } else { method.as_str() }, " ", target(request.uri()), " HTTP/1.1\r\n"])?;
+    head.words(&[if is_head { "GET" } else { method.as_str() }, " ", slash, target, " HTTP/1.1\r\n"])?;
     head.line(b"Host", host.as_bytes())?;
     let chunked = !body.is_empty() && is_multipart(headers);
     if chunked {
@@ -194,12 +195,11 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Path and query as they stand in the URI, nothing decoded or put right.
-fn target(uri: &Uri) -> &str {
-    match uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
-        None | Some("") => "/",
-        Some(target) => target,
-    }
+/// Path and query as they stand in the URI, nothing decoded or put right, and before them the `/` that stands for an
+/// empty path (RFC 9112, 3.2.1).
+fn target(uri: &Uri) -> (&'static str, &str) {
+    let target = uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    (if target.is_empty() || target.starts_with('?') { "/" } else { "" }, target)
 }
 
 /// Whether a request of this method says that its body is empty when it is: origins answer 411 otherwise.
