@@ -97,9 +97,7 @@ async fn a_deadline_is_a_typed_timeout_and_an_overload_a_429() {
     let (near, far) = tokio::io::duplex(4096);
     let server = Server::builder(Limits::default()).concurrency(1).build().unwrap();
     let never = |_: Request<Body>| std::future::pending::<Response<Body>>();
-    tokio::spawn(async move {
-        server.serve_connection(far, None, std::sync::Arc::new(httpteleport::Answering(never))).await
-    });
+    tokio::spawn(async move { server.serve_connection(far, None, std::sync::Arc::new(never)).await });
     let (client, driver) = Client::builder(Limits::default()).handshake(near).await.unwrap();
     tokio::spawn(driver);
     let get = || Request::builder().method(Method::GET).uri("http://test/").body(Body::empty()).unwrap();
@@ -110,4 +108,22 @@ async fn a_deadline_is_a_typed_timeout_and_an_overload_a_429() {
     assert!(error.is_timeout() && error.status() == StatusCode::GATEWAY_TIMEOUT);
     assert!(begun.elapsed() < Duration::from_millis(310));
     assert_eq!(second.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn clients_servers_and_calls_can_be_printed() {
+    let server = Server::builder(Limits::default()).build().unwrap();
+    assert_eq!(format!("{server:?}"), "Server { running: 0, .. }");
+    let client = Client::new("127.0.0.1:1").unwrap();
+    assert_eq!(format!("{client:?}"), "Client { pending: 0, .. }");
+    let call = client.call(Request::head("http://test/").body(Body::empty()).unwrap());
+    assert_eq!(format!("{call:?}"), "Calling { method: HEAD, .. }");
+}
+
+#[test]
+fn tls_configurations_are_of_the_library_that_is_exported() {
+    fn takes(builder: httpteleport::ServerBuilder, config: httpteleport::rustls::ServerConfig) {
+        let _ = builder.tls(std::sync::Arc::new(config));
+    }
+    let _ = takes;
 }
