@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri};
 
 use super::reply::{Reply, has_no_body};
 use crate::codec::error::Fault;
-use crate::message::{Role, named_by_connection, named_fields};
+use crate::message::{Role, named_by_connection, named_fields, without_user};
 use crate::{Body, Limits};
 
 /// Appends a request.
@@ -171,7 +170,7 @@ enum Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// From the header or, if there is none or an empty one, from the URI.
+    /// From the header, which a user sets to override the URI, or, if there is none or an empty one, from the URI.
     fn of(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Self, Fault> {
         let mut values = headers.get_all(header::HOST).into_iter();
         let (first, more) = (values.next(), values.next());
@@ -181,9 +180,7 @@ impl<'a> Host<'a> {
         if let Some(value) = first.filter(|value| !value.is_empty()) {
             return Ok(Self::Header(value));
         }
-        let authority = uri.authority().map(Authority::as_str).unwrap_or_default();
-        // User and password are not part of Host (RFC 9110, 7.2).
-        let host = authority.rsplit('@').next().unwrap_or_default();
+        let host = uri.authority().map_or("", without_user);
         if host.is_empty() { Err(Fault::MissingHost) } else { Ok(Self::Authority(host)) }
     }
 
