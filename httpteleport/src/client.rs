@@ -136,7 +136,8 @@ impl Client {
 
     /// Settings for a client whose messages keep to `limits`.
     pub fn builder(limits: Limits) -> ClientBuilder {
-        ClientBuilder { transport: fastrpc::Client::builder(ClassicCodec::new(limits)).protocol(protocol()) }
+        let transport = fastrpc::Client::builder(ClassicCodec::new(limits)).protocol(protocol());
+        ClientBuilder { transport: transport.max_undecoded(limits.max_undecoded()) }
     }
 
     /// Calls the server: await what comes back for the response. Nothing happens before it is polled first.

@@ -93,7 +93,8 @@ impl fmt::Debug for Server {
 impl Server {
     /// Settings for a server whose messages keep to `limits`.
     pub fn builder(limits: Limits) -> ServerBuilder {
-        ServerBuilder { transport: fastrpc::Server::builder(ClassicCodec::new(limits)).protocol(protocol()) }
+        let transport = fastrpc::Server::builder(ClassicCodec::new(limits)).protocol(protocol());
+        ServerBuilder { transport: transport.max_undecoded(limits.max_undecoded()) }
     }
 
     /// Accepts connections from `listener` and answers their requests with `handler`. Await what comes back, or give it

@@ -72,6 +72,7 @@ pub use reply::Reply;
 /// # Buffering
 ///
 /// A head stays in the input until it is whole, up to [`Limits::max_head`]; bodies are taken out as they come.
+/// Whoever gives this codec to fastrpc directly, with heads over 8 MiB, has to raise fastrpc's `max_undecoded` as well.
 #[derive(Clone, Debug, Default)]
 pub struct ClassicCodec {
     limits: Limits,

@@ -127,3 +127,25 @@ fn tls_configurations_are_of_the_library_that_is_exported() {
     }
     let _ = takes;
 }
+
+#[tokio::test]
+async fn heads_over_the_default_buffer_of_a_connection_pass_where_the_limits_allow_them() {
+    const LENGTH: usize = 17 << 20;
+    let limits = Limits::default().with_max_head(20 << 20).with_peer_max_head(20 << 20);
+    let address = serve(Server::builder(limits).compression(Compression::None).build().unwrap()).await;
+    let client = Client::builder(limits).compression(Compression::None).connect(&address).unwrap();
+    // `echo` sends it back, so that both sides have to hold it.
+    let token = http::HeaderValue::from_bytes(&vec![b't'; LENGTH]).unwrap();
+    let request = Request::get("http://test/").header("x-token", token).body(Body::empty()).unwrap();
+    assert_eq!(client.call(request).await.unwrap().headers()["x-token"].len(), LENGTH);
+}
+
+#[test]
+fn any_limit_makes_a_client_and_a_server() {
+    for bytes in [0, 1 << 20, usize::MAX] {
+        let limits = Limits::default().with_max_head(bytes).with_peer_max_head(bytes).with_max_body(bytes);
+        Client::builder(limits).connect("127.0.0.1:1").unwrap();
+        Server::builder(limits).build().unwrap();
+    }
+    assert_eq!(Limits::default().with_max_head(usize::MAX).max_head(), 512 << 20);
+}
