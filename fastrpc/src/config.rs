@@ -59,12 +59,9 @@ impl LinkConfig {
 
     /// Bounds what would overflow the clock, and tells what makes no sense.
     pub(crate) fn check(&mut self) -> Result<(), Error> {
-        for limit in [
-            &mut self.handshake_timeout,
-            &mut self.read_timeout,
-            &mut self.write_timeout,
-            &mut self.idle_timeout,
-        ] {
+        for limit in
+            [&mut self.handshake_timeout, &mut self.read_timeout, &mut self.write_timeout, &mut self.idle_timeout]
+        {
             *limit = (*limit).min(FAR);
         }
         positive("handshake_timeout", self.handshake_timeout)?;
