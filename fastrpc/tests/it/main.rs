@@ -17,6 +17,7 @@ mod lost;
 mod order;
 mod panics;
 mod pool;
+mod regressions;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
 mod serving;
