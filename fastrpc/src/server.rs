@@ -311,7 +311,7 @@ impl<C: Codec, H: Handler<C>> Service<C, H> {
         Some(Permit(running.clone()))
     }
 
-    pub(crate) fn encode_reply(&self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn encode_reply(&self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Option<bool> {
         encode_or_fail(&self.settings.codec, &self.settings.counters, id, reply, out)
     }
 }

@@ -77,7 +77,9 @@ impl<C: Codec> Pool<C> {
             return Err(closed()); // Asked under the lock: a connection that begins after this look is seen by close.
         }
         let Some(dialer) = &self.dialer else {
-            return Err(Error::new(ErrorKind::Connection, "the connection has ended").with_retry(true));
+            let cause = conns.current.as_ref().and_then(|conn| conn.cause());
+            let ended = || Error::new(ErrorKind::Connection, "the connection has ended");
+            return Err(cause.map_or_else(ended, |cause| (*cause).clone()).with_retry(true));
         };
         let runtime = Handle::try_current().map_err(|_| {
             Error::config("no tokio runtime here to open a connection on: make calls from inside a runtime")

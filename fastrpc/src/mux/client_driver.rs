@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -105,7 +106,11 @@ impl<C: Codec> Driver<C> {
 
     fn open(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         let Some(opening) = &mut self.opening else { return Ok(()) };
-        if let Poll::Ready(link) = opening.as_mut().poll(cx) {
+        // Dialling is a user's code.
+        let opened = catch_unwind(AssertUnwindSafe(|| opening.as_mut().poll(cx))).unwrap_or_else(|_| {
+            Poll::Ready(Err(Error::new(ErrorKind::Connect, "the dialer panicked").with_retry(true)))
+        });
+        if let Poll::Ready(link) = opened {
             self.opening = None;
             self.running = Some(Running::new(link?, &self.config));
             add(&self.conn.counters().connections, 1);

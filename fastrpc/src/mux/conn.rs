@@ -61,6 +61,8 @@ struct State<R> {
     wake_at: usize,
     /// The driver will look at deadlines no later than this.
     armed: Option<Instant>,
+    /// Why it ended.
+    cause: Option<Arc<Error>>,
 }
 
 /// One client connection, from before it is dialled until after it ended.
@@ -93,6 +95,7 @@ impl<C: Codec> Conn<C> {
             waker: None,
             wake_at: 1,
             armed: None,
+            cause: None,
         };
         let state = Mutex::new(state);
         let usable = AtomicBool::new(true);
@@ -233,6 +236,11 @@ impl<C: Codec> Conn<C> {
         self.end(cause, 0, true);
         let waker = self.lock().waker.take();
         wake_one(waker);
+    }
+
+    /// Why it ended, once it has.
+    pub(crate) fn cause(&self) -> Option<Arc<Error>> {
+        self.lock().cause.clone()
     }
 
     /// Whether it has ended.

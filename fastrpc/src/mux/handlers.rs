@@ -113,7 +113,7 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
     /// Answers a call that no handler gets to see.
     pub(crate) fn decline(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
         self.tally.calls += 1;
-        self.append(id, reply, out)
+        self.append(id, reply, out).map(|_| ())
     }
 
     /// Answers a call that came after the shutdown had begun.
@@ -175,8 +175,9 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
     }
 
     fn answer(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.tally.replies += 1;
-        self.append(id, reply, out)
+        let whole = self.append(id, reply, out)?;
+        self.tally.replies += u64::from(whole);
+        Ok(())
     }
 
     fn panicked(&mut self, id: u32, permit: Permit, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -189,15 +190,16 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
         let counters = self.service.counters();
         add(if matches!(failure, Failure::Panicked) { &counters.errors } else { &counters.overloads }, 1);
         let reply = catch_unwind(AssertUnwindSafe(|| self.service.codec().failure(failure)));
-        self.append(id, &reply.map_err(|_| unencodable())?, out)
+        self.append(id, &reply.map_err(|_| unencodable())?, out).map(|_| ())
     }
 
-    fn append(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
+    /// Appends a reply that is wanted. False when only the failure in its stead could be encoded.
+    fn append(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<bool, Error> {
         if id == ONE_WAY {
-            return Ok(());
+            return Ok(true);
         }
         self.inline_replies += 1;
-        if self.service.encode_reply(id, reply, out) { Ok(()) } else { Err(unencodable()) }
+        self.service.encode_reply(id, reply, out).ok_or_else(unencodable)
     }
 }
 
@@ -239,13 +241,18 @@ impl<C: Codec, H: Handler<C>> Handling<C, H> {
 
     fn end(&mut self, reply: Option<C::Reply>) {
         let counters = self.service.counters();
-        add(if reply.is_some() { &counters.replies } else { &counters.errors }, 1);
         self.permit = None;
+        let answered = reply.is_some();
         let failure = || catch_unwind(AssertUnwindSafe(|| self.service.codec().failure(Failure::Panicked))).ok();
         let reply = reply.or_else(failure);
-        let encode =
-            |out: &mut Vec<u8>| reply.as_ref().is_some_and(|reply| self.service.encode_reply(self.id, reply, out));
         let wanted = self.id != ONE_WAY;
+        add(&counters.errors, u64::from(!answered));
+        add(&counters.replies, u64::from(answered && !wanted));
+        let encode = |out: &mut Vec<u8>| {
+            let encoded = reply.as_ref().and_then(|reply| self.service.encode_reply(self.id, reply, out));
+            add(&counters.replies, u64::from(answered && encoded == Some(true)));
+            encoded.is_some()
+        };
         self.replies.handler_ended(wanted.then_some(encode));
         self.done = true;
     }
@@ -264,20 +271,21 @@ fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
-/// Appends `id` and the reply, or the failure that the codec makes in its stead. False when neither can be encoded.
+/// Appends `id` and the reply (true), or the failure that the codec makes in its stead (false). `None` when neither can be
+/// encoded.
 pub(crate) fn encode_or_fail<C: Codec>(
     codec: &C,
     counters: &Counters,
     id: u32,
     reply: &C::Reply,
     out: &mut Vec<u8>,
-) -> bool {
+) -> Option<bool> {
     let encode = |reply: &C::Reply, out: &mut Vec<u8>| {
         catch_unwind(AssertUnwindSafe(|| append_message(out, id, |out| codec.encode_reply(reply, out))))
             .unwrap_or_else(|_| Err("the codec panicked while it encoded the reply".into()))
     };
-    let Err(error) = encode(reply, out) else { return true };
+    let Err(error) = encode(reply, out) else { return Some(true) };
     add(&counters.errors, 1);
     let failure = catch_unwind(AssertUnwindSafe(|| codec.failure(Failure::Unencodable(&error))));
-    failure.is_ok_and(|failure| encode(&failure, out).is_ok())
+    failure.ok().filter(|failure| encode(failure, out).is_ok()).map(|_| false)
 }

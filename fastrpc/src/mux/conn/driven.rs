@@ -160,6 +160,7 @@ impl<C: Codec> Conn<C> {
         let mut state = self.lock();
         state.stage = Stage::Ended;
         self.usable.store(false, Ordering::Relaxed);
+        state.cause.get_or_insert_with(|| cause.clone());
         let left = if by_us { state.outbox.taken() } else { left };
         let failed = state.pending.fail_all(&cause, left, &mut wakers);
         let mut unsent = Vec::new();
