@@ -126,20 +126,37 @@ async fn a_call_whose_deadline_has_passed_is_not_sent() {
     assert_eq!((server.stats().calls, client.stats().timeouts, client.pending()), (1, 2, 0));
 }
 
+/// However the driver's own alarm stands: far away, or passed for a call that was dropped since.
 #[tokio::test(start_paused = true)]
-async fn a_sooner_deadline_is_kept_while_writing_is_blocked() {
-    let patient = client().timeout(secs(1000)).read_timeout(secs(1000)).write_timeout(secs(1000));
-    let (client, driver, _serving, way) = pair(patient, server(), echo).await;
+async fn a_sooner_deadline_is_kept_while_nothing_can_be_written() {
+    async fn check(client: &Client<Tlv>) {
+        for limit in [secs(20), secs(3), secs(1), ms(5)] {
+            for dropped in [false, true] {
+                if dropped {
+                    let mut call = client.call(ask("dropped")).timeout(ms(10));
+                    assert!(poll_once(&mut call).is_pending());
+                    settle().await;
+                    drop(call);
+                    tokio::time::sleep(secs(1)).await;
+                }
+                let start = Instant::now();
+                let error = client.call(ask("sooner")).timeout(limit).await.unwrap_err();
+                assert!(error.is_timeout() && error.may_retry(), "{error:?}");
+                assert!(start.elapsed() <= limit + ms(2), "{limit:?} took {:?}", start.elapsed());
+            }
+        }
+    }
+    const PATIENCE: Duration = secs(10_000);
+    let patient = || client().timeout(PATIENCE).read_timeout(PATIENCE).write_timeout(PATIENCE).dial_timeout(PATIENCE);
+    let (client, driver, _serving, way) = pair(patient(), server(), echo).await;
     tokio::spawn(driver);
     way.choke();
     let mut blocked = client.call(Request::new("", vec![0; 1000]));
     meanwhile(&mut blocked, way.writer_blocked()).await;
-    for limit in [secs(20), secs(3), secs(1), ms(5)] {
-        let start = Instant::now();
-        let error = client.call(ask("sooner")).timeout(limit).await.unwrap_err();
-        assert!(error.is_timeout() && error.may_retry(), "{error:?}");
-        assert!(start.elapsed() <= limit + ms(2), "{limit:?} took {:?}", start.elapsed());
-    }
+    check(&client).await;
+    drop(blocked);
+    check(&client).await;
+    check(&patient().connect_with("nowhere", std::future::pending::<io::Result<End>>).unwrap()).await;
 }
 
 /// Every wake-up of an expired call takes as long as it is until the next call expires.
@@ -204,6 +221,19 @@ async fn a_tls_peer_that_reads_slowly_and_steadily_is_not_cut_off() {
     assert_eq!(reply.map(|reply| reply.value.len()).map_err(|error| error.to_string()), Ok(100_000));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_tls_peer_that_does_not_read_is_cut_off() {
+    let (client, server) = over_tls();
+    let (client, driver, _serving, way) = pair(client.write_timeout(secs(5)), server, echo).await;
+    tokio::spawn(driver);
+    client.call(ask("warm")).await.unwrap();
+    way.choke();
+    let start = Instant::now();
+    let error = client.call(Request::new("", vec![7; 100_000])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    assert!((secs(5)..=ms(5002)).contains(&start.elapsed()), "after {:?}", start.elapsed());
+}
+
 /// Ends one way of a connection with a bare end while a call runs; how both sides tell it.
 async fn bare_end(tls: bool, to_server: bool) -> [String; 3] {
     let (client, server) = if tls { over_tls() } else { (client(), server()) };
@@ -232,6 +262,7 @@ async fn bare_end(tls: bool, to_server: bool) -> [String; 3] {
     settle().await;
     go_on.notify_one();
     let reply = call.await.map(|reply| reply.value);
+    settle().await;
     drop(client);
     let (driver, serving) = (driver.await.unwrap(), serving.await.unwrap());
     // The words of a cause may differ; that there is one, and what kind, may not.
