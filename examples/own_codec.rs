@@ -54,7 +54,8 @@ impl Codec for Lines {
     }
 }
 
-#[tokio::main]
+// One thread, so that the number of batches is the same each time.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
@@ -63,11 +64,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let serving = tokio::spawn(serving.into_future());
 
     let client = Client::builder(Lines).connect(address)?;
-    let calls = ["these", "travel", "together"].map(|word| client.call(word.to_owned()));
-    for call in calls {
-        println!("{}", call.await?);
-    }
-    println!("{:?}", client.stats());
+    let [these, travel, together] = ["these", "travel", "together"].map(|word| client.call(word.to_owned()));
+    // A call is made when it is first polled: polled together, they go out in one batch.
+    let (these, travel, together) = tokio::join!(these, travel, together);
+    println!("{}\n{}\n{}", these?, travel?, together?);
+    let stats = client.stats();
+    println!("calls: {}, batches: {}", stats.calls, stats.batches);
 
     client.drain().await;
     server.shutdown();

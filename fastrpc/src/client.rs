@@ -83,7 +83,8 @@ impl<C: Codec> ClientBuilder<C> {
         self
     }
 
-    /// The deadline of calls that are given none. Default: 30 s.
+    /// The deadline of calls that are given none. Default: 30 s. A peer that is silent for the read timeout ends its
+    /// connection and its calls earlier; for calls that may take longer, raise both.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self
@@ -159,7 +160,8 @@ impl<C: Codec> ClientBuilder<C> {
     }
 
     /// Opens one connection over `io` now. The caller drives it: the [`Driver`] must be polled, usually by spawning it.
-    /// The client is for this connection alone; when it has ended, calls fail.
+    /// The client is for this connection alone; when it has ended, calls fail. The settings of pools and of dialling do not
+    /// apply. [`Client::drain`] needs the driver to be polled, like everything else.
     ///
     /// # Errors
     ///
@@ -171,7 +173,7 @@ impl<C: Codec> ClientBuilder<C> {
         let opened =
             handshake::client(io, &link.protocol, link.compression, self.tls.as_ref(), link.handshake_timeout, &None)
                 .await?;
-        let link = Link::new(opened.io, link.compression, opened.theirs, link.read_buffer, link.write_buffer * 4);
+        let link = Link::new(opened, link);
         let config = self.link.clone();
         let inner = self.inner(None, None);
         let conn = inner.pool.adopt(&inner);
@@ -197,6 +199,8 @@ impl<C: Codec> ClientBuilder<C> {
         within("connections", self.connections, 1, 1024)?;
         within("max_pending", self.max_pending, 1, MAX_PENDING)?;
         within("max_unsent", self.max_unsent, 1, 1 << 40)?;
+        // A batch that waits for more than may wait would wait for its delay.
+        self.link.write_buffer = self.link.write_buffer.min(self.max_unsent);
         within("max_abandoned", self.max_abandoned, 1, MAX_PENDING / 2)?;
         positive("timeout", self.timeout)?;
         positive("dial_timeout", self.dial_timeout)?;
@@ -235,6 +239,9 @@ pub(crate) struct Inner<C: Codec> {
 
 /// Makes calls. Cheap to clone; clones share the pool, its limits and its counters.
 ///
+/// Connections live in the runtime whose task first needed them: make all calls of one client from one runtime. In another
+/// one they would wait for a driver that only moves while the first runtime runs.
+///
 /// Connections are opened when calls need them and again after they ended. When the last clone is dropped they end as
 /// soon as what was handed over is sent.
 pub struct Client<C: Codec> {
@@ -265,7 +272,8 @@ impl<C: Codec> Client<C> {
         }
     }
 
-    /// Calls the server: await what comes back for the reply. Nothing happens before it is polled first.
+    /// Calls the server: await what comes back for the reply. **Nothing happens before it is polled first**: to have calls
+    /// travel together, poll them together, with `tokio::join!` or in tasks.
     ///
     /// A call whose connection ended before a byte of it left is made once more on another connection; otherwise calls
     /// are never repeated. Cancel safe: dropping the future forgets the call, and a late reply reaches nobody.

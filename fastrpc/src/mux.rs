@@ -8,6 +8,7 @@ mod frames;
 pub(crate) mod handlers;
 pub(crate) mod handshake;
 pub(crate) mod link;
+mod metered;
 pub(crate) mod outbox;
 pub(crate) mod pending;
 pub(crate) mod replies;

@@ -119,7 +119,7 @@ impl<C: Codec> ServerBuilder<C> {
     }
 
     /// Reply bytes that a client may leave unread before no more of its requests are taken. Default: 1 MiB. Handlers
-    /// that run already may pass it by their replies.
+    /// that run already may pass it by their replies; at 256 times as much the connection ends.
     pub fn max_unread(mut self, bytes: usize) -> Self {
         self.max_unread = bytes;
         self
@@ -147,6 +147,8 @@ impl<C: Codec> ServerBuilder<C> {
         self.link.check()?;
         within("concurrency", self.concurrency, 1, MAX_PENDING)?;
         within("max_unread", self.max_unread, 1024, 1 << 30)?;
+        // A batch that waits for more than may wait would wait for its delay.
+        self.link.write_buffer = self.link.write_buffer.min(self.max_unread);
         within("calls_per_turn", self.calls_per_turn, 1, 1 << 20)?;
         let settings = Settings {
             codec: self.codec,
@@ -251,7 +253,7 @@ async fn serve_connection<C: Codec, H: Handler<C>>(
         () = service.shutdown.cancelled() => return Ok(()),
     };
     add(&counters.connections, 1);
-    let link = Link::new(opened.io, config.compression, opened.theirs, config.read_buffer, config.write_buffer * 4);
+    let link = Link::new(opened, config);
     let ended = ServerDriver::new(service.clone(), link, peer).await;
     ended.inspect_err(|_| add(&counters.connection_errors, 1))
 }
@@ -310,7 +312,7 @@ impl<C: Codec, H: Handler<C>> Service<C, H> {
     }
 
     pub(crate) fn encode_reply(&self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> bool {
-        encode_or_fail(&self.settings.codec, id, reply, out)
+        encode_or_fail(&self.settings.codec, &self.settings.counters, id, reply, out)
     }
 }
 

@@ -30,13 +30,13 @@ macro_rules! counters {
 counters! {
     /// Calls made (client) or received (server), fire-and-forget included.
     calls,
-    /// Calls that ended with a reply.
+    /// Calls that ended with a reply; on a server, handlers that ended with one.
     replies,
     /// Calls that failed: by the connection, a limit or the codec (client); by a panic or the codec (server).
     errors,
     /// Calls whose deadline passed.
     timeouts,
-    /// Calls refused at a limit.
+    /// Calls refused at a limit, or by a server that is shutting down.
     overloads,
     /// Replies that came for a call that was no longer awaited, or never made.
     late_replies,
@@ -58,6 +58,8 @@ counters! {
     connect_errors,
     /// Connections that ended with an error.
     connection_errors,
+    /// Connections that could not be accepted for want of something on this side, file descriptors for instance.
+    accept_errors,
 }
 
 /// Adds without making a line of each call site.

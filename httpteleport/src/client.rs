@@ -1,5 +1,6 @@
 //! Makes HTTP calls over a teleport connection or a pool of them.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -111,6 +112,12 @@ pub struct Client {
     transport: fastrpc::Client<ClassicCodec>,
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("pending", &self.pending()).finish_non_exhaustive()
+    }
+}
+
 impl From<fastrpc::Client<ClassicCodec>> for Client {
     fn from(transport: fastrpc::Client<ClassicCodec>) -> Self {
         Self { transport }
@@ -129,7 +136,8 @@ impl Client {
 
     /// Settings for a client whose messages keep to `limits`.
     pub fn builder(limits: Limits) -> ClientBuilder {
-        ClientBuilder { transport: fastrpc::Client::builder(ClassicCodec::new(limits)).protocol(protocol()) }
+        let transport = fastrpc::Client::builder(ClassicCodec::new(limits)).protocol(protocol());
+        ClientBuilder { transport: transport.max_undecoded(limits.max_undecoded()) }
     }
 
     /// Calls the server: await what comes back for the response. Nothing happens before it is polled first.
@@ -199,6 +207,12 @@ impl Calling<'_> {
     /// `None` before the end, after a response, and when it was taken already.
     pub fn take_request(&mut self) -> Option<Request<Body>> {
         self.call.take_request()
+    }
+}
+
+impl fmt::Debug for Calling<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calling").field("method", &self.method).finish_non_exhaustive()
     }
 }
 

@@ -29,7 +29,9 @@ pub use codec::error::{CodecError, Fault, MessageKind};
 pub use error::Error;
 pub use fastrpc::{AtLimit, BatchTimer, BoxIo, Compression, Dispatch, ErrorKind, Io, Listener, Serve, Stats};
 pub use limits::Limits;
-pub use server::{Answering, Handler, Server, ServerBuilder};
+pub use server::{Handler, Server, ServerBuilder};
+/// The TLS library whose configurations [`ClientBuilder::tls`] and [`ServerBuilder::tls`] take.
+pub use tokio_rustls::rustls;
 
 /// What both sides open with: 12 bytes and version 0, as the Go original has it.
 fn protocol() -> fastrpc::Protocol {

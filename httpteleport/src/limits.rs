@@ -5,6 +5,8 @@
 /// What arrives over [`max_head`](Self::max_head), [`max_headers`](Self::max_headers) or [`max_body`](Self::max_body) is
 /// read to its end without being kept, and only its call fails: a server answers 431 or 413, a client reports an error.
 ///
+/// A value that could not work is replaced with the nearest that can: each setter says which those are.
+///
 /// ```
 /// use httpteleport::Limits;
 ///
@@ -22,6 +24,8 @@ pub struct Limits {
 
 /// The smallest head limit that still leaves room for the codec's own short replies.
 const SMALLEST_HEAD: usize = 512;
+/// The largest: an unfinished head lies in the connection's buffer, of which fastrpc allows 1 GiB.
+const LARGEST_HEAD: usize = 512 << 20;
 /// What one `http::HeaderMap` can hold with certainty.
 const MOST_HEADERS: usize = 16 * 1024;
 
@@ -63,10 +67,10 @@ impl Limits {
         self.peer_max_head
     }
 
-    /// Sets [`max_head`](Self::max_head). Values below 512 count as 512.
+    /// Sets [`max_head`](Self::max_head). Values below 512 count as 512, those above 512 MiB as 512 MiB.
     #[must_use]
     pub fn with_max_head(mut self, bytes: usize) -> Self {
-        self.max_head = bytes.max(SMALLEST_HEAD);
+        self.max_head = bytes.clamp(SMALLEST_HEAD, LARGEST_HEAD);
         self
     }
 
@@ -98,5 +102,10 @@ impl Limits {
     pub fn with_peer_max_head(mut self, bytes: usize) -> Self {
         self.peer_max_head = bytes.max(SMALLEST_HEAD);
         self
+    }
+
+    /// What a connection has to hold undecoded: a head, and what came with its end. At least fastrpc's default.
+    pub(crate) fn max_undecoded(&self) -> usize {
+        (2 * self.max_head).max(16 << 20)
     }
 }

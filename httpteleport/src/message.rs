@@ -1,6 +1,7 @@
 //! Which header fields belong to one hop only, and which are ours.
 
 use http::header::{self, HeaderMap, HeaderName};
+use http::uri::Authority;
 
 /// What a header field means to a node that passes messages on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,11 @@ impl Role {
     pub(crate) fn is_passed_on(self) -> bool {
         matches!(self, Self::EndToEnd | Self::ContentType | Self::Host)
     }
+}
+
+/// Host and port of an authority, as `Host` has them: without user and password (RFC 9110, 7.2).
+pub(crate) fn without_user(authority: &Authority) -> &str {
+    authority.as_str().rsplit('@').next().unwrap_or_default()
 }
 
 /// The fields that all `Connection` headers together declare to be hop-by-hop.

@@ -1,5 +1,6 @@
 //! Answers HTTP calls that arrive over teleport connections.
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -83,19 +84,30 @@ pub struct Server {
     transport: fastrpc::Server<ClassicCodec>,
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("running", &self.stats().pending).finish_non_exhaustive()
+    }
+}
+
 impl Server {
     /// Settings for a server whose messages keep to `limits`.
     pub fn builder(limits: Limits) -> ServerBuilder {
-        ServerBuilder { transport: fastrpc::Server::builder(ClassicCodec::new(limits)).protocol(protocol()) }
+        let transport = fastrpc::Server::builder(ClassicCodec::new(limits)).protocol(protocol());
+        ServerBuilder { transport: transport.max_undecoded(limits.max_undecoded()) }
     }
 
     /// Accepts connections from `listener` and answers their requests with `handler`. Await what comes back, or give it
     /// a signal first with [`Serve::with_graceful_shutdown`].
-    pub fn serve<L: Listener, H: Handler>(&self, listener: L, handler: H) -> Serve<ClassicCodec, L, Answering<H>> {
-        self.transport.serve(listener, Answering(handler))
+    pub fn serve<L: Listener, H: Handler>(
+        &self,
+        listener: L,
+        handler: H,
+    ) -> Serve<ClassicCodec, L, impl fastrpc::Handler<ClassicCodec> + use<L, H>> {
+        self.transport.serve(listener, Answering(Arc::new(handler)))
     }
 
-    /// Serves one connection until it ends. For whoever accepts by other means.
+    /// Serves one connection until it ends. For whoever accepts by other means. Connections may share a handler.
     ///
     /// # Errors
     ///
@@ -104,9 +116,9 @@ impl Server {
         &self,
         io: impl Io,
         peer: Option<SocketAddr>,
-        handler: Arc<Answering<H>>,
+        handler: Arc<H>,
     ) -> Result<(), Error> {
-        Ok(self.transport.serve_connection(io, peer, handler).await?)
+        Ok(self.transport.serve_connection(io, peer, Arc::new(Answering(handler))).await?)
     }
 
     /// Stops taking connections and requests everywhere; what has begun is finished.
@@ -122,8 +134,7 @@ impl Server {
 }
 
 /// A [`Handler`] as fastrpc runs it: its response knows whether it answers `HEAD`.
-#[derive(Debug)]
-pub struct Answering<H>(pub H);
+struct Answering<H>(Arc<H>);
 
 impl<H: Handler> fastrpc::Handler<ClassicCodec> for Answering<H> {
     async fn call(&self, call: Call<Request<Body>>) -> Reply {

@@ -52,7 +52,8 @@ impl<'a, C: Codec> PendingCall<'a, C> {
         Self { client, request: Some(request), deadline, step: Step::New, retried: false }
     }
 
-    /// Gives up when the whole reply has not come after `limit`, counted from the first poll.
+    /// Gives up when the whole reply has not come after `limit`, counted from the first poll. A peer that is silent for the
+    /// client's read timeout ends the call earlier.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.deadline = Deadline::After(limit);
         self
@@ -113,9 +114,13 @@ impl<'a, C: Codec> PendingCall<'a, C> {
             Outcome::Expired { sent } => Err(Err(Error::timeout(peer, sent))),
             Outcome::Failed { cause, sent } => {
                 let lost_unsent = !sent && !self.retried && cause.kind() == ErrorKind::Connection;
-                if lost_unsent && self.client.admission.try_admit().is_ok() {
+                if lost_unsent && self.client.pool.can_dial() {
                     self.retried = true;
-                    return Ok(Step::Admitted);
+                    match self.client.admission.try_admit() {
+                        Ok(()) => return Ok(Step::Admitted),
+                        Err(_) if self.client.at_limit == AtLimit::Wait => return Ok(Step::Queued(self.queue())),
+                        Err(_) => {}
+                    }
                 }
                 Err(Err((*cause).clone().with_retry(!sent)))
             }
@@ -191,5 +196,5 @@ impl<C: Codec> Inner<C> {
 }
 
 fn polled_again() -> Error {
-    Error::new(ErrorKind::Closed, "the call has ended already")
+    Error::new(ErrorKind::Closed, "the call was polled after its end")
 }

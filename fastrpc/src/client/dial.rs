@@ -48,8 +48,9 @@ impl Dialer {
             if let Some(at) = not_before {
                 sleep_until(at).await;
             }
+            let mut report = Report(Some(report));
             let opened = this.dial_and_open().await;
-            report(opened.is_ok());
+            report.tell(opened.is_ok());
             opened
         })
     }
@@ -69,11 +70,28 @@ impl Dialer {
             &self.peer,
         )
         .await?;
-        Ok(Link::new(opened.io, config.compression, opened.theirs, config.read_buffer, config.write_buffer * 4))
+        Ok(Link::new(opened, config))
     }
 
     fn unreachable(&self, message: &str) -> Error {
         Error::new(ErrorKind::Connect, message).with_peer(self.peer.clone()).with_retry(true)
+    }
+}
+
+/// Tells how a dial went, once; one that panicked or was given up has failed.
+struct Report<F: FnOnce(bool)>(Option<F>);
+
+impl<F: FnOnce(bool)> Report<F> {
+    fn tell(&mut self, opened: bool) {
+        if let Some(report) = self.0.take() {
+            report(opened);
+        }
+    }
+}
+
+impl<F: FnOnce(bool)> Drop for Report<F> {
+    fn drop(&mut self) {
+        self.tell(false);
     }
 }
 

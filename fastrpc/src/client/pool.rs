@@ -124,6 +124,11 @@ impl<C: Codec> Pool<C> {
         self.connections().any(|conn| conn.displace_oldest())
     }
 
+    /// Whether another connection can take the place of one that has ended.
+    pub(super) fn can_dial(&self) -> bool {
+        self.dialer.is_some()
+    }
+
     pub(super) fn is_failing(&self) -> bool {
         self.places.iter().all(Place::is_failing)
     }

@@ -24,6 +24,11 @@ const READS_PER_TURN: usize = 32;
 /// Replies that are handed over together.
 const DELIVERY: usize = 256;
 
+/// How long not to look at all deadlines again: 1 ms, or longer where there are very many, within the accuracy promised.
+fn sweep_pause(slots: usize) -> Duration {
+    Duration::from_micros(slots as u64 / 8).clamp(Duration::from_millis(1), Duration::from_millis(10))
+}
+
 /// Opens a connection and hands over its link.
 pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Link, Error>> + Send>>;
 
@@ -38,6 +43,8 @@ pub struct Driver<C: Codec> {
     opening: Option<Opening>,
     running: Option<Running<C>>,
     alarm: Alarm,
+    /// When all deadlines were last looked at, and how long not to do so again.
+    swept: Option<(Instant, Duration)>,
     over: bool,
 }
 
@@ -63,33 +70,33 @@ struct Running<C: Codec> {
 
 impl<C: Codec> Driver<C> {
     pub(crate) fn new(conn: Arc<Conn<C>>, config: LinkConfig, opening: Opening) -> Self {
-        Self { conn, config, opening: Some(opening), running: None, alarm: Alarm::default(), over: false }
+        Self { conn, config, opening: Some(opening), running: None, alarm: Alarm::default(), swept: None, over: false }
     }
 
     /// For a stream that is open already.
     pub(crate) fn opened(conn: Arc<Conn<C>>, config: LinkConfig, link: Link) -> Self {
         let running = Some(Running::new(link, &config));
         add(&conn.counters().connections, 1);
-        Self { conn, config, opening: None, running, alarm: Alarm::default(), over: false }
+        Self { conn, config, opening: None, running, alarm: Alarm::default(), swept: None, over: false }
     }
 
     fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let now = Instant::now();
             self.open(cx)?;
+            self.sweep(now); // Before anything is written: what is late already is not sent.
             if let Some(running) = &mut self.running {
                 running.read(cx, &self.conn, &self.config, now)?;
                 running.write(cx, &self.conn, &self.config, now)?;
             } else {
                 self.conn.blocked(cx.waker());
             }
-            let status = self.conn.status(self.alarm.armed());
+            let status = self.conn.status();
             if self.is_finished(status) {
                 return Poll::Ready(Ok(()));
             }
             let due = self.due(status, now);
             if self.alarm.poll(cx, due, now).is_pending() {
-                self.conn.set_armed(self.alarm.armed());
                 return Poll::Pending;
             }
             self.check_clock(status, Instant::now())?;
@@ -117,15 +124,27 @@ impl<C: Codec> Driver<C> {
 
     /// When to look at the clock again.
     fn due(&mut self, status: Status, now: Instant) -> Option<Instant> {
-        let Some(running) = &mut self.running else { return status.next_deadline };
+        let rested = self.swept.map(|(swept, pause)| swept + pause);
+        let deadline = status.next_deadline.map(|next| rested.map_or(next, |rested| next.max(rested)));
+        let Some(running) = &mut self.running else { return deadline };
         let stall = running.write_stalled.map(|since| since + self.config.write_timeout);
         let quiet = running.quiet_limit(status, &self.config, now);
-        [status.next_deadline, stall, quiet].into_iter().flatten().min()
+        [deadline, stall, quiet].into_iter().flatten().min()
+    }
+
+    /// Ends the calls whose deadline has come. Looks at all of them, so not more often than the promised accuracy needs.
+    fn sweep(&mut self, now: Instant) {
+        let rested = self.swept.is_none_or(|(swept, pause)| now >= swept + pause);
+        if rested {
+            if let Some(slots) = self.conn.expire(now) {
+                self.swept = Some((now, sweep_pause(slots)));
+            }
+        }
     }
 
     /// Some limit has come: finds which, and acts.
     fn check_clock(&mut self, status: Status, now: Instant) -> Result<(), Error> {
-        self.conn.expire(now);
+        self.sweep(now);
         let Some(running) = &self.running else { return Ok(()) };
         if running.write_stalled.is_some_and(|since| since + self.config.write_timeout <= now) {
             return Err(timed_out("the peer has not read", self.config.write_timeout));
@@ -217,7 +236,7 @@ impl<C: Codec> Running<C> {
                     return Ok(());
                 }
                 Poll::Ready(Ok(Fill::More)) => self.decode(conn, config)?,
-                Poll::Ready(Ok(Fill::End)) => return Err(self.ended()),
+                Poll::Ready(Ok(Fill::End)) => return self.ended(conn),
                 Poll::Ready(Err(error)) => return Err(broken(error)),
             }
         }
@@ -243,10 +262,14 @@ impl<C: Codec> Running<C> {
         check_undecoded(self.link.inbound.plain.len(), config.max_undecoded)
     }
 
-    fn ended(&self) -> Error {
+    /// The peer closed. That is how an idle connection ends, and nothing is wrong with it.
+    fn ended(&self, conn: &Conn<C>) -> Result<(), Error> {
         let midway = self.frames.is_midway(&self.link.inbound.plain);
+        if !midway && self.link.outbound.is_clear() && conn.end_if_quiet() {
+            return Ok(());
+        }
         let message = if midway { "the peer closed in the middle of a reply" } else { "the peer closed" };
-        Error::new(ErrorKind::Connection, message)
+        Err(Error::new(ErrorKind::Connection, message))
     }
 
     /// Writes while there is something to write and the peer takes it.
@@ -294,6 +317,11 @@ impl<C: Codec> Running<C> {
             self.active = now;
         }
         match drained {
+            Poll::Ready(Ok(())) if self.link.outbound.seal_rest(conn.counters()) => {
+                cx.waker().wake_by_ref(); // A large batch: others have their turn between its pieces.
+                self.write_stalled = None;
+                Ok(false)
+            }
             Poll::Ready(Ok(())) => {
                 self.write_stalled = None;
                 conn.written(std::mem::take(&mut self.batch));

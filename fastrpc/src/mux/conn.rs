@@ -61,8 +61,6 @@ struct State<R> {
     wake_at: usize,
     /// The driver will look at deadlines no later than this.
     armed: Option<Instant>,
-    /// The time, while it is known to be fresh: the driver is about to run.
-    tick: Option<Instant>,
 }
 
 /// One client connection, from before it is dialled until after it ended.
@@ -95,7 +93,6 @@ impl<C: Codec> Conn<C> {
             waker: None,
             wake_at: 1,
             armed: None,
-            tick: None,
         };
         let state = Mutex::new(state);
         let usable = AtomicBool::new(true);
@@ -123,7 +120,7 @@ impl<C: Codec> Conn<C> {
     /// time is that of its deadline.
     pub(crate) fn register(&self, request: &C::Request, deadline: Deadline) -> Result<(Key, Instant), NotRegistered> {
         let mut state = self.lock_open()?;
-        let deadline = state.resolve(deadline);
+        let deadline = State::<C::Reply>::resolve(deadline);
         let message = state.outbox.end();
         let Some(key) = state.pending.insert(deadline, message) else {
             self.retire(&mut state);
@@ -131,7 +128,6 @@ impl<C: Codec> Conn<C> {
         };
         if let Err(not) = self.encode(&mut state, key.id(), request) {
             state.pending.cancel(key, false);
-            state.tick = None; // The driver is not woken, so that this look at the clock would go stale.
             drop(state);
             return Err(not.into_error());
         }
@@ -163,7 +159,10 @@ impl<C: Codec> Conn<C> {
                 self.admission.add_bytes(bytes);
                 Ok(())
             }
-            Ok(Err(error)) => Err(NotEncoded::Error(error)),
+            Ok(Err(error)) => {
+                add(&self.counters.errors, 1);
+                Err(NotEncoded::Error(error))
+            }
             Err(panic) => Err(NotEncoded::Panic(panic)),
         }
     }
@@ -287,16 +286,13 @@ impl<C: Codec> Conn<C> {
 }
 
 impl<R> State<R> {
-    /// The time of a deadline. Callers that come while the driver is about to run share one look at the clock.
-    fn resolve(&mut self, deadline: Deadline) -> Instant {
+    /// The time of a deadline.
+    fn resolve(deadline: Deadline) -> Instant {
         let timeout = match deadline {
             Deadline::At(at) => return at,
             Deadline::After(timeout) => timeout,
         };
-        let now = self.tick.unwrap_or_else(Instant::now);
-        if self.wake_at == 1 && self.waker.is_some() {
-            self.tick = Some(now);
-        }
+        let now = Instant::now();
         now.checked_add(timeout).unwrap_or_else(|| now + crate::config::FAR)
     }
 

@@ -15,7 +15,7 @@ use super::replies::Replies;
 use crate::codec::{Codec, Failure};
 use crate::error::{Error, ErrorKind};
 use crate::server::{Call, Dispatch, Handler, Permit, Service};
-use crate::stats::add;
+use crate::stats::{Counters, add};
 
 /// Runs handlers, and appends the replies that are ready at once to the batch that forms.
 pub(crate) struct Handlers<C: Codec, H> {
@@ -136,12 +136,13 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
     }
 
     /// The end of a turn: lets go of the permit, publishes the counts, forgets tasks that have ended.
-    pub(crate) fn end_turn(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn end_turn(&mut self) {
         self.permit = None;
         let Tally { calls, replies } = std::mem::take(&mut self.tally);
         add(&self.service.counters().calls, calls);
         add(&self.service.counters().replies, replies);
-        while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(cx) {}
+        // Ended handlers wake the driver through their replies, when it wants that, and not by their tasks' ends.
+        while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(&mut Context::from_waker(Waker::noop())) {}
     }
 
     /// Puts a handler into the slot; false when dropping the one before it panicked.
@@ -187,8 +188,8 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
     fn refuse(&mut self, id: u32, failure: Failure<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let counters = self.service.counters();
         add(if matches!(failure, Failure::Panicked) { &counters.errors } else { &counters.overloads }, 1);
-        let reply = self.service.codec().failure(failure);
-        self.append(id, &reply, out)
+        let reply = catch_unwind(AssertUnwindSafe(|| self.service.codec().failure(failure)));
+        self.append(id, &reply.map_err(|_| unencodable())?, out)
     }
 
     fn append(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -264,12 +265,19 @@ fn drop_quietly<T>(value: T) {
 }
 
 /// Appends `id` and the reply, or the failure that the codec makes in its stead. False when neither can be encoded.
-pub(crate) fn encode_or_fail<C: Codec>(codec: &C, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> bool {
+pub(crate) fn encode_or_fail<C: Codec>(
+    codec: &C,
+    counters: &Counters,
+    id: u32,
+    reply: &C::Reply,
+    out: &mut Vec<u8>,
+) -> bool {
     let encode = |reply: &C::Reply, out: &mut Vec<u8>| {
         catch_unwind(AssertUnwindSafe(|| append_message(out, id, |out| codec.encode_reply(reply, out))))
             .unwrap_or_else(|_| Err("the codec panicked while it encoded the reply".into()))
     };
     let Err(error) = encode(reply, out) else { return true };
+    add(&counters.errors, 1);
     let failure = catch_unwind(AssertUnwindSafe(|| codec.failure(Failure::Unencodable(&error))));
     failure.is_ok_and(|failure| encode(&failure, out).is_ok())
 }

@@ -10,7 +10,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::link::Peer;
+use super::link::{Meter, Peer};
+use super::metered::Metered;
 use crate::error::{Error, ErrorKind, human};
 use crate::io::BoxIo;
 use crate::wire::compress::Compression;
@@ -27,6 +28,8 @@ pub(crate) struct ClientTls {
 pub(crate) struct Opened {
     pub(crate) io: BoxIo,
     pub(crate) theirs: Compression,
+    /// Inside TLS: what the stream below it has written.
+    pub(crate) meter: Option<Meter>,
 }
 
 /// Opens as the client: hello, the server's hello, TLS.
@@ -50,15 +53,16 @@ async fn client_steps(
     write_hello(&mut io, protocol, Hello::new(ours, tls.is_some())).await?;
     let hello = read_hello(&mut io, protocol).await?;
     let theirs = hello.compression().ok_or_else(|| unknown_compression(hello))?;
-    let Some(tls) = tls else { return Ok(Opened { io, theirs }) };
+    let Some(tls) = tls else { return Ok(Opened { io, theirs, meter: None }) };
     if !hello.tls() {
         return Err(failed("the server does not speak TLS here: give it a certificate, or dial without TLS"));
     }
+    let (io, meter) = Metered::new(io);
     let stream = TlsConnector::from(tls.config.clone())
         .connect(tls.name.clone(), io)
         .await
         .map_err(|error| failed("TLS failed").with_source(error))?;
-    Ok(Opened { io: Box::new(stream), theirs })
+    Ok(Opened { io: Box::new(stream), theirs, meter: Some(meter) })
 }
 
 /// Opens as the server: the client's hello, our own, TLS. With `tls` set, a client that wants clear text is refused.
@@ -87,13 +91,14 @@ async fn server_steps(
     write_hello(&mut io, protocol, Hello::new(ours, tls.is_some())).await?;
     let theirs = hello.compression().ok_or_else(|| unknown_compression(hello))?;
     if !hello.tls() {
-        return Ok(Opened { io, theirs });
+        return Ok(Opened { io, theirs, meter: None });
     }
     let Some(config) = tls else {
         return Err(failed("the client wants TLS and this port has no certificate"));
     };
+    let (io, meter) = Metered::new(io);
     let stream = TlsAcceptor::from(config).accept(io).await.map_err(|error| failed("TLS failed").with_source(error))?;
-    Ok(Opened { io: Box::new(stream), theirs })
+    Ok(Opened { io: Box::new(stream), theirs, meter: Some(meter) })
 }
 
 async fn write_hello(io: &mut BoxIo, protocol: &Protocol, hello: Hello) -> Result<(), Error> {

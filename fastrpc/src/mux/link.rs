@@ -5,15 +5,24 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
+use super::handshake::Opened;
+use crate::config::LinkConfig;
 use crate::io::BoxIo;
 use crate::stats::{Counters, add};
-use crate::wire::compress::{Compression, Decoder, Encoder, Progress};
+use crate::wire::compress::{Decoder, Encoder, Progress};
+
+/// Plain bytes compressed at once.
+const PIECE: usize = 256 * 1024;
+
+/// Counts bytes written.
+pub(crate) type Meter = Arc<AtomicU64>;
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
     io: BoxIo,
+    /// Bytes written below TLS, which takes ours in long before they leave, and how many there were when last looked.
+    meter: Option<(Meter, u64)>,
 }
 
 /// The reading side.
@@ -48,6 +59,10 @@ pub(crate) struct Outbound {
     encoder: Encoder,
     /// The batch being formed or taken; compressed by [`Outbound::seal`].
     pub(crate) plain: Vec<u8>,
+    /// Bytes of a large batch in `plain` that are sealed already; zero between batches.
+    sealed: usize,
+    /// Where the next piece of a large batch is compressed from.
+    piece: Vec<u8>,
     wire: Vec<u8>,
     written: usize,
     flushed: bool,
@@ -55,24 +70,26 @@ pub(crate) struct Outbound {
 }
 
 impl Link {
-    pub(crate) fn new(io: BoxIo, ours: Compression, theirs: Compression, read_buffer: usize, keep: usize) -> Self {
+    pub(crate) fn new(opened: Opened, config: &LinkConfig) -> Self {
         let inbound = Inbound {
-            decoder: Decoder::new(theirs),
+            decoder: Decoder::new(opened.theirs),
             wire: WireBuffer::default(),
             plain: BytesMut::new(),
             more_inside: false,
             ended: false,
-            chunk: read_buffer,
+            chunk: config.read_buffer,
         };
         let outbound = Outbound {
-            encoder: Encoder::new(ours),
+            encoder: Encoder::new(config.compression),
             plain: Vec::new(),
+            sealed: 0,
+            piece: Vec::new(),
             wire: Vec::new(),
             written: 0,
             flushed: true,
-            keep,
+            keep: config.write_buffer * 4,
         };
-        Self { inbound, outbound, io }
+        Self { inbound, outbound, io: opened.io, meter: opened.meter.map(|meter| (meter, 0)) }
     }
 
     /// Brings more plain bytes, a buffer's worth at the most.
@@ -87,7 +104,12 @@ impl Link {
         counters: &Counters,
         progress: &mut bool,
     ) -> Poll<io::Result<()>> {
-        self.outbound.poll_drain(&mut *self.io, cx, counters, progress)
+        let drained = self.outbound.poll_drain(&mut *self.io, cx, counters, progress);
+        if let Some((meter, before)) = &mut self.meter {
+            let now = meter.load(Ordering::Relaxed);
+            *progress |= now > std::mem::replace(before, now);
+        }
+        drained
     }
 
     /// Tells the peer that nothing more comes from here.
@@ -134,7 +156,7 @@ impl Inbound {
         if self.plain.capacity() - self.plain.len() < self.chunk / 2 {
             self.plain.reserve(self.chunk);
         }
-        let read = ready!(poll_read_buf(Pin::new(io), cx, &mut self.plain))?;
+        let read = ready!(poll_read_buf(Pin::new(io), cx, &mut self.plain)).or_else(bare_end)?;
         add(&counters.wire_bytes_in, read as u64);
         Poll::Ready(Ok(if read == 0 { Fill::End } else { Fill::More }))
     }
@@ -157,7 +179,7 @@ impl Inbound {
                 }
                 continue;
             }
-            let read = ready!(self.wire.poll_read(io, cx, self.chunk))?;
+            let read = ready!(self.wire.poll_read(io, cx, self.chunk)).or_else(bare_end)?;
             add(&counters.wire_bytes_in, read as u64);
             self.ended = read == 0;
         }
@@ -188,26 +210,53 @@ impl Inbound {
 impl Outbound {
     /// Whether all that was sealed has been written and flushed.
     pub(crate) fn is_clear(&self) -> bool {
-        self.written == self.wire.len() && self.flushed
+        self.written == self.wire.len() && self.flushed && self.sealed == 0
     }
 
     /// Bytes that wait here in any form.
     pub(crate) fn backlog(&self) -> usize {
-        self.plain.len() + self.wire.len() - self.written
+        self.plain.len() - self.sealed + self.wire.len() - self.written
     }
 
-    /// Compresses the batch in `plain`; it has to be written whole from now on.
+    /// Compresses the batch in `plain`, a large one its first piece; it has to be written whole from now on.
     pub(crate) fn seal(&mut self, counters: &Counters) {
         debug_assert!(self.is_clear(), "a batch is sealed after the one before was written");
         if self.plain.is_empty() {
             return;
         }
         add(&counters.batches, 1);
-        add(&counters.bytes_out, self.plain.len() as u64);
         self.wire.clear();
         self.written = 0;
-        self.encoder.encode(&mut self.plain, &mut self.wire);
         self.flushed = false;
+        if self.plain.len() > PIECE {
+            return self.seal_piece(counters);
+        }
+        add(&counters.bytes_out, self.plain.len() as u64);
+        self.encoder.encode(&mut self.plain, &mut self.wire);
+    }
+
+    /// Goes on with a large batch whose last piece is written. False when there is none.
+    pub(crate) fn seal_rest(&mut self, counters: &Counters) -> bool {
+        if self.sealed == 0 {
+            return false;
+        }
+        self.seal_piece(counters);
+        true
+    }
+
+    /// Compressing tens of megabytes at once would keep everything else waiting.
+    fn seal_piece(&mut self, counters: &Counters) {
+        let end = self.plain.len().min(self.sealed + PIECE);
+        self.piece.extend_from_slice(&self.plain[self.sealed..end]);
+        add(&counters.bytes_out, self.piece.len() as u64);
+        self.encoder.encode(&mut self.piece, &mut self.wire);
+        self.flushed = false;
+        self.sealed = end;
+        if end == self.plain.len() {
+            self.sealed = 0;
+            self.plain.clear();
+            self.piece = Vec::new();
+        }
     }
 
     fn poll_drain(
@@ -244,7 +293,12 @@ impl Outbound {
     }
 }
 
-/// Compressed bytes between the socket and the decoder. Allocated while there are any.
+/// Go peers close TLS without its goodbye: that is an end like any other, and one within a message is seen as such.
+fn bare_end(error: io::Error) -> io::Result<usize> {
+    if error.kind() == io::ErrorKind::UnexpectedEof { Ok(0) } else { Err(error) }
+}
+
+/// Compressed bytes between the socket and the decoder.
 #[derive(Default)]
 struct WireBuffer {
     bytes: Vec<u8>,

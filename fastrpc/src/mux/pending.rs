@@ -141,6 +141,12 @@ impl<R> Pending<R> {
         self.occupied
     }
 
+    /// Slots that [`Pending::expire`] walks.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// When to call [`Pending::expire`] next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {

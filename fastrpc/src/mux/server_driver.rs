@@ -17,7 +17,7 @@ use super::link::{Fill, Link};
 use super::replies::{Replies, Waiting};
 use super::timer::{Alarm, BatchAlarm};
 use crate::codec::{Codec, Decoded};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::server::{Handler, Service};
 
 /// Reads per turn, after which the driver lets others run.
@@ -48,8 +48,8 @@ pub(crate) struct ServerDriver<C: Codec, H> {
 enum Stage {
     /// Calls are served.
     Serving,
-    /// The server shuts down: what had arrived is served.
-    Stopping,
+    /// The server shuts down: what had arrived is served, as far as one turn's worth of calls.
+    Stopping { left: usize },
     /// It has been served. What has begun is finished, and calls that come meanwhile are declined.
     Declining,
     /// The peer sends no more; what has begun is finished.
@@ -103,7 +103,7 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
             let now = Instant::now();
             self.handlers.poll_pipelined(cx, &mut self.link.outbound.plain)?;
             self.read(cx, now)?;
-            self.handlers.end_turn(cx);
+            self.handlers.end_turn();
             self.write(cx, now)?;
             self.note_idleness(now);
             if self.choked && !self.is_choked() {
@@ -127,14 +127,16 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
             return Ok(());
         }
         if self.stage == Stage::Serving && self.is_shut_down(cx) {
-            self.stage = Stage::Stopping;
+            self.stage = Stage::Stopping { left: self.service.calls_per_turn() };
         }
         self.choked = false;
         match self.read_turn(cx, now)? {
             Read::Yielded => cx.waker().wake_by_ref(),
             // A request cut off by the end is nobody's; replies to those before it still go out.
             Read::End => self.stage = Stage::Finishing,
-            Read::Drained if self.stage == Stage::Stopping && !self.is_midway() => self.stage = Stage::Declining,
+            Read::Drained if matches!(self.stage, Stage::Stopping { .. }) && !self.is_midway() => {
+                self.stage = Stage::Declining;
+            }
             Read::Drained => {}
             Read::Blocked => self.choked = self.is_choked(),
         }
@@ -180,6 +182,7 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
                 self.frames.next(&mut self.link.inbound.plain, |partial, input| codec.decode_request(partial, input));
             let Some((id, decoded)) = next.map_err(protocol)? else { return Ok(None) };
             *budget -= 1;
+            self.count_down();
             let out = &mut self.link.outbound.plain;
             match decoded {
                 Decoded::Message(_) if self.stage == Stage::Declining => self.handlers.decline_draining(id, out)?,
@@ -189,9 +192,24 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
         }
     }
 
+    /// A peer that never pauses does not put the shutdown off.
+    fn count_down(&mut self) {
+        if let Stage::Stopping { left } = &mut self.stage {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.stage = Stage::Declining;
+            }
+        }
+    }
+
     /// Whether the peer leaves so many replies unread that it has to wait.
     fn is_choked(&self) -> bool {
         self.link.outbound.backlog() + self.waiting.bytes >= self.service.max_unread()
+    }
+
+    /// Bytes of unread replies that end the connection: handlers that ran already when it was choked have added to them.
+    fn most_unread(&self) -> usize {
+        self.service.max_unread().saturating_mul(256)
     }
 
     fn is_shut_down(&mut self, cx: &mut Context<'_>) -> bool {
@@ -256,6 +274,11 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
             self.active = now;
         }
         match drained {
+            Poll::Ready(Ok(())) if self.link.outbound.seal_rest(self.service.counters()) => {
+                cx.waker().wake_by_ref(); // A large batch: others have their turn between its pieces.
+                self.write_stalled = None;
+                Ok(false)
+            }
             Poll::Ready(Ok(())) => {
                 self.write_stalled = None;
                 Ok(true)
@@ -263,7 +286,10 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
             Poll::Ready(Err(error)) => Err(broken(error)),
             Poll::Pending => {
                 self.write_stalled = Some(self.write_stalled.filter(|_| !progress).unwrap_or(now));
-                self.waiting = self.replies.look(cx.waker(), usize::MAX);
+                self.waiting = self.replies.look(cx.waker(), self.most_unread());
+                if self.link.outbound.backlog() + self.waiting.bytes > self.most_unread() {
+                    return Err(unread(self.most_unread()));
+                }
                 Ok(false)
             }
         }
@@ -275,10 +301,10 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
         let config = self.service.link();
         let stall = self.write_stalled.map(|since| since + config.write_timeout);
         let quiet = match self.stage {
-            Stage::Serving | Stage::Stopping if self.is_owed() => Some(self.last_read + config.read_timeout),
+            Stage::Serving | Stage::Stopping { .. } if self.is_owed() => Some(self.last_read + config.read_timeout),
             Stage::Serving if self.is_idle() => Some(self.active + config.idle_timeout),
             Stage::Closing { until, .. } => Some(until),
-            Stage::Serving | Stage::Stopping | Stage::Declining | Stage::Finishing => None,
+            Stage::Serving | Stage::Stopping { .. } | Stage::Declining | Stage::Finishing => None,
         };
         [stall, quiet].into_iter().flatten().min()
     }
@@ -311,7 +337,7 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
         if self.write_stalled.is_some_and(|since| since + config.write_timeout <= now) {
             return Err(timed_out("the peer has not read", config.write_timeout));
         }
-        if !matches!(self.stage, Stage::Serving | Stage::Stopping) {
+        if !matches!(self.stage, Stage::Serving | Stage::Stopping { .. }) {
             return Ok(());
         }
         if self.is_owed() && self.last_read + config.read_timeout <= now {
@@ -325,7 +351,7 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
 
     /// Whether the connection serves no more and everything is written.
     fn is_done(&self) -> bool {
-        !matches!(self.stage, Stage::Serving | Stage::Stopping) && self.waiting.bytes == 0 && self.is_idle()
+        !matches!(self.stage, Stage::Serving | Stage::Stopping { .. }) && self.waiting.bytes == 0 && self.is_idle()
     }
 
     /// Says that nothing more comes, and waits a moment for the peer to say the same.
@@ -345,6 +371,10 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
         }
         self.link.poll_discard(cx)
     }
+}
+
+fn unread(most: usize) -> Error {
+    Error::new(ErrorKind::Connection, format!("the peer has left more than {most} bytes of replies unread"))
 }
 
 impl<C: Codec, H: Handler<C>> Future for ServerDriver<C, H> {

@@ -16,11 +16,6 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// When it fires next.
-    pub(crate) fn armed(&self) -> Option<Instant> {
-        self.armed
-    }
-
     /// Arranges a wake-up not after `due`. Ready when `due` has come.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Option<Instant>, now: Instant) -> Poll<()> {
         let Some(due) = due else { return Poll::Pending };

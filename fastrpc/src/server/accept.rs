@@ -14,6 +14,7 @@ use super::{Handler, Server, Service, serve_connection};
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::io::Io;
+use crate::stats::add;
 
 /// After a failed accept, for instance for want of file descriptors, the next try waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -53,6 +54,10 @@ impl Listener for tokio::net::UnixListener {
 
 /// Hears how each connection ended.
 type Observer = Arc<dyn Fn(Option<SocketAddr>, &Result<(), Error>) + Send + Sync>;
+
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -126,7 +131,12 @@ impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
                             }
                         });
                     }
-                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                    // A peer that was gone before it was accepted says nothing of the next one.
+                    Err(error) if is_the_peers(&error) => {}
+                    Err(_) => {
+                        add(&self.server.settings.counters.accept_errors, 1);
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 },
                 Some(_) = connections.join_next() => {}
                 () = &mut signal => break,

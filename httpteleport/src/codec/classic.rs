@@ -45,19 +45,23 @@ pub use reply::Reply;
 ///
 /// # What is sent
 ///
-/// The target is the URI's path and query, byte for byte. `Host` is the header or, without one, the URI's authority.
+/// The target is the URI's path and query, nothing decoded or put right; an empty path is `/`, and a fragment stays behind.
+/// `Host` is the header or, without one, the URI's authority: a header that differs from the URI is taken for meant.
 /// Hop-by-hop headers, and those that `Connection` names, stay behind; so does a `Content-Length` of the user's, because
 /// the length of the body decides. `multipart/form-data` bodies go chunked: a Go peer parses and rewrites others.
 ///
 /// # What is received
 ///
-/// Request URIs are as on the wire, usually in origin form. Hop-by-hop headers, `Expect`, and `Content-Length` are taken
+/// Request URIs are as on the wire, usually in origin form; a fragment is dropped, an empty path is `/`. Where one has an
+/// authority, `Host` is made to say the same, whatever it said (RFC 9112, 3.2.2): such a request goes to one host only, on
+/// every hop. Hop-by-hop headers, `Expect`, and `Content-Length` are taken
 /// out of the headers: the [`Body`] knows its length, and a stale header would contradict it on the next hop. Trailers
 /// are read and dropped, since merging them into the headers would let a body's sender set any header (RFC 9110, 6.5.1).
 ///
 /// A message with both `Transfer-Encoding` and `Content-Length` is taken by the former, as Go does: a node re-frames what it
 /// passes on, so both ends of the link agree where it ends, and the next hop sees one of the two. What is ambiguous
-/// beyond that (a repeated length, another coding, a folded line, a line without a colon) ends the connection.
+/// beyond that (a repeated length, another coding, any coding in a request of HTTP/1.0, a folded line, a line without a
+/// colon) ends the connection.
 ///
 /// # Refused messages
 ///
@@ -68,6 +72,7 @@ pub use reply::Reply;
 /// # Buffering
 ///
 /// A head stays in the input until it is whole, up to [`Limits::max_head`]; bodies are taken out as they come.
+/// Whoever gives this codec to fastrpc directly, with heads over 8 MiB, has to raise fastrpc's `max_undecoded` as well.
 #[derive(Clone, Debug, Default)]
 pub struct ClassicCodec {
     limits: Limits,

@@ -7,6 +7,7 @@ use http::StatusCode;
 
 /// Which of the two messages of a call is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MessageKind {
     /// The request, on its way from client to server.
     Request,

@@ -45,6 +45,12 @@ fn an_origin_form_and_an_asterisk_go_out_as_they_are() {
 }
 
 #[test]
+fn a_query_without_a_path_goes_out_behind_a_slash() {
+    assert_eq!(sent(&empty(get("http://h?x=1"))), "GET /?x=1 HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(sent(&empty(get("http://h?"))), "GET /? HTTP/1.1\r\nHost: h\r\n\r\n");
+}
+
+#[test]
 fn the_host_header_wins_over_the_uri() {
     let text = sent(&empty(get("http://authority/").header("host", "header")));
     assert_eq!(text, "GET / HTTP/1.1\r\nHost: header\r\n\r\n");
@@ -107,6 +113,12 @@ fn what_connection_names_stays_behind_but_not_host() {
     let builder = get("http://h/").header("connection", "close, X-One , host").header("connection", "x-two");
     let request = empty(builder.header("x-one", "1").header("x-two", "2").header("x-three", "3"));
     assert_eq!(sent(&request), "GET / HTTP/1.1\r\nHost: h\r\nx-three: 3\r\n\r\n");
+}
+
+#[test]
+fn what_connection_names_stays_behind_where_it_stands_first() {
+    let request = empty(get("http://h/").header("x-one", "1").header("x-two", "2").header("connection", "x-one"));
+    assert_eq!(sent(&request), "GET / HTTP/1.1\r\nHost: h\r\nx-two: 2\r\n\r\n");
 }
 
 #[test]

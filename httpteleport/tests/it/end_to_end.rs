@@ -97,9 +97,7 @@ async fn a_deadline_is_a_typed_timeout_and_an_overload_a_429() {
     let (near, far) = tokio::io::duplex(4096);
     let server = Server::builder(Limits::default()).concurrency(1).build().unwrap();
     let never = |_: Request<Body>| std::future::pending::<Response<Body>>();
-    tokio::spawn(async move {
-        server.serve_connection(far, None, std::sync::Arc::new(httpteleport::Answering(never))).await
-    });
+    tokio::spawn(async move { server.serve_connection(far, None, std::sync::Arc::new(never)).await });
     let (client, driver) = Client::builder(Limits::default()).handshake(near).await.unwrap();
     tokio::spawn(driver);
     let get = || Request::builder().method(Method::GET).uri("http://test/").body(Body::empty()).unwrap();
@@ -110,4 +108,44 @@ async fn a_deadline_is_a_typed_timeout_and_an_overload_a_429() {
     assert!(error.is_timeout() && error.status() == StatusCode::GATEWAY_TIMEOUT);
     assert!(begun.elapsed() < Duration::from_millis(310));
     assert_eq!(second.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn clients_servers_and_calls_can_be_printed() {
+    let server = Server::builder(Limits::default()).build().unwrap();
+    assert_eq!(format!("{server:?}"), "Server { running: 0, .. }");
+    let client = Client::new("127.0.0.1:1").unwrap();
+    assert_eq!(format!("{client:?}"), "Client { pending: 0, .. }");
+    let call = client.call(Request::head("http://test/").body(Body::empty()).unwrap());
+    assert_eq!(format!("{call:?}"), "Calling { method: HEAD, .. }");
+}
+
+#[test]
+fn tls_configurations_are_of_the_library_that_is_exported() {
+    fn takes(builder: httpteleport::ServerBuilder, config: httpteleport::rustls::ServerConfig) {
+        let _ = builder.tls(std::sync::Arc::new(config));
+    }
+    let _ = takes;
+}
+
+#[tokio::test]
+async fn heads_over_the_default_buffer_of_a_connection_pass_where_the_limits_allow_them() {
+    const LENGTH: usize = 17 << 20;
+    let limits = Limits::default().with_max_head(20 << 20).with_peer_max_head(20 << 20);
+    let address = serve(Server::builder(limits).compression(Compression::None).build().unwrap()).await;
+    let client = Client::builder(limits).compression(Compression::None).connect(&address).unwrap();
+    // `echo` sends it back, so that both sides have to hold it.
+    let token = http::HeaderValue::from_bytes(&vec![b't'; LENGTH]).unwrap();
+    let request = Request::get("http://test/").header("x-token", token).body(Body::empty()).unwrap();
+    assert_eq!(client.call(request).await.unwrap().headers()["x-token"].len(), LENGTH);
+}
+
+#[test]
+fn any_limit_makes_a_client_and_a_server() {
+    for bytes in [0, 1 << 20, usize::MAX] {
+        let limits = Limits::default().with_max_head(bytes).with_peer_max_head(bytes).with_max_body(bytes);
+        Client::builder(limits).connect("127.0.0.1:1").unwrap();
+        Server::builder(limits).build().unwrap();
+    }
+    assert_eq!(Limits::default().with_max_head(usize::MAX).max_head(), 512 << 20);
 }

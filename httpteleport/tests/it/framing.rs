@@ -58,6 +58,35 @@ fn other_codings_end_the_connection() {
 }
 
 #[test]
+fn a_coding_in_a_request_of_http_1_0_ends_the_connection() {
+    for fields in [
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        assert_malformed(&request(fields, "").replace("HTTP/1.1", "HTTP/1.0"));
+    }
+    let length = request("Content-Length: 2\r\n", "ok").replace("HTTP/1.1", "HTTP/1.0");
+    assert_eq!(received(length).body().as_bytes(), "ok");
+}
+
+#[test]
+fn a_coding_in_a_request_of_http_1_0_ends_the_connection_behind_a_long_head_too() {
+    let codec = ClassicCodec::new(Limits::default().with_max_head(1000));
+    let outcome = |start: &str| {
+        let wire = format!("{start}\r\nX: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "v".repeat(2000));
+        [1, 7, usize::MAX].map(|step| {
+            in_pieces(&codec, wire.as_bytes(), step, fastrpc::codec::Codec::decode_request)
+                .is_ok_and(|got| got.is_some())
+        })
+    };
+    assert_eq!(outcome("POST / HTTP/1.1"), [true; 3]);
+    assert_eq!(outcome("POST / HTTP/1.0"), [false; 3]);
+    // Its version is lost with the line.
+    assert_eq!(outcome(&format!("POST /{} HTTP/1.1", "a".repeat(2000))), [false; 3]);
+}
+
+#[test]
 fn a_reply_without_length_ends_the_connection() {
     for fields in ["", "Connection: close\r\n", "Transfer-Encoding: identity\r\n"] {
         let fault = fatal_reply(format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));

@@ -75,3 +75,11 @@ fn a_bad_mark_of_a_reply_tells_no_length() {
     let wire = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTeleport-Head-Length: many\r\n\r\n";
     assert_eq!(length(&response(wire, &Method::HEAD)), None);
 }
+
+#[test]
+fn a_status_without_body_has_no_length_whatever_a_mark_says() {
+    for status in [204, 304] {
+        let wire = format!("HTTP/1.1 {status} X\r\nTeleport-Head-Length: 7\r\n\r\n");
+        assert_eq!(length(&response(wire.as_bytes(), &Method::HEAD)), None);
+    }
+}

@@ -112,3 +112,31 @@ fn statuses_without_body_end_with_their_head_whatever_it_says() {
         }
     }
 }
+
+#[test]
+fn the_authority_of_a_target_wins_over_host() {
+    for (target, uri) in [
+        ("http://a/x", "http://a/x"),
+        ("http://me:secret@a/x?y", "http://me:secret@a/x?y"),
+        ("http://a?y", "http://a/?y"),
+        ("http://a#f", "http://a/"),
+    ] {
+        for host in ["Host: b\r\n", "Host:\r\n", "hOST: a\r\n", ""] {
+            let request = received(format!("GET {target} HTTP/1.1\r\nX: y\r\n{host}\r\n"));
+            assert_eq!(request.headers().get_all("host").iter().collect::<Vec<_>>(), ["a"], "{target} {host}");
+            assert_eq!(request.uri().to_string(), uri);
+        }
+    }
+    assert_eq!(received("GET http://a:81/ HTTP/1.0\r\nHost: b\r\n\r\n").headers()["host"], "a:81");
+}
+
+#[test]
+fn a_target_of_two_hosts_is_passed_on_with_one() {
+    let request = received("GET http://a/x HTTP/1.1\r\nHost: b\r\n\r\n");
+    assert_eq!(crate::support::sent(&request), "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+#[test]
+fn a_fragment_is_dropped() {
+    assert_eq!(received("GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n").uri(), "/a");
+}

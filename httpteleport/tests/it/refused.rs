@@ -142,6 +142,8 @@ fn unacceptable_requests_get_their_status_and_the_connection_goes_on() {
     assert_eq!(status_of(&codec(), get("GET / HTTP/2", host)), 505);
     assert_eq!(status_of(&codec(), get("GET / HTTP/1.1", "")), 400);
     assert_eq!(status_of(&codec(), get("GET / HTTP/1.1", "Host: a\r\nHost: a\r\n")), 400);
+    assert_eq!(status_of(&codec(), get("GET http://:80/ HTTP/1.1", host)), 400);
+    assert_eq!(status_of(&codec(), get("GET http://a/ HTTP/1.1", "Host: a\r\nHost: a\r\n")), 400);
     for name in ["", "bad name", "b\u{e4}d", "a\u{0}", "Content-Length\u{b}", "(x)"] {
         assert_eq!(status_of(&codec(), get("GET / HTTP/1.1", &format!("Host: h\r\n{name}: 7\r\n"))), 400, "{name}");
     }

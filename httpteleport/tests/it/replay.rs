@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
-use httpteleport::{Answering, Body, Client, Compression, Limits, Server};
+use httpteleport::{Body, Client, Compression, Limits, Server};
 use testkit::golden::{self, HttpReplyFacts, HttpRequestFacts, Messages, Transcript};
 use testkit::raw::RawPeer;
 use testkit::wire::http::read_request;
@@ -101,7 +101,7 @@ async fn serve_recorded(transcript: &Transcript, piece: usize) {
     };
     let server = Server::builder(wide()).compression(ours(transcript)).build().expect("a server");
     let (near, far) = tokio::io::duplex(64 << 10);
-    let serving = tokio::spawn(async move { server.serve_connection(far, None, Arc::new(Answering(handler))).await });
+    let serving = tokio::spawn(async move { server.serve_connection(far, None, Arc::new(handler)).await });
     let heard = timeout(PATIENCE, say_and_hear(near, &transcript.client.raw, piece)).await.expect("in time");
     serving.await.expect("no panic").expect("a half-close is a good end");
 

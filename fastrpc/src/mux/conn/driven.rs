@@ -71,7 +71,6 @@ impl<C: Codec> Conn<C> {
         let messages = state.outbox.messages();
         let load = Load { bytes: state.outbox.len(), messages, company: state.pending.waiting() > messages };
         let decision = batcher.decide(load, now);
-        state.tick = None;
         let mut taken = Batch::default();
         let mut replaced = None;
         match decision {
@@ -80,10 +79,7 @@ impl<C: Codec> Conn<C> {
                 taken = Batch { taken: state.outbox.take(batch), end: state.outbox.taken() };
                 batcher.flushed();
             }
-            Flush::Yield => {
-                state.wake_at = usize::MAX;
-                state.tick = Some(now);
-            }
+            Flush::Yield => state.wake_at = usize::MAX,
             Flush::At(_) => replaced = state.park(waker, full),
             Flush::Idle => replaced = state.park(waker, 1),
         }
@@ -101,16 +97,18 @@ impl<C: Codec> Conn<C> {
     /// The driver cannot write now, and will look again by itself when it can.
     pub(crate) fn blocked(&self, waker: &Waker) {
         let mut state = self.lock();
-        state.tick = None;
         let replaced = state.park(waker, usize::MAX);
         drop(state);
         drop(replaced);
     }
 
     /// While the connection is being opened nothing is taken; deadlines and the end still wake the driver.
-    pub(crate) fn status(&self, armed: Option<Instant>) -> Status {
+    ///
+    /// The driver is going to arm its clock for the earliest deadline told here: a caller that comes with an earlier one
+    /// wakes it.
+    pub(crate) fn status(&self) -> Status {
         let mut state = self.lock();
-        state.armed = armed;
+        state.armed = state.pending.next_deadline();
         Status {
             waiting: state.pending.waiting(),
             unsent: state.outbox.messages(),
@@ -120,16 +118,13 @@ impl<C: Codec> Conn<C> {
         }
     }
 
-    /// Tells callers when the driver looks at deadlines next.
-    pub(crate) fn set_armed(&self, armed: Option<Instant>) {
-        self.lock().armed = armed;
-    }
-
-    /// Ends the calls whose deadline has come.
-    pub(crate) fn expire(&self, now: Instant) {
+    /// Ends the calls whose deadline has come, if one has. Then it tells how many slots it has walked.
+    pub(crate) fn expire(&self, now: Instant) -> Option<usize> {
         let mut wakers = Vec::new();
         let mut state = self.lock();
         let State { pending, outbox, .. } = &mut *state;
+        pending.next_deadline().filter(|next| *next <= now)?;
+        let slots = pending.slots();
         let before = pending.waiting();
         let mut freed = 0;
         pending.expire(now, outbox.taken(), &mut wakers, |message, sent| {
@@ -143,6 +138,7 @@ impl<C: Codec> Conn<C> {
         add(&self.counters.timeouts, expired as u64);
         self.ended_calls(expired);
         wakers.into_iter().for_each(Waker::wake);
+        Some(slots)
     }
 
     /// Ends a connection on which nothing is in progress, so that no new call slips in. Tells whether it ended.

@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri};
 
 use super::reply::{Reply, has_no_body};
 use crate::codec::error::Fault;
-use crate::message::{Role, named_by_connection, named_fields};
+use crate::message::{Role, named_by_connection, named_fields, without_user};
 use crate::{Body, Limits};
 
 /// Appends a request.
@@ -21,9 +20,10 @@ pub(super) fn request(request: &Request<Body>, limits: &Limits, out: &mut Vec<u8
     let host = Host::of(request.uri(), headers)?;
     // The reader of the reply will not know the method, so HEAD goes as the GET that it is but for the body.
     let is_head = method == Method::HEAD;
+    let (slash, target) = target(request.uri());
 
     let mut head = HeadWriter::new(out, limits, body.len());
-    head.words(&[if is_head { "GET" } else { method.as_str() }, " ", target(request.uri()), " HTTP/1.1\r\n"])?;
+    head.words(&[if is_head { "GET" } else { method.as_str() }, " ", slash, target, " HTTP/1.1\r\n"])?;
     head.line(b"Host", host.as_bytes())?;
     let chunked = !body.is_empty() && is_multipart(headers);
     if chunked {
@@ -170,7 +170,7 @@ enum Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// From the header or, if there is none or an empty one, from the URI.
+    /// From the header, which a user sets to override the URI, or, if there is none or an empty one, from the URI.
     fn of(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Self, Fault> {
         let mut values = headers.get_all(header::HOST).into_iter();
         let (first, more) = (values.next(), values.next());
@@ -180,9 +180,7 @@ impl<'a> Host<'a> {
         if let Some(value) = first.filter(|value| !value.is_empty()) {
             return Ok(Self::Header(value));
         }
-        let authority = uri.authority().map(Authority::as_str).unwrap_or_default();
-        // User and password are not part of Host (RFC 9110, 7.2).
-        let host = authority.rsplit('@').next().unwrap_or_default();
+        let host = uri.authority().map_or("", without_user);
         if host.is_empty() { Err(Fault::MissingHost) } else { Ok(Self::Authority(host)) }
     }
 
@@ -194,12 +192,11 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Path and query as they stand in the URI, nothing decoded or put right.
-fn target(uri: &Uri) -> &str {
-    match uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
-        None | Some("") => "/",
-        Some(target) => target,
-    }
+/// Path and query as they stand in the URI, nothing decoded or put right, and before them the `/` that stands for an
+/// empty path (RFC 9112, 3.2.1).
+fn target(uri: &Uri) -> (&'static str, &str) {
+    let target = uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    (if target.is_empty() || target.starts_with('?') { "/" } else { "" }, target)
 }
 
 /// Whether a request of this method says that its body is empty when it is: origins answer 411 otherwise.

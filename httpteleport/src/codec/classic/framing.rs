@@ -55,8 +55,14 @@ impl Framing {
     }
 
     /// The extent of a request's body: without a word about it there is none, for every method.
-    pub(super) fn of_request(&self) -> Extent {
-        self.extent().unwrap_or(Extent::Length(0))
+    ///
+    /// `http_1_0`: it says that it is HTTP/1.0, which has no `Transfer-Encoding`. Who wrote it did not know what the field
+    /// means, and may have ended the body elsewhere (RFC 9112, 6.1).
+    pub(super) fn of_request(&self, http_1_0: bool) -> Result<Extent, Fault> {
+        if http_1_0 && self.coding.is_some() {
+            return Err(Fault::Malformed("it has Transfer-Encoding without being known as HTTP/1.1"));
+        }
+        Ok(self.extent().unwrap_or(Extent::Length(0)))
     }
 
     /// The extent of a reply's body: without a word about it, it would end with the connection, which carries other calls.

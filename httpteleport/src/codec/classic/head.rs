@@ -4,13 +4,14 @@
 //! in a status line, any target, spaces before a colon. Names, values, methods and URIs are checked by the `http` crate.
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::framing::{Extent, Framing, length};
 use super::reply::{Reply, has_no_body};
 use crate::codec::error::Fault;
-use crate::message::{Role, named_fields};
+use crate::message::{Role, named_fields, without_user};
 use crate::{Body, Limits};
 
 /// Searches the end of a head, and never looks at a byte twice, however few arrive at a time.
@@ -76,11 +77,11 @@ pub(super) fn request(head: &[u8], lines: usize, limits: &Limits) -> Result<Head
     let head = Bytes::copy_from_slice(head);
     let (line, rest) = split_line(&head);
     let start = RequestLine::split(line)?;
-    let fields = Fields::read(&head, rest, lines - 1, limits)?;
-    let extent = fields.framing.of_request();
+    let mut fields = Fields::read(&head, rest, lines - 1, limits)?;
+    let extent = fields.framing.of_request(start.is_http_1_0())?;
     let message = start.parse(&head).and_then(|(method, uri, version)| {
         fields.refusal.map_or(Ok(()), Err)?;
-        fields.check_host(&uri, version)?;
+        fields.settle_host(&uri, version)?;
         let disguised = fields.is_head && method == Method::GET;
         let mut request = Request::new(Body::empty());
         *request.method_mut() = if disguised { Method::HEAD } else { method };
@@ -132,6 +133,10 @@ impl<'a> RequestLine<'a> {
         }
     }
 
+    fn is_http_1_0(&self) -> bool {
+        self.version == b"HTTP/1.0"
+    }
+
     /// The parts as `http` has them. `head` is the memory that they lie in.
     fn parse(&self, head: &Bytes) -> Result<(Method, Uri, Version), Fault> {
         let version = match self.version {
@@ -148,8 +153,20 @@ impl<'a> RequestLine<'a> {
         if uri.authority().is_some() && uri.scheme().is_none() {
             return Err(Fault::BadTarget);
         }
-        Ok((method, uri, version))
+        Ok((method, with_path(uri)?, version))
     }
+}
+
+/// `uri` with the `/` that stands for an empty path, if it has one before a query or a fragment (RFC 9112, 3.2.1).
+fn with_path(uri: Uri) -> Result<Uri, Fault> {
+    if uri.authority().is_none() {
+        return Ok(uri);
+    }
+    let mut parts = uri.into_parts();
+    let target = parts.path_and_query.as_ref().map_or("", PathAndQuery::as_str);
+    let slash = if target.starts_with('/') { "" } else { "/" };
+    parts.path_and_query = Some(format!("{slash}{target}").parse().map_err(|_| Fault::BadTarget)?);
+    Uri::from_parts(parts).map_err(|_| Fault::BadTarget)
 }
 
 /// The status of a status line, after any protocol word. The inner error is one that leaves the framing clear.
@@ -223,13 +240,22 @@ impl Fields {
         Ok(())
     }
 
-    /// One `Host`, as RFC 9112, 3.2 wants it; HTTP/1.0 and a target with an authority may do without.
-    fn check_host(&self, uri: &Uri, version: Version) -> Result<(), Fault> {
-        match self.hosts {
-            0 if version == Version::HTTP_11 && uri.authority().is_none() => Err(Fault::MissingHost),
-            0 | 1 => Ok(()),
-            _ => Err(Fault::RepeatedHost),
+    /// One `Host`, as RFC 9112, 3.2 wants it; HTTP/1.0 and a target with an authority may do without. Such an authority
+    /// replaces what `Host` says (3.2.2), so that nobody behind us can be told two hosts.
+    fn settle_host(&mut self, uri: &Uri, version: Version) -> Result<(), Fault> {
+        if self.hosts > 1 {
+            return Err(Fault::RepeatedHost);
         }
+        if let Some(authority) = uri.authority() {
+            let host = HeaderValue::from_str(without_user(authority)).map_err(|_| Fault::BadTarget)?;
+            if authority.host().is_empty() {
+                return Err(Fault::BadTarget);
+            }
+            self.headers.insert(header::HOST, host);
+        } else if self.hosts == 0 && version == Version::HTTP_11 {
+            return Err(Fault::MissingHost);
+        }
+        Ok(())
     }
 }
 

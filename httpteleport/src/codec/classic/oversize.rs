@@ -17,6 +17,8 @@ pub(super) struct Oversize {
     scanned: usize,
     skipped: u64,
     framing: Framing,
+    /// The request is HTTP/1.0, or may be: its start line is too long to tell.
+    http_1_0: bool,
     /// By its status, the message ends with its head.
     no_body: bool,
 }
@@ -33,7 +35,8 @@ enum Line {
 impl Oversize {
     /// `bodiless`: the message is known to have no body.
     pub(super) fn new(bodiless: bool) -> Self {
-        Self { line: Line::Start, scanned: 0, skipped: 0, framing: Framing::default(), no_body: bodiless }
+        let framing = Framing::default();
+        Self { line: Line::Start, scanned: 0, skipped: 0, framing, http_1_0: true, no_body: bodiless }
     }
 
     /// Takes what is there of the head out of `input`; gives the extent of the body once the head is read.
@@ -75,7 +78,11 @@ impl Oversize {
                 self.no_body |= status(line)?.is_ok_and(has_no_body);
                 Ok(())
             }
-            (Line::Start, MessageKind::Request) | (Line::Tail, _) => Ok(()),
+            (Line::Start, MessageKind::Request) => {
+                self.http_1_0 = line.ends_with(b" HTTP/1.0");
+                Ok(())
+            }
+            (Line::Tail, _) => Ok(()),
             (Line::Header, _) => {
                 let (field, _) = Field::take(line)?;
                 field.name.map_or(Ok(()), |name| self.framing.note(Role::of(&name), field.value))
@@ -90,7 +97,7 @@ impl Oversize {
             if matches!(role, Role::ContentLength | Role::TransferEncoding) {
                 return Err(Fault::Malformed("the header that tells its length is itself too long"));
             }
-        } else if self.line == Line::Start {
+        } else if self.line == Line::Start && kind == MessageKind::Reply {
             self.take(kind, beginning)?;
         }
         self.line = Line::Tail;
@@ -106,7 +113,7 @@ impl Oversize {
 
     fn extent(&self, kind: MessageKind) -> Result<Extent, Fault> {
         match kind {
-            MessageKind::Request => Ok(self.framing.of_request()),
+            MessageKind::Request => self.framing.of_request(self.http_1_0),
             MessageKind::Reply => self.framing.of_reply(self.no_body),
         }
     }
