@@ -112,5 +112,9 @@ pub(crate) fn one_line(error: &dyn StdError) -> String {
         }
         next = cause.source();
     }
+    if line.contains("CaUsedAsEndEntity") {
+        // What `openssl req -x509` makes unless told otherwise.
+        return "the server's certificate is one of an authority (CA:TRUE); give it one with CA:FALSE".to_owned();
+    }
     line.replace(['\r', '\n'], " ")
 }

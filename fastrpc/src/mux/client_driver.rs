@@ -137,13 +137,12 @@ impl<C: Codec> Driver<C> {
         [deadline, stall, quiet].into_iter().flatten().min()
     }
 
-    /// Ends the calls whose deadline has come. Looks at all of them, so not more often than the promised accuracy needs.
+    /// Ends the calls whose deadline has come. Looks at all of them, so not more often than the promised accuracy needs, but
+    /// always before something is sent.
     fn sweep(&mut self, now: Instant) {
         let rested = self.swept.is_none_or(|(swept, pause)| now >= swept + pause);
-        if rested {
-            if let Some(slots) = self.conn.expire(now) {
-                self.swept = Some((now, sweep_pause(slots)));
-            }
+        if let Some(slots) = self.conn.expire(now, rested) {
+            self.swept = Some((now, sweep_pause(slots)));
         }
     }
 

@@ -37,7 +37,8 @@ pub(super) async fn serve(inputs: Inputs<'_>) -> anyhow::Result<()> {
             let peer = peer.map_or(Client::Unix, Client::Tcp);
             match ended {
                 Ok(()) => tracing::debug!("teleport connection of {peer} ended"),
-                Err(error) => tracing::info!("teleport connection of {peer}: {}", one_line(error)),
+                // Whoever can connect can cause these: they must not fill a disk.
+                Err(error) => tracing::debug!("teleport connection of {peer}: {}", one_line(error)),
             }
         })
         .await;

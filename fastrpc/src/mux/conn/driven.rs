@@ -118,12 +118,13 @@ impl<C: Codec> Conn<C> {
         }
     }
 
-    /// Ends the calls whose deadline has come, if one has. Then it tells how many slots it has walked.
-    pub(crate) fn expire(&self, now: Instant) -> Option<usize> {
+    /// Ends the calls whose deadline has come, if one has. Then it tells how many slots it has walked. With `rested` off it
+    /// does so only if something is about to be sent.
+    pub(crate) fn expire(&self, now: Instant, rested: bool) -> Option<usize> {
         let mut wakers = Vec::new();
         let mut state = self.lock();
         let State { pending, outbox, .. } = &mut *state;
-        pending.next_deadline().filter(|next| *next <= now)?;
+        pending.next_deadline().filter(|next| *next <= now && (rested || !outbox.is_empty()))?;
         let slots = pending.slots();
         let before = pending.waiting();
         let mut freed = 0;
