@@ -2,7 +2,7 @@
 //!
 //! A [`Codec`] is a value that turns messages into bytes and back. It knows no I/O, no ids and no compression, so one
 //! implementation serves sockets, in-memory pipes and tests alike. Ready ones: [`tlv`] and, for serde types,
-//! [`postcard`] and [`bincode`].
+//! `postcard` and `bincode`, each a feature.
 
 use std::error::Error as StdError;
 
@@ -12,6 +12,8 @@ use bytes::BytesMut;
 pub mod bincode;
 #[cfg(feature = "postcard")]
 pub mod postcard;
+#[cfg(any(feature = "postcard", feature = "bincode"))]
+mod serde_codec;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde_frame;
 pub mod tlv;
@@ -27,6 +29,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 ///
 /// `encode_*` appends one whole message to `out` and never touches what `out` already holds. When it fails or panics,
 /// whatever it appended is taken back, nothing of the message is sent, and the connection goes on.
+///
+/// Encoders run while the connection is locked: keep them free of waits, and do not use the client from inside one.
 ///
 /// # Decoding
 ///
