@@ -1,7 +1,5 @@
 //! Client and server of a row, joined by in-memory pipes.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -155,16 +153,20 @@ impl Pair {
     }
 }
 
-/// Runs `total` operations with `callers` callers at once and gives the time it took.
+/// Runs `total` operations with `callers` callers at once, each the same number of them (rounded up), and gives the time
+/// it took.
+///
+/// # Panics
+///
+/// When a call fails.
 pub async fn run(caller: &Pair, callers: usize, total: u64) -> Duration {
-    let left = Rc::new(Cell::new(total));
+    let each = total.div_ceil(callers as u64);
     let begun = Instant::now();
     let tasks: Vec<_> = (0..callers)
         .map(|_| {
-            let (caller, left) = (caller.clone(), left.clone());
-            tokio::task::spawn_local(async move {
-                while let Some(rest) = left.get().checked_sub(1) {
-                    left.set(rest);
+            let caller = caller.clone();
+            tokio::spawn(async move {
+                for _ in 0..each {
                     caller.once().await;
                 }
             })

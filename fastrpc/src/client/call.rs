@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -48,18 +48,21 @@ enum Step<'a, C: Codec> {
 }
 
 impl<'a, C: Codec> PendingCall<'a, C> {
+    #[inline]
     pub(super) fn new(client: &'a Inner<C>, request: C::Request, deadline: Deadline) -> Self {
         Self { client, request: Some(request), deadline, step: Step::New, retried: false }
     }
 
     /// Gives up when the whole reply has not come after `limit`, counted from the first poll. A peer that is silent for the
     /// client's read timeout ends the call earlier.
+    #[inline]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.deadline = Deadline::After(limit);
         self
     }
 
     /// Gives up when the whole reply has not come at `at`.
+    #[inline]
     pub fn deadline(mut self, at: Instant) -> Self {
         self.deadline = Deadline::At(at);
         self
@@ -95,23 +98,23 @@ impl<'a, C: Codec> PendingCall<'a, C> {
         Box::pin(async move { timeout_at(at, admission.admit()).await.is_ok() })
     }
 
-    fn register(&mut self) -> Result<Step<'a, C>, Error> {
+    fn register(&mut self, waker: &Waker) -> Result<Step<'a, C>, Error> {
         self.step = Step::Done; // Whatever happens below, the admission is given back once.
         let Some(request) = &self.request else { return Err(polled_again()) };
         let deadline = self.deadline;
         let admitted = Admitted(self.client);
-        let ((key, at), conn) = self.client.on_connection(|conn| conn.register(request, deadline))?;
+        let ((key, at), conn) = self.client.on_connection(|conn| conn.register(request, deadline, waker))?;
         self.deadline = Deadline::At(at); // Should the call be made again, it has the time that is left.
         std::mem::forget(admitted); // From here the connection gives the admission back, when the call ends.
         Ok(Step::Registered(conn, key))
     }
 
     fn conclude(&mut self, outcome: Outcome<Arrived<C::Reply>>) -> Result<Step<'a, C>, Result<C::Reply, Error>> {
-        let peer = self.client.peer.clone();
+        let peer = || self.client.peer.clone();
         match outcome {
             Outcome::Reply(Ok(reply)) => Err(Ok(reply)),
-            Outcome::Reply(Err(refused)) => Err(Err(Error::refused(refused, peer))),
-            Outcome::Expired { sent } => Err(Err(Error::timeout(peer, sent))),
+            Outcome::Reply(Err(refused)) => Err(Err(Error::refused(refused, peer()))),
+            Outcome::Expired { sent } => Err(Err(Error::timeout(peer(), sent))),
             Outcome::Failed { cause, sent } => {
                 let lost_unsent = !sent && !self.retried && cause.kind() == ErrorKind::Connection;
                 if lost_unsent && self.client.pool.can_dial() {
@@ -143,7 +146,13 @@ impl<C: Codec> Future for PendingCall<'_, C> {
                         Err(Err(Error::timeout(this.client.peer.clone(), false)))
                     }
                 },
-                Step::Admitted => this.register().map_err(Err),
+                Step::Admitted => match this.register(cx.waker()) {
+                    Ok(registered) => {
+                        this.step = registered;
+                        return Poll::Pending; // The end of the call wakes this task from now on.
+                    }
+                    Err(error) => Err(Err(error)),
+                },
                 Step::Registered(conn, key) => {
                     let outcome = ready!(conn.poll_outcome(*key, cx));
                     this.step = Step::Done;

@@ -25,7 +25,7 @@ pub(super) struct Pool<C: Codec> {
 
 struct Place<C: Codec> {
     conns: Mutex<Conns<C>>,
-    /// Calls waiting here.
+    /// Calls waiting on the connection that takes calls.
     load: Arc<AtomicUsize>,
     link: Arc<LinkState>,
 }
@@ -61,11 +61,14 @@ impl<C: Codec> Pool<C> {
 
     /// A usable connection at the least loaded place; dialling begins if it has none.
     pub(super) fn connection(&self, inner: &Inner<C>) -> Result<Arc<Conn<C>>, Error> {
-        let place = self.least_loaded();
-        if self.places.len() > 1 && !place.is_failing() {
-            self.revive(inner);
-        }
-        self.connection_at(place, inner)
+        let [only] = &*self.places else {
+            let (place, failing) = self.least_loaded();
+            if failing && !place.is_failing() {
+                self.revive(inner);
+            }
+            return self.connection_at(place, inner);
+        };
+        self.connection_at(only, inner)
     }
 
     fn connection_at(&self, place: &Place<C>, inner: &Inner<C>) -> Result<Arc<Conn<C>>, Error> {
@@ -135,14 +138,27 @@ impl<C: Codec> Pool<C> {
         self.places.iter().all(Place::is_failing)
     }
 
-    /// The place with the fewest waiting calls; equals take turns, and those that cannot be reached come last.
-    fn least_loaded(&self) -> &Place<C> {
-        if let [only] = &*self.places {
-            return only;
+    /// The place with the fewest waiting calls; equals take turns, and those that cannot be reached come last. Also tells
+    /// whether there are any of these.
+    fn least_loaded(&self) -> (&Place<C>, bool) {
+        // Two callers that read the same number start at the same place, which does no harm.
+        let first = self.next.load(Ordering::Relaxed);
+        let first = if first < self.places.len() { first } else { 0 };
+        self.next.store(first + 1, Ordering::Relaxed);
+        let (before, from) = self.places.split_at(first);
+        let (mut best, mut failing) = (&self.places[first], false);
+        let mut least = usize::MAX;
+        for place in from.iter().chain(before) {
+            if place.is_failing() {
+                failing = true;
+                continue;
+            }
+            let load = place.load.load(Ordering::Relaxed);
+            if load < least {
+                (best, least) = (place, load);
+            }
         }
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let turn = (0..self.places.len()).map(|i| &self.places[(first.wrapping_add(i)) % self.places.len()]);
-        turn.min_by_key(|place| (place.is_failing(), place.load.load(Ordering::Relaxed))).expect("a pool has a place")
+        (best, failing)
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) struct Conn<C: Codec> {
     peer: Peer,
     max_abandoned: usize,
     usable: AtomicBool,
-    /// Calls waiting on every connection of this place in the pool.
+    /// Calls waiting on the open connection of this place in the pool; written under the lock of that one.
     load: Arc<AtomicUsize>,
     state: Mutex<State<C::Reply>>,
     ended: Notify,
@@ -116,17 +116,24 @@ impl<C: Codec> Conn<C> {
 
     /// Whether it still takes calls; a hint, as it may end at any time.
     pub(crate) fn is_usable(&self) -> bool {
-        self.usable.load(Ordering::Relaxed)
+        self.usable.load(Ordering::Acquire)
     }
 
-    /// Registers a call and encodes its request: from here on it has its id, and its bytes wait for the next batch. The
-    /// time is that of its deadline.
-    pub(crate) fn register(&self, request: &C::Request, deadline: Deadline) -> Result<(Key, Instant), NotRegistered> {
+    /// Registers a call and encodes its request: from here on it has its id, its bytes wait for the next batch, and its
+    /// end wakes `waker`. The time is that of its deadline.
+    pub(crate) fn register(
+        &self,
+        request: &C::Request,
+        deadline: Deadline,
+        waker: &Waker,
+    ) -> Result<(Key, Instant), NotRegistered> {
+        let waker = waker.clone(); // Foreign, so before the lock.
         let mut state = self.lock_open()?;
         let deadline = State::<C::Reply>::resolve(deadline);
         let message = state.outbox.end();
         let Some(key) = state.pending.insert(deadline, message) else {
             self.retire(&mut state);
+            drop(state);
             return Err(NotRegistered::Unusable);
         };
         if let Err(not) = self.encode(&mut state, key.id(), request) {
@@ -134,7 +141,8 @@ impl<C: Codec> Conn<C> {
             drop(state);
             return Err(not.into_error());
         }
-        self.load.fetch_add(1, Ordering::Relaxed);
+        state.pending.wake(key, waker);
+        self.publish_load(&state);
         let wake = state.due_to_wake(Some(deadline));
         drop(state);
         wake_one(wake);
@@ -194,6 +202,7 @@ impl<C: Codec> Conn<C> {
         let message = state.pending.message(key);
         let sent = message.is_none_or(|message| message < state.outbox.taken());
         let (was_waiting, outcome, waker) = state.pending.cancel(key, sent);
+        self.publish_load(&state);
         let freed = message.filter(|_| !sent).map_or(0, |message| state.outbox.remove(message));
         state.pending.shrink();
         let wake = self.check_abandoned(&mut state).or_else(|| state.drained());
@@ -212,11 +221,11 @@ impl<C: Codec> Conn<C> {
         let Some((id, message)) = state.outbox.oldest_call() else { return false };
         let cause = Error::overload("gave way to a newer call at the pending limit: raise max_pending or send less");
         let waker = state.pending.fail_by_id(id, Arc::new(cause));
+        self.publish_load(&state);
         let freed = state.outbox.remove(message);
         let drained = state.drained();
         drop(state);
         self.admission.remove_bytes(freed);
-        self.load.fetch_sub(1, Ordering::Relaxed);
         add(&self.counters.overloads, 1);
         wake_one(waker);
         wake_one(drained);
@@ -262,10 +271,23 @@ impl<C: Codec> Conn<C> {
     }
 
     fn ended_calls(&self, n: usize) {
-        if n > 0 {
-            self.load.fetch_sub(n, Ordering::Relaxed);
-            self.admission.release(n);
+        self.admission.release(n);
+    }
+
+    /// Tells the pool how many calls wait here. One that takes no new calls has no say: another takes its place.
+    fn publish_load(&self, state: &State<C::Reply>) {
+        if state.stage == Stage::Open {
+            self.load.store(state.pending.waiting(), Ordering::Relaxed);
         }
+    }
+
+    /// From here on it takes no new calls.
+    fn leave(&self, state: &mut State<C::Reply>, stage: Stage) {
+        if state.stage == Stage::Open {
+            self.load.store(0, Ordering::Relaxed);
+        }
+        state.stage = stage;
+        self.usable.store(false, Ordering::Release);
     }
 
     /// A peer that owes too many replies that nobody awaits is left behind: no new calls, and a new connection.
@@ -277,8 +299,7 @@ impl<C: Codec> Conn<C> {
         if state.stage != Stage::Open {
             return None;
         }
-        state.stage = Stage::Draining;
-        self.usable.store(false, Ordering::Relaxed);
+        self.leave(state, Stage::Draining);
         state.waker.clone()
     }
 

@@ -34,6 +34,13 @@ pub(crate) struct Handlers<C: Codec, H> {
     tally: Tally,
 }
 
+/// How a handler that was polled in the slot has ended.
+enum Ended {
+    /// With a reply: whether it was encoded (true), or the failure in its stead (false), or neither.
+    Answered(Option<bool>),
+    Panicked,
+}
+
 /// Counts of one turn, published once.
 #[derive(Default)]
 struct Tally {
@@ -89,14 +96,17 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
         }
         let pipeline = self.service.dispatch() == Dispatch::Pipeline;
         // A handler that moves to a task is polled there again at once, so nobody needs to be woken from here.
-        let polled =
-            if pipeline { self.poll_slot(cx) } else { self.poll_slot(&mut Context::from_waker(Waker::noop())) };
+        let polled = if pipeline {
+            self.poll_slot(cx, id, out)
+        } else {
+            self.poll_slot(&mut Context::from_waker(Waker::noop()), id, out)
+        };
         match polled {
-            Poll::Ready(Some(reply)) => {
+            Poll::Ready(Ended::Answered(encoded)) => {
                 self.permit = Some(permit);
-                self.answer(id, &reply, out)
+                self.answered(id, encoded)
             }
-            Poll::Ready(None) => self.panicked(id, permit, out),
+            Poll::Ready(Ended::Panicked) => self.panicked(id, permit, out),
             Poll::Pending if pipeline => {
                 self.pipelined = Some((id, permit));
                 Ok(())
@@ -113,7 +123,7 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
     /// Answers a call that no handler gets to see.
     pub(crate) fn decline(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
         self.tally.calls += 1;
-        self.append(id, reply, out).map(|_| ())
+        self.append(id, reply, out)
     }
 
     /// Answers a call that came after the shutdown had begun.
@@ -124,14 +134,12 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
 
     /// Goes on with the handler that runs in pipeline mode.
     pub(crate) fn poll_pipelined(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        if self.pipelined.is_none() {
-            return Ok(());
-        }
-        let Poll::Ready(reply) = self.poll_slot(cx) else { return Ok(()) };
+        let Some((id, _)) = self.pipelined else { return Ok(()) };
+        let Poll::Ready(ended) = self.poll_slot(cx, id, out) else { return Ok(()) };
         let Some((id, permit)) = self.pipelined.take() else { return Ok(()) };
-        match reply {
-            Some(reply) => self.answer(id, &reply, out),
-            None => self.panicked(id, permit, out),
+        match ended {
+            Ended::Answered(encoded) => self.answered(id, encoded),
+            Ended::Panicked => self.panicked(id, permit, out),
         }
     }
 
@@ -154,19 +162,20 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
         self.slot.is_some()
     }
 
-    /// Polls the handler in the slot; `None` when it panicked. Outside tokio's cooperative budget, which would make a
-    /// ready handler look pending after the first hundred of a batch; the turn's own budget bounds the count.
-    fn poll_slot(&mut self, cx: &mut Context<'_>) -> Poll<Option<C::Reply>> {
-        let Some(slot) = &mut self.slot else { return Poll::Ready(None) };
+    /// Polls the handler in the slot, and appends its reply right where it lies. Outside tokio's cooperative budget, which
+    /// would make a ready handler look pending after the first hundred of a batch; the turn's own budget bounds the count.
+    fn poll_slot(&mut self, cx: &mut Context<'_>, id: u32, out: &mut Vec<u8>) -> Poll<Ended> {
+        let Some(slot) = &mut self.slot else { return Poll::Ready(Ended::Panicked) };
+        let service = &self.service;
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let mut free = tokio::task::coop::unconstrained(std::future::poll_fn(|cx| slot.poll(cx)));
-            Pin::new(&mut free).poll(cx)
+            Pin::new(&mut free).poll(cx).map(|reply| {
+                let encoded = if id == ONE_WAY { Some(true) } else { service.encode_reply(id, &reply, out) };
+                drop_quietly(reply); // What it panics with is not the handler's, whose call is answered.
+                encoded
+            })
         }));
-        match polled {
-            Ok(Poll::Ready(reply)) => Poll::Ready(Some(reply)),
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(_) => Poll::Ready(None),
-        }
+        polled.map_or(Poll::Ready(Ended::Panicked), |polled| polled.map(Ended::Answered))
     }
 
     fn spawn(&mut self, id: u32, permit: Permit, handler: ReusableBoxFuture<'static, C::Reply>) {
@@ -174,8 +183,9 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
         self.tasks.spawn(Handling::run(id, permit, handler, self.service.clone(), self.replies.clone()));
     }
 
-    fn answer(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
-        let whole = self.append(id, reply, out)?;
+    fn answered(&mut self, id: u32, encoded: Option<bool>) -> Result<(), Error> {
+        let whole = encoded.ok_or_else(unencodable)?;
+        self.inline_replies += usize::from(id != ONE_WAY);
         self.tally.replies += u64::from(whole);
         Ok(())
     }
@@ -190,16 +200,16 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
         let counters = self.service.counters();
         add(if matches!(failure, Failure::Panicked) { &counters.errors } else { &counters.overloads }, 1);
         let reply = catch_unwind(AssertUnwindSafe(|| self.service.codec().failure(failure)));
-        self.append(id, &reply.map_err(|_| unencodable())?, out).map(|_| ())
+        self.append(id, &reply.map_err(|_| unencodable())?, out)
     }
 
-    /// Appends a reply that is wanted. False when only the failure in its stead could be encoded.
-    fn append(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<bool, Error> {
+    /// Appends a reply that is wanted.
+    fn append(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
         if id == ONE_WAY {
-            return Ok(true);
+            return Ok(());
         }
         self.inline_replies += 1;
-        self.service.encode_reply(id, reply, out).ok_or_else(unencodable)
+        self.service.encode_reply(id, reply, out).map(|_| ()).ok_or_else(unencodable)
     }
 }
 

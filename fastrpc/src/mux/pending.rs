@@ -184,6 +184,14 @@ impl<R> Pending<R> {
         Some(key)
     }
 
+    /// Has the end of a call that was just inserted wake `waker`.
+    pub fn wake(&mut self, key: Key, waker: Waker) {
+        let slot = self.slot_mut(key);
+        if let State::Waiting { waker: known } = &mut slot.state {
+            *known = Some(waker);
+        }
+    }
+
     /// The outcome of a call, which frees its slot; or remembers whom to wake. A waker that it no longer needs is put in
     /// `replaced`, to be dropped outside the lock.
     ///

@@ -1,7 +1,6 @@
 //! What the driver does with the state it shares with callers: takes batches, delivers replies, ends calls.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use tokio::time::Instant;
@@ -49,6 +48,7 @@ impl<C: Codec> Conn<C> {
                 Arrival::Unclaimed(reply) => late.push(reply),
             }
         }
+        self.publish_load(&state);
         drop(state);
         let completed = total - late.len();
         add(&self.counters.replies, completed as u64);
@@ -134,6 +134,7 @@ impl<C: Codec> Conn<C> {
             }
         });
         let expired = before - pending.waiting();
+        self.publish_load(&state);
         drop(state);
         self.admission.remove_bytes(freed);
         add(&self.counters.timeouts, expired as u64);
@@ -148,8 +149,7 @@ impl<C: Codec> Conn<C> {
         if state.pending.waiting() > 0 || state.outbox.messages() > 0 {
             return false;
         }
-        state.stage = Stage::Ended;
-        self.usable.store(false, Ordering::Relaxed);
+        self.leave(&mut state, Stage::Ended);
         true
     }
 
@@ -159,8 +159,7 @@ impl<C: Codec> Conn<C> {
         let cause = Arc::new(cause);
         let mut wakers = Vec::new();
         let mut state = self.lock();
-        state.stage = Stage::Ended;
-        self.usable.store(false, Ordering::Relaxed);
+        self.leave(&mut state, Stage::Ended);
         state.cause.get_or_insert_with(|| cause.clone());
         let left = if by_us { state.outbox.taken() } else { left };
         let failed = state.pending.fail_all(&cause, left, &mut wakers);
