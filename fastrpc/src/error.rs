@@ -76,6 +76,12 @@ impl Error {
         Self::new(ErrorKind::Encode, "the request cannot be encoded").with_source(source)
     }
 
+    /// For a layer on top that finds a reply unacceptable after it was decoded: its call fails as if the codec had refused
+    /// it.
+    pub fn refused_reply(source: impl Into<BoxError>) -> Self {
+        Self::refused(source.into(), None)
+    }
+
     pub(crate) fn refused(source: BoxError, peer: Option<Arc<str>>) -> Self {
         Self::new(ErrorKind::Refused, "the reply was refused").with_source(source).with_peer(peer)
     }

@@ -10,22 +10,35 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use fastrpc::{AtLimit, Io, Stats};
-use http::{Method, Request, Response};
+use http::Method;
 use tokio::time::Instant;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::forward::{forward_link_setters, forward_setters};
-use crate::{Body, ClassicCodec, Error, Limits, protocol};
+use crate::{ClassicCodec, CodecError, Eager, Error, Heads, Lazy, Limits, lazy, protocol};
 
 /// Settings of a [`Client`]. Made by [`Client::builder`].
-#[derive(Clone)]
 #[must_use]
-pub struct ClientBuilder {
-    transport: fastrpc::ClientBuilder<ClassicCodec>,
+pub struct ClientBuilder<H: Heads = Eager> {
+    transport: fastrpc::ClientBuilder<Codec<H>>,
 }
 
-impl ClientBuilder {
+/// What a client sends is as it was given, and what it receives becomes what its caller wants where the caller is.
+type Codec<H> = ClassicCodec<<H as Heads>::Request, lazy::Response>;
+
+impl<H: Heads> Clone for ClientBuilder<H> {
+    fn clone(&self) -> Self {
+        Self { transport: self.transport.clone() }
+    }
+}
+
+impl<H: Heads> ClientBuilder<H> {
+    fn new(limits: Limits) -> Self {
+        let transport = fastrpc::Client::builder(ClassicCodec::of(limits)).protocol(protocol());
+        Self { transport: transport.max_undecoded(limits.max_undecoded()) }
+    }
+
     forward_link_setters!("ClientBuilder");
 
     forward_setters! { "ClientBuilder":
@@ -54,7 +67,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// Names the setting that is unusable.
-    pub fn connect(self, address: &str) -> Result<Client, Error> {
+    pub fn connect(self, address: &str) -> Result<Client<H>, Error> {
         let address = address.strip_prefix("teleport://").unwrap_or(address);
         Ok(self.transport.connect(address.strip_suffix('/').unwrap_or(address))?.into())
     }
@@ -65,7 +78,7 @@ impl ClientBuilder {
     ///
     /// Names the setting that is unusable.
     #[cfg(unix)]
-    pub fn connect_unix(self, path: impl Into<PathBuf>) -> Result<Client, Error> {
+    pub fn connect_unix(self, path: impl Into<PathBuf>) -> Result<Client<H>, Error> {
         Ok(self.transport.connect_unix(path)?.into())
     }
 
@@ -74,7 +87,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// Names the setting that is unusable.
-    pub fn connect_with<D, F, S>(self, name: &str, dial: D) -> Result<Client, Error>
+    pub fn connect_with<D, F, S>(self, name: &str, dial: D) -> Result<Client<H>, Error>
     where
         D: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,
@@ -88,7 +101,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// An unusable setting, or what went wrong in the opening exchange.
-    pub async fn handshake(self, io: impl Io) -> Result<(Client, fastrpc::Driver<ClassicCodec>), Error> {
+    pub async fn handshake(self, io: impl Io) -> Result<(Client<H>, fastrpc::Driver<ClassicCodec<H::Request, lazy::Response>>), Error> {
         let (client, driver) = self.transport.handshake(io).await?;
         Ok((client.into(), driver))
     }
@@ -107,19 +120,24 @@ impl ClientBuilder {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
-pub struct Client {
-    transport: fastrpc::Client<ClassicCodec>,
+pub struct Client<H: Heads = Eager> {
+    transport: fastrpc::Client<Codec<H>>,
 }
 
-impl fmt::Debug for Client {
+impl<H: Heads> Clone for Client<H> {
+    fn clone(&self) -> Self {
+        Self { transport: self.transport.clone() }
+    }
+}
+
+impl<H: Heads> fmt::Debug for Client<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("pending", &self.pending()).finish_non_exhaustive()
     }
 }
 
-impl From<fastrpc::Client<ClassicCodec>> for Client {
-    fn from(transport: fastrpc::Client<ClassicCodec>) -> Self {
+impl<H: Heads> From<fastrpc::Client<Codec<H>>> for Client<H> {
+    fn from(transport: fastrpc::Client<Codec<H>>) -> Self {
         Self { transport }
     }
 }
@@ -136,16 +154,23 @@ impl Client {
 
     /// Settings for a client whose messages keep to `limits`.
     pub fn builder(limits: Limits) -> ClientBuilder {
-        let transport = fastrpc::Client::builder(ClassicCodec::new(limits)).protocol(protocol());
-        ClientBuilder { transport: transport.max_undecoded(limits.max_undecoded()) }
+        ClientBuilder::new(limits)
     }
 
+    /// Settings for a client that speaks in the types of [`lazy`].
+    pub fn lazy(limits: Limits) -> ClientBuilder<Lazy> {
+        ClientBuilder::new(limits)
+    }
+}
+
+impl<H: Heads> Client<H> {
     /// Calls the server: await what comes back for the response. Nothing happens before it is polled first.
     ///
     /// The request needs a host, in a `Host` header or in its URI. Request and response bodies are buffered whole: on
     /// this wire a message travels only when it is complete.
-    pub fn call(&self, request: Request<Body>) -> Calling<'_> {
-        let method = request.method().clone();
+    #[inline]
+    pub fn call(&self, request: H::Request) -> Calling<'_, H> {
+        let method = H::method(&request).clone();
         Calling { call: self.transport.call(request), method }
     }
 
@@ -184,19 +209,21 @@ impl Client {
 ///
 /// Dropping it forgets the call. A request still unsent is never sent; a reply that comes late reaches nobody.
 #[must_use = "a call is made when it is first polled"]
-pub struct Calling<'a> {
-    call: fastrpc::PendingCall<'a, ClassicCodec>,
+pub struct Calling<'a, H: Heads = Eager> {
+    call: fastrpc::PendingCall<'a, Codec<H>>,
     method: Method,
 }
 
-impl Calling<'_> {
+impl<H: Heads> Calling<'_, H> {
     /// Gives up when the whole reply has not come after `limit`, counted from the first poll.
+    #[inline]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.call = self.call.timeout(limit);
         self
     }
 
     /// Gives up when the whole reply has not come at `at`.
+    #[inline]
     pub fn deadline(mut self, at: Instant) -> Self {
         self.call = self.call.deadline(at);
         self
@@ -205,22 +232,23 @@ impl Calling<'_> {
     /// The request, after the call failed: to make it again elsewhere if [`Error::may_retry`] allows it.
     ///
     /// `None` before the end, after a response, and when it was taken already.
-    pub fn take_request(&mut self) -> Option<Request<Body>> {
+    pub fn take_request(&mut self) -> Option<H::Request> {
         self.call.take_request()
     }
 }
 
-impl fmt::Debug for Calling<'_> {
+impl<H: Heads> fmt::Debug for Calling<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Calling").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
-impl Future for Calling<'_> {
-    type Output = Result<Response<Body>, Error>;
+impl<H: Heads> Future for Calling<'_, H> {
+    type Output = Result<H::Response, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reply = ready!(Pin::new(&mut self.call).poll(cx));
-        Poll::Ready(reply.map(|reply| reply.into_response(&self.method)).map_err(Error::from))
+        let reply = ready!(Pin::new(&mut self.call).poll(cx))?;
+        let refused = |fault| fastrpc::Error::refused_reply(CodecError::reply(fault)).into();
+        Poll::Ready(H::response(&self.method, reply).map_err(refused))
     }
 }

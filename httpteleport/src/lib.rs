@@ -18,16 +18,19 @@ mod client;
 pub mod codec;
 mod error;
 mod forward;
+mod heads;
+pub mod lazy;
 mod limits;
 mod message;
 mod server;
 
 pub use body::{Body, CollectError};
 pub use client::{Calling, Client, ClientBuilder};
-pub use codec::classic::{ClassicCodec, Reply};
+pub use codec::classic::{ClassicCodec, Reply, ReplyMessage, RequestMessage};
 pub use codec::error::{CodecError, Fault, MessageKind};
 pub use error::Error;
 pub use fastrpc::{AtLimit, BatchTimer, BoxIo, Compression, Dispatch, ErrorKind, Io, Listener, Serve, Stats};
+pub use heads::{Eager, Heads, Lazy};
 pub use limits::Limits;
 pub use server::{Handler, Server, ServerBuilder};
 /// The TLS library whose configurations [`ClientBuilder::tls`] and [`ServerBuilder::tls`] take.

@@ -1,6 +1,5 @@
 //! Which header fields belong to one hop only, and which are ours.
 
-use http::header::{self, HeaderMap, HeaderName};
 use http::uri::Authority;
 
 /// What a header field means to a node that passes messages on.
@@ -29,26 +28,26 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// The role of the field with this name.
+    /// The role of the field with this name, in upper or lower case.
     ///
     /// `Proxy-Authenticate` and `Proxy-Authorization` are end to end here: RFC 9110, 7.6.1 does not list them, a pair of
     /// teleport nodes never asks for them, and a proxy behind the pair may.
-    pub(crate) fn of(name: &HeaderName) -> Self {
-        let name = name.as_str().as_bytes();
+    pub(crate) fn of(name: &[u8]) -> Self {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         // The length leaves at most two candidates: cheaper than to compare with every name.
         match name.len() {
-            2 if name == b"te" => Self::HopByHop,
-            4 if name == b"host" => Self::Host,
-            6 if name == b"expect" => Self::Expect,
-            7 if name == b"trailer" || name == b"upgrade" => Self::HopByHop,
-            10 if name == b"connection" => Self::Connection,
-            10 if name == b"keep-alive" => Self::HopByHop,
-            12 if name == b"content-type" => Self::ContentType,
-            14 if name == b"content-length" => Self::ContentLength,
-            15 if name == b"teleport-method" => Self::TeleportMethod,
-            16 if name == b"proxy-connection" => Self::HopByHop,
-            17 if name == b"transfer-encoding" => Self::TransferEncoding,
-            20 if name == b"teleport-head-length" => Self::TeleportHeadLength,
+            2 if is(b"te") => Self::HopByHop,
+            4 if is(b"host") => Self::Host,
+            6 if is(b"expect") => Self::Expect,
+            7 if is(b"trailer") || is(b"upgrade") => Self::HopByHop,
+            10 if is(b"connection") => Self::Connection,
+            10 if is(b"keep-alive") => Self::HopByHop,
+            12 if is(b"content-type") => Self::ContentType,
+            14 if is(b"content-length") => Self::ContentLength,
+            15 if is(b"teleport-method") => Self::TeleportMethod,
+            16 if is(b"proxy-connection") => Self::HopByHop,
+            17 if is(b"transfer-encoding") => Self::TransferEncoding,
+            20 if is(b"teleport-head-length") => Self::TeleportHeadLength,
             _ => Self::EndToEnd,
         }
     }
@@ -64,30 +63,21 @@ pub(crate) fn without_user(authority: &Authority) -> &str {
     authority.as_str().rsplit('@').next().unwrap_or_default()
 }
 
-/// The fields that all `Connection` headers together declare to be hop-by-hop.
-pub(crate) fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
-    headers.get_all(header::CONNECTION).into_iter().flat_map(|value| named_fields(value.as_bytes()))
-}
-
 /// The fields that the value of a `Connection` header names, but for those that stop at every hop anyway, and for `Host`,
 /// which nobody can declare away.
-pub(crate) fn named_fields(value: &[u8]) -> impl Iterator<Item = HeaderName> {
+pub(crate) fn named_fields(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let words = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     // By far the most frequent word, and no field.
-    let words = words.filter(|word| !word.eq_ignore_ascii_case(b"close"));
-    // What is no name cannot be the name of a field that is there.
-    let fields = words.filter_map(|word| HeaderName::from_bytes(word).ok());
-    fields.filter(|field| !matches!(Role::of(field), Role::Host) && Role::of(field).is_passed_on())
+    let words = words.filter(|word| !word.is_empty() && !word.eq_ignore_ascii_case(b"close"));
+    words.filter(|word| !matches!(Role::of(word), Role::Host) && Role::of(word).is_passed_on())
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn role(name: &str) -> Role {
-        Role::of(&HeaderName::from_bytes(name.as_bytes()).unwrap())
+        Role::of(name.as_bytes())
     }
 
     #[test]
@@ -117,11 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn connection_names_fields_in_all_its_lines() {
-        let mut headers = HeaderMap::new();
-        headers.append(header::CONNECTION, HeaderValue::from_static("close , X-One,,\""));
-        headers.append(header::CONNECTION, HeaderValue::from_static("x-two"));
-        assert_eq!(named_by_connection(&headers).collect::<Vec<_>>(), ["x-one", "x-two"]);
+    fn connection_names_fields_in_lists() {
+        assert_eq!(named_fields(b"close , X-One,,x-two").collect::<Vec<_>>(), [&b"X-One"[..], b"x-two"]);
     }
 
     #[test]

@@ -2,44 +2,61 @@
 
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fastrpc::{Call, Dispatch, Io, Listener, Serve, Stats};
-use http::{Request, Response};
 use tokio_rustls::rustls;
 
 use crate::forward::{forward_link_setters, forward_setters};
-use crate::{Body, ClassicCodec, Error, Limits, Reply, protocol};
+use crate::codec::classic::{RequestMessage as _, refusal};
+use crate::{ClassicCodec, Eager, Error, Heads, Lazy, Limits, lazy, protocol};
 
-/// Answers requests. Any `Fn(Request<Body>) -> impl Future<Output = Response<Body>>` is one.
+/// Answers requests. Any `Fn(Request<Body>) -> impl Future<Output = Response<Body>>` is one, and for a
+/// [lazy](Server::lazy) server any `Fn(lazy::Request) -> impl Future<Output = lazy::Response>`.
 ///
 /// The future may be dropped before it ends: when its connection breaks nobody can receive the response. A panic costs
 /// this call alone; the caller gets a 500.
-pub trait Handler: Send + Sync + 'static {
+pub trait Handler<H: Heads = Eager>: Send + Sync + 'static {
     /// Answers one request. `peer` is the other end of the connection, where the transport has addresses; it is the
     /// node that teleports, not its client.
-    fn call(&self, request: Request<Body>, peer: Option<SocketAddr>) -> impl Future<Output = Response<Body>> + Send;
+    fn call(&self, request: H::Request, peer: Option<SocketAddr>) -> impl Future<Output = H::Response> + Send;
 }
 
-impl<F, Fut> Handler for F
+impl<H, F, Fut> Handler<H> for F
 where
-    F: Fn(Request<Body>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Response<Body>> + Send,
+    H: Heads,
+    F: Fn(H::Request) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = H::Response> + Send,
 {
-    fn call(&self, request: Request<Body>, _: Option<SocketAddr>) -> impl Future<Output = Response<Body>> + Send {
+    fn call(&self, request: H::Request, _: Option<SocketAddr>) -> impl Future<Output = H::Response> + Send {
         self(request)
     }
 }
 
 /// Settings of a [`Server`]. Made by [`Server::builder`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use]
-pub struct ServerBuilder {
-    transport: fastrpc::ServerBuilder<ClassicCodec>,
+pub struct ServerBuilder<H: Heads = Eager> {
+    transport: fastrpc::ServerBuilder<Codec<H>>,
 }
 
-impl ServerBuilder {
+/// What a server receives becomes what its handler wants where the handler is.
+type Codec<H> = ClassicCodec<lazy::Request, <H as Heads>::Reply>;
+
+impl<H: Heads> Clone for ServerBuilder<H> {
+    fn clone(&self) -> Self {
+        Self { transport: self.transport.clone() }
+    }
+}
+
+impl<H: Heads> ServerBuilder<H> {
+    fn new(limits: Limits) -> Self {
+        let transport = fastrpc::Server::builder(ClassicCodec::of(limits)).protocol(protocol());
+        Self { transport: transport.max_undecoded(limits.max_undecoded()) }
+    }
+
     forward_link_setters!("ServerBuilder");
 
     forward_setters! { "ServerBuilder":
@@ -60,7 +77,7 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// Names the setting that is unusable.
-    pub fn build(self) -> Result<Server, Error> {
+    pub fn build(self) -> Result<Server<H>, Error> {
         Ok(Server { transport: self.transport.build()? })
     }
 }
@@ -79,12 +96,17 @@ impl ServerBuilder {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
-pub struct Server {
-    transport: fastrpc::Server<ClassicCodec>,
+pub struct Server<H: Heads = Eager> {
+    transport: fastrpc::Server<Codec<H>>,
 }
 
-impl fmt::Debug for Server {
+impl<H: Heads> Clone for Server<H> {
+    fn clone(&self) -> Self {
+        Self { transport: self.transport.clone() }
+    }
+}
+
+impl<H: Heads> fmt::Debug for Server<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("running", &self.stats().pending).finish_non_exhaustive()
     }
@@ -93,18 +115,24 @@ impl fmt::Debug for Server {
 impl Server {
     /// Settings for a server whose messages keep to `limits`.
     pub fn builder(limits: Limits) -> ServerBuilder {
-        let transport = fastrpc::Server::builder(ClassicCodec::new(limits)).protocol(protocol());
-        ServerBuilder { transport: transport.max_undecoded(limits.max_undecoded()) }
+        ServerBuilder::new(limits)
     }
 
+    /// Settings for a server that speaks in the types of [`lazy`].
+    pub fn lazy(limits: Limits) -> ServerBuilder<Lazy> {
+        ServerBuilder::new(limits)
+    }
+}
+
+impl<H: Heads> Server<H> {
     /// Accepts connections from `listener` and answers their requests with `handler`. Await what comes back, or give it
     /// a signal first with [`Serve::with_graceful_shutdown`].
-    pub fn serve<L: Listener, H: Handler>(
+    pub fn serve<L: Listener, F: Handler<H>>(
         &self,
         listener: L,
-        handler: H,
-    ) -> Serve<ClassicCodec, L, impl fastrpc::Handler<ClassicCodec> + use<L, H>> {
-        self.transport.serve(listener, Answering(Arc::new(handler)))
+        handler: F,
+    ) -> Serve<Codec<H>, L, impl fastrpc::Handler<Codec<H>> + use<L, F, H>> {
+        self.transport.serve(listener, Answering::<F, H>::new(Arc::new(handler)))
     }
 
     /// Serves one connection until it ends. For whoever accepts by other means. Connections may share a handler.
@@ -112,13 +140,13 @@ impl Server {
     /// # Errors
     ///
     /// Why the connection ended, when it was not by the client's close or a shutdown.
-    pub async fn serve_connection<H: Handler>(
+    pub async fn serve_connection<F: Handler<H>>(
         &self,
         io: impl Io,
         peer: Option<SocketAddr>,
-        handler: Arc<H>,
+        handler: Arc<F>,
     ) -> Result<(), Error> {
-        Ok(self.transport.serve_connection(io, peer, Arc::new(Answering(handler))).await?)
+        Ok(self.transport.serve_connection(io, peer, Arc::new(Answering::<F, H>::new(handler))).await?)
     }
 
     /// Stops taking connections and requests everywhere; what has begun is finished.
@@ -134,13 +162,22 @@ impl Server {
 }
 
 /// A [`Handler`] as fastrpc runs it: its response knows whether it answers `HEAD`.
-struct Answering<H>(Arc<H>);
+struct Answering<F, H>(Arc<F>, PhantomData<H>);
 
-impl<H: Handler> fastrpc::Handler<ClassicCodec> for Answering<H> {
-    async fn call(&self, call: Call<Request<Body>>) -> Reply {
+impl<F, H> Answering<F, H> {
+    fn new(handler: Arc<F>) -> Self {
+        Self(handler, PhantomData)
+    }
+}
+
+impl<F: Handler<H>, H: Heads> fastrpc::Handler<Codec<H>> for Answering<F, H> {
+    async fn call(&self, call: Call<lazy::Request>) -> H::Reply {
         let peer = call.peer_addr();
         let request = call.into_request();
         let method = request.method().clone();
-        Reply::answering(&method, self.0.call(request, peer).await)
+        match H::Request::received(request) {
+            Ok(request) => H::reply(&method, self.0.call(request, peer).await),
+            Err(fault) => refusal(fault),
+        }
     }
 }

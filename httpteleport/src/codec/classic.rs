@@ -22,11 +22,14 @@
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use bytes::BytesMut;
 use fastrpc::codec::{BoxError, Codec, Decoded, Failure};
 use http::StatusCode;
 
-use crate::codec::error::CodecError;
+use crate::codec::error::{CodecError, Fault};
 use crate::{Body, Limits};
 
 mod chunked;
@@ -34,11 +37,16 @@ mod decode;
 mod encode;
 mod framing;
 mod head;
+pub(crate) mod lines;
+mod messages;
 mod oversize;
 mod payload;
 mod reply;
 
 pub use decode::Partial;
+pub(crate) use framing::length;
+pub use messages::{ReplyMessage, RequestMessage};
+pub(crate) use reply::has_no_body;
 pub use reply::Reply;
 
 /// Turns HTTP requests and replies into messages of the classic wire and back.
@@ -73,15 +81,32 @@ pub use reply::Reply;
 ///
 /// A head stays in the input until it is whole, up to [`Limits::max_head`]; bodies are taken out as they come.
 /// Whoever gives this codec to fastrpc directly, with heads over 8 MiB, has to raise fastrpc's `max_undecoded` as well.
-#[derive(Clone, Debug, Default)]
-pub struct ClassicCodec {
+///
+/// # Messages
+///
+/// By default they are those of the `http` crate. Either may be one of [`lazy`](crate::lazy) instead.
+pub struct ClassicCodec<Q = http::Request<Body>, P = Reply> {
     limits: Limits,
+    messages: PhantomData<fn() -> (Q, P)>,
 }
 
 impl ClassicCodec {
     /// A codec with these limits.
     pub fn new(limits: Limits) -> Self {
-        Self { limits }
+        Self::of(limits)
+    }
+}
+
+impl Default for ClassicCodec {
+    fn default() -> Self {
+        Self::of(Limits::default())
+    }
+}
+
+impl<Q, P> ClassicCodec<Q, P> {
+    /// A codec with these limits for any messages.
+    pub fn of(limits: Limits) -> Self {
+        Self { limits, messages: PhantomData }
     }
 
     /// Its limits.
@@ -90,61 +115,80 @@ impl ClassicCodec {
     }
 }
 
-impl Codec for ClassicCodec {
-    type Request = http::Request<Body>;
-    type Reply = Reply;
+impl<Q, P> Clone for ClassicCodec<Q, P> {
+    fn clone(&self) -> Self {
+        Self::of(self.limits)
+    }
+}
+
+impl<Q, P> fmt::Debug for ClassicCodec<Q, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClassicCodec").field("limits", &self.limits).finish()
+    }
+}
+
+impl<Q: RequestMessage, P: ReplyMessage> Codec for ClassicCodec<Q, P> {
+    type Request = Q;
+    type Reply = P;
     type Partial = Partial;
 
-    fn encode_request(&self, request: &http::Request<Body>, out: &mut Vec<u8>) -> Result<(), BoxError> {
-        Ok(encode::request(request, &self.limits, out).map_err(CodecError::request)?)
+    #[inline]
+    fn encode_request(&self, request: &Q, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        Ok(request.encode(&self.limits, out).map_err(CodecError::request)?)
     }
 
-    fn decode_request(
-        &self,
-        partial: &mut Partial,
-        input: &mut BytesMut,
-    ) -> Result<Option<Decoded<http::Request<Body>, Reply>>, BoxError> {
-        Ok(match decode::request(partial, input, &self.limits).map_err(CodecError::request)? {
-            None => None,
-            Some(Ok(request)) => Some(Decoded::Message(request)),
-            Some(Err(fault)) => {
-                let error = CodecError::request(fault);
-                Some(Decoded::Refused(Reply::text(error.status(), error.to_string())))
-            }
-        })
+    #[inline]
+    fn decode_request(&self, partial: &mut Partial, input: &mut BytesMut) -> Result<Option<Decoded<Q, P>>, BoxError> {
+        let Some(whole) = decode::request(partial, input, &self.limits).map_err(CodecError::request)? else {
+            return Ok(None);
+        };
+        Ok(Some(match whole.and_then(Q::received) {
+            Ok(request) => Decoded::Message(request),
+            Err(fault) => Decoded::Refused(refusal(fault)),
+        }))
     }
 
-    fn encode_reply(&self, reply: &Reply, out: &mut Vec<u8>) -> Result<(), BoxError> {
-        Ok(encode::reply(reply, &self.limits, out).map_err(CodecError::reply)?)
+    #[inline]
+    fn encode_reply(&self, reply: &P, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        Ok(reply.encode(&self.limits, out).map_err(CodecError::reply)?)
     }
 
+    #[inline]
     fn decode_reply(
         &self,
         partial: &mut Partial,
         input: &mut BytesMut,
-    ) -> Result<Option<Decoded<Reply, BoxError>>, BoxError> {
-        Ok(match decode::reply(partial, input, &self.limits).map_err(CodecError::reply)? {
-            None => None,
-            Some(Ok(reply)) => Some(Decoded::Message(reply)),
-            Some(Err(fault)) => Some(Decoded::Refused(CodecError::reply(fault).into())),
-        })
+    ) -> Result<Option<Decoded<P, BoxError>>, BoxError> {
+        let Some(whole) = decode::reply(partial, input, &self.limits).map_err(CodecError::reply)? else {
+            return Ok(None);
+        };
+        Ok(Some(match whole.and_then(P::received) {
+            Ok(reply) => Decoded::Message(reply),
+            Err(fault) => Decoded::Refused(CodecError::reply(fault).into()),
+        }))
     }
 
-    fn failure(&self, failure: Failure<'_>) -> Reply {
+    fn failure(&self, failure: Failure<'_>) -> P {
         match failure {
             // The very text of the Go server: operators have alerts on it.
-            Failure::Overloaded { limit } => Reply::text(
+            Failure::Overloaded { limit } => P::text(
                 StatusCode::TOO_MANY_REQUESTS,
                 format!(
                     "concurrency limit exceeded: {limit}. Increase Server.Concurrency or decrease load on the server"
                 ),
             ),
-            Failure::Draining => Reply::text(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"),
-            Failure::Panicked => Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the request's handler panicked"),
+            Failure::Draining => P::text(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down".into()),
+            Failure::Panicked => P::text(StatusCode::INTERNAL_SERVER_ERROR, "the request's handler panicked".into()),
             Failure::Unencodable(error) => {
-                Reply::text(StatusCode::BAD_GATEWAY, format!("the reply could not be sent: {error}"))
+                P::text(StatusCode::BAD_GATEWAY, format!("the reply could not be sent: {error}"))
             }
-            _ => Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to answer"),
+            _ => P::text(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to answer".into()),
         }
     }
+}
+
+/// The reply to a request that is not acceptable.
+pub(crate) fn refusal<P: ReplyMessage>(fault: Fault) -> P {
+    let error = CodecError::request(fault);
+    P::text(error.status(), error.to_string())
 }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::head::split_line;
+use super::lines::split_line;
 use super::payload::Sink;
 use crate::codec::error::Fault;
 

@@ -2,12 +2,12 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::head::{self, Found, Message, Search};
+use super::head;
+use super::lines::{Found, Search};
 use super::oversize::Oversize;
 use super::payload::Payload;
-use super::reply::Reply;
 use crate::codec::error::{Fault, MessageKind};
-use crate::{Body, Limits};
+use crate::{Limits, lazy};
 
 /// What is remembered of a message that has not arrived whole.
 #[derive(Default)]
@@ -55,12 +55,18 @@ impl std::fmt::Debug for Partial {
 /// A message read to its end: itself, or why it is refused.
 pub(super) type Whole<M> = Result<M, Fault>;
 
+/// A message of either direction.
+enum Message {
+    Request(lazy::Request),
+    Reply(lazy::Response),
+}
+
 /// Takes one request from the front of `input`, once it is whole.
 pub(super) fn request(
     partial: &mut Partial,
     input: &mut BytesMut,
     limits: &Limits,
-) -> Result<Option<Whole<http::Request<Body>>>, Fault> {
+) -> Result<Option<Whole<lazy::Request>>, Fault> {
     match message(MessageKind::Request, partial, input, limits)? {
         None => Ok(None),
         Some(Ok(Message::Request(request))) => Ok(Some(Ok(request))),
@@ -74,7 +80,7 @@ pub(super) fn reply(
     partial: &mut Partial,
     input: &mut BytesMut,
     limits: &Limits,
-) -> Result<Option<Whole<Reply>>, Fault> {
+) -> Result<Option<Whole<lazy::Response>>, Fault> {
     match message(MessageKind::Reply, partial, input, limits)? {
         None => Ok(None),
         Some(Ok(Message::Reply(reply))) => Ok(Some(Ok(reply))),
@@ -85,6 +91,7 @@ pub(super) fn reply(
 
 const WRONG_PARTIAL: Fault = Fault::Malformed("its first part was decoded as a message of the other direction");
 
+#[inline]
 fn message(
     kind: MessageKind,
     partial: &mut Partial,
@@ -102,15 +109,21 @@ fn message(
             Stage::Head(search) => match search.advance(input, limits.max_head()) {
                 Found::Nothing => return Ok(None),
                 Found::TooLong => partial.stage = Stage::Oversize(Oversize::new(partial.bodiless)),
-                Found::End { end, lines } => {
-                    let bytes = &input[..end];
-                    let head = match kind {
-                        MessageKind::Request => head::request(bytes, lines, limits)?,
-                        MessageKind::Reply => head::reply(bytes, lines, partial.bodiless, limits)?,
+                Found::End { end, blank, lines } => {
+                    let head = input.split_to(end - blank).freeze();
+                    input.advance(blank);
+                    let (message, extent) = match kind {
+                        MessageKind::Request => {
+                            let (request, extent) = head::request(head, lines, limits)?;
+                            (request.map(Message::Request), extent)
+                        }
+                        MessageKind::Reply => {
+                            let (reply, extent) = head::reply(head, lines, partial.bodiless, limits)?;
+                            (reply.map(Message::Reply), extent)
+                        }
                     };
-                    input.advance(end);
-                    let payload = Payload::new(head.extent, head.message.is_ok(), limits)?;
-                    return finish(partial, head.message, payload, input);
+                    let payload = Payload::new(extent, message.is_ok(), limits)?;
+                    return finish(partial, message, payload, input);
                 }
             },
             Stage::Oversize(oversize) => {
@@ -130,6 +143,7 @@ fn message(
 }
 
 /// Reads the body behind a head that was just read. Most are there already, and nothing has to be put aside for them.
+#[inline]
 fn finish(
     partial: &mut Partial,
     message: Whole<Message>,
@@ -144,11 +158,12 @@ fn finish(
     Ok(None)
 }
 
+#[inline]
 fn join(message: Whole<Message>, bytes: Whole<Bytes>) -> Whole<Message> {
     let mut message = message?;
     *match &mut message {
         Message::Request(request) => request.body_mut(),
-        Message::Reply(reply) => reply.response.body_mut(),
+        Message::Reply(reply) => reply.body_mut(),
     } = bytes?.into();
     Ok(message)
 }

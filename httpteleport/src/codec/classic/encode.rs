@@ -1,74 +1,80 @@
 //! From messages to bytes, straight into the connection's buffer.
 
-use std::collections::HashSet;
 use std::io::Write;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
 
 use super::reply::{Reply, has_no_body};
 use crate::codec::error::Fault;
-use crate::message::{Role, named_by_connection, named_fields, without_user};
-use crate::{Body, Limits};
+use crate::message::{Role, named_fields, without_user};
+use crate::{Body, Limits, lazy};
 
 /// Appends a request.
 pub(super) fn request(request: &Request<Body>, limits: &Limits, out: &mut Vec<u8>) -> Result<(), Fault> {
     let (method, headers, body) = (request.method(), request.headers(), request.body().as_bytes());
-    if method == Method::CONNECT {
-        return Err(Fault::Connect);
-    }
     let host = Host::of(request.uri(), headers)?;
-    // The reader of the reply will not know the method, so HEAD goes as the GET that it is but for the body.
-    let is_head = method == Method::HEAD;
     let (slash, target) = target(request.uri());
 
     let mut head = HeadWriter::new(out, limits, body.len());
-    head.words(&[if is_head { "GET" } else { method.as_str() }, " ", slash, target, " HTTP/1.1\r\n"])?;
+    head.request_line(method, slash, target)?;
     head.line(b"Host", host.as_bytes())?;
-    let chunked = !body.is_empty() && is_multipart(headers);
-    if chunked {
-        head.words(&[CHUNKED])?;
-    } else if !body.is_empty() || expects_body(method) {
-        head.length("Content-Length: ", body.len() as u64)?;
-    }
-    if is_head {
-        head.words(&["Teleport-Method: HEAD\r\n"])?;
-    }
+    let chunked = head.request_framing(method, body, || is_multipart(headers))?;
     head.fields(headers)?;
     head.end()?;
-    if chunked {
-        one_chunk(body, out);
-    } else {
-        out.extend_from_slice(body);
+    append_body(body, chunked, out);
+    Ok(())
+}
+
+/// Appends a request whose head is text.
+pub(super) fn lazy_request(request: &lazy::Request, limits: &Limits, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let (method, body) = (request.method(), request.body().as_bytes());
+    let uri = if request.target().starts_with('/') { None } else { request.target().parse::<Uri>().ok() };
+    let (slash, target) = uri.as_ref().map_or(("", request.target()), target);
+
+    let mut head = HeadWriter::new(out, limits, body.len());
+    head.request_line(method, slash, target)?;
+    let is_multipart = || request.header("content-type").is_some_and(is_multipart_type);
+    let chunked = head.request_framing(method, body, is_multipart)?;
+    let mut hosts = 0;
+    for (name, value) in request.head().fields() {
+        let is_host = Role::of(name) == Role::Host;
+        if is_host && value.is_empty() {
+            return Err(Fault::MissingHost);
+        }
+        hosts += usize::from(is_host);
+        head.line(name, value)?;
     }
+    match hosts {
+        1 => head.end()?,
+        0 => return Err(Fault::MissingHost),
+        _ => return Err(Fault::RepeatedHost),
+    }
+    append_body(body, chunked, out);
     Ok(())
 }
 
 /// Appends a reply.
 pub(super) fn reply(reply: &Reply, limits: &Limits, out: &mut Vec<u8>) -> Result<(), Fault> {
     let (status, body) = (reply.response.status(), reply.response.body().as_bytes());
-    if status.is_informational() {
-        return Err(Fault::Interim(status));
-    }
-    let bodiless = has_no_body(status);
-
     let mut head = HeadWriter::new(out, limits, body.len());
-    head.status(status)?;
-    if reply.to_head && !bodiless {
-        head.words(&[CHUNKED])?;
-        if let Some(length) = reply.true_length() {
-            head.length("Teleport-Head-Length: ", length)?;
-        }
-    } else if !bodiless {
-        head.length("Content-Length: ", body.len() as u64)?;
-    }
+    let tail = head.reply_start(status, body, reply.to_head, || reply.true_length())?;
     head.fields(reply.response.headers())?;
     head.end()?;
-    match (bodiless, reply.to_head) {
-        (true, _) => {}
-        (false, true) => out.extend_from_slice(LAST_CHUNK),
-        (false, false) => out.extend_from_slice(body),
+    out.extend_from_slice(tail);
+    Ok(())
+}
+
+/// Appends a reply whose head is text.
+pub(super) fn lazy_reply(reply: &lazy::Response, limits: &Limits, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let body = reply.body().as_bytes();
+    let mut head = HeadWriter::new(out, limits, body.len());
+    let tail = head.reply_start(reply.status(), body, reply.is_to_head(), || reply.whole_length())?;
+    for (name, value) in reply.head().fields() {
+        head.line(name, value)?;
     }
+    head.end()?;
+    out.extend_from_slice(tail);
     Ok(())
 }
 
@@ -88,6 +94,60 @@ impl<'a> HeadWriter<'a> {
         let limit = limits.peer_max_head();
         out.reserve(USUAL_HEAD + body);
         Self { most: out.len().saturating_add(limit), limit, out }
+    }
+
+    fn request_line(&mut self, method: &Method, slash: &str, target: &str) -> Result<(), Fault> {
+        if *method == Method::CONNECT {
+            return Err(Fault::Connect);
+        }
+        // The reader of the reply will not know the method, so HEAD goes as the GET that it is but for the body.
+        let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+        self.words(&[method, " ", slash, target, " HTTP/1.1\r\n"])
+    }
+
+    /// Says where the body ends, and that a `GET` is a `HEAD`. Tells whether the body has to be chunked.
+    fn request_framing(
+        &mut self,
+        method: &Method,
+        body: &[u8],
+        is_multipart: impl FnOnce() -> bool,
+    ) -> Result<bool, Fault> {
+        let chunked = !body.is_empty() && is_multipart();
+        if chunked {
+            self.words(&[CHUNKED])?;
+        } else if !body.is_empty() || expects_body(method) {
+            self.length("Content-Length: ", body.len() as u64)?;
+        }
+        if *method == Method::HEAD {
+            self.words(&["Teleport-Method: HEAD\r\n"])?;
+        }
+        Ok(chunked)
+    }
+
+    /// Writes the status line and where the body ends. Gives what comes behind the head.
+    fn reply_start<'b>(
+        &mut self,
+        status: StatusCode,
+        body: &'b [u8],
+        to_head: bool,
+        true_length: impl FnOnce() -> Option<u64>,
+    ) -> Result<&'b [u8], Fault> {
+        if status.is_informational() {
+            return Err(Fault::Interim(status));
+        }
+        self.status(status)?;
+        if has_no_body(status) {
+            return Ok(&[]);
+        }
+        if !to_head {
+            self.length("Content-Length: ", body.len() as u64)?;
+            return Ok(body);
+        }
+        self.words(&[CHUNKED])?;
+        if let Some(length) = true_length() {
+            self.length("Teleport-Head-Length: ", length)?;
+        }
+        Ok(LAST_CHUNK)
     }
 
     fn words(&mut self, words: &[&str]) -> Result<(), Fault> {
@@ -124,9 +184,10 @@ impl<'a> HeadWriter<'a> {
     fn fields(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
         let start = self.out.len();
         for (name, value) in headers {
+            let name = name.as_str().as_bytes();
             let role = Role::of(name);
             if role.is_passed_on() && role != Role::Host {
-                self.line(name.as_str().as_bytes(), value.as_bytes())?;
+                self.line(name, value.as_bytes())?;
             } else if role == Role::Connection && named_fields(value.as_bytes()).next().is_some() {
                 // Rare, and only known now: what is written may include a field that it names.
                 self.out.truncate(start);
@@ -138,11 +199,14 @@ impl<'a> HeadWriter<'a> {
 
     /// The same, where `Connection` names fields.
     fn unnamed_fields(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
-        let named: HashSet<HeaderName> = named_by_connection(headers).collect();
+        let connection = headers.get_all(header::CONNECTION).into_iter();
+        let named: Vec<&[u8]> = connection.flat_map(|value| named_fields(value.as_bytes())).collect();
         for (name, value) in headers {
+            let name = name.as_str().as_bytes();
             let role = Role::of(name);
-            if role.is_passed_on() && role != Role::Host && !named.contains(name) {
-                self.line(name.as_str().as_bytes(), value.as_bytes())?;
+            let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(name));
+            if role.is_passed_on() && role != Role::Host && !is_named {
+                self.line(name, value.as_bytes())?;
             }
         }
         Ok(())
@@ -207,11 +271,20 @@ fn expects_body(method: &Method) -> bool {
 
 /// A Go peer takes a `multipart/form-data` body with a length apart, and loses its place if that fails. Chunked it does not.
 fn is_multipart(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_TYPE).into_iter().any(|value| is_multipart_type(value.as_bytes()))
+}
+
+fn is_multipart_type(value: &[u8]) -> bool {
     const TYPE: &[u8] = b"multipart/form-data";
-    headers.get_all(header::CONTENT_TYPE).into_iter().any(|value| {
-        let value = value.as_bytes().trim_ascii_start();
-        value.get(..TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(TYPE))
-    })
+    value.trim_ascii_start().get(..TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(TYPE))
+}
+
+fn append_body(body: &[u8], chunked: bool, out: &mut Vec<u8>) {
+    if chunked {
+        one_chunk(body, out);
+    } else {
+        out.extend_from_slice(body);
+    }
 }
 
 /// A body as one chunk and the last one.

@@ -82,7 +82,7 @@ impl Framing {
 }
 
 /// A `Content-Length`: digits and nothing else.
-pub(super) fn length(value: &[u8]) -> Option<u64> {
+pub(crate) fn length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }

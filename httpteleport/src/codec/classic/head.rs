@@ -1,116 +1,67 @@
-//! Heads: where one ends, and what is in it.
-//!
-//! Lines are split here and not by a library, for the sake of what Go peers send and such libraries refuse: any protocol word
-//! in a status line, any target, spaces before a colon. Names, values, methods and URIs are checked by the `http` crate.
+//! What the head of a message says.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri};
 
 use super::framing::{Extent, Framing, length};
-use super::reply::{Reply, has_no_body};
+use super::lines::{Field, fields, is_plain_path, is_value, split_line};
+use super::reply::has_no_body;
+use crate::Limits;
 use crate::codec::error::Fault;
+use crate::lazy::{self, Head};
 use crate::message::{Role, named_fields, without_user};
-use crate::{Body, Limits};
 
-/// Searches the end of a head, and never looks at a byte twice, however few arrive at a time.
-#[derive(Debug, Default)]
-pub(super) struct Search {
-    /// Up to here there is nothing to find.
-    scanned: usize,
-    lines: usize,
-}
+/// A message whose head is read: what it is, or why it is refused once its body is read; and where that ends.
+pub(super) type Read<M> = (Result<M, Fault>, Extent);
 
-/// What a [`Search`] has come to.
-pub(super) enum Found {
-    /// The head is not whole yet.
-    Nothing,
-    /// The head is the first `end` bytes; that is `lines` lines, without the blank one.
-    End { end: usize, lines: usize },
-    /// The head is longer than allowed.
-    TooLong,
-}
-
-impl Search {
-    /// Looks through what is new in `input`: for a blank line, ended by CRLF or by LF alone.
-    pub(super) fn advance(&mut self, input: &[u8], max: usize) -> Found {
-        while let Some(at) = memchr::memchr(b'\n', &input[self.scanned..]) {
-            let line_feed = self.scanned + at;
-            let line_end = line_feed + 1;
-            let blank = match input[line_end..] {
-                [b'\n', ..] => 1,
-                [b'\r', b'\n', ..] => 2,
-                // Not enough of the next line to tell: this line end is looked at again.
-                [] | [b'\r'] => {
-                    self.scanned = line_feed;
-                    return if input.len() > max { Found::TooLong } else { Found::Nothing };
-                }
-                _ => 0,
-            };
-            self.scanned = line_end;
-            self.lines += 1;
-            if blank > 0 {
-                let end = line_end + blank;
-                return if end > max { Found::TooLong } else { Found::End { end, lines: self.lines } };
-            }
-        }
-        self.scanned = input.len();
-        if input.len() > max { Found::TooLong } else { Found::Nothing }
-    }
-}
-
-/// A message whose head is read: what it is, or why it is refused once its body is read, and where that ends.
-pub(super) struct Head {
-    pub(super) message: Result<Message, Fault>,
-    pub(super) extent: Extent,
-}
-
-/// A message that has no body yet.
-pub(super) enum Message {
-    Request(Request<Body>),
-    Reply(Reply),
-}
-
-/// Reads a request's head of so many lines.
-pub(super) fn request(head: &[u8], lines: usize, limits: &Limits) -> Result<Head, Fault> {
-    let head = Bytes::copy_from_slice(head);
+/// Reads a request's head of so many lines, the blank one left out.
+pub(super) fn request(head: Bytes, lines: usize, limits: &Limits) -> Result<Read<lazy::Request>, Fault> {
     let (line, rest) = split_line(&head);
     let start = RequestLine::split(line)?;
-    let mut fields = Fields::read(&head, rest, lines - 1, limits)?;
-    let extent = fields.framing.of_request(start.is_http_1_0())?;
-    let message = start.parse(&head).and_then(|(method, uri, version)| {
-        fields.refusal.map_or(Ok(()), Err)?;
-        fields.settle_host(&uri, version)?;
-        let disguised = fields.is_head && method == Method::GET;
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = if disguised { Method::HEAD } else { method };
-        *request.uri_mut() = uri;
-        *request.version_mut() = version;
-        *request.headers_mut() = fields.headers;
-        Ok(Message::Request(request))
+    let fields = Fields::read(rest, lines - 1, limits)?;
+    let http_1_0 = start.is_http_1_0();
+    let extent = fields.framing.of_request(http_1_0)?;
+    let fields_at = head.len() - rest.len();
+    let settled = start.settle(&fields);
+    let message = settled.map(|(method, target)| {
+        let (head, target) = match target {
+            Target::InPlace(target) => (Head::new(head, fields_at, fields.count), target),
+            Target::Rewritten(target, host) => {
+                let text = Rewritten::new(&target).host(host).fields(&head[fields_at..]);
+                (text.into_head(), 0..target.len())
+            }
+        };
+        lazy::Request::received(head, target, method, http_1_0)
     });
-    Ok(Head { message, extent })
+    Ok((message, extent))
 }
 
-/// Reads a reply's head of so many lines. `bodiless`: it answers `HEAD` and nothing follows it.
-pub(super) fn reply(head: &[u8], lines: usize, bodiless: bool, limits: &Limits) -> Result<Head, Fault> {
-    let head = Bytes::copy_from_slice(head);
+/// Reads a reply's head of so many lines, the blank one left out. `bodiless`: it answers `HEAD` and nothing follows it.
+pub(super) fn reply(
+    head: Bytes,
+    lines: usize,
+    bodiless: bool,
+    limits: &Limits,
+) -> Result<Read<lazy::Response>, Fault> {
     let (line, rest) = split_line(&head);
     let status = status(line)?;
-    let fields = Fields::read(&head, rest, lines - 1, limits)?;
+    let fields = Fields::read(rest, lines - 1, limits)?;
     let extent = fields.framing.of_reply(bodiless || status.is_ok_and(has_no_body))?;
+    let fields_at = head.len() - rest.len();
     let message = status.and_then(|status| {
         if status.is_informational() {
             return Err(Fault::Interim(status));
         }
         fields.refusal.map_or(Ok(()), Err)?;
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = status;
-        *response.headers_mut() = fields.headers;
-        Ok(Message::Reply(Reply { response, to_head: false, head_length: fields.head_length }))
+        let head = if fields.names_others {
+            Rewritten::new("").fields(&head[fields_at..]).into_head()
+        } else {
+            Head::new(head, fields_at, fields.count)
+        };
+        Ok(lazy::Response::received(head, status, fields.head_length))
     });
-    Ok(Head { message, extent })
+    Ok((message, extent))
 }
 
 /// A request line, in its three parts.
@@ -120,11 +71,19 @@ struct RequestLine<'a> {
     version: &'a [u8],
 }
 
+/// Where a request's target is.
+enum Target {
+    /// In the text that came.
+    InPlace(std::ops::Range<usize>),
+    /// It, the host that it names, or other fields have to be put differently.
+    Rewritten(String, Option<String>),
+}
+
 impl<'a> RequestLine<'a> {
     /// The target is all that is between the first space and the last, as Go has it.
     fn split(line: &'a [u8]) -> Result<Self, Fault> {
-        let first = memchr::memchr(b' ', line);
-        let last = memchr::memrchr(b' ', line);
+        let first = line.iter().position(|byte| *byte == b' ');
+        let last = line.iter().rposition(|byte| *byte == b' ');
         match (first, last) {
             (Some(first), Some(last)) if first < last && line[last + 1..].starts_with(b"HTTP/") => {
                 Ok(Self { method: &line[..first], target: &line[first + 1..last], version: &line[last + 1..] })
@@ -137,31 +96,61 @@ impl<'a> RequestLine<'a> {
         self.version == b"HTTP/1.0"
     }
 
-    /// The parts as `http` has them. `head` is the memory that they lie in.
-    fn parse(&self, head: &Bytes) -> Result<(Method, Uri, Version), Fault> {
-        let version = match self.version {
-            b"HTTP/1.1" => Version::HTTP_11,
-            b"HTTP/1.0" => Version::HTTP_10,
-            _ => return Err(Fault::BadVersion),
-        };
+    /// What the request asks for, if it is acceptable as a whole.
+    fn settle(&self, fields: &Fields) -> Result<(Method, Target), Fault> {
+        if !matches!(self.version, b"HTTP/1.1" | b"HTTP/1.0") {
+            return Err(Fault::BadVersion);
+        }
         let method = Method::from_bytes(self.method).map_err(|_| Fault::BadMethod)?;
         if method == Method::CONNECT {
             return Err(Fault::Connect);
         }
-        let uri = Uri::from_maybe_shared(head.slice_ref(self.target)).map_err(|_| Fault::BadTarget)?;
-        // A lone authority has no path to pass on, and belongs to CONNECT alone (RFC 9112, 3.2.3).
-        if uri.authority().is_some() && uri.scheme().is_none() {
-            return Err(Fault::BadTarget);
+        let uri = if is_plain_path(self.target) { None } else { Some(self.uri()?) };
+        fields.refusal.map_or(Ok(()), Err)?;
+        // One `Host`, as RFC 9112, 3.2 wants it; HTTP/1.0 and a target with an authority may do without.
+        if fields.hosts > 1 {
+            return Err(Fault::RepeatedHost);
         }
-        Ok((method, with_path(uri)?, version))
+        let host = uri.as_ref().map_or(Ok(None), host_of)?;
+        if fields.hosts == 0 && host.is_none() && !self.is_http_1_0() {
+            return Err(Fault::MissingHost);
+        }
+        let method = if fields.is_head && method == Method::GET { Method::HEAD } else { method };
+        Ok((method, self.place(uri.as_ref(), host, fields.names_others)))
+    }
+
+    /// The target as a URI, with the `/` that stands for an empty path (RFC 9112, 3.2.1).
+    fn uri(&self) -> Result<Uri, Fault> {
+        let uri = Uri::try_from(self.target).map_err(|_| Fault::BadTarget)?;
+        match (uri.authority(), uri.scheme()) {
+            (None, _) => Ok(uri),
+            // A lone authority has no path to pass on, and belongs to CONNECT alone (RFC 9112, 3.2.3).
+            (Some(_), None) => Err(Fault::BadTarget),
+            (Some(_), Some(_)) => with_path(uri),
+        }
+    }
+
+    fn place(&self, uri: Option<&Uri>, host: Option<String>, names_others: bool) -> Target {
+        let start = self.method.len() + 1;
+        let target = uri.map(Uri::to_string);
+        let same = target.as_ref().is_none_or(|target| target.as_bytes() == self.target);
+        if same && host.is_none() && !names_others {
+            return Target::InPlace(start..start + self.target.len());
+        }
+        Target::Rewritten(target.unwrap_or_else(|| String::from_utf8_lossy(self.target).into_owned()), host)
     }
 }
 
-/// `uri` with the `/` that stands for an empty path, if it has one before a query or a fragment (RFC 9112, 3.2.1).
-fn with_path(uri: Uri) -> Result<Uri, Fault> {
-    if uri.authority().is_none() {
-        return Ok(uri);
+/// The authority of a target replaces what `Host` says (RFC 9112, 3.2.2), so that nobody behind us can be told two hosts.
+fn host_of(uri: &Uri) -> Result<Option<String>, Fault> {
+    let Some(authority) = uri.authority() else { return Ok(None) };
+    if authority.host().is_empty() {
+        return Err(Fault::BadTarget);
     }
+    Ok(Some(without_user(authority).to_owned()))
+}
+
+fn with_path(uri: Uri) -> Result<Uri, Fault> {
     let mut parts = uri.into_parts();
     let target = parts.path_and_query.as_ref().map_or("", PathAndQuery::as_str);
     let slash = if target.starts_with('/') { "" } else { "/" };
@@ -182,121 +171,103 @@ pub(super) fn status(line: &[u8]) -> Result<Result<StatusCode, Fault>, Fault> {
 /// What the header lines of a head amount to.
 #[derive(Default)]
 struct Fields {
-    /// Those that are for the user.
-    headers: HeaderMap,
     framing: Framing,
+    /// Lines that are for the user.
+    count: usize,
     hosts: usize,
     /// `Teleport-Method: HEAD` was among them.
     is_head: bool,
     head_length: Option<u64>,
+    /// `Connection` names fields that would be for the user otherwise.
+    names_others: bool,
     /// Why the message is not acceptable, although its end is clear.
     refusal: Option<Fault>,
 }
 
 impl Fields {
-    /// Reads `count` lines at the front of `lines`, which lies in `head`.
-    fn read(head: &Bytes, mut lines: &[u8], count: usize, limits: &Limits) -> Result<Self, Fault> {
+    /// Reads `count` lines.
+    fn read(mut lines: &[u8], count: usize, limits: &Limits) -> Result<Self, Fault> {
         let mut fields = Self::default();
         if count > limits.max_headers() {
             fields.refusal = Some(Fault::TooManyHeaders { limit: limits.max_headers() });
-        } else {
-            fields.headers.reserve(count);
         }
-        let mut named = Vec::new();
         for _ in 0..count {
-            let (field, rest) = Field::take(lines)?;
+            let (line, rest) = split_line(lines);
             lines = rest;
+            let field = Field::read(line)?;
             match field.name {
-                Ok(name) => fields.note(head, name, field.value, &mut named)?,
+                Ok(name) => fields.note(name, field.value)?,
                 Err(fault) => fields.refusal = fields.refusal.or(Some(fault)),
             }
-        }
-        for name in named {
-            fields.headers.remove(name);
         }
         Ok(fields)
     }
 
-    /// Acts on a field that concerns us, and keeps one that concerns the user.
-    fn note(&mut self, head: &Bytes, name: HeaderName, value: &[u8], named: &mut Vec<HeaderName>) -> Result<(), Fault> {
-        let role = Role::of(&name);
+    /// Acts on a field that concerns us, and counts one that concerns the user.
+    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let role = Role::of(name);
         match role {
-            Role::ContentLength | Role::TransferEncoding => self.framing.note(role, value)?,
-            Role::Connection => named.extend(named_fields(value)),
+            Role::ContentLength | Role::TransferEncoding => return self.framing.note(role, value),
+            Role::Connection => self.names_others |= named_fields(value).next().is_some(),
             Role::TeleportMethod => self.is_head = value == b"HEAD",
             Role::TeleportHeadLength => self.head_length = length(value),
             Role::Host => self.hosts += 1,
             Role::EndToEnd | Role::ContentType | Role::HopByHop | Role::Expect => {}
         }
-        if !role.is_passed_on() || self.refusal.is_some() {
-            return Ok(());
-        }
-        match HeaderValue::from_maybe_shared(head.slice_ref(value)) {
-            Ok(value) => {
-                self.headers.append(name, value);
+        if role.is_passed_on() {
+            self.count += 1;
+            if !is_value(value) {
+                self.refusal = self.refusal.or(Some(Fault::BadValue));
             }
-            Err(_) => self.refusal = Some(Fault::BadValue),
-        }
-        Ok(())
-    }
-
-    /// One `Host`, as RFC 9112, 3.2 wants it; HTTP/1.0 and a target with an authority may do without. Such an authority
-    /// replaces what `Host` says (3.2.2), so that nobody behind us can be told two hosts.
-    fn settle_host(&mut self, uri: &Uri, version: Version) -> Result<(), Fault> {
-        if self.hosts > 1 {
-            return Err(Fault::RepeatedHost);
-        }
-        if let Some(authority) = uri.authority() {
-            let host = HeaderValue::from_str(without_user(authority)).map_err(|_| Fault::BadTarget)?;
-            if authority.host().is_empty() {
-                return Err(Fault::BadTarget);
-            }
-            self.headers.insert(header::HOST, host);
-        } else if self.hosts == 0 && version == Version::HTTP_11 {
-            return Err(Fault::MissingHost);
         }
         Ok(())
     }
 }
 
-/// The first line without its end, and what follows it.
-pub(super) fn split_line(lines: &[u8]) -> (&[u8], &[u8]) {
-    let Some(end) = memchr::memchr(b'\n', lines) else { return (lines, &[]) };
-    let line = &lines[..end];
-    (line.strip_suffix(b"\r").unwrap_or(line), &lines[end + 1..])
+/// A head that is put differently from how it came.
+struct Rewritten {
+    text: Vec<u8>,
+    start: usize,
+    count: usize,
 }
 
-/// A header line, without the spaces around its colon and at its end.
-pub(super) struct Field<'a> {
-    /// A fault that leaves the framing clear: a name that is none is not one that tells a length.
-    pub(super) name: Result<HeaderName, Fault>,
-    pub(super) value: &'a [u8],
-}
+impl Rewritten {
+    fn new(start: &str) -> Self {
+        Self { text: [start.as_bytes(), b"\r\n"].concat(), start: start.len() + 2, count: 0 }
+    }
 
-impl<'a> Field<'a> {
-    /// The first of `lines`, and those that follow it.
-    pub(super) fn take(lines: &'a [u8]) -> Result<(Self, &'a [u8]), Fault> {
-        if let [b' ' | b'\t', ..] = lines {
-            return Err(Fault::Malformed("a header line begins with a space"));
+    /// Begins with this host, if there is one.
+    fn host(mut self, host: Option<String>) -> Self {
+        if let Some(host) = host {
+            self.line(b"Host", host.as_bytes());
         }
-        const NO_COLON: Fault = Fault::Malformed("a header line has no colon");
-        let colon = memchr::memchr(b':', lines).ok_or(NO_COLON)?;
-        let (name, value) = (trim_spaces(&lines[..colon]), &lines[colon + 1..]);
-        let name = match HeaderName::from_bytes(name) {
-            Ok(name) => Ok(name),
-            // It is the colon of a later line.
-            Err(_) if name.contains(&b'\n') => return Err(NO_COLON),
-            Err(_) => Err(Fault::BadName),
-        };
-        let (value, rest) = split_line(value);
-        Ok((Self { name, value: trim_spaces(value) }, rest))
+        self
     }
-}
 
-/// `value` without the spaces and tabs around it; other white space is part of it, and not allowed there.
-fn trim_spaces(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
+    /// Goes on with the fields of `lines` that are for the user, but for those that `Connection` names, and for a second host.
+    fn fields(mut self, lines: &[u8]) -> Self {
+        let role = |name| Role::of(name);
+        let connection = fields(lines).filter(|(name, _)| role(name) == Role::Connection);
+        let named: Vec<&[u8]> = connection.flat_map(|(_, value)| named_fields(value)).collect();
+        let has_host = self.count > 0;
+        for (name, value) in fields(lines) {
+            let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(name));
+            let is_host = role(name) == Role::Host;
+            if role(name).is_passed_on() && !is_named && !(is_host && has_host) {
+                self.line(name, value);
+            }
+        }
+        self
     }
-    value
+
+    fn line(&mut self, name: &[u8], value: &[u8]) {
+        for part in [name, b": ", value, b"\r\n"] {
+            self.text.extend_from_slice(part);
+        }
+        self.count += 1;
+    }
+
+    fn into_head(self) -> Head {
+        Head::new(self.text.into(), self.start, self.count)
+    }
 }

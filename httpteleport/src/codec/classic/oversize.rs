@@ -3,7 +3,8 @@
 use bytes::{Buf, BytesMut};
 
 use super::framing::{Extent, Framing};
-use super::head::{Field, split_line, status};
+use super::head::status;
+use super::lines::{Field, split_line};
 use super::reply::has_no_body;
 use crate::Limits;
 use crate::codec::error::{Fault, MessageKind};
@@ -84,8 +85,8 @@ impl Oversize {
             }
             (Line::Tail, _) => Ok(()),
             (Line::Header, _) => {
-                let (field, _) = Field::take(line)?;
-                field.name.map_or(Ok(()), |name| self.framing.note(Role::of(&name), field.value))
+                let field = Field::read(line)?;
+                field.name.map_or(Ok(()), |name| self.framing.note(Role::of(name), field.value))
             }
         }
     }
@@ -93,7 +94,7 @@ impl Oversize {
     /// The line at the front is itself over the limit: its beginning has to show that the body does not depend on it.
     fn begin_tail(&mut self, kind: MessageKind, beginning: &[u8]) -> Result<(), Fault> {
         if self.line == Line::Header {
-            let role = Field::take(beginning)?.0.name.map_or(Role::EndToEnd, |name| Role::of(&name));
+            let role = Field::read(beginning)?.name.map_or(Role::EndToEnd, Role::of);
             if matches!(role, Role::ContentLength | Role::TransferEncoding) {
                 return Err(Fault::Malformed("the header that tells its length is itself too long"));
             }

@@ -43,14 +43,6 @@ impl Reply {
         Self { response, to_head: asked == Method::HEAD, head_length: None }
     }
 
-    /// A short reply in plain text.
-    pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Self {
-        let mut response = Response::new(Body::from(text.into()));
-        *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        Self::new(response)
-    }
-
     /// The response inside, as it came or as it was given.
     pub fn response(&self) -> &Response<Body> {
         &self.response
@@ -96,7 +88,7 @@ fn may_have_length(status: StatusCode) -> bool {
 }
 
 /// Whether a reply of this status ends with its head, whatever its headers say.
-pub(super) fn has_no_body(status: StatusCode) -> bool {
+pub(crate) fn has_no_body(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 

@@ -1,0 +1,72 @@
+//! The text that a head is.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::codec::classic::lines;
+use crate::codec::error::Fault;
+use crate::message::Role;
+
+/// Header lines, behind whatever else of a head their text holds. Their names and values were checked when they came.
+#[derive(Clone, Default)]
+pub(crate) struct Head {
+    text: Bytes,
+    /// Where the header lines begin.
+    fields: u32,
+    /// Lines that are for the user.
+    count: u32,
+}
+
+impl Head {
+    /// A head whose `count` lines for the user, and perhaps others, begin at `fields`. Its text ends with a line's end.
+    pub(crate) fn new(text: Bytes, fields: usize, count: usize) -> Self {
+        let narrow = |number: usize| u32::try_from(number).expect("a head is limited to 512 MiB");
+        Self { text, fields: narrow(fields), count: narrow(count) }
+    }
+
+    pub(crate) fn text(&self) -> &Bytes {
+        &self.text
+    }
+
+    /// The fields that are for the user, in the order of their lines.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        lines::fields(&self.text[self.fields as usize..]).filter(|(name, _)| Role::of(name).is_passed_on())
+    }
+
+    /// The first value of the field with this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+        self.fields().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// The same as a map, whose values share the text.
+    pub(crate) fn to_map(&self) -> Result<HeaderMap, Fault> {
+        let mut map = HeaderMap::with_capacity(self.count as usize);
+        for (name, value) in self.fields() {
+            let name = HeaderName::from_bytes(name).map_err(|_| Fault::BadName)?;
+            let value = HeaderValue::from_maybe_shared(self.text.slice_ref(value)).map_err(|_| Fault::BadValue)?;
+            map.try_append(name, value).map_err(|_| Fault::TooManyHeaders { limit: self.count as usize })?;
+        }
+        Ok(map)
+    }
+
+    /// Adds a line. One that says something of a single hop, or of the body's length, is not for the user to write.
+    pub(crate) fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if !Role::of(name.as_str().as_bytes()).is_passed_on() {
+            return;
+        }
+        let text = std::mem::take(&mut self.text);
+        let mut text = text.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            text.extend_from_slice(part);
+        }
+        self.text = text.freeze();
+        self.count += 1;
+    }
+}
+
+impl std::fmt::Debug for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        f.debug_map().entries(self.fields().map(|(name, value)| (text(name), text(value)))).finish()
+    }
+}
