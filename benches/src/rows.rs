@@ -11,6 +11,8 @@ pub enum Carried {
     Tlv,
     /// HTTP over `httpteleport`.
     Http,
+    /// The same with lazy heads.
+    Lazy,
 }
 
 /// One measurement: `carried/shape/variant`.
@@ -41,6 +43,7 @@ impl Row {
         let prefix = match carried {
             Carried::Tlv => "fastrpc",
             Carried::Http => "http",
+            Carried::Lazy => "lazy",
         };
         Self {
             name: format!("{prefix}/{shape}"),
@@ -65,7 +68,7 @@ impl Row {
 /// Every row, in the order they are printed.
 #[must_use]
 pub fn all() -> Vec<Row> {
-    [Carried::Tlv, Carried::Http].into_iter().flat_map(rows_of).collect()
+    [Carried::Tlv, Carried::Http, Carried::Lazy].into_iter().flat_map(rows_of).collect()
 }
 
 fn rows_of(carried: Carried) -> Vec<Row> {

@@ -7,7 +7,7 @@ use fastrpc::Dispatch;
 use fastrpc::codec::tlv::{self, Tlv};
 use http::Uri;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
-use httpteleport::Body;
+use httpteleport::{Body, Lazy, lazy};
 use testkit::tls::Ca;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -44,6 +44,15 @@ pub enum Pair {
         request: tlv::Request,
         /// Fire and forget.
         one_way: bool,
+        /// An hour from the start.
+        deadline: Instant,
+    },
+    /// The same with lazy heads.
+    Lazy {
+        /// Its client.
+        client: httpteleport::Client<Lazy>,
+        /// Sent over and over.
+        request: lazy::Request,
         /// An hour from the start.
         deadline: Instant,
     },
@@ -101,6 +110,20 @@ impl Pair {
                     start!(fastrpc::Server::builder(Tlv::new()), fastrpc::Client::builder(Tlv::new()), handler);
                 Self::Tlv { client, request: tlv::Request::new("", "foobar"), one_way: row.one_way, deadline }
             }
+            Carried::Lazy => {
+                let reply = lazy::Response::new(http::StatusCode::OK)
+                    .with_header(&CONTENT_TYPE, &HeaderValue::from_static("text/plain; charset=utf-8"))
+                    .with_body(vec![b'x'; REPLY_BYTES]);
+                let handler = move |request: lazy::Request| {
+                    drop(request);
+                    std::future::ready(reply.clone())
+                };
+                let limits = httpteleport::Limits::default;
+                let client =
+                    start!(httpteleport::Server::lazy(limits()), httpteleport::Client::lazy(limits()), handler);
+                let request = lazy::Request::new(http::Method::GET, &Uri::from_static("http://foobar/foo/bar"));
+                Self::Lazy { client, request, deadline }
+            }
             Carried::Http => {
                 let text = Bytes::from(vec![b'x'; REPLY_BYTES]);
                 let handler = move |request: http::Request<Body>| {
@@ -122,6 +145,7 @@ impl Pair {
     pub fn stats(&self) -> fastrpc::Stats {
         match self {
             Self::Tlv { client, .. } => client.stats(),
+            Self::Lazy { client, .. } => client.stats(),
             Self::Http { client, .. } => client.stats(),
         }
     }
@@ -141,6 +165,10 @@ impl Pair {
             Self::Tlv { client, request, deadline, .. } => {
                 let reply = client.call(request.clone()).deadline(*deadline).await;
                 assert_eq!(reply.expect("a reply").value.len(), REPLY_BYTES);
+            }
+            Self::Lazy { client, request, deadline } => {
+                let reply = client.call(request.clone()).deadline(*deadline).await;
+                assert_eq!(reply.expect("a reply").body().len(), REPLY_BYTES);
             }
             Self::Http { client, deadline } => {
                 let mut request = http::Request::new(Body::empty());

@@ -101,7 +101,10 @@ impl<H: Heads> ClientBuilder<H> {
     /// # Errors
     ///
     /// An unusable setting, or what went wrong in the opening exchange.
-    pub async fn handshake(self, io: impl Io) -> Result<(Client<H>, fastrpc::Driver<ClassicCodec<H::Request, lazy::Response>>), Error> {
+    pub async fn handshake(
+        self,
+        io: impl Io,
+    ) -> Result<(Client<H>, fastrpc::Driver<ClassicCodec<H::Request, lazy::Response>>), Error> {
         let (client, driver) = self.transport.handshake(io).await?;
         Ok((client.into(), driver))
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use fastrpc::{Call, Dispatch, Io, Listener, Serve, Stats};
 use tokio_rustls::rustls;
 
-use crate::forward::{forward_link_setters, forward_setters};
 use crate::codec::classic::{RequestMessage as _, refusal};
+use crate::forward::{forward_link_setters, forward_setters};
 use crate::{ClassicCodec, Eager, Error, Heads, Lazy, Limits, lazy, protocol};
 
 /// Answers requests. Any `Fn(Request<Body>) -> impl Future<Output = Response<Body>>` is one, and for a

@@ -26,7 +26,9 @@ fn main() -> ExitCode {
     runtime.block_on(tasks.run_until(async {
         let caller = Pair::start(&row);
         run(&caller, row.callers, options.calls).await;
-        if std::env::var_os("SHOW").is_some() { println!("{:?}", caller.stats()); }
+        if std::env::var_os("SHOW").is_some() {
+            println!("{:?}", caller.stats());
+        }
     }));
     ExitCode::SUCCESS
 }

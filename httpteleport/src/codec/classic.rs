@@ -42,12 +42,15 @@ mod messages;
 mod oversize;
 mod payload;
 mod reply;
+mod rewrite;
+mod target;
 
 pub use decode::Partial;
+pub(crate) use encode::status_line;
 pub(crate) use framing::length;
 pub use messages::{ReplyMessage, RequestMessage};
-pub(crate) use reply::has_no_body;
 pub use reply::Reply;
+pub(crate) use reply::has_no_body;
 
 /// Turns HTTP requests and replies into messages of the classic wire and back.
 ///

@@ -15,13 +15,25 @@ pub(crate) struct Head {
     fields: u32,
     /// Lines that are for the user.
     count: u32,
+    /// `Host` lines among them, where the text may be sent on as it is; otherwise none.
+    canonical_hosts: Option<u32>,
 }
 
 impl Head {
     /// A head whose `count` lines for the user, and perhaps others, begin at `fields`. Its text ends with a line's end.
     pub(crate) fn new(text: Bytes, fields: usize, count: usize) -> Self {
         let narrow = |number: usize| u32::try_from(number).expect("a head is limited to 512 MiB");
-        Self { text, fields: narrow(fields), count: narrow(count) }
+        Self { text, fields: narrow(fields), count: narrow(count), canonical_hosts: None }
+    }
+
+    /// The same, whose whole text, with so many `Host` lines that are not empty, could be sent on as it is.
+    pub(crate) fn canonical(self, hosts: usize) -> Self {
+        Self { canonical_hosts: u32::try_from(hosts).ok(), ..self }
+    }
+
+    /// How many `Host` lines the text has, if it may be sent on as it is.
+    pub(crate) fn canonical_hosts(&self) -> Option<u32> {
+        self.canonical_hosts
     }
 
     pub(crate) fn text(&self) -> &Bytes {
@@ -51,9 +63,15 @@ impl Head {
 
     /// Adds a line. One that says something of a single hop, or of the body's length, is not for the user to write.
     pub(crate) fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
-        if !Role::of(name.as_str().as_bytes()).is_passed_on() {
+        let role = Role::of(name.as_str().as_bytes());
+        if !role.is_passed_on() {
             return;
         }
+        self.canonical_hosts = match role {
+            Role::Host if value.is_empty() => None,
+            Role::Host => self.canonical_hosts.map(|hosts| hosts + 1),
+            _ => self.canonical_hosts,
+        };
         let text = std::mem::take(&mut self.text);
         let mut text = text.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {

@@ -8,9 +8,9 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Uri, Version};
 
 use super::Head;
+use crate::Body;
 use crate::codec::error::{CodecError, Fault};
 use crate::message::without_user;
-use crate::Body;
 
 /// A request whose headers are looked up in the text that came. Cheap to clone.
 ///
@@ -47,9 +47,12 @@ impl Request {
             query if query.starts_with('?') => format!("/{query}"),
             target => target.to_owned(),
         };
-        let end = target.len();
+        let start = format!("{method} {target} HTTP/1.1\r\n");
+        let (at, len) = (method.as_str().len() + 1, target.len());
         let host = uri.authority().and_then(|authority| HeaderValue::from_str(without_user(authority)).ok());
-        let mut request = Self::received(Head::new(target.into(), end, 0), 0..end, method, false);
+        let fields = start.len();
+        let head = Head::new(start.into(), fields, 0).canonical(0);
+        let mut request = Self::received(head, at..at + len, method, false);
         if let Some(host) = host.filter(|host| !host.is_empty()) {
             request.head.push(&header::HOST, &host);
         }
@@ -123,10 +126,6 @@ impl Request {
     #[must_use]
     pub fn into_body(self) -> Body {
         self.body
-    }
-
-    pub(crate) fn body_mut(&mut self) -> &mut Body {
-        &mut self.body
     }
 
     pub(crate) fn head(&self) -> &Head {

@@ -6,10 +6,9 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::Head;
-use crate::codec::classic::has_no_body;
-use crate::codec::classic::length;
-use crate::codec::error::{CodecError, Fault};
 use crate::Body;
+use crate::codec::classic::{has_no_body, length, status_line};
+use crate::codec::error::{CodecError, Fault};
 
 /// A response whose headers are looked up in the text that came. Cheap to clone.
 ///
@@ -37,7 +36,10 @@ impl Response {
     /// A response of this status without headers and body.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
-        Self::received(Head::default(), status, None)
+        let mut start = Vec::new();
+        status_line(status, &mut start);
+        let fields = start.len();
+        Self::received(Head::new(start.into(), fields, 0).canonical(0), status, None)
     }
 
     /// One whose head came and was checked.
@@ -101,10 +103,6 @@ impl Response {
     #[must_use]
     pub fn into_body(self) -> Body {
         self.body
-    }
-
-    pub(crate) fn body_mut(&mut self) -> &mut Body {
-        &mut self.body
     }
 
     pub(crate) fn head(&self) -> &Head {

@@ -2,7 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::head;
+use super::framing::Extent;
+use super::head::{Facts, Read, ReplyFacts, RequestFacts};
 use super::lines::{Found, Search};
 use super::oversize::Oversize;
 use super::payload::Payload;
@@ -27,7 +28,7 @@ enum Stage {
     Head(Search),
     Oversize(Oversize),
     // Rare, and much larger than the others.
-    Payload(Box<(Result<Message, Fault>, Payload)>),
+    Payload(Box<(Whole<(Bytes, AnyFacts)>, Payload)>),
 }
 
 impl Partial {
@@ -38,6 +39,11 @@ impl Partial {
     #[doc(hidden)]
     pub fn for_head_without_body() -> Self {
         Self { bodiless: true, ..Self::default() }
+    }
+
+    /// Whether nothing of the message has been looked at.
+    fn is_fresh(&self) -> bool {
+        matches!(self.stage, Stage::Start)
     }
 }
 
@@ -55,49 +61,105 @@ impl std::fmt::Debug for Partial {
 /// A message read to its end: itself, or why it is refused.
 pub(super) type Whole<M> = Result<M, Fault>;
 
-/// A message of either direction.
-enum Message {
-    Request(lazy::Request),
-    Reply(lazy::Response),
+/// The facts of a message of either direction.
+enum AnyFacts {
+    Request(RequestFacts),
+    Reply(ReplyFacts),
+}
+
+/// A direction that messages go.
+trait Direction: Facts {
+    const KIND: MessageKind;
+    fn wrap(self) -> AnyFacts;
+    fn unwrap(any: AnyFacts) -> Option<Self>;
+}
+
+impl Direction for RequestFacts {
+    const KIND: MessageKind = MessageKind::Request;
+
+    fn wrap(self) -> AnyFacts {
+        AnyFacts::Request(self)
+    }
+
+    fn unwrap(any: AnyFacts) -> Option<Self> {
+        if let AnyFacts::Request(facts) = any { Some(facts) } else { None }
+    }
+}
+
+impl Direction for ReplyFacts {
+    const KIND: MessageKind = MessageKind::Reply;
+
+    fn wrap(self) -> AnyFacts {
+        AnyFacts::Reply(self)
+    }
+
+    fn unwrap(any: AnyFacts) -> Option<Self> {
+        if let AnyFacts::Reply(facts) = any { Some(facts) } else { None }
+    }
 }
 
 /// Takes one request from the front of `input`, once it is whole.
+#[inline]
 pub(super) fn request(
     partial: &mut Partial,
     input: &mut BytesMut,
     limits: &Limits,
 ) -> Result<Option<Whole<lazy::Request>>, Fault> {
-    match message(MessageKind::Request, partial, input, limits)? {
-        None => Ok(None),
-        Some(Ok(Message::Request(request))) => Ok(Some(Ok(request))),
-        Some(Ok(Message::Reply(_))) => Err(WRONG_PARTIAL),
-        Some(Err(fault)) => Ok(Some(Err(fault))),
-    }
+    message::<RequestFacts>(partial, input, limits)
 }
 
 /// Takes one reply from the front of `input`, once it is whole.
+#[inline]
 pub(super) fn reply(
     partial: &mut Partial,
     input: &mut BytesMut,
     limits: &Limits,
 ) -> Result<Option<Whole<lazy::Response>>, Fault> {
-    match message(MessageKind::Reply, partial, input, limits)? {
-        None => Ok(None),
-        Some(Ok(Message::Reply(reply))) => Ok(Some(Ok(reply))),
-        Some(Ok(Message::Request(_))) => Err(WRONG_PARTIAL),
-        Some(Err(fault)) => Ok(Some(Err(fault))),
-    }
+    message::<ReplyFacts>(partial, input, limits)
 }
 
-const WRONG_PARTIAL: Fault = Fault::Malformed("its first part was decoded as a message of the other direction");
-
+/// Most messages have arrived whole when their first byte is looked at; others go step by step.
 #[inline]
-fn message(
-    kind: MessageKind,
+fn message<F: Direction>(
     partial: &mut Partial,
     input: &mut BytesMut,
     limits: &Limits,
-) -> Result<Option<Whole<Message>>, Fault> {
+) -> Result<Option<Whole<F::Message>>, Fault> {
+    if partial.is_fresh() && input.len() > SHORTEST && !matches!(input[0], b'\r' | b'\n') {
+        if let Ok(Some(Read { facts: Ok(facts), extent: Extent::Length(body), text, end })) =
+            F::read(input, partial.bodiless, limits)
+        {
+            if end <= limits.max_head() && body <= limits.max_body() as u64 && body <= (input.len() - end) as u64 {
+                let text = take_head(input, text, end);
+                let body = take(input, usize::try_from(body).unwrap_or_default());
+                return Ok(Some(Ok(facts.into_message(text, body.into()))));
+            }
+        }
+    }
+    in_steps::<F>(partial, input, limits)
+}
+
+/// No message is shorter.
+const SHORTEST: usize = "GET / HTTP/1.1\n\n".len() - 1;
+
+/// The text of a head at the front of `input`; its blank line is dropped.
+#[inline]
+fn take_head(input: &mut BytesMut, text: usize, end: usize) -> Bytes {
+    let head = input.split_to(text).freeze();
+    input.advance(end - text);
+    head
+}
+
+#[inline]
+pub(super) fn take(input: &mut BytesMut, len: usize) -> Bytes {
+    if len == 0 { Bytes::new() } else { input.split_to(len).freeze() }
+}
+
+fn in_steps<F: Direction>(
+    partial: &mut Partial,
+    input: &mut BytesMut,
+    limits: &Limits,
+) -> Result<Option<Whole<F::Message>>, Fault> {
     loop {
         match &mut partial.stage {
             Stage::Start => {
@@ -109,64 +171,37 @@ fn message(
             Stage::Head(search) => match search.advance(input, limits.max_head()) {
                 Found::Nothing => return Ok(None),
                 Found::TooLong => partial.stage = Stage::Oversize(Oversize::new(partial.bodiless)),
-                Found::End { end, blank, lines } => {
-                    let head = input.split_to(end - blank).freeze();
-                    input.advance(blank);
-                    let (message, extent) = match kind {
-                        MessageKind::Request => {
-                            let (request, extent) = head::request(head, lines, limits)?;
-                            (request.map(Message::Request), extent)
-                        }
-                        MessageKind::Reply => {
-                            let (reply, extent) = head::reply(head, lines, partial.bodiless, limits)?;
-                            (reply.map(Message::Reply), extent)
-                        }
-                    };
-                    let payload = Payload::new(extent, message.is_ok(), limits)?;
-                    return finish(partial, message, payload, input);
+                Found::End { end } => {
+                    let Some(read) = F::read(&input[..end], partial.bodiless, limits)? else { return Err(NO_END) };
+                    let text = take_head(input, read.text, end);
+                    let refusal = read.facts.as_ref().err().copied();
+                    let payload = Payload::new(read.extent, refusal.is_none(), limits)?;
+                    let message = read.facts.map(|facts| (text, facts.wrap()));
+                    partial.stage = Stage::Payload(Box::new((message, payload)));
                 }
             },
             Stage::Oversize(oversize) => {
-                let Some(extent) = oversize.read(kind, input, limits)? else { return Ok(None) };
+                let Some(extent) = oversize.read(F::KIND, input, limits)? else { return Ok(None) };
                 let refused = Err(Fault::HeadTooLarge { limit: limits.max_head() });
-                let payload = Payload::new(extent, false, limits)?;
-                return finish(partial, refused, payload, input);
+                partial.stage = Stage::Payload(Box::new((refused, Payload::new(extent, false, limits)?)));
             }
             Stage::Payload(rest) => {
-                let Some(bytes) = rest.1.read(input)? else { return Ok(None) };
-                let message = std::mem::replace(&mut rest.0, Err(Fault::BadValue));
-                partial.stage = Stage::default();
-                return Ok(Some(join(message, bytes)));
+                let Some(body) = rest.1.read(input)? else { return Ok(None) };
+                let Stage::Payload(rest) = std::mem::take(&mut partial.stage) else { return Err(WRONG_PARTIAL) };
+                return rest.0.and_then(|(text, facts)| Ok((text, facts, body?))).map_or_else(
+                    |fault| Ok(Some(Err(fault))),
+                    |(text, facts, body)| {
+                        let facts = F::unwrap(facts).ok_or(WRONG_PARTIAL)?;
+                        Ok(Some(Ok(facts.into_message(text, body.into()))))
+                    },
+                );
             }
         }
     }
 }
 
-/// Reads the body behind a head that was just read. Most are there already, and nothing has to be put aside for them.
-#[inline]
-fn finish(
-    partial: &mut Partial,
-    message: Whole<Message>,
-    mut payload: Payload,
-    input: &mut BytesMut,
-) -> Result<Option<Whole<Message>>, Fault> {
-    if let Some(bytes) = payload.read(input)? {
-        partial.stage = Stage::default();
-        return Ok(Some(join(message, bytes)));
-    }
-    partial.stage = Stage::Payload(Box::new((message, payload)));
-    Ok(None)
-}
-
-#[inline]
-fn join(message: Whole<Message>, bytes: Whole<Bytes>) -> Whole<Message> {
-    let mut message = message?;
-    *match &mut message {
-        Message::Request(request) => request.body_mut(),
-        Message::Reply(reply) => reply.body_mut(),
-    } = bytes?.into();
-    Ok(message)
-}
+const WRONG_PARTIAL: Fault = Fault::Malformed("its first part was decoded as a message of the other direction");
+const NO_END: Fault = Fault::Malformed("its head has no end");
 
 /// Drops CRLF and LF at the front of `input` and counts them; true once something else is there.
 fn skip_blank_lines(blank: &mut usize, input: &mut BytesMut, limits: &Limits) -> Result<bool, Fault> {

@@ -29,12 +29,20 @@ pub(super) fn request(request: &Request<Body>, limits: &Limits, out: &mut Vec<u8
 /// Appends a request whose head is text.
 pub(super) fn lazy_request(request: &lazy::Request, limits: &Limits, out: &mut Vec<u8>) -> Result<(), Fault> {
     let (method, body) = (request.method(), request.body().as_bytes());
+    let is_multipart = || request.header("content-type").is_some_and(is_multipart_type);
+    if request.head().canonical_hosts() == Some(1) && !matches!(*method, Method::HEAD | Method::CONNECT) {
+        let mut head = HeadWriter::new(out, limits, body.len());
+        head.bytes(request.head().text())?;
+        let chunked = head.request_framing(method, body, is_multipart)?;
+        head.end()?;
+        append_body(body, chunked, out);
+        return Ok(());
+    }
     let uri = if request.target().starts_with('/') { None } else { request.target().parse::<Uri>().ok() };
     let (slash, target) = uri.as_ref().map_or(("", request.target()), target);
 
     let mut head = HeadWriter::new(out, limits, body.len());
     head.request_line(method, slash, target)?;
-    let is_multipart = || request.header("content-type").is_some_and(is_multipart_type);
     let chunked = head.request_framing(method, body, is_multipart)?;
     let mut hosts = 0;
     for (name, value) in request.head().fields() {
@@ -67,15 +75,30 @@ pub(super) fn reply(reply: &Reply, limits: &Limits, out: &mut Vec<u8>) -> Result
 
 /// Appends a reply whose head is text.
 pub(super) fn lazy_reply(reply: &lazy::Response, limits: &Limits, out: &mut Vec<u8>) -> Result<(), Fault> {
-    let body = reply.body().as_bytes();
+    let (status, body) = (reply.status(), reply.body().as_bytes());
     let mut head = HeadWriter::new(out, limits, body.len());
-    let tail = head.reply_start(reply.status(), body, reply.is_to_head(), || reply.whole_length())?;
-    for (name, value) in reply.head().fields() {
-        head.line(name, value)?;
-    }
+    let canonical = reply.head().canonical_hosts().is_some() && !status.is_informational();
+    let tail = if canonical {
+        head.bytes(reply.head().text())?;
+        head.reply_framing(status, body, reply.is_to_head(), || reply.whole_length())?
+    } else {
+        let tail = head.reply_start(status, body, reply.is_to_head(), || reply.whole_length())?;
+        for (name, value) in reply.head().fields() {
+            head.line(name, value)?;
+        }
+        tail
+    };
     head.end()?;
     out.extend_from_slice(tail);
     Ok(())
+}
+
+/// Appends a status line.
+pub(crate) fn status_line(status: StatusCode, out: &mut Vec<u8>) {
+    let reason = status.canonical_reason().unwrap_or_default();
+    for word in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        out.extend_from_slice(word.as_bytes());
+    }
 }
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
@@ -136,6 +159,17 @@ impl<'a> HeadWriter<'a> {
             return Err(Fault::Interim(status));
         }
         self.status(status)?;
+        self.reply_framing(status, body, to_head, true_length)
+    }
+
+    /// Says where the body of a reply ends. Gives what comes behind the head.
+    fn reply_framing<'b>(
+        &mut self,
+        status: StatusCode,
+        body: &'b [u8],
+        to_head: bool,
+        true_length: impl FnOnce() -> Option<u64>,
+    ) -> Result<&'b [u8], Fault> {
         if has_no_body(status) {
             return Ok(&[]);
         }
@@ -158,6 +192,12 @@ impl<'a> HeadWriter<'a> {
         Ok(())
     }
 
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.room(bytes.len())?;
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
     fn line(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
         let length = name.len() + value.len() + 4;
         self.room(length)?;
@@ -177,7 +217,13 @@ impl<'a> HeadWriter<'a> {
         if status == StatusCode::OK {
             return self.words(&["HTTP/1.1 200 OK\r\n"]);
         }
-        self.words(&["HTTP/1.1 ", status.as_str(), " ", status.canonical_reason().unwrap_or_default(), "\r\n"])
+        let start = self.out.len();
+        status_line(status, self.out);
+        if self.out.len() > self.most {
+            self.out.truncate(start);
+            return Err(Fault::PeerHeadLimit { limit: self.limit });
+        }
+        Ok(())
     }
 
     /// Writes those of `headers` that do not end at this hop and are not written otherwise.

@@ -10,15 +10,14 @@ use crate::codec::error::Fault;
 pub(super) struct Search {
     /// Up to here there is nothing to find.
     scanned: usize,
-    lines: usize,
 }
 
 /// What a [`Search`] has come to.
 pub(super) enum Found {
     /// The head is not whole yet.
     Nothing,
-    /// The head is the first `end` bytes, of which the last `blank` are the blank line behind `lines` others.
-    End { end: usize, blank: usize, lines: usize },
+    /// The head is the first `end` bytes.
+    End { end: usize },
     /// The head is longer than allowed.
     TooLong,
 }
@@ -40,10 +39,9 @@ impl Search {
                 _ => 0,
             };
             self.scanned = line_end;
-            self.lines += 1;
             if blank > 0 {
                 let end = line_end + blank;
-                return if end > max { Found::TooLong } else { Found::End { end, blank, lines: self.lines } };
+                return if end > max { Found::TooLong } else { Found::End { end } };
             }
         }
         self.scanned = input.len();
@@ -59,11 +57,22 @@ pub(crate) fn split_line(lines: &[u8]) -> (&[u8], &[u8]) {
     (line.strip_suffix(b"\r").unwrap_or(line), &lines[end + 1..])
 }
 
+/// The line of `input` that begins at `at`, without its end, and where the next one begins; `None` if its end is not there.
+#[inline]
+pub(super) fn whole_line(input: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let rest = &input[at..];
+    let end = memchr::memchr(b'\n', rest)?;
+    let line = &rest[..end];
+    Some((line.strip_suffix(b"\r").unwrap_or(line), at + end + 1))
+}
+
 /// A header line, without the spaces around its colon and at its end.
 pub(crate) struct Field<'a> {
     /// A token, or why it is none. A name that is none is not one that tells a length.
     pub(super) name: Result<&'a [u8], Fault>,
     pub(super) value: &'a [u8],
+    /// The line is as we would write it.
+    pub(super) canonical: bool,
 }
 
 impl<'a> Field<'a> {
@@ -72,7 +81,12 @@ impl<'a> Field<'a> {
     pub(super) fn read(line: &'a [u8]) -> Result<Self, Fault> {
         let end = token_len(line);
         if end > 0 && end <= LONGEST_NAME && line.get(end) == Some(&b':') {
-            return Ok(Self { name: Ok(&line[..end]), value: trim_spaces(&line[end + 1..]) });
+            let (name, rest) = (Ok(&line[..end]), &line[end + 1..]);
+            // Most often there is one space before the value and none behind it.
+            return Ok(match rest {
+                [b' ', value @ ..] if is_trimmed(value) => Self { name, value, canonical: true },
+                _ => Self { name, value: trim_spaces(rest), canonical: false },
+            });
         }
         Self::read_unusual(line)
     }
@@ -85,7 +99,8 @@ impl<'a> Field<'a> {
         let colon = memchr::memchr(b':', line).ok_or(Fault::Malformed("a header line has no colon"))?;
         let name = trim_spaces(&line[..colon]);
         let is_name = !name.is_empty() && token_len(name) == name.len() && name.len() <= LONGEST_NAME;
-        Ok(Self { name: if is_name { Ok(name) } else { Err(Fault::BadName) }, value: trim_spaces(&line[colon + 1..]) })
+        let name = if is_name { Ok(name) } else { Err(Fault::BadName) };
+        Ok(Self { name, value: trim_spaces(&line[colon + 1..]), canonical: false })
     }
 }
 
@@ -95,7 +110,7 @@ pub(crate) fn fields(mut lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         while !lines.is_empty() {
             let (line, rest) = split_line(lines);
             lines = rest;
-            if let Ok(Field { name: Ok(name), value }) = Field::read(line) {
+            if let Ok(Field { name: Ok(name), value, .. }) = Field::read(line) {
                 return Some((name, value));
             }
         }
@@ -152,6 +167,11 @@ fn trim_spaces(mut value: &[u8]) -> &[u8] {
         value = rest;
     }
     value
+}
+
+#[inline]
+fn is_trimmed(value: &[u8]) -> bool {
+    !matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
 }
 
 #[cfg(test)]

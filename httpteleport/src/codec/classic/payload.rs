@@ -36,17 +36,9 @@ impl Payload {
         Ok(Self { rest, sink })
     }
 
-    /// Takes what is there of the body out of `input`; gives the body, or why it is refused, once all of it has come. One that
-    /// is there whole is not copied.
-    #[inline]
+    /// Takes what is there of the body out of `input`; gives the body, or why it is refused, once all of it has come.
     pub(super) fn read(&mut self, input: &mut BytesMut) -> Result<Option<Whole<Bytes>>, Fault> {
         let whole = match &mut self.rest {
-            Rest::Length(0) if self.sink.is_empty() => return Ok(Some(Ok(Bytes::new()))),
-            Rest::Length(rest) if *rest <= input.len() as u64 && self.sink.is_empty() => {
-                let length = usize::try_from(*rest).unwrap_or(input.len());
-                *rest = 0;
-                return Ok(Some(Ok(input.split_to(length).freeze())));
-            }
             Rest::Length(rest) => {
                 let most = *rest;
                 self.sink.fill(input, rest, most);
@@ -87,11 +79,6 @@ impl Sink {
     fn new(keep: bool, limits: &Limits) -> Self {
         let state = if keep { Keep::All } else { Keep::Nothing };
         Self { kept: Vec::new(), announced: 0, state, max_body: limits.max_body(), max_skip: limits.max_skip() }
-    }
-
-    /// Whether what comes is kept and nothing has come yet.
-    fn is_empty(&self) -> bool {
-        self.state == Keep::All && self.kept.is_empty()
     }
 
     /// Makes ready for `length` more bytes. Allocates nothing.
