@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fastrpc::Dispatch;
 use fastrpc::codec::tlv::{self, Tlv};
 use http::Uri;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use httpteleport::{Body, Lazy, lazy};
 use testkit::tls::Ca;
 use tokio::io::DuplexStream;
@@ -172,8 +172,7 @@ impl Pair {
             }
             Self::Http { client, deadline } => {
                 let mut request = http::Request::new(Body::empty());
-                *request.uri_mut() = Uri::from_static("/foo/bar");
-                request.headers_mut().insert(HOST, HeaderValue::from_static("foobar"));
+                *request.uri_mut() = Uri::from_static("http://foobar/foo/bar");
                 let reply = client.call(request).deadline(*deadline).await;
                 assert_eq!(reply.expect("a reply").body().len(), REPLY_BYTES);
             }

@@ -254,7 +254,8 @@ async fn serve_connection<C: Codec, H: Handler<C>>(
     };
     add(&counters.connections, 1);
     let link = Link::new(opened, config);
-    let ended = ServerDriver::new(service.clone(), link, peer).await;
+    let make = |service: Arc<Service<C, H>>, call| async move { service.handler().call(call).await };
+    let ended = ServerDriver::new(service.clone(), make, link, peer).await;
     ended.inspect_err(|_| add(&counters.connection_errors, 1))
 }
 

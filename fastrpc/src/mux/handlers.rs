@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::task::JoinSet;
-use tokio_util::sync::ReusableBoxFuture;
 
 use super::outbox::{ONE_WAY, append_message};
 use super::replies::Replies;
@@ -17,14 +16,21 @@ use crate::error::{Error, ErrorKind};
 use crate::server::{Call, Dispatch, Handler, Permit, Service};
 use crate::stats::{Counters, add};
 
-/// Runs handlers, and appends the replies that are ready at once to the batch that forms.
-pub(crate) struct Handlers<C: Codec, H> {
+mod slot;
+mod task;
+
+use slot::Slot;
+use task::Handling;
+
+/// Runs handlers, and appends the replies that are ready at once to the batch that forms. `M` makes the future `F` of a
+/// call, whose type has no name.
+pub(crate) struct Handlers<C: Codec, H, M, F> {
     service: Arc<Service<C, H>>,
+    make: M,
     peer: Option<SocketAddr>,
     replies: Arc<Replies>,
     tasks: JoinSet<()>,
-    /// Where handlers are polled for the first time, without an allocation for each.
-    slot: Option<ReusableBoxFuture<'static, C::Reply>>,
+    slot: Slot<F>,
     /// The call whose handler runs in `slot`, in pipeline mode.
     pipelined: Option<(u32, Permit)>,
     /// Kept over the handlers of one turn that end at once.
@@ -34,13 +40,6 @@ pub(crate) struct Handlers<C: Codec, H> {
     tally: Tally,
 }
 
-/// How a handler that was polled in the slot has ended.
-enum Ended {
-    /// With a reply: whether it was encoded (true), or the failure in its stead (false), or neither.
-    Answered(Option<bool>),
-    Panicked,
-}
-
 /// Counts of one turn, published once.
 #[derive(Default)]
 struct Tally {
@@ -48,14 +47,21 @@ struct Tally {
     replies: u64,
 }
 
-impl<C: Codec, H: Handler<C>> Handlers<C, H> {
-    pub(crate) fn new(service: Arc<Service<C, H>>, replies: Arc<Replies>, peer: Option<SocketAddr>) -> Self {
+impl<C, H, M, F> Handlers<C, H, M, F>
+where
+    C: Codec,
+    H: Handler<C>,
+    M: Fn(Arc<Service<C, H>>, Call<C::Request>) -> F,
+    F: Future<Output = C::Reply> + Send + 'static,
+{
+    pub(crate) fn new(service: Arc<Service<C, H>>, make: M, replies: Arc<Replies>, peer: Option<SocketAddr>) -> Self {
         Self {
             service,
+            make,
             peer,
             replies,
             tasks: JoinSet::new(),
-            slot: None,
+            slot: Slot::new(),
             pipelined: None,
             permit: None,
             inline_replies: 0,
@@ -81,19 +87,14 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
             return self.refuse(id, Failure::Overloaded { limit: self.service.concurrency() }, out);
         };
         let call = Call::new(request, self.peer, id != ONE_WAY);
-        let service = self.service.clone();
-        let handler = async move { service.handler().call(call).await };
-        match self.service.dispatch() {
-            Dispatch::Spawn => {
-                self.spawn(id, permit, ReusableBoxFuture::new(handler));
-                return Ok(());
-            }
-            Dispatch::Inline | Dispatch::Pipeline => {
-                if !self.set_slot(handler) {
-                    return self.panicked(id, permit, out);
-                }
-            }
+        // Making the future is a user's code too.
+        let make = || (self.make)(self.service.clone(), call);
+        let Ok(handler) = catch_unwind(AssertUnwindSafe(make)) else { return self.panicked(id, permit, out) };
+        if self.service.dispatch() == Dispatch::Spawn {
+            self.spawn(id, permit, Box::pin(Some(handler)));
+            return Ok(());
         }
+        self.slot.set(handler);
         let pipeline = self.service.dispatch() == Dispatch::Pipeline;
         // A handler that moves to a task is polled there again at once, so nobody needs to be woken from here.
         let polled = if pipeline {
@@ -102,19 +103,18 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
             self.poll_slot(&mut Context::from_waker(Waker::noop()), id, out)
         };
         match polled {
-            Poll::Ready(Ended::Answered(encoded)) => {
+            Poll::Ready(Some(encoded)) => {
                 self.permit = Some(permit);
                 self.answered(id, encoded)
             }
-            Poll::Ready(Ended::Panicked) => self.panicked(id, permit, out),
+            Poll::Ready(None) => self.panicked(id, permit, out),
             Poll::Pending if pipeline => {
                 self.pipelined = Some((id, permit));
                 Ok(())
             }
             Poll::Pending => {
-                if let Some(slot) = self.slot.take() {
-                    self.spawn(id, permit, slot);
-                }
+                let handler = self.slot.take();
+                self.spawn(id, permit, handler);
                 Ok(())
             }
         }
@@ -138,8 +138,8 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
         let Poll::Ready(ended) = self.poll_slot(cx, id, out) else { return Ok(()) };
         let Some((id, permit)) = self.pipelined.take() else { return Ok(()) };
         match ended {
-            Ended::Answered(encoded) => self.answered(id, encoded),
-            Ended::Panicked => self.panicked(id, permit, out),
+            Some(encoded) => self.answered(id, encoded),
+            None => self.panicked(id, permit, out),
         }
     }
 
@@ -153,32 +153,16 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
         while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(&mut Context::from_waker(Waker::noop())) {}
     }
 
-    /// Puts a handler into the slot; false when dropping the one before it panicked.
-    fn set_slot(&mut self, handler: impl Future<Output = C::Reply> + Send + 'static) -> bool {
-        self.slot = match self.slot.take() {
-            Some(mut slot) => catch_unwind(AssertUnwindSafe(|| slot.set(handler))).map(|()| slot).ok(),
-            None => Some(ReusableBoxFuture::new(handler)),
-        };
-        self.slot.is_some()
-    }
-
-    /// Polls the handler in the slot, and appends its reply right where it lies. Outside tokio's cooperative budget, which
-    /// would make a ready handler look pending after the first hundred of a batch; the turn's own budget bounds the count.
-    fn poll_slot(&mut self, cx: &mut Context<'_>, id: u32, out: &mut Vec<u8>) -> Poll<Ended> {
-        let Some(slot) = &mut self.slot else { return Poll::Ready(Ended::Panicked) };
+    /// Polls the handler in the slot, and appends its reply right where it lies: whether it was encoded (true), or the
+    /// failure in its stead (false), or neither. `None`: the handler panicked.
+    #[inline]
+    fn poll_slot(&mut self, cx: &mut Context<'_>, id: u32, out: &mut Vec<u8>) -> Poll<Option<Option<bool>>> {
         let service = &self.service;
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let mut free = tokio::task::coop::unconstrained(std::future::poll_fn(|cx| slot.poll(cx)));
-            Pin::new(&mut free).poll(cx).map(|reply| {
-                let encoded = if id == ONE_WAY { Some(true) } else { service.encode_reply(id, &reply, out) };
-                drop_quietly(reply); // What it panics with is not the handler's, whose call is answered.
-                encoded
-            })
-        }));
-        polled.map_or(Poll::Ready(Ended::Panicked), |polled| polled.map(Ended::Answered))
+        let append = |reply: &C::Reply| if id == ONE_WAY { Some(true) } else { service.encode_reply(id, reply, out) };
+        self.slot.poll(cx, append)
     }
 
-    fn spawn(&mut self, id: u32, permit: Permit, handler: ReusableBoxFuture<'static, C::Reply>) {
+    fn spawn(&mut self, id: u32, permit: Permit, handler: Pin<Box<Option<F>>>) {
         self.replies.handler_started();
         self.tasks.spawn(Handling::run(id, permit, handler, self.service.clone(), self.replies.clone()));
     }
@@ -192,7 +176,6 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
 
     fn panicked(&mut self, id: u32, permit: Permit, out: &mut Vec<u8>) -> Result<(), Error> {
         drop(permit);
-        drop_quietly(self.slot.take());
         self.refuse(id, Failure::Panicked, out)
     }
 
@@ -213,67 +196,11 @@ impl<C: Codec, H: Handler<C>> Handlers<C, H> {
     }
 }
 
-impl<C: Codec, H> Unpin for Handlers<C, H> {}
+impl<C: Codec, H, M, F> Unpin for Handlers<C, H, M, F> {}
 
 /// Why a connection ends whose replies cannot be written.
 pub(crate) fn unencodable() -> Error {
     Error::new(ErrorKind::Protocol, "neither a reply nor the failure in its stead could be encoded")
-}
-
-/// A handler that runs in a task of its own. Whatever becomes of it, the driver hears of its end.
-struct Handling<C: Codec, H: Handler<C>> {
-    id: u32,
-    permit: Option<Permit>,
-    service: Arc<Service<C, H>>,
-    replies: Arc<Replies>,
-    done: bool,
-}
-
-impl<C: Codec, H: Handler<C>> Handling<C, H> {
-    fn run(
-        id: u32,
-        permit: Permit,
-        mut handler: ReusableBoxFuture<'static, C::Reply>,
-        service: Arc<Service<C, H>>,
-        replies: Arc<Replies>,
-    ) -> impl Future<Output = ()> + Send {
-        let mut this = Self { id, permit: Some(permit), service, replies, done: false };
-        async move {
-            let reply = std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) {
-                Ok(polled) => polled.map(Some),
-                Err(_) => Poll::Ready(None),
-            })
-            .await;
-            drop_quietly(handler);
-            this.end(reply);
-        }
-    }
-
-    fn end(&mut self, reply: Option<C::Reply>) {
-        let counters = self.service.counters();
-        self.permit = None;
-        let answered = reply.is_some();
-        let failure = || catch_unwind(AssertUnwindSafe(|| self.service.codec().failure(Failure::Panicked))).ok();
-        let reply = reply.or_else(failure);
-        let wanted = self.id != ONE_WAY;
-        add(&counters.errors, u64::from(!answered));
-        add(&counters.replies, u64::from(answered && !wanted));
-        let encode = |out: &mut Vec<u8>| {
-            let encoded = reply.as_ref().and_then(|reply| self.service.encode_reply(self.id, reply, out));
-            add(&counters.replies, u64::from(answered && encoded == Some(true)));
-            encoded.is_some()
-        };
-        self.replies.handler_ended(wanted.then_some(encode));
-        self.done = true;
-    }
-}
-
-impl<C: Codec, H: Handler<C>> Drop for Handling<C, H> {
-    fn drop(&mut self) {
-        if !self.done {
-            self.replies.handler_ended(None::<fn(&mut Vec<u8>) -> bool>);
-        }
-    }
 }
 
 /// Drops a user's value; should that panic too, the connection goes on.

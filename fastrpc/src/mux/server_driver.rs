@@ -18,17 +18,17 @@ use super::replies::{Replies, Waiting};
 use super::timer::{Alarm, BatchAlarm};
 use crate::codec::{Codec, Decoded};
 use crate::error::{Error, ErrorKind};
-use crate::server::{Handler, Service};
+use crate::server::{Call, Handler, Service};
 
 /// Reads per turn, after which the driver lets others run.
 const READS_PER_TURN: usize = 32;
 
 /// Serves the calls of one connection until it ends.
-pub(crate) struct ServerDriver<C: Codec, H> {
+pub(crate) struct ServerDriver<C: Codec, H, M, F> {
     service: Arc<Service<C, H>>,
     link: Link,
     frames: Frames<C::Partial>,
-    handlers: Handlers<C, H>,
+    handlers: Handlers<C, H, M, F>,
     replies: Arc<Replies>,
     batcher: Batcher,
     batch_alarm: BatchAlarm,
@@ -70,8 +70,15 @@ enum Read {
     End,
 }
 
-impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
-    pub(crate) fn new(service: Arc<Service<C, H>>, link: Link, peer: Option<SocketAddr>) -> Self {
+impl<C, H, M, F> ServerDriver<C, H, M, F>
+where
+    C: Codec,
+    H: Handler<C>,
+    M: Fn(Arc<Service<C, H>>, Call<C::Request>) -> F,
+    F: Future<Output = C::Reply> + Send + 'static,
+{
+    /// `make` makes the future of a call.
+    pub(crate) fn new(service: Arc<Service<C, H>>, make: M, link: Link, peer: Option<SocketAddr>) -> Self {
         let now = Instant::now();
         let config = service.link();
         let batcher = Batcher::new(config.batch_delay, config.write_buffer);
@@ -79,7 +86,7 @@ impl<C: Codec, H: Handler<C>> ServerDriver<C, H> {
         let shutdown = Some(Box::pin(service.shutdown().cancelled_owned()));
         let replies = Arc::<Replies>::default();
         Self {
-            handlers: Handlers::new(service.clone(), replies.clone(), peer),
+            handlers: Handlers::new(service.clone(), make, replies.clone(), peer),
             service,
             link,
             frames: Frames::default(),
@@ -377,12 +384,22 @@ fn unread(most: usize) -> Error {
     Error::new(ErrorKind::Connection, format!("the peer has left more than {most} bytes of replies unread"))
 }
 
-impl<C: Codec, H: Handler<C>> Future for ServerDriver<C, H> {
+impl<C, H, M, F> Future for ServerDriver<C, H, M, F>
+where
+    C: Codec,
+    H: Handler<C>,
+    M: Fn(Arc<Service<C, H>>, Call<C::Request>) -> F,
+    F: Future<Output = C::Reply> + Send + 'static,
+{
     type Output = Result<(), Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut().poll_steps(cx)
+        let this = self.get_mut();
+        // Outside tokio's cooperative budget, which would make a ready handler look pending after the first hundred of a
+        // batch; the turn's own budgets bound the work.
+        let mut steps = tokio::task::coop::unconstrained(std::future::poll_fn(|cx| this.poll_steps(cx)));
+        Pin::new(&mut steps).poll(cx)
     }
 }
 
-impl<C: Codec, H> Unpin for ServerDriver<C, H> {}
+impl<C: Codec, H, M, F> Unpin for ServerDriver<C, H, M, F> {}
