@@ -1,0 +1,69 @@
+//! The table, for people.
+
+use std::fmt::Write;
+
+use super::measure::Measured;
+use super::sample::Sample;
+use super::tcp::Tcp;
+
+/// One sample's rows.
+#[must_use]
+pub fn table(sample: &Sample, rows: &[Measured]) -> String {
+    let mut text = format!("{}: {} exchanges of {} bytes\n", sample.name, sample.exchanges.len(), sample.mean_size());
+    let (first, second) = (
+        ("", "messages", "bytes", "", "of", "CPU us", ""),
+        ("way", "a flush", "payload", "with TCP/IP", "HTTP/1.1", "median", "min-max"),
+    );
+    for (way, messages, payload, with_tcp, of, cpu, range) in [first, second] {
+        line(&mut text, [way, messages, payload, with_tcp, of, cpu, range]);
+    }
+    for row in rows {
+        let (median, least, most) = row.ns;
+        line(
+            &mut text,
+            [
+                &row.row.way.title(),
+                &row.row.messages.to_string(),
+                &format!("{:.1}", row.payload.0 + row.payload.1),
+                &format!("{:.1}", row.with_tcp.0 + row.with_tcp.1),
+                &format!("{:.1} %", row.of_http1 * 100.0),
+                &format!("{:.2}", median / 1e3),
+                &format!("{:.2}-{:.2}", least / 1e3, most / 1e3),
+            ],
+        );
+    }
+    text
+}
+
+fn line(text: &mut String, cells: [&str; 7]) {
+    let [way, messages, payload, with_tcp, of, cpu, range] = cells;
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{way:<18} {messages:>8} {payload:>10} {with_tcp:>12} {of:>9} {cpu:>9} {range:>17}");
+}
+
+/// How the figures come about: the end of the table and of `--help`.
+#[must_use]
+pub fn notes(tcp: Tcp) -> String {
+    let Tcp { mss, headers } = tcp;
+    format!(
+        "\
+Bytes and CPU are for one exchange: a request and its reply.
+
+Payload is what the ends hand to their connection, with all framing, prefaces, settings and window updates. With TCP/IP adds
+{headers} bytes of TCP and IPv4 headers for each segment of at most {mss} bytes, and {headers} for an acknowledgement without payload after
+every second segment; an odd last segment is acknowledged by what comes back. What one end writes before the other reads
+is one flight: it begins a segment of its own and its writes are joined, as if the kernel had waited for all of them. Not
+counted: connecting, closing, losses, the link layer.
+
+Messages a flush are calls made at the same moment; the next ones are made when all have their replies. HTTP/1.1 has one
+exchange at a time on a kept-alive connection. A pass sends the whole sample over one new connection, cold compression
+contexts and HPACK tables included; no exchange comes twice in it.
+
+HTTP/1.1 and HTTP/2 are hyper's client and server (HPACK with Huffman coding and dynamic table, 4 MiB windows). gzip: each
+body by itself, level 6, both directions, compressors reused; not below 128 bytes, not what is compressed already, not when it
+gains nothing. Teleport: httpteleport's client and server, every setting but the compression at its default; both use zlib-rs.
+
+CPU is the thread's own time in user and kernel mode for both ends together: clients, servers, compression. The connection is
+in memory, so that no system calls are in it: over sockets HTTP/1.1 has the most of those."
+    )
+}
