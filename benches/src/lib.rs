@@ -5,5 +5,6 @@ pub mod cost;
 pub mod floor;
 pub mod measure;
 pub mod plot;
+pub mod plots;
 pub mod rows;
 pub mod workload;
