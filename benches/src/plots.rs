@@ -6,3 +6,4 @@ pub mod matrix;
 pub mod others;
 pub mod record;
 pub mod reference;
+pub mod scale;

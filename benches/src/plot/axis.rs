@@ -27,6 +27,11 @@ pub fn round_down(value: f64) -> f64 {
     [5.0, 2.0, 1.0].map(of).into_iter().find(|round| *round <= value * 1.000_001).unwrap_or(power)
 }
 
+/// How many times a round number may be off the values for a scale to end there.
+const NEAR: f64 = 1.75;
+/// How many times the values a scale ends otherwise.
+const BEYOND: f64 = 1.15;
+
 /// A logarithmic scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
@@ -37,11 +42,11 @@ pub struct Log {
 }
 
 impl Log {
-    /// A scale that holds all of `values` (those above zero) and ends at round numbers.
+    /// A scale that holds all of `values` (those above zero) and ends at round numbers, if some are near.
     #[must_use]
     pub fn over(values: impl IntoIterator<Item = f64>) -> Self {
         let (least, most) = bounds(values);
-        let range = (round_down(least), round_up(most));
+        let range = (end(least, round_down(least)), end(most, round_up(most)));
         let range = if range.0 < range.1 { range } else { (round_down(least / 2.0), round_up(most * 2.0)) };
         let decades = (range.1 / range.0).log10();
         let digits: &[f64] = if decades <= 2.4 { &[1.0, 2.0, 5.0] } else { &[1.0] };
@@ -72,6 +77,16 @@ impl Log {
     pub fn place(&self, value: f64) -> f64 {
         let (least, most) = self.range;
         (value / least).ln() / (most / least).ln()
+    }
+}
+
+/// The end of a scale: the round number, or where much room would be left empty, a little beyond the value.
+fn end(value: f64, round: f64) -> f64 {
+    let beyond = round / value;
+    match beyond {
+        _ if (1.0 / NEAR..=NEAR).contains(&beyond) => round,
+        _ if beyond > 1.0 => value * BEYOND,
+        _ => value / BEYOND,
     }
 }
 
@@ -109,6 +124,7 @@ mod tests {
         assert_eq!(scale.ticks, [200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0]);
         assert_eq!((scale.place(200.0), scale.place(10_000.0)), (0.0, 1.0));
         assert_eq!(Log::over([1.0, 100_000.0]).ticks, [1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0]);
+        assert_eq!(Log::over([10.0, 102.0]).ticks, [10.0, 20.0, 50.0, 100.0], "no empty room up to 200");
         let one = Log::over([100.0]);
         assert!(one.range.0 < 100.0 && one.range.1 > 100.0);
     }

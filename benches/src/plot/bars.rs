@@ -135,7 +135,7 @@ impl Bars {
     fn draw_section(&self, svg: &mut Svg, layout: &Layout, section: &Section, y: f64) -> f64 {
         let mut y = y;
         if !section.label.is_empty() {
-            svg.text(MARGIN, y + HEADING - 9.0, Type::bold(LABEL), &section.label);
+            svg.heading(MARGIN, y + HEADING - 9.0, LABEL, &section.label);
             y += HEADING;
         }
         for row in &section.rows {
@@ -166,19 +166,19 @@ impl Bars {
         let title = format!("{}: {value} {}", row.label, bar.note);
         svg.bar([layout.left, y, end - layout.left, row.bar_height()], tone.colour(), title.trim());
         if let Some((least, most)) = bar.range {
-            svg.line((layout.x(least), middle), (layout.x(most), middle), MUTED, 1.2);
+            svg.line((layout.x(least), middle), (layout.x(most), middle), INK, 1.0);
         }
         let x = layout.x(bar.reach()) + GAP;
         let ours = !matches!(tone, Tone::Other | Tone::OtherToo);
-        let kind = if ours { Type::bold(SMALL) } else { Type::new(SMALL, MUTED) };
-        svg.text(x, middle + 4.2, kind, &value);
-        if !bar.note.is_empty() {
-            svg.text(x + width(&value, SMALL) + GAP, middle + 4.2, Type::new(SMALL, MUTED), &bar.note);
-        }
+        let kind = if ours { Type::bold(SMALL) } else { Type::new(SMALL, INK) };
+        svg.value(x, middle + 4.2, kind, &value, &bar.note);
     }
 }
 
-const GAP: f64 = 6.0;
+/// Space before a value and before its note.
+const GAP: f64 = 7.0;
+/// How much wider bold text is.
+const BOLDER: f64 = 1.08;
 
 impl Row {
     fn bar_height(&self) -> f64 {
@@ -213,7 +213,7 @@ impl Layout {
         let labels = bars.rows().map(|row| width(&row.label, LABEL)).fold(60.0, f64::max);
         let values = bars.bars().map(|bar| {
             let note = if bar.note.is_empty() { 0.0 } else { GAP + width(&bar.note, SMALL) };
-            GAP + width(&bars.value_label(bar), SMALL) * 1.08 + note
+            GAP + width(&bars.value_label(bar), SMALL) * BOLDER + note
         });
         let values = values.fold(0.0, f64::max);
         let heights = bars.sections.iter().map(|section| {

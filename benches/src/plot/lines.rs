@@ -73,7 +73,7 @@ pub struct Point {
 
 const SPACE_FOR_TICKS: f64 = 58.0;
 const BETWEEN_PANELS: f64 = 26.0;
-const LINE_OF_TEXT: f64 = 15.0;
+const LINE_OF_TEXT: f64 = 17.0;
 
 impl Lines {
     /// The picture.
@@ -201,7 +201,7 @@ impl Lines {
         }
         names.sort_by(|one, other| one.0.total_cmp(&other.0));
         let heights = apart(names.iter().map(|(y, _)| *y).collect(), LINE_OF_TEXT);
-        for (y, (_, series)) in heights.into_iter().zip(names) {
+        for (y, (_, series)) in heights.into_iter().zip(names).filter(|(_, (_, series))| !series.label.is_empty()) {
             let kind = Type { bold: !series.dashed, colour: series.tone.colour(), ..Type::bold(LABEL) };
             svg.text(area.right + 12.0, y + 4.5, kind, &series.label);
         }

@@ -28,6 +28,10 @@ pub enum Tone {
     OursToo,
     /// A third.
     OursAlso,
+    /// What [`Tone::Ours`] is held against, in a picture of both and more.
+    OursBefore,
+    /// What [`Tone::OursToo`] is held against.
+    OursTooBefore,
     /// What it is compared with.
     Other,
     /// Something else that it is compared with.
@@ -44,6 +48,8 @@ impl Tone {
             Self::Ours => "#0a5cc2",
             Self::OursToo => "#0f9488",
             Self::OursAlso => "#8a4fd0",
+            Self::OursBefore => "#6f9fd8",
+            Self::OursTooBefore => "#6db3aa",
             Self::Other => "#a3acb5",
             Self::OtherToo => "#d9822b",
             Self::Limit => "#b3261e",

@@ -2,7 +2,10 @@
 
 use std::fmt::{Display, Write};
 
-use super::style::{EDGE, INK, PANEL};
+use super::style::{EDGE, INK, MUTED, PANEL};
+
+/// A rim in the colour of the panel around letters.
+const HALO: &str = r##"stroke="#ffffff" stroke-width="4" stroke-linejoin="round" paint-order="stroke""##;
 
 /// A picture that is being drawn.
 #[derive(Debug, Default)]
@@ -71,6 +74,28 @@ impl Svg {
         let (x, y, size, colour, text) = (Px(x), Px(y), kind.size, kind.colour, escape(text));
         self.put(format_args!(
             r#"<text x="{x}" y="{y}" font-size="{size}" fill="{colour}"{anchor}{weight}>{text}</text>"#
+        ));
+    }
+
+    /// A heading: bold, and legible over the lines of a grid.
+    pub fn heading(&mut self, x: f64, y: f64, size: f64, text: &str) {
+        let (x, y, text) = (Px(x), Px(y), escape(text));
+        self.put(format_args!(
+            r#"<text x="{x}" y="{y}" font-size="{size}" fill="{INK}" font-weight="600" {HALO}>{text}</text>"#
+        ));
+    }
+
+    /// A value and, close behind it whatever the font, a note; legible over the lines of a grid.
+    pub fn value(&mut self, x: f64, y: f64, kind: Type, value: &str, note: &str) {
+        let weight = if kind.bold { "600" } else { "400" };
+        let (x, y, size, colour, value, note) = (Px(x), Px(y), kind.size, kind.colour, escape(value), escape(note));
+        let note = if note.is_empty() {
+            note
+        } else {
+            format!(r#"<tspan dx="7" fill="{MUTED}" font-weight="400">{note}</tspan>"#)
+        };
+        self.put(format_args!(
+            r#"<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" font-weight="{weight}" {HALO}>{value}{note}</text>"#
         ));
     }
 

@@ -23,9 +23,11 @@ pub(super) fn pictures(rows: &Rows, run: &Run) -> Vec<Picture> {
     let cpu = |record: &Record| Some((record.ns()?, String::new()));
     let mut pictures = Vec::new();
     let title = "Bytes on the wire per exchange, TCP/IP included, in percent of HTTP/1.1";
-    pictures.extend(bars(rows, &samples, run, "bytes-size.svg", (title, Unit::Percent), size));
+    let note = "Segments of 1448 bytes with 52 bytes of headers, and an acknowledgement for every second one.";
+    pictures.extend(bars(rows, &samples, run, "bytes-size.svg", (title, note, Unit::Percent), size));
     let title = "CPU per exchange, both ends together";
-    pictures.extend(bars(rows, &samples, run, "bytes-cpu.svg", (title, Unit::Time), cpu));
+    let note = "Clients, servers and compression, no system calls; medians, thin lines from the least to the most.";
+    pictures.extend(bars(rows, &samples, run, "bytes-cpu.svg", (title, note, Unit::Time), cpu));
     pictures.extend(over_flushes(rows, &samples, run));
     pictures
 }
@@ -59,10 +61,10 @@ fn is_teleported(way: &str) -> bool {
 /// What the samples are.
 fn heading(sample: &str) -> String {
     let about = match sample {
-        "rtb" => "bid requests of 2.5 KB, most replies empty",
+        "rtb" => "bid requests, most replies empty",
         "rest" => "REST with JSON, cookies and tokens",
         "rpc" => "small JSON-RPC calls",
-        "chat" => "chat completions that resend their history",
+        "chat" => "completions that resend their history",
         _ => return sample.to_owned(),
     };
     format!("{sample}: {about}")
@@ -73,7 +75,7 @@ fn bars(
     samples: &[&str],
     run: &Run,
     file: &str,
-    (title_text, unit): (&str, Unit),
+    (title_text, note, unit): (&str, &str, Unit),
     value: impl Fn(&Record) -> Option<(Figure, String)>,
 ) -> Option<Picture> {
     let section = |sample: &&str| {
@@ -91,15 +93,11 @@ fn bars(
         Section { label: heading(sample), rows: rows.iter().filter_map(row).collect() }
     };
     let sections: Vec<Section> = samples.iter().map(section).filter(|section| !section.rows.is_empty()).collect();
-    let notes = vec![
-        format!(
-            "{FLUSH} messages a flush but for HTTP/1.1, which has one exchange at a time. Real clients and servers over an \
-             in-memory connection: hyper for HTTP, httpteleport for the rest; gzip of each body, level 6. Segments of 1448 \
-             bytes with 52 bytes of headers, an acknowledgement for every second one."
-        ),
-        "CPU: clients, servers and compression, no system calls; medians, thin lines from the least to the most."
-            .to_owned(),
-    ];
+    let how = format!(
+        "{FLUSH} messages a flush but for HTTP/1.1, which has one exchange at a time. Real clients and servers over an \
+         in-memory connection: hyper for HTTP, httpteleport for the rest; gzip is of each body, level 6."
+    );
+    let notes = vec![how, note.to_owned()];
     let bars = Bars {
         caption: run.caption("bytes", title_text, notes),
         unit,
@@ -135,11 +133,15 @@ fn over_flushes(rows: &Rows, samples: &[&str], run: &Run) -> Option<Picture> {
         let lines = ways.iter().enumerate().map(line).filter(|line| !line.points.is_empty()).collect();
         Panel { label: heading(sample), lines }
     };
-    let tones = [Tone::Ours, Tone::OursToo, Tone::OursAlso].into_iter().chain(std::iter::repeat(Tone::OursAlso));
-    let others = [Tone::Other, Tone::OtherToo].into_iter().chain(std::iter::repeat(Tone::OtherToo));
-    let (mut tones, mut others) = (tones, others);
-    let mut tone = |way: &str| if is_teleported(way) { tones.next() } else { others.next() }.unwrap_or(Tone::Other);
-    let series = ways.iter().map(|way| lines::Series { label: title(way), tone: tone(way), dashed: false }).collect();
+    // The last one compresses most, and has the colour that bars have.
+    let mut ours = [Tone::Ours, Tone::OursToo].into_iter();
+    let mut others = [Tone::OtherToo, Tone::Other].into_iter();
+    let series = |way: &&str| {
+        let tone = if is_teleported(way) { ours.next() } else { others.next() };
+        lines::Series { label: title(way), tone: tone.unwrap_or(Tone::OursAlso), dashed: false }
+    };
+    let mut series: Vec<_> = ways.iter().rev().map(series).collect();
+    series.reverse();
     let title = "Bytes on the wire over messages a flush, in percent of HTTP/1.1";
     let lines = Lines {
         caption: run.caption("bytes", title, vec!["TCP/IP included; logarithmic axes.".to_owned()]),

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::record::Record;
-use super::{bytes, matrix, others};
+use super::{bytes, matrix, others, scale};
 use crate::plot::caption::Caption;
+
+/// How bars and lines that have a range come about.
+pub(super) const ROUNDS: &str = "Medians of interleaved rounds, thin lines from the least to the most.";
 
 /// One file to write.
 #[derive(Clone, Debug)]
@@ -78,6 +81,12 @@ impl Rows {
         self.0.iter().find(|record| record.name == name)
     }
 
+    /// The row with this name or, before it, what a bench puts before all of its names.
+    pub(super) fn ends_with(&self, name: &str) -> Option<&Record> {
+        let is_it = |rest: &str| rest.is_empty() || rest.ends_with('/');
+        self.0.iter().find(|record| record.name.strip_suffix(name).is_some_and(is_it))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
         self.0.iter()
     }
@@ -95,7 +104,7 @@ pub fn draw(records: Vec<Record>, run: &Run) -> Vec<Picture> {
         Family::Bytes => bytes::pictures(&rows, run),
         Family::Peers => others::peers(&rows, run),
         Family::Proxy => others::proxy(&rows, run),
-        Family::Scale => others::scale(&rows, run),
+        Family::Scale => scale::pictures(&rows, run),
         Family::Other(name) => others::plain(&name, &rows, run),
     };
     families.into_iter().flat_map(draw).collect()

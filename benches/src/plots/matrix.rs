@@ -89,8 +89,10 @@ fn notes(reference: &Reference, carried: &str, floor: Option<Figure>) -> Vec<Str
     let Reference { date, machine, .. } = reference;
     let floors = match (reference.floor(carried), floor) {
         (Some(then), Some(now)) => {
-            let (then, now) = (Unit::Time.label(then), Unit::Time.label(now.median));
-            format!(" The floor was {then} on that day and is {now} in this run: the two machines compare as these do.")
+            let now = now.median;
+            format!(
+                " The floor was {then:.0} ns on that day and is {now:.0} ns in this run: the machines compare as these do."
+            )
         }
         _ => String::new(),
     };
@@ -147,9 +149,9 @@ fn series() -> Vec<lines::Series> {
     let series = |label: &str, tone, dashed| lines::Series { label: label.to_owned(), tone, dashed };
     vec![
         series("fastrpc", Tone::OursToo, false),
-        series("Go fastrpc", Tone::Other, true),
+        series("Go fastrpc", Tone::OursTooBefore, true),
         series("httpteleport", Tone::Ours, false),
-        series("Go httpteleport", Tone::OtherToo, true),
+        series("Go httpteleport", Tone::OursBefore, true),
     ]
 }
 
