@@ -176,3 +176,64 @@ fn as_headers(fields: &[httparse::Header<'_>]) -> Result<HeaderMap> {
     }
     Ok(headers)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn record(head: &str, body: &[u8]) -> Vec<u8> {
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("short").to_le_bytes();
+        [&length(head.as_bytes())[..], &length(body), head.as_bytes(), body].concat()
+    }
+
+    fn write(folder: &Path, file: &str, records: &[Vec<u8>]) {
+        let packed = zstd::encode_all(&records.concat()[..], 1).expect("zstd");
+        fs::write(folder.join(file), packed).expect("a file");
+    }
+
+    const REQUEST: &str = "POST /bid?x=1 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\n";
+    const REPLY: &str = "HTTP/1.1 204 No Content\r\nX-A: 1\r\nX-A: 2\r\n\r\n";
+
+    #[test]
+    fn a_pair_is_read_by_either_name_or_its_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "a.req.zst", &[record(REQUEST, b"{}"), record(REQUEST, b"[]")]);
+        write(folder.path(), "a.resp.zst", &[record(REPLY, b""), record(REPLY, b"")]);
+        let paths = [folder.path().to_owned(), folder.path().join("a.req.zst"), folder.path().join("a.resp.zst")];
+        let found = find(&paths).expect("found");
+        assert_eq!(found.iter().map(Recording::name).collect::<Vec<_>>(), ["a"]);
+
+        let sample = found[0].read(1 << 20).expect("read").expect("whole messages");
+        let Exchange { request, response } = &sample.exchanges[1];
+        assert_eq!((request.uri().to_string().as_str(), &request.body()[..]), ("/bid?x=1", &b"[]"[..]));
+        assert_eq!((response.status().as_u16(), response.headers().get_all("x-a").iter().count()), (204, 2));
+        assert_eq!(found[0].read(1).expect("read").expect("whole messages").exchanges.len(), 1);
+    }
+
+    #[test]
+    fn event_streams_are_no_sample() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "s.req.zst", &[record(REQUEST, b"{}"), record(REQUEST, b"{}")]);
+        write(folder.path(), "s.resp.zst", &[record(REPLY, b""), record("", b"data: 1")]);
+        let found = find(&[folder.path().to_owned()]).expect("found");
+        assert!(found[0].read(1 << 20).expect("read").is_none());
+    }
+
+    #[test]
+    fn bad_files_are_named_with_their_record() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = |found: Result<Vec<Recording>>| {
+            let read = found.and_then(|found| found[0].read(1 << 20));
+            format!("{:#}", read.map(|_| ()).expect_err("a fault"))
+        };
+        assert!(error(find(&[folder.path().to_owned()])).contains("holds no NAME.req.zst"));
+        assert!(error(find(&[folder.path().join("x.zst")])).contains("is no folder and not called NAME.req.zst"));
+        write(folder.path(), "a.resp.zst", &[record(REPLY, b"")]);
+        write(folder.path(), "a.req.zst", &[u32::MAX.to_le_bytes().to_vec(), vec![0; 4]]);
+        assert!(error(find(&[folder.path().to_owned()])).contains("a.req.zst, record 1: says it has 4294967295 bytes"));
+        write(folder.path(), "a.req.zst", &[record("GET / HTTP/1.1\r\n", b"")]);
+        assert!(error(find(&[folder.path().to_owned()])).contains("a.req.zst, record 1: its head has no blank line"));
+    }
+}

@@ -23,7 +23,7 @@ pub fn table(sample: &Sample, rows: &[Measured]) -> String {
             &mut text,
             [
                 &row.row.way.title(),
-                &row.row.messages.to_string(),
+                &messages(row),
                 &format!("{:.1}", row.payload.0 + row.payload.1),
                 &format!("{:.1}", row.with_tcp.0 + row.with_tcp.1),
                 &format!("{:.1} %", row.of_http1 * 100.0),
@@ -35,10 +35,17 @@ pub fn table(sample: &Sample, rows: &[Measured]) -> String {
     text
 }
 
+/// As many as asked; behind it how many a flight really had, where that is another number: batches over 256 KiB leave in
+/// pieces, and HTTP/2 sends window updates between.
+fn messages(row: &Measured) -> String {
+    let (asked, seen) = (row.row.messages, row.messages.0.min(row.messages.1));
+    if asked > 1 && seen < asked as f64 * 0.9 { format!("{asked} ({seen:.0})") } else { asked.to_string() }
+}
+
 fn line(text: &mut String, cells: [&str; 7]) {
     let [way, messages, payload, with_tcp, of, cpu, range] = cells;
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{way:<18} {messages:>8} {payload:>10} {with_tcp:>12} {of:>9} {cpu:>9} {range:>17}");
+    let _ = writeln!(text, "{way:<18} {messages:>9} {payload:>10} {with_tcp:>12} {of:>9} {cpu:>9} {range:>17}");
 }
 
 /// How the figures come about: the end of the table and of `--help`.
@@ -56,7 +63,8 @@ is one flight: it begins a segment of its own and its writes are joined, as if t
 counted: connecting, closing, losses, the link layer.
 
 Messages a flush are calls made at the same moment; the next ones are made when all have their replies. HTTP/1.1 has one
-exchange at a time on a kept-alive connection. A pass sends the whole sample over one new connection, cold compression
+exchange at a time on a kept-alive connection. In brackets: how many there were in a flight, where that is another number,
+as for teleported batches of more than 256 KiB, which leave in pieces, and for HTTP/2, which updates windows between. A pass sends the whole sample over one new connection, cold compression
 contexts and HPACK tables included; no exchange comes twice in it.
 
 HTTP/1.1 and HTTP/2 are hyper's client and server (HPACK with Huffman coding and dynamic table, 4 MiB windows). gzip: each
