@@ -43,6 +43,8 @@ enum Family {
     Peers,
     Proxy,
     Scale,
+    /// How long calls, or flushes, take: with percentiles.
+    Percentiles,
     /// Named by their first segment.
     Other(String),
 }
@@ -54,7 +56,8 @@ impl Family {
         match first {
             _ if record.has("to_ours") => Self::Peers,
             _ if record.has("cpu_us_per_request") => Self::Proxy,
-            "fastrpc" | "http" | "floor" => Self::Matrix,
+            _ if record.has("p99_ns") => Self::Percentiles,
+            "fastrpc" | "http" | "floor" | "tcp" | "mt" => Self::Matrix,
             "bytes" => Self::Bytes,
             "peers" => Self::Peers,
             "proxy" => Self::Proxy,
@@ -104,6 +107,7 @@ pub fn draw(records: Vec<Record>, run: &Run) -> Vec<Picture> {
         Family::Bytes => bytes::pictures(&rows, run),
         Family::Peers => others::peers(&rows, run),
         Family::Proxy => others::proxy(&rows, run),
+        Family::Percentiles => others::percentiles(&rows, run),
         Family::Scale => scale::pictures(&rows, run),
         Family::Other(name) => others::plain(&name, &rows, run),
     };
@@ -127,9 +131,13 @@ mod tests {
         {"name":"bytes/rtb/flate/16","ns_per_op":44000,"ns_min":41000,"ns_max":49000,"of_http1":0.177,"tcp_bytes_per_op":588}
         {"name":"http/hyper1/100","ns_per_op":5000,"ns_min":4800,"ns_max":5200,"ours":"http/httpteleport","to_ours":null}
         {"name":"proxy/haproxy","cpu_us_per_request":{"median":22.1,"min":21,"max":23}}
-        {"name":"scale/http/callers/1","ns_per_op":5000}
-        {"name":"scale/http/callers/1000","ns_per_op":1500}
+        {"name":"scale/callers/1/http","ns_per_op":5000}
+        {"name":"scale/callers/1000/http","ns_per_op":1500}
+        {"name":"scale/cores/apart/http","ns_per_op":1750,"resident_peak_bytes":5000000}
+        {"name":"mt/tcp/http/no_delay/1","ns_per_op":9000,"ns_min":8000,"ns_max":9900}
         {"name":"mt/tcp/http/no_delay/100","ns_per_op":1700,"ns_min":1600,"ns_max":1900}
+        {"name":"latency/http/open/20000","ns_per_op":3235,"p99_ns":17519,"p999_ns":121151}
+        {"name":"lazy/no_delay/100","ns_per_op":1111}
         {"name":"about","nothing":"to draw"}"#;
 
     fn pictures() -> Vec<Picture> {
@@ -147,13 +155,16 @@ mod tests {
                 "matrix-http.svg",
                 "matrix-callers.svg",
                 "matrix-delay.svg",
+                "matrix-transport.svg",
                 "bytes-size.svg",
                 "bytes-cpu.svg",
                 "bytes-flush.svg",
                 "peers.svg",
                 "proxy.svg",
                 "scale-callers.svg",
-                "mt.svg",
+                "scale-cores.svg",
+                "latency.svg",
+                "lazy.svg",
             ]
         );
     }
@@ -169,7 +180,8 @@ mod tests {
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{file}");
         }
         let all: String = pictures().into_iter().map(|picture| picture.svg).collect();
-        for label in ["231 ns", "3.62 µs", "588 B", "17.7 %", "22.1 µs", "5.00 µs", "1.70 µs"] {
+        for label in ["231 ns", "3.62 µs", "588 B", "17.7 %", "22.1 µs", "5.00 µs", "1.70 µs", "17.5 µs", "1.11 µs"]
+        {
             assert!(all.contains(label), "{label}");
         }
         assert!(!all.contains("999 ns"), "measured anew");

@@ -1,6 +1,6 @@
 //! The matrix, beside the Go original.
 
-use super::families::{Picture, Rows, Run};
+use super::families::{Picture, ROUNDS, Rows, Run};
 use super::record::Figure;
 use super::reference::Reference;
 use crate::plot::bars::{Bar, Bars, Row, Section, Series};
@@ -37,6 +37,7 @@ pub(super) fn pictures(rows: &Rows, run: &Run) -> Vec<Picture> {
     }
     pictures.extend(callers(rows, run, &reference));
     pictures.extend(delays(rows, run, &reference));
+    pictures.extend(transports(rows, run));
     pictures
 }
 
@@ -143,6 +144,45 @@ fn delays(rows: &Rows, run: &Run, reference: &Reference) -> Option<Picture> {
         panels: vec![Panel { label: String::new(), lines }],
     };
     picture("matrix-delay.svg", &lines)
+}
+
+/// What comes before the names of rows that run otherwise than in memory and on one thread.
+const TRANSPORTS: [(&str, &str, Tone); 4] = [
+    ("", "in memory, one thread", Tone::Ours),
+    ("tcp/", "TCP, one thread", Tone::OursToo),
+    ("mt/", "in memory, two threads", Tone::OursBefore),
+    ("mt/tcp/", "TCP, two threads", Tone::OtherToo),
+];
+
+/// Cost over the number of callers, by transport: a panel for each of what is carried.
+fn transports(rows: &Rows, run: &Run) -> Option<Picture> {
+    let panel = |(carried, name, _): &(&str, &str, &str)| {
+        let line = |(series, (prefix, ..)): (usize, &(&str, &str, Tone))| {
+            let prefix = format!("{prefix}{carried}/no_delay/");
+            let point = |record: &super::record::Record| {
+                let (x, figure) = (record.name.strip_prefix(&prefix)?.parse().ok()?, record.ns()?);
+                Some(Point { x, y: figure.median, range: figure.range })
+            };
+            Line { series, points: rows.iter().filter_map(point).collect() }
+        };
+        let lines = TRANSPORTS.iter().enumerate().map(line).filter(|line| !line.points.is_empty());
+        Panel { label: (*name).to_owned(), lines: lines.collect() }
+    };
+    let panels: Vec<Panel> = CARRIED.iter().map(panel).filter(|panel| !panel.lines.is_empty()).collect();
+    let others = panels.iter().flat_map(|panel| &panel.lines).any(|line| line.series > 0);
+    let series = |(_, label, tone): &(&str, &str, Tone)| lines::Series {
+        label: (*label).to_owned(),
+        tone: *tone,
+        dashed: false,
+    };
+    let lines = Lines {
+        caption: run.caption("matrix", "Cost of a call over callers, by transport", vec![ROUNDS.to_owned()]),
+        x: Scale { label: "callers".to_owned(), unit: Unit::Count },
+        y: Scale { label: "time per call".to_owned(), unit: Unit::Time },
+        series: TRANSPORTS.iter().map(series).collect(),
+        panels,
+    };
+    if others { picture("matrix-transport.svg", &lines) } else { None }
 }
 
 fn series() -> Vec<lines::Series> {

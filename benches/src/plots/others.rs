@@ -82,6 +82,31 @@ pub(super) fn plain(name: &str, rows: &Rows, run: &Run) -> Vec<Picture> {
     sections.picture(&format!("{name}.svg"), caption, ["this project", "others"])
 }
 
+/// Rows that have a median and percentiles: `KIND/..`, a section for each kind.
+pub(super) fn percentiles(rows: &Rows, run: &Run) -> Vec<Picture> {
+    let mut sections = Sections::default();
+    for record in rows.iter() {
+        let Some(median) = record.ns() else { continue };
+        let (kind, label) = record.name.split_once('/').unwrap_or(("", &record.name));
+        let mut bars = vec![bar(0, median, String::new())];
+        for (series, field) in [(1, "p99_ns"), (2, "p999_ns")] {
+            bars.extend(record.figure(field).map(|figure| bar(series, figure, String::new())));
+        }
+        let heading = match kind {
+            "latency" => "Latency: callers that wait, or calls a second whatever comes back (open)".to_owned(),
+            "flush" => "How late a batch leaves, by batch delay".to_owned(),
+            kind => kind.to_owned(),
+        };
+        sections.add(&heading, Row { label: label.to_owned(), bars, mark: None });
+    }
+    let tones = [(Tone::Ours, "median"), (Tone::OursBefore, "99 %"), (Tone::Other, "99.9 %")];
+    let series = tones.map(|(tone, label)| Series { label: label.to_owned(), tone });
+    let note = "Each call counts from the moment at which it was to be made; each batch from the end of its delay.";
+    let caption = run.caption("matrix", "Latency, and lateness of flushes", vec![note.to_owned()]);
+    let bars = Bars { caption, unit: Unit::Time, series: series.into(), mark: None, sections: sections.0 };
+    vec![Picture { file: "latency.svg".to_owned(), svg: bars.svg() }]
+}
+
 fn row(label: &str, bar: Bar) -> Row {
     Row { label: label.to_owned(), bars: vec![bar], mark: None }
 }
