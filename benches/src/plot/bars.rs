@@ -1,6 +1,5 @@
 //! Horizontal bars, in sections of rows; each bar with its value.
 
-use super::axis::linear;
 use super::caption::{Caption, Key, Sign};
 use super::style::{GRID, INK, LABEL, MARGIN, MUTED, SMALL, Tone, WIDTH};
 use super::svg::{Anchor, Svg, Type};
@@ -124,7 +123,7 @@ impl Bars {
     }
 
     fn draw_axis(&self, svg: &mut Svg, layout: &Layout) {
-        let ticks = linear(layout.most, 6);
+        let ticks = self.unit.axis(layout.most);
         for (tick, label) in ticks.iter().zip(self.unit.ticks(&ticks)) {
             let x = layout.x(*tick);
             svg.line((x, layout.top), (x, layout.bottom), GRID, 1.0);
@@ -168,7 +167,11 @@ impl Bars {
         if let Some((least, most)) = bar.range {
             svg.line((layout.x(least), middle), (layout.x(most), middle), INK, 1.0);
         }
-        let x = layout.x(bar.reach()) + GAP;
+        let room = width(&value, SMALL) * BOLDER + 2.0 * GAP;
+        let reach = layout.x(bar.reach());
+        // Not across the mark.
+        let mark = row.mark.map(|mark| layout.x(mark)).filter(|mark| (reach..reach + room).contains(mark));
+        let x = mark.unwrap_or(reach) + GAP;
         let ours = !matches!(tone, Tone::Other | Tone::OtherToo);
         let kind = if ours { Type::bold(SMALL) } else { Type::new(SMALL, INK) };
         svg.value(x, middle + 4.2, kind, &value, &bar.note);

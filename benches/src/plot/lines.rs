@@ -110,7 +110,9 @@ impl Lines {
     fn keys(&self) -> Vec<Key> {
         let sign = |series: &Series| if series.dashed { Sign::Dashes } else { Sign::Line };
         let key = |series: &Series| Key { label: series.label.clone(), tone: series.tone, sign: sign(series) };
-        if self.is_single() { Vec::new() } else { self.series.iter().map(key).collect() }
+        let used = |index: usize| self.panels.iter().flat_map(|panel| &panel.lines).any(|line| line.series == index);
+        let keys = self.series.iter().enumerate().filter(|(index, _)| used(*index)).map(|(_, series)| key(series));
+        if self.is_single() { Vec::new() } else { keys.collect() }
     }
 
     /// Room to the right of a single panel for the names of its lines.
@@ -196,16 +198,26 @@ impl Lines {
         let mut names: Vec<(f64, &Series)> = Vec::new();
         for line in &panel.lines {
             if let (Some(point), Some(series)) = (line.points.last(), self.series.get(line.series)) {
-                names.push((area.y(point.y), series));
+                let (x, y) = (area.x(point.x), area.y(point.y));
+                if x < area.right - 1.0 {
+                    // It ends early, and is named where it does.
+                    svg.text(x + 8.0, y + 17.0, name(series), &series.label);
+                } else {
+                    names.push((y, series));
+                }
             }
         }
         names.sort_by(|one, other| one.0.total_cmp(&other.0));
         let heights = apart(names.iter().map(|(y, _)| *y).collect(), LINE_OF_TEXT);
         for (y, (_, series)) in heights.into_iter().zip(names).filter(|(_, (_, series))| !series.label.is_empty()) {
-            let kind = Type { bold: !series.dashed, colour: series.tone.colour(), ..Type::bold(LABEL) };
-            svg.text(area.right + 12.0, y + 4.5, kind, &series.label);
+            svg.text(area.right + 12.0, y + 4.5, name(series), &series.label);
         }
     }
+}
+
+/// How a line's name looks.
+fn name(series: &Series) -> Type {
+    Type { bold: !series.dashed, colour: series.tone.colour(), ..Type::bold(LABEL) }
 }
 
 /// Moves sorted heights apart so that none is closer to the next than `gap`, as little as that takes.

@@ -1,5 +1,7 @@
 //! How values are written.
 
+use super::axis::linear;
+
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -26,6 +28,13 @@ impl Unit {
         format!("{digits}{suffix}")
     }
 
+    /// Ticks from zero to at most `most`, round in the unit they are written in.
+    #[must_use]
+    pub fn axis(self, most: f64) -> Vec<f64> {
+        let (scale, _) = self.scale(most);
+        linear(most / scale, 6).into_iter().map(|tick| tick * scale).collect()
+    }
+
     /// Labels of an axis' ticks: all in the unit of the largest, with as many digits as are needed.
     #[must_use]
     pub fn ticks(self, ticks: &[f64]) -> Vec<String> {
@@ -36,7 +45,10 @@ impl Unit {
     /// The label of a tick by itself, on an axis over many orders of magnitude.
     #[must_use]
     pub fn tick(self, value: f64) -> String {
-        let (scale, suffix) = self.scale(value);
+        let (scale, suffix) = match self {
+            Self::Bytes if (1024.0..10.0 * 1024.0).contains(&value) => (1024.0, " KiB"),
+            _ => self.scale(value),
+        };
         format!("{}{suffix}", short(value / scale))
     }
 
@@ -94,6 +106,8 @@ mod tests {
         assert_eq!(Unit::Time.ticks(&[0.0, 500.0, 1000.0, 1500.0]), ["0 µs", "0.5 µs", "1 µs", "1.5 µs"]);
         assert_eq!(Unit::Percent.ticks(&[0.0, 20.0]), ["0 %", "20 %"]);
         assert_eq!([1.0, 100.0, 10_000.0].map(|n| Unit::Count.tick(n)), ["1", "100", "10k"]);
-        assert_eq!(Unit::Time.tick(2000.0), "2 µs");
+        assert_eq!([Unit::Time.tick(2000.0), Unit::Bytes.tick(1024.0)], ["2 µs", "1 KiB"]);
+        let kib = Unit::Bytes.axis(870_000.0);
+        assert_eq!(Unit::Bytes.ticks(&kib)[..3], ["0 KiB", "200 KiB", "400 KiB"]);
     }
 }

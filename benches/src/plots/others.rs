@@ -62,7 +62,11 @@ pub(super) fn proxy(rows: &Rows, run: &Run) -> Vec<Picture> {
 
 /// `1.23x haproxy`, of a field that is a ratio.
 fn to(record: &Record, field: &str, what: &str) -> String {
-    record.figure(field).map(|ratio| format!("{:.2}x {what}", ratio.median)).unwrap_or_default()
+    match record.figure(field).map(|ratio| ratio.median) {
+        Some(ratio) if ratio >= 10.0 => format!("{ratio:.1}x {what}"),
+        Some(ratio) => format!("{ratio:.2}x {what}"),
+        None => String::new(),
+    }
 }
 
 /// Rows of which no more is known than their names.
@@ -93,11 +97,11 @@ pub(super) fn percentiles(rows: &Rows, run: &Run) -> Vec<Picture> {
             bars.extend(record.figure(field).map(|figure| bar(series, figure, String::new())));
         }
         let heading = match kind {
-            "latency" => "Latency: callers that wait, or calls a second whatever comes back (open)".to_owned(),
+            "latency" => "Latency of calls, by callers that wait or by a fixed rate".to_owned(),
             "flush" => "How late a batch leaves, by batch delay".to_owned(),
             kind => kind.to_owned(),
         };
-        sections.add(&heading, Row { label: label.to_owned(), bars, mark: None });
+        sections.add(&heading, Row { label: setting(label), bars, mark: None });
     }
     let tones = [(Tone::Ours, "median"), (Tone::OursBefore, "99 %"), (Tone::Other, "99.9 %")];
     let series = tones.map(|(tone, label)| Series { label: label.to_owned(), tone });
@@ -105,6 +109,16 @@ pub(super) fn percentiles(rows: &Rows, run: &Run) -> Vec<Picture> {
     let caption = run.caption("matrix", "Latency, and lateness of flushes", vec![note.to_owned()]);
     let bars = Bars { caption, unit: Unit::Time, series: series.into(), mark: None, sections: sections.0 };
     vec![Picture { file: "latency.svg".to_owned(), svg: bars.svg() }]
+}
+
+/// What a row with percentiles was measured with, in words.
+fn setting(label: &str) -> String {
+    match label.split('/').collect::<Vec<_>>().as_slice() {
+        [what @ .., "open", rate] => format!("{}, {rate} calls/s", what.join(" ")),
+        [what @ .., "1"] => format!("{}, 1 caller", what.join(" ")),
+        [what @ .., callers] if !what.is_empty() => format!("{}, {callers} callers", what.join(" ")),
+        _ => label.to_owned(),
+    }
 }
 
 fn row(label: &str, bar: Bar) -> Row {
