@@ -19,7 +19,7 @@ use httpteleport_cli::traffic::Shape;
 /// in-memory connection that counts: HTTP/1.1, HTTP/2, both also with gzipped bodies, and teleported with each compression,
 /// with 1 to 64 messages a flush. Nothing is sent over a network.
 #[derive(Parser)]
-#[command(name = "bytes", after_long_help = table::notes(Tcp::WITH_TIMESTAMPS))]
+#[command(name = "bytes", after_long_help = table::notes(Tcp::WITH_TIMESTAMPS).join("\n\n"))]
 struct Options {
     /// Print one JSON object a line instead of tables.
     #[arg(long)]
@@ -86,7 +86,7 @@ fn run(options: &Options) -> Result<()> {
     }
     ensure!(printed > 0, "no row begins with {:?}; see --help for how rows are called", options.only);
     if !options.json {
-        println!("{}", table::notes(tcp));
+        println!("{}", table::footnotes(tcp));
     }
     Ok(())
 }
