@@ -1,5 +1,6 @@
 //! What traffic costs, by the way it travels: bytes on the wire and CPU of both ends.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -52,6 +53,8 @@ struct Options {
 fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read has seen enough.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bytes: {error:#}");
             ExitCode::FAILURE
@@ -59,9 +62,14 @@ fn main() -> ExitCode {
     }
 }
 
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 fn run(options: &Options) -> Result<()> {
     let tcp = if options.no_timestamps { Tcp::PLAIN } else { Tcp::WITH_TIMESTAMPS };
     let effort = Effort { rounds: options.rounds.max(1), round: Duration::from_millis(options.round_ms.max(1)) };
+    let mut out = io::stdout();
     let mut printed = 0;
     for source in sources(options)? {
         let rows = wanted(&source, &options.only);
@@ -79,14 +87,14 @@ fn run(options: &Options) -> Result<()> {
         measured.retain(|row| row.row.name.starts_with(&options.only));
         printed += measured.len();
         if options.json {
-            measured.iter().for_each(|row| println!("{}", row.json()));
+            measured.iter().try_for_each(|row| writeln!(out, "{}", row.json()))?;
         } else {
-            println!("{}", table::table(&sample, &measured));
+            writeln!(out, "{}", table::table(&sample, &measured))?;
         }
     }
     ensure!(printed > 0, "no row begins with {:?}; see --help for how rows are called", options.only);
     if !options.json {
-        println!("{}", table::footnotes(tcp));
+        writeln!(out, "{}", table::footnotes(tcp))?;
     }
     Ok(())
 }
