@@ -1,0 +1,137 @@
+//! What traffic costs, by the way it travels: bytes on the wire and CPU of both ends.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use benches::cost::measure::measure;
+use benches::cost::sample::Sample;
+use benches::cost::tcp::Tcp;
+use benches::cost::{recorded, table, ways};
+use benches::measure::Effort;
+use clap::Parser;
+use httpteleport_cli::traffic::Shape;
+
+/// What traffic costs, by the way it travels: bytes on the wire with TCP/IP, and CPU of both ends.
+///
+/// Generated traffic of four shapes (rtb, rest, rpc, chat), or recordings, goes through real clients and servers over an
+/// in-memory connection that counts: HTTP/1.1, HTTP/2, both also with gzipped bodies, and teleported with each compression,
+/// with 1 to 64 messages a flush. Nothing is sent over a network.
+#[derive(Parser)]
+#[command(name = "bytes", after_long_help = table::notes(Tcp::WITH_TIMESTAMPS).join("\n\n"))]
+struct Options {
+    /// Print one JSON object a line instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Only rows whose name begins with this, for instance bytes/rtb or bytes/chat/flate/16.
+    ///
+    /// Names are bytes/SAMPLE/WAY/MESSAGES; ways are http1, http1_gzip, http2, http2_gzip and the compressions.
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    only: String,
+    /// Rounds per row; the median is printed.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Milliseconds of CPU per round, at least: a round is as many whole passes over the sample as that takes.
+    #[arg(long, default_value_t = 60)]
+    round_ms: u64,
+    /// Size of a sample in MiB of HTTP/1.1 text, requests and replies.
+    #[arg(long, value_name = "MIB", default_value_t = 4)]
+    mib: usize,
+    /// Recorded traffic instead of generated: NAME.req.zst (NAME.resp.zst is beside it), or a folder of such pairs.
+    ///
+    /// A file is a zstd stream of records, u32le head length, u32le body length, head, body. The head is HTTP/1.1 text;
+    /// record k of the one file is answered by record k of the other.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    file: Vec<PathBuf>,
+    /// Count segments without TCP timestamps: 1460 bytes and 40 of headers instead of 1448 and 52.
+    #[arg(long)]
+    no_timestamps: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read has seen enough.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bytes: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn run(options: &Options) -> Result<()> {
+    let tcp = if options.no_timestamps { Tcp::PLAIN } else { Tcp::WITH_TIMESTAMPS };
+    let effort = Effort { rounds: options.rounds.max(1), round: Duration::from_millis(options.round_ms.max(1)) };
+    let mut out = io::stdout();
+    let mut printed = 0;
+    for source in sources(options)? {
+        let rows = wanted(&source, &options.only);
+        if rows.is_empty() {
+            continue;
+        }
+        let Some(sample) = source.sample(options.mib.clamp(1, 1024) << 20)? else {
+            eprintln!(
+                "bytes: {}: left out, it holds event streams and whole messages are compared here",
+                source.name()
+            );
+            continue;
+        };
+        let mut measured = measure(&sample, &rows, tcp, effort)?;
+        measured.retain(|row| row.row.name.starts_with(&options.only));
+        printed += measured.len();
+        if options.json {
+            measured.iter().try_for_each(|row| writeln!(out, "{}", row.json()))?;
+        } else {
+            writeln!(out, "{}", table::table(&sample, &measured))?;
+        }
+    }
+    ensure!(printed > 0, "no row begins with {:?}; see --help for how rows are called", options.only);
+    if !options.json {
+        writeln!(out, "{}", table::footnotes(tcp))?;
+    }
+    Ok(())
+}
+
+/// Where a sample comes from.
+enum Source {
+    Generated(Shape),
+    Recorded(recorded::Recording),
+}
+
+impl Source {
+    fn name(&self) -> &str {
+        match self {
+            Self::Generated(shape) => shape.name(),
+            Self::Recorded(recording) => recording.name(),
+        }
+    }
+
+    fn sample(&self, bytes: usize) -> Result<Option<Sample>> {
+        match self {
+            Self::Generated(shape) => Ok(Some(Sample::generated(*shape, bytes))),
+            Self::Recorded(recording) => recording.read(bytes),
+        }
+    }
+}
+
+fn sources(options: &Options) -> Result<Vec<Source>> {
+    if options.file.is_empty() {
+        return Ok(Shape::ALL.map(Source::Generated).into());
+    }
+    Ok(recorded::find(&options.file)?.into_iter().map(Source::Recorded).collect())
+}
+
+/// The rows asked for, and before them the one that they are compared with.
+fn wanted(source: &Source, only: &str) -> Vec<ways::Row> {
+    let rows = ways::rows(source.name());
+    let any = rows.iter().any(|row| row.name.starts_with(only));
+    let keep = |(index, row): &(usize, ways::Row)| any && (*index == 0 || row.name.starts_with(only));
+    rows.into_iter().enumerate().filter(keep).map(|(_, row)| row).collect()
+}

@@ -1,0 +1,179 @@
+//! One pass: all exchanges of a sample over one new connection.
+
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use httpteleport_cli::traffic::Exchange;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::pipe::metered;
+use super::sample::Sample;
+use super::tcp::{Flights, Tcp};
+use super::together::together;
+use super::ways::{Row, Way};
+use super::{hyper_ways, teleport_way};
+
+/// What one pass came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Passed {
+    /// CPU time of both ends: connecting, codecs, compression, the mux. No kernel, the pipe is in memory.
+    pub cpu: Duration,
+    /// Requests.
+    pub up: Flights,
+    /// Replies.
+    pub down: Flights,
+}
+
+/// Carries the sample the row's way.
+///
+/// # Errors
+///
+/// A call failed, or a message did not arrive as it was sent.
+pub fn pass(row: &Row, sample: &Sample, tcp: Tcp) -> Result<Passed> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    let calls = Calls::new(row, sample)?;
+    let script = Script::new(sample);
+    let (near, far, meter) = metered(tcp);
+    let tasks = tokio::task::LocalSet::new();
+    let begun = cpu_time();
+    runtime.block_on(tasks.run_until(async {
+        match row.way {
+            Way::Http1 { gzip } => hyper_ways::http1(gzip, calls, script, near, far).await,
+            Way::Http2 { gzip } => hyper_ways::http2(gzip, calls, script, near, far).await,
+            Way::Teleport(compression) => teleport_way::teleport(compression, calls, script, near, far).await,
+        }
+    }))?;
+    let cpu = cpu_time() - begun;
+    let (up, down) = meter.flights();
+    Ok(Passed { cpu, up, down })
+}
+
+/// CPU time of this thread, which runs both ends: what other programs do meanwhile is not in it.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a thread has run for no negative time")
+}
+
+/// Something that makes calls.
+pub(super) trait Caller {
+    /// One call. `as_sent` is the reply that the far end is to send.
+    fn call(&self, request: Request<Bytes>, as_sent: &Response<Bytes>)
+    -> impl Future<Output = Result<Response<Bytes>>>;
+}
+
+/// The near side of a sample: its requests, ready to be sent, so that making them is nobody's cost.
+pub(super) struct Calls<'a> {
+    messages: usize,
+    requests: Vec<Request<Bytes>>,
+    exchanges: &'a [Exchange],
+}
+
+impl<'a> Calls<'a> {
+    fn new(row: &Row, sample: &'a Sample) -> Result<Self> {
+        let prepared = sample.exchanges.iter().map(|exchange| match row.way {
+            Way::Http1 { gzip } => Ok(hyper_ways::for_http1(exchange.request.clone(), gzip)),
+            Way::Http2 { gzip } => hyper_ways::for_http2(exchange.request.clone(), gzip),
+            Way::Teleport(_) => Ok(exchange.request.clone()),
+        });
+        Ok(Self { messages: row.messages, requests: prepared.collect::<Result<_>>()?, exchanges: &sample.exchanges })
+    }
+
+    /// Makes all calls, so many at once, and looks at what comes back.
+    pub(super) async fn make(self, caller: &impl Caller) -> Result<()> {
+        let mut requests = self.requests.into_iter();
+        for exchanges in self.exchanges.chunks(self.messages) {
+            let batch = requests.by_ref().zip(exchanges);
+            let replies = together(batch.map(|(request, exchange)| caller.call(request, &exchange.response))).await;
+            for (reply, exchange) in replies.into_iter().zip(exchanges) {
+                let (reply, sent) = (reply?, &exchange.response);
+                let same = reply.status() == sent.status() && reply.body() == sent.body();
+                ensure!(same, "{} did not get its reply but {}", exchange.request.uri(), reply.status());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The far side of a sample: what it has to receive and what it answers, in order.
+pub(super) struct Script(Mutex<std::vec::IntoIter<Step>>);
+
+/// One request and its reply.
+pub(super) struct Step {
+    /// What has to arrive.
+    request: Request<Bytes>,
+    /// The reply.
+    reply: Response<Bytes>,
+}
+
+impl Script {
+    fn new(sample: &Sample) -> Self {
+        let step = |exchange: &Exchange| Step { request: exchange.request.clone(), reply: exchange.response.clone() };
+        Self(Mutex::new(sample.exchanges.iter().map(step).collect::<Vec<_>>().into_iter()))
+    }
+
+    /// The step of the request that has come.
+    pub(super) fn step(&self) -> Step {
+        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).next();
+        next.unwrap_or_else(|| Step { request: Request::default(), reply: refusal() })
+    }
+}
+
+impl Step {
+    /// The fields of the request as it was before anything was done to it.
+    pub(super) fn request_headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// The reply to a request with this body: the one prepared, or a 500 when the body is not the one sent.
+    pub(super) fn answer(self, body: &Bytes) -> Response<Bytes> {
+        if body == self.request.body() { self.reply } else { refusal() }
+    }
+}
+
+fn refusal() -> Response<Bytes> {
+    let mut reply = Response::new(Bytes::new());
+    *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use httpteleport_cli::traffic::Shape;
+
+    use super::*;
+    use crate::cost::ways::rows;
+
+    #[test]
+    fn every_way_carries_every_shape_in_flushes_as_asked() {
+        for shape in Shape::ALL {
+            let sample = Sample::generated(shape, 100_000);
+            for row in rows(&sample.name) {
+                let passed = pass(&row, &sample, Tcp::WITH_TIMESTAMPS).expect(&row.name);
+                let flushes = sample.exchanges.len().div_ceil(row.messages) as u64;
+                assert!(passed.up.count >= flushes && passed.down.count >= flushes, "{}: {passed:?}", row.name);
+                // Preface, settings, windows and acknowledgements of HTTP/2 come on top.
+                let more = if matches!(row.way, Way::Http2 { .. }) { 3 * flushes + 4 } else { 2 };
+                assert!(passed.up.count <= flushes + more, "{}: {passed:?}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn plain_teleporting_sends_what_http_sends_and_flate_a_fraction() {
+        let sample = Sample::generated(Shape::Rest, 300_000);
+        let payload = |wanted: &str| {
+            let row = rows("rest").into_iter().find(|row| row.name == format!("bytes/rest/{wanted}")).expect("a row");
+            let passed = pass(&row, &sample, Tcp::WITH_TIMESTAMPS).expect("carried");
+            (passed.up.payload + passed.down.payload) as f64
+        };
+        let http = payload("http1/1");
+        assert!((0.98..1.02).contains(&(payload("none/16") / http)));
+        assert!(payload("flate/16") < payload("http1_gzip/1"));
+        assert!(payload("flate/16") < payload("flate/1"));
+        assert!(payload("snappy/16") < http);
+    }
+}
