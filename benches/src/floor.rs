@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// Calls per batch in the matrix.
 pub const BATCH: usize = 100;
 
+/// Bytes asked for in one read, as by our transports.
+const READ: usize = 64 * 1024;
+
 /// What one batch carries.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
@@ -43,6 +46,7 @@ pub async fn run(request: usize, reply: usize, batches: u64) -> Duration {
 pub struct Floor<S> {
     near: S,
     output: Vec<u8>,
+    expected: usize,
     input: Vec<u8>,
     callers: Callers,
 }
@@ -55,7 +59,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Floor<S> {
         Self {
             near,
             output: vec![b'x'; request * calls],
-            input: vec![0; reply * calls],
+            expected: reply * calls,
+            input: vec![0; READ],
             callers: Callers::start(calls),
         }
     }
@@ -67,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Floor<S> {
     /// The stream failed.
     pub async fn batch(&mut self) -> io::Result<()> {
         self.near.write_all(&self.output).await?;
-        self.near.read_exact(&mut self.input).await?;
+        read(&mut self.near, self.expected, &mut self.input).await?;
         self.callers.round().await;
         Ok(())
     }
@@ -75,8 +80,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Floor<S> {
 
 /// Ends when the near end is gone; a stream that fails shows there.
 async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut far: S, request: usize, reply: usize) {
-    let (mut input, output) = (vec![0; request], vec![b'x'; reply]);
-    while far.read_exact(&mut input).await.is_ok() && far.write_all(&output).await.is_ok() {}
+    let (mut input, output) = (vec![0; READ], vec![b'x'; reply]);
+    while read(&mut far, request, &mut input).await.is_ok() && far.write_all(&output).await.is_ok() {}
+}
+
+/// Reads as many bytes, always asking for more: a read that gets all it asks for makes the runtime try another.
+async fn read<S: AsyncRead + Unpin>(stream: &mut S, expected: usize, input: &mut [u8]) -> io::Result<()> {
+    let mut left = expected;
+    while left > 0 {
+        match stream.read(input).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            got => left = left.saturating_sub(got),
+        }
+    }
+    Ok(())
 }
 
 /// A batch of tasks that do nothing but be woken.

@@ -3,6 +3,7 @@
 //! A peer is a module with a `start` that gives its callers, and one line in [`rows::PEERS`].
 
 mod caller;
+pub mod command;
 mod floor;
 mod hyper1;
 mod hyper2;

@@ -30,12 +30,13 @@ fn every_caller_of_every_peer_gets_the_reply() {
 fn a_run_measures_every_row_and_holds_it_against_ours_and_the_floor() {
     let rows = chosen(&[2], "");
     assert_eq!(rows.len(), PEERS.len());
-    let run = measure(&rows, Effort { rounds: 2, round: Duration::from_millis(5) }, HEAP).unwrap();
+    let run = measure(&rows, Effort { rounds: 2, round: Duration::from_millis(5) }, Some(HEAP)).unwrap();
     for (measured, line) in run.iter().zip(table::lines(&run)) {
         let (name, peer) = (measured.row.name(), measured.row.peer);
         assert!(measured.ns.iter().all(|ns| (10.0..1e8).contains(ns)), "{name}: {:?}", measured.ns);
         let json: serde_json::Value = serde_json::from_str(&line.json()).unwrap();
         assert_eq!(json["name"], name);
+        assert!(json["allocs_per_op"].is_number(), "{name}");
         assert_eq!(json["to_ours"].is_object(), peer.ours.is_some(), "{name}");
         assert_eq!(json["to_floor"].is_object(), peer.floor.is_some(), "{name}");
         assert!(line.text().starts_with(&name));

@@ -20,7 +20,8 @@ impl Spread {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
-        let median = if values.len() % 2 == 0 { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] };
+        let median =
+            if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] };
         Self { median, least: values[0], most: values[values.len() - 1] }
     }
 }
@@ -65,7 +66,7 @@ impl<'a> Line<'a> {
             "ns_per_op": self.ns.median.round(),
             "ns_min": self.ns.least.round(),
             "ns_max": self.ns.most.round(),
-            "allocs_per_op": round(self.measured.allocs),
+            "allocs_per_op": self.measured.allocs.map(round),
             "callers": self.measured.row.callers,
             "deadline": peer.deadline,
             "ours": peer.ours,
@@ -89,8 +90,9 @@ impl<'a> Line<'a> {
         };
         let ours = peer.ours.filter(|_| !spread.is_empty()).unwrap_or_default();
         let mut text = format!("{:<30} {:>9.0} {range:>17}", measured.row.name(), ns.median);
-        let (allocs, to_ours, to_floor) = (measured.allocs, times(to_ours), times(to_floor));
-        write!(text, " {allocs:>7.1} {to_floor:>7} {to_ours:>7} {spread:>13}  {ours}").expect("a string takes all");
+        let allocs = measured.allocs.map(|allocs| format!("{allocs:.1}")).unwrap_or_default();
+        let (to_ours, to_floor) = (times(to_ours), times(to_floor));
+        write!(text, " {allocs:>7} {to_floor:>7} {to_ours:>7} {spread:>13}  {ours}").expect("a string takes all");
         text.trim_end().to_owned()
     }
 }
@@ -128,7 +130,7 @@ mod tests {
 
     fn measured(name: &str, callers: usize, ns: &[f64]) -> Measured {
         let peer = PEERS.iter().find(|peer| peer.name == name).unwrap();
-        Measured { row: Row { peer, callers }, ns: ns.to_vec(), allocs: 0.0 }
+        Measured { row: Row { peer, callers }, ns: ns.to_vec(), allocs: None }
     }
 
     #[test]
