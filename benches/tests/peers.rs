@@ -28,7 +28,7 @@ fn every_caller_of_every_peer_gets_the_reply() {
 
 #[test]
 fn a_run_measures_every_row_and_holds_it_against_ours_and_the_floor() {
-    let rows = chosen(&[2], "");
+    let rows = chosen(&[2], "", false);
     assert_eq!(rows.len(), PEERS.len());
     let run = measure(&rows, Effort { rounds: 2, round: Duration::from_millis(5) }, Some(HEAP)).unwrap();
     for (measured, line) in run.iter().zip(table::lines(&run)) {
@@ -45,11 +45,12 @@ fn a_run_measures_every_row_and_holds_it_against_ours_and_the_floor() {
 
 #[test]
 fn a_choice_brings_what_it_is_held_against() {
-    let names = |callers: &[usize], prefix| chosen(callers, prefix).iter().map(Row::name).collect::<Vec<_>>();
+    let names = |callers: &[usize], prefix| chosen(callers, prefix, false).iter().map(Row::name).collect::<Vec<_>>();
     assert_eq!(names(&[1, 10], "http/hyper2/10"), ["http/httpteleport/10", "http/hyper2/10", "floor/http/10"]);
     assert_eq!(
         names(&[1], "rpc/tarpc"),
         ["rpc/fastrpc-postcard/1", "rpc/fastrpc-bincode/1", "rpc/tarpc-bincode/1", "rpc/tarpc-json/1", "floor/typed/1"]
     );
     assert!(names(&[1], "grpc").is_empty());
+    assert_eq!(chosen(&[1], "rpc/tarpc", true).len(), 2);
 }

@@ -23,6 +23,9 @@ struct Options {
     /// Only rows whose name begins with this, for instance http/ or rpc/tarpc, and those they are held against.
     #[arg(long, value_name = "PREFIX", default_value = "")]
     only: String,
+    /// Leave out what the rows are held against: for a profiler.
+    #[arg(long, requires = "only")]
+    alone: bool,
     /// How many callers call at once, each number a set of rows.
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "1,100", value_parser = callers)]
     callers: Vec<usize>,
@@ -54,7 +57,7 @@ pub fn main(heap: Heap) -> ExitCode {
 }
 
 fn run(options: &Options, heap: Heap) -> Result<(), BoxError> {
-    let rows = rows::chosen(&options.callers, &options.only);
+    let rows = rows::chosen(&options.callers, &options.only, options.alone);
     if rows.is_empty() {
         let names: Vec<_> = rows::PEERS.iter().map(|peer| peer.name).collect();
         return Err(format!("no row begins with {:?}; rows are {}", options.only, names.join(", ")).into());

@@ -86,13 +86,18 @@ impl Row {
     }
 }
 
-/// The rows for these numbers of callers whose names begin with `prefix`, and those that they are held against.
+/// The rows for these numbers of callers whose names begin with `prefix`, and, unless `alone`, those that they are held
+/// against.
 #[must_use]
-pub fn chosen(callers: &[usize], prefix: &str) -> Vec<Row> {
+pub fn chosen(callers: &[usize], prefix: &str, alone: bool) -> Vec<Row> {
     let rows = |callers| PEERS.iter().map(move |peer| Row { peer, callers });
     let mut chosen = Vec::new();
     for &callers in callers {
         let asked: Vec<Row> = rows(callers).filter(|row| row.name().starts_with(prefix)).collect();
+        if alone {
+            chosen.extend(asked);
+            continue;
+        }
         let needed = |peer: &Peer| {
             asked.iter().any(|row| [Some(row.peer.name), row.peer.ours, row.peer.floor].contains(&Some(peer.name)))
         };
