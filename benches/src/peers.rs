@@ -5,6 +5,7 @@
 mod caller;
 pub mod command;
 mod floor;
+mod gathered;
 mod hyper1;
 mod hyper2;
 pub mod measure;

@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::BoxError;
 use super::caller::{Caller, Callers};
+use super::gathered::{Stream, Writes};
 use super::hyper1::{answer, whole};
 use super::workload::{Get, connect, listen};
 
@@ -24,7 +25,7 @@ const SEND_BUFFER: usize = 1 << 20;
 
 /// Set so that nothing throttles it: windows and the number of streams are far from what is used. No pings, and no
 /// `Date`, which ours does not write. Frames of 16 KiB, the default, hold every message whole.
-pub(super) async fn start(callers: usize) -> Result<Callers<Http2>, BoxError> {
+pub(super) async fn start(callers: usize, writes: Writes) -> Result<Callers<Http2>, BoxError> {
     let (listener, address) = listen().await?;
     let (near, far) = connect(&listener, &address).await?;
     let serving = server::Builder::new(TokioExecutor::new())
@@ -33,14 +34,14 @@ pub(super) async fn start(callers: usize) -> Result<Callers<Http2>, BoxError> {
         .max_concurrent_streams(STREAMS)
         .max_send_buf_size(SEND_BUFFER)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(far), service_fn(answer));
+        .serve_connection(TokioIo::new(Stream::new(far, writes)), service_fn(answer));
     tokio::spawn(serving);
     let (sender, connection) = client::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_max_send_streams(STREAMS as usize)
         .max_send_buf_size(SEND_BUFFER)
-        .handshake(TokioIo::new(near))
+        .handshake(TokioIo::new(Stream::new(near, writes)))
         .await?;
     tokio::spawn(connection);
     Ok(Callers(vec![Http2 { sender, get: Get::with_authority() }; callers]))

@@ -5,6 +5,7 @@ use std::future::Future;
 use fastrpc::Compression;
 
 use super::caller::{Boxed, Caller, Callers, Load};
+use super::gathered::Writes;
 use super::{BoxError, floor, hyper1, hyper2, ours, tarpc, tonic};
 
 /// One library in one setting.
@@ -25,13 +26,15 @@ pub const PEERS: &[Peer] = &[
     http("http/httpteleport", true, |callers| boxed(ours::http(callers, Compression::None))),
     http("http/httpteleport-flate", true, |callers| boxed(ours::http(callers, Compression::Flate))),
     http("http/hyper1", false, |callers| boxed(hyper1::start(callers))),
-    http("http/hyper2", false, |callers| boxed(hyper2::start(callers))),
+    http("http/hyper2", false, |callers| boxed(hyper2::start(callers, Writes::Vectored))),
+    http("http/hyper2-gathered", false, |callers| boxed(hyper2::start(callers, Writes::Gathered))),
     rpc("rpc/fastrpc-tlv", "rpc/fastrpc-tlv", "floor/tlv", |callers| boxed(ours::tlv(callers))),
     rpc("rpc/fastrpc-postcard", POSTCARD, TYPED, |callers| boxed(ours::postcard(callers))),
     rpc("rpc/fastrpc-bincode", BINCODE, TYPED, |callers| boxed(ours::bincode(callers))),
     rpc("rpc/tarpc-bincode", BINCODE, TYPED, |callers| boxed(tarpc::bincode(callers))),
     rpc("rpc/tarpc-json", POSTCARD, TYPED, |callers| boxed(tarpc::json(callers))),
-    rpc("rpc/tonic", POSTCARD, TYPED, |callers| boxed(tonic::start(callers))),
+    rpc("rpc/tonic", POSTCARD, TYPED, |callers| boxed(tonic::start(callers, Writes::Vectored))),
+    rpc("rpc/tonic-gathered", POSTCARD, TYPED, |callers| boxed(tonic::start(callers, Writes::Gathered))),
     echo("floor/http", |callers| echoing(floor::http(callers))),
     echo("floor/tlv", |callers| echoing(floor::tlv(callers))),
     echo("floor/typed", |callers| echoing(floor::typed(callers))),

@@ -115,6 +115,7 @@ pub fn notes() -> String {
         "ns/call: time of a round by the calls in it, both ends on one core; median, least and most of the rounds.\n\
          x floor, x ours: how many times as long as the floor, and as our row that makes the same calls, round by round.\n\
          floor: the same bytes as ours, echoed in batches of all callers, and one task woken per call.\n\
+         gathered: over a stream without vectored writes, where HTTP/2 gathers what else it writes reply by reply.\n\
          Every call carries a deadline an hour away; those of {without} do not, as these know none."
     )
 }

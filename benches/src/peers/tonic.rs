@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 
+use futures_util::TryStreamExt;
 use http::uri::PathAndQuery;
 use tonic::body::Body;
 use tonic::client::Grpc;
@@ -15,6 +16,7 @@ use tonic_prost::ProstCodec;
 
 use super::BoxError;
 use super::caller::{Caller, Callers};
+use super::gathered::{Dial, Stream, Writes};
 use super::hyper2::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS};
 use super::workload::{Answer, HOUR, Question, listen};
 
@@ -23,20 +25,20 @@ const PATH: &str = "/bench.Oracle/Ask";
 
 /// Set so that nothing throttles it: windows and the number of streams are those of HTTP/2's row, the queue of its channel
 /// holds all callers. There is no router in front of the one service.
-pub(super) async fn start(callers: usize) -> Result<Callers<Tonic>, BoxError> {
+pub(super) async fn start(callers: usize, writes: Writes) -> Result<Callers<Tonic>, BoxError> {
     let (listener, address) = listen().await?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map_ok(move |tcp| Stream::new(tcp, writes));
     let serving = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
-        .serve_with_incoming(Oracle(Answer::usual()), TcpIncoming::from(listener).with_nodelay(Some(true)));
+        .serve_with_incoming(Oracle(Answer::usual()), incoming);
     tokio::spawn(serving);
     let channel = Endpoint::from_shared(format!("http://{address}"))?
-        .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .buffer_size(callers.max(1024))
-        .connect()
+        .connect_with_connector(Dial { address, writes })
         .await?;
     Ok(Callers(vec![Tonic { client: Grpc::new(channel), question: Question::usual() }; callers]))
 }
