@@ -60,7 +60,8 @@ fn run(options: &Options, heap: Heap) -> Result<(), BoxError> {
     let rows = rows::chosen(&options.callers, &options.only, options.alone);
     if rows.is_empty() {
         let names: Vec<_> = rows::PEERS.iter().map(|peer| peer.name).collect();
-        return Err(format!("no row begins with {:?}; rows are {}", options.only, names.join(", ")).into());
+        let (only, names) = (&options.only, names.join(", "));
+        return Err(format!("no row begins with {only:?}: rows are, each /N for the N of --callers, {names}").into());
     }
     let effort = Effort { rounds: options.rounds.max(1), round: Duration::from_millis(options.round_ms.max(1)) };
     let measured = measure(&rows, effort, heap)?;
