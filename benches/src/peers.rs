@@ -8,6 +8,7 @@ mod floor;
 mod gathered;
 mod hyper1;
 mod hyper2;
+mod lazy;
 pub mod measure;
 mod ours;
 pub mod rows;

@@ -6,7 +6,7 @@ use fastrpc::Compression;
 
 use super::caller::{Boxed, Caller, Callers, Load};
 use super::gathered::Writes;
-use super::{BoxError, floor, hyper1, hyper2, ours, tarpc, tonic};
+use super::{BoxError, floor, hyper1, hyper2, lazy, ours, tarpc, tonic};
 
 /// One library in one setting.
 pub struct Peer {
@@ -25,6 +25,7 @@ pub struct Peer {
 pub const PEERS: &[Peer] = &[
     http("http/httpteleport", true, |callers| boxed(ours::http(callers, Compression::None))),
     http("http/httpteleport-flate", true, |callers| boxed(ours::http(callers, Compression::Flate))),
+    http("http/httpteleport-lazy", true, |callers| boxed(lazy::start(callers))),
     http("http/hyper1", false, |callers| boxed(hyper1::start(callers))),
     http("http/hyper2", false, |callers| boxed(hyper2::start(callers, Writes::Vectored))),
     http("http/hyper2-gathered", false, |callers| boxed(hyper2::start(callers, Writes::Gathered))),
