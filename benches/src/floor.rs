@@ -1,48 +1,99 @@
-//! The floor under the matrix: the same bytes, in batches of 100, echoed through the same pipe, and one task woken per
-//! call. What no transport on this runtime and pipe can go below.
+//! The floor under every row: the same bytes, in batches, echoed over the same kind of stream, and one task woken per
+//! call. What no transport on this runtime and stream can go below.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Calls per batch.
+/// Calls per batch in the matrix.
 pub const BATCH: usize = 100;
 
-/// Runs `batches` batches of requests and replies of these sizes; gives the time they took.
+/// Bytes asked for in one read, as by our transports.
+const READ: usize = 64 * 1024;
+
+/// What one batch carries.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// Calls in it.
+    pub calls: usize,
+    /// Bytes of each request.
+    pub request: usize,
+    /// Bytes of each reply.
+    pub reply: usize,
+}
+
+/// Runs `batches` batches of [`BATCH`] requests and replies of these sizes through a pipe; gives the time they took.
 ///
 /// # Panics
 ///
 /// The pipe fails, which it does not.
 pub async fn run(request: usize, reply: usize, batches: u64) -> Duration {
     let (near, far) = tokio::io::duplex(256 * 1024);
-    let echo = tokio::task::spawn_local(echo(far, request * BATCH, reply * BATCH));
-    let callers = Callers::start();
+    let mut floor = Floor::start(near, far, Batch { calls: BATCH, request, reply });
     let begun = Instant::now();
-    drive(near, request * BATCH, reply * BATCH, batches, &callers).await;
-    let took = begun.elapsed();
-    callers.stop();
-    echo.await.expect("the echo ended");
-    took
-}
-
-async fn echo(mut far: DuplexStream, request: usize, reply: usize) {
-    let (mut input, output) = (vec![0; request], vec![b'x'; reply]);
-    while far.read_exact(&mut input).await.is_ok() {
-        far.write_all(&output).await.expect("a pipe");
-    }
-}
-
-async fn drive(mut near: DuplexStream, request: usize, reply: usize, batches: u64, callers: &Callers) {
-    let (output, mut input) = (vec![b'x'; request], vec![0; reply]);
     for _ in 0..batches {
-        near.write_all(&output).await.expect("a pipe");
-        near.read_exact(&mut input).await.expect("a pipe");
-        callers.round().await;
+        floor.batch().await.expect("a pipe");
     }
+    begun.elapsed()
+}
+
+/// The near end of a stream whose far end is echoed, with its callers. Dropping it ends them.
+pub struct Floor<S> {
+    near: S,
+    output: Vec<u8>,
+    expected: usize,
+    input: Vec<u8>,
+    callers: Callers,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Floor<S> {
+    /// Starts the echo and the callers as tasks of the `LocalSet` that runs this.
+    pub fn start(near: S, far: S, batch: Batch) -> Self {
+        let Batch { calls, request, reply } = batch;
+        tokio::task::spawn_local(echo(far, request * calls, reply * calls));
+        Self {
+            near,
+            output: vec![b'x'; request * calls],
+            expected: reply * calls,
+            input: vec![0; READ],
+            callers: Callers::start(calls),
+        }
+    }
+
+    /// One batch there and back, and each caller woken once.
+    ///
+    /// # Errors
+    ///
+    /// The stream failed.
+    pub async fn batch(&mut self) -> io::Result<()> {
+        self.near.write_all(&self.output).await?;
+        read(&mut self.near, self.expected, &mut self.input).await?;
+        self.callers.round().await;
+        Ok(())
+    }
+}
+
+/// Ends when the near end is gone; a stream that fails shows there.
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut far: S, request: usize, reply: usize) {
+    let (mut input, output) = (vec![0; READ], vec![b'x'; reply]);
+    while read(&mut far, request, &mut input).await.is_ok() && far.write_all(&output).await.is_ok() {}
+}
+
+/// Reads as many bytes, always asking for more: a read that gets all it asks for makes the runtime try another.
+async fn read<S: AsyncRead + Unpin>(stream: &mut S, expected: usize, input: &mut [u8]) -> io::Result<()> {
+    let mut left = expected;
+    while left > 0 {
+        match stream.read(input).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            got => left = left.saturating_sub(got),
+        }
+    }
+    Ok(())
 }
 
 /// A batch of tasks that do nothing but be woken.
@@ -55,13 +106,14 @@ struct State {
     round: Cell<u64>,
     woken: Cell<usize>,
     over: Cell<bool>,
+    calls: usize,
 }
 
 impl Callers {
-    fn start() -> Self {
-        let state = Rc::new(State::default());
-        state.wakers.borrow_mut().resize(BATCH, None);
-        for index in 0..BATCH {
+    fn start(calls: usize) -> Self {
+        let wakers = RefCell::new(vec![None; calls]);
+        let state = Rc::new(State { wakers, calls, ..State::default() });
+        for index in 0..calls {
             let state = state.clone();
             tokio::task::spawn_local(async move {
                 let mut seen = 0;
@@ -79,7 +131,7 @@ impl Callers {
                     .await;
                     seen = state.round.get();
                     state.woken.set(state.woken.get() + 1);
-                    if state.woken.get() == BATCH {
+                    if state.woken.get() == state.calls {
                         state.driver.borrow().iter().for_each(Waker::wake_by_ref);
                     }
                 }
@@ -96,12 +148,14 @@ impl Callers {
         state.wakers.borrow().iter().flatten().for_each(Waker::wake_by_ref);
         poll_fn(|cx| {
             *state.driver.borrow_mut() = Some(cx.waker().clone());
-            if state.woken.get() == BATCH { Poll::Ready(()) } else { Poll::Pending }
+            if state.woken.get() == state.calls { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
+}
 
-    fn stop(&self) {
+impl Drop for Callers {
+    fn drop(&mut self) {
         self.0.over.set(true);
         self.0.wakers.borrow().iter().flatten().for_each(Waker::wake_by_ref);
     }
