@@ -1,0 +1,1 @@
+//! Costs as work grows.
