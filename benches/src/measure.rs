@@ -157,7 +157,7 @@ pub fn interleave(
 }
 
 /// The runtime of a row.
-fn runtime(row: &Row) -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime(row: &Row) -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = match row.setting.workers {
         None => tokio::runtime::Builder::new_current_thread(),
         Some(workers) => {

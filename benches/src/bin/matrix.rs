@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use benches::measure::{Effort, Measured, Subject, interleave, start};
 use benches::progress::Progress;
 use benches::report::{Against, Column, Earlier, compare, json_line, table};
-use benches::rows::{self, Row};
+use benches::rows::{self, Figure, Row};
 use benches::{allocations, go::GoReference, system};
 use clap::Parser;
 
@@ -58,6 +58,9 @@ struct Options {
     no_allocs: bool,
 }
 
+/// How many times as long as it ran a floor takes where others use the core.
+const SHARED: f64 = 1.2;
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let rows = rows::select(&options.only, options.all);
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
 fn run(options: &Options, rows: Vec<Row>) -> anyhow::Result<()> {
     let earlier = options.against.as_deref().map(Earlier::read).transpose()?.unwrap_or_default();
     let mut measured = measure(options, rows)?;
+    warn_if_shared(&measured);
     if !options.no_allocs {
         add_allocations(options, &mut measured);
     }
@@ -112,6 +116,19 @@ fn measure(options: &Options, rows: Vec<Row>) -> anyhow::Result<Vec<Measured>> {
     interleave(&mut subjects, effort.rounds, |round, row| {
         progress.say(&format!("round {} of {}: {}", round + 1, effort.rounds, row.name));
     })
+}
+
+/// A floor waits for nothing: if it took longer than it ran, something else ran there.
+fn warn_if_shared(measured: &[Measured]) {
+    for row in measured.iter().filter(|row| row.figure == Figure::Floor) {
+        let (took, ran) = (row.ns.median, row.cpu_ns.map_or(f64::INFINITY, |cpu| cpu.median));
+        if took > SHARED * ran {
+            eprintln!(
+                "matrix: {} took {took:.0} ns and ran {ran:.0} ns of them: others use this core, trust cpu ns",
+                row.name
+            );
+        }
+    }
 }
 
 /// Without them the rest is worth telling.

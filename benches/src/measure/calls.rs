@@ -8,12 +8,14 @@ use super::calibrate::calibrate;
 use super::pair::{Far, Pair};
 use super::weight::Weight;
 use super::{Round, Subject, runtime};
-use crate::rows::Row;
+use crate::rows::{Payload, Row};
 use crate::transport::Dialer;
 use crate::workload::{Workload, run};
 
 /// Calls that each caller makes in a round at the least: starting it is no part of a call.
 const LEAST: u64 = 4;
+/// Beside a body of so many bytes it is nothing.
+const LARGE: Payload = Payload::Echo(1 << 20);
 
 /// A row of this kind, started.
 pub struct Calls<W> {
@@ -54,7 +56,8 @@ impl<W: Workload> Calls<W> {
             weight.opened(&mut *pair.far)?;
         }
         let run_some = |count| runtime.block_on(run(&pair.clients, row.callers, count));
-        let per_round = calibrate(round, row.callers as u64 * LEAST, run_some)?;
+        let least = if row.payload < LARGE { LEAST } else { 1 };
+        let per_round = calibrate(round, row.callers as u64 * least, run_some)?;
         Ok(Self { pair, callers: row.callers, per_round, weight, runtime })
     }
 }
