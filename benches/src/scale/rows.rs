@@ -123,6 +123,8 @@ fn connections() -> Vec<ScaleRow> {
         let name = format!("{}/{compression}", scale.row.name);
         rows.push(ScaleRow { row: Row { name, compression, ..scale.row }, ..scale });
     }
+    let small = of(1000, Carried::Http, Place::Apart);
+    rows.push(ScaleRow { row: Row { name: format!("{}/apart", small.row.name), ..small.row }, ..small });
     rows.push(of(18_000, Carried::Http, Place::Apart));
     rows
 }
