@@ -20,7 +20,7 @@ use clap::Parser;
 ///   tcp/...       the same over loopback TCP
 ///   mt/...        the same on a runtime of 2 worker threads (mt/tcp/... over TCP); under taskset they share its cores
 ///   latency/...   how long calls take: N callers, or open/R: R calls a second whatever became of those before, each timed
-///                 from when it was to begin. Their ns are the median
+///                 from when it was to begin; waiting for that keeps a worker busy. Their ns are the median
 ///   flush/D       how long after a batch delay of D the batch is written
 ///   floor/...     the same bytes in batches of 100, echoed, one task woken per call: what no transport can do without.
 ///                 The floors under the rows that are picked always run
