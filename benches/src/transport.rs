@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::either::Either;
 
@@ -16,22 +16,25 @@ use crate::rows::Wire;
 
 /// Bytes that one direction of a pipe holds.
 const PIPE: usize = 256 * 1024;
-/// Pipes that may wait to be accepted.
-const BACKLOG: usize = 1024;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// A listener and what dials it, inside the runtime.
 ///
 /// # Errors
 ///
 /// The system gives no socket.
-pub async fn join(wire: Wire) -> io::Result<(Dialer, Listening)> {
+pub fn join(wire: Wire) -> io::Result<(Dialer, Listening)> {
     match wire {
         Wire::Pipe => {
-            let (ends, accepted) = mpsc::channel(BACKLOG);
+            let (ends, accepted) = mpsc::channel(BACKLOG as usize);
             Ok((Dialer { to: Target::Pipe(ends), clock: None }, Listening::Pipe(accepted)))
         }
         Wire::Tcp => {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            // TcpListener::bind lets 128 wait; what comes beyond is dropped, and comes again after a second.
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+            let listener = socket.listen(BACKLOG)?;
             Ok((Dialer::to(listener.local_addr()?), Listening::Tcp(listener)))
         }
     }

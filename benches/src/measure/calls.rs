@@ -34,7 +34,7 @@ impl<W: Workload> Calls<W> {
     /// A setting is unusable, or a call failed.
     pub fn start(row: &Row, round: Duration) -> anyhow::Result<Self> {
         let runtime = runtime(row)?;
-        let pair = runtime.block_on(Pair::start(row, None))?;
+        let pair = Pair::start(&runtime, row, None)?;
         Self::opened(row, round, runtime, pair)
     }
 

@@ -28,7 +28,7 @@ pub(super) fn start(row: &Row, round: Duration) -> anyhow::Result<Box<dyn Subjec
     let (request, reply) = row.carried.bytes();
     let (runtime, tasks) = (runtime(row)?, LocalSet::new());
     let opened = async {
-        let (dialer, mut listening) = transport::join(row.setting.wire).await.context("no stream to be had")?;
+        let (dialer, mut listening) = transport::join(row.setting.wire).context("no stream to be had")?;
         let (near, far) = tokio::try_join!(dialer.dial(), listening.accept()).context("the stream was not opened")?;
         anyhow::Ok(Floor::start(near, far.0, Batch { calls: BATCH, request, reply }))
     };

@@ -25,7 +25,7 @@ impl<W: Workload> Flush<W> {
     pub(super) fn start(row: &Row, round: Duration) -> anyhow::Result<Self> {
         let runtime = runtime(row)?;
         let written = WriteClock::default();
-        let pair: Pair<W> = runtime.block_on(Pair::start(row, Some(written.clone())))?;
+        let pair: Pair<W> = Pair::start(&runtime, row, Some(written.clone()))?;
         runtime.block_on(pair.open())?;
         let fits = round.as_nanos() / row.client_delay.as_nanos().max(1);
         let calls = u32::try_from(fits).context("a round is too long for its delay: give fewer milliseconds")?.max(4);

@@ -78,7 +78,7 @@ pub(super) struct Closed<W> {
 impl<W: Workload> Closed<W> {
     pub(super) fn start(row: &Row, round: Duration) -> anyhow::Result<Self> {
         let runtime = runtime(row)?;
-        let pair: Pair<W> = runtime.block_on(Pair::start(row, None))?;
+        let pair: Pair<W> = Pair::start(&runtime, row, None)?;
         let times = Times::new();
         let timed = |caller: &W| Timed { caller: caller.clone(), times: times.clone() };
         let clients: Vec<_> = pair.clients.iter().map(timed).collect();
@@ -112,7 +112,7 @@ pub(super) struct Open<W> {
 impl<W: Workload> Open<W> {
     pub(super) fn start(row: &Row, round: Duration, rate: u32) -> anyhow::Result<Self> {
         let runtime = runtime(row)?;
-        let pair: Pair<W> = runtime.block_on(Pair::start(row, None))?;
+        let pair: Pair<W> = Pair::start(&runtime, row, None)?;
         let calls = (u128::from(rate) * round.as_micros() / 1_000_000).max(1);
         let calls = u32::try_from(calls).context("a round is too long for its rate: give fewer milliseconds")?;
         let mut open = Self { pair, times: Times::new(), rate, calls, runtime };

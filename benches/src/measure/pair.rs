@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 use super::Traffic;
@@ -84,9 +85,10 @@ pub(super) struct Mark {
 }
 
 impl<W: Workload> Pair<W> {
-    /// Starts the server and makes the clients, inside the runtime.
-    pub(super) async fn start(row: &Row, clock: Option<WriteClock>) -> anyhow::Result<Self> {
-        let (dialer, listening) = transport::join(row.setting.wire).await.context("no stream to be had")?;
+    /// Starts the server and makes the clients, on this runtime.
+    pub(super) fn start(runtime: &Runtime, row: &Row, clock: Option<WriteClock>) -> anyhow::Result<Self> {
+        let _inside = runtime.enter();
+        let (dialer, listening) = transport::join(row.setting.wire).context("no stream to be had")?;
         let dialer = clock.map_or_else(|| dialer.clone(), |clock| dialer.clone().watched(clock));
         let tls = row.tls.then(Tls::new);
         let far = Box::new(Here(W::serve(row, listening, tls.as_ref())?));

@@ -66,7 +66,7 @@ pub fn serve(row: &ScaleRow) -> anyhow::Result<()> {
     let answering = Answering::begin()?;
     let runtime = runtime(&row.row)?;
     let started = runtime.block_on(async {
-        let (_, listening) = transport::join(row.row.setting.wire).await.context("no socket to listen on")?;
+        let (_, listening) = transport::join(row.row.setting.wire).context("no socket to listen on")?;
         let Listening::Tcp(listener) = &listening else { bail!("two processes need TCP between them") };
         let address = listener.local_addr()?;
         anyhow::Ok((address, begin(row, listening)?))
