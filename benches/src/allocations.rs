@@ -47,7 +47,7 @@ pub fn count(row: &Row, allocated: impl Fn() -> usize) -> anyhow::Result<Counted
 pub fn counted(picking: &[String]) -> anyhow::Result<HashMap<String, f64>> {
     let program = program()?;
     let mut command = Command::new(&program);
-    command.args(picking).arg("--json").stdin(Stdio::null()).stderr(Stdio::inherit());
+    command.args(picking).args(["--json", "--child"]).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("{} cannot be run", program.display()))?;
     ensure!(output.status.success(), "{} ended with {}", program.display(), output.status);
     let lines = String::from_utf8(output.stdout).context("it printed no text")?;

@@ -4,7 +4,7 @@ use std::alloc::System;
 use std::process::ExitCode;
 
 use benches::allocations::count;
-use benches::rows;
+use benches::{rows, system};
 use clap::Parser;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -24,6 +24,9 @@ struct Options {
     /// Every row, not only those that have a counterpart in the Go original.
     #[arg(long)]
     all: bool,
+    /// End with the program that started this.
+    #[arg(long, hide = true)]
+    child: bool,
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
+    if options.child {
+        system::end_with_parent()?;
+    }
     let rows = rows::select(&options.only, options.all);
     anyhow::ensure!(!rows.is_empty(), "no row begins with {:?}: `matrix --list` names them", options.only);
     for row in rows {

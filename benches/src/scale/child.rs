@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::system;
 
 /// The longest that an answer may take: tens of thousands of connections are opened before the first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,7 +84,7 @@ impl Answering {
     ///
     /// The system cannot do that.
     pub fn begin() -> anyhow::Result<Self> {
-        set_parent_process_death_signal(Some(Signal::KILL)).context("this process would outlive its parent")?;
+        system::end_with_parent()?;
         Ok(Self(()))
     }
 
