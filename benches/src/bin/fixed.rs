@@ -1,9 +1,9 @@
 //! One row, a fixed number of calls: what is counted or profiled from outside, under callgrind for instance.
 
-use std::process::ExitCode;
-
-use benches::rows;
-use benches::workload::{Pair, run};
+use anyhow::Context as _;
+use benches::rows::{self, Carried, Row};
+use benches::transport;
+use benches::workload::{HttpCalls, LazyCalls, Tls, TlvCalls, Workload, run};
 use clap::Parser;
 
 /// Makes a fixed number of calls of one row of the matrix and prints nothing.
@@ -15,20 +15,25 @@ struct Options {
     calls: u64,
 }
 
-fn main() -> ExitCode {
-    let options = Options::parse();
-    let Some(row) = rows::all().into_iter().find(|row| row.name == options.row) else {
-        eprintln!("fixed: no row is named {:?}; the matrix prints the names", options.row);
-        return ExitCode::from(2);
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let tasks = tokio::task::LocalSet::new();
-    runtime.block_on(tasks.run_until(async {
-        let caller = Pair::start(&row);
-        run(&caller, row.callers, options.calls).await;
-        if std::env::var_os("SHOW").is_some() {
-            println!("{:?}", caller.stats());
+fn main() -> anyhow::Result<()> {
+    let Options { row, calls } = Options::parse();
+    let row = rows::all().into_iter().find(|known| known.name == row);
+    let row = row.context("there is no such row: `matrix --list` prints the names")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match row.carried {
+            Carried::Tlv => calls_of::<TlvCalls>(&row, calls).await,
+            Carried::Http => calls_of::<HttpCalls>(&row, calls).await,
+            Carried::Lazy => calls_of::<LazyCalls>(&row, calls).await,
         }
-    }));
-    ExitCode::SUCCESS
+    })
+}
+
+async fn calls_of<W: Workload>(row: &Row, calls: u64) -> anyhow::Result<()> {
+    let (dialer, listening) = transport::join(row.setting.wire)?;
+    let tls = row.tls.then(Tls::new);
+    let _counters = W::serve(row, listening, tls.as_ref())?;
+    let client = W::connect(row, dialer, tls.as_ref())?;
+    run(&[client], row.callers, calls).await?;
+    Ok(())
 }
