@@ -89,7 +89,12 @@ impl http_body::Body for Body {
 
 impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let next = match &mut self.lease {
+            Some(lease) => lease.connection().poll_body(&mut self.incoming, cx),
+            // Its last piece has come, or it has failed.
+            None => Pin::new(&mut self.incoming).poll_frame(cx),
+        };
+        match next {
             Poll::Ready(frame) => {
                 self.pause = None;
                 match &frame {

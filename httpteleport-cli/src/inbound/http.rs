@@ -12,7 +12,6 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -22,10 +21,12 @@ use tokio_rustls::TlsAcceptor;
 use super::Inputs;
 use crate::body::Body;
 use crate::headers::{self, BadHead};
+use crate::io::HyperIo;
 use crate::listen::{Accepted, Client};
 use crate::outbound::one_line;
 use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
+use crate::timer::HeadTimer;
 
 /// A client may take this long to send a head, or to begin its next request.
 const LONGEST_HEAD: Duration = Duration::from_secs(120);
@@ -62,8 +63,7 @@ pub(super) async fn serve(inputs: Inputs<'_>) {
     let connections = Arc::new(Semaphore::new(settings.concurrency));
     let settings = &settings.input;
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(LONGEST_HEAD)
+    http.header_read_timeout(LONGEST_HEAD)
         .max_header_size(settings.max_header_size)
         .max_buf_size(READ_BUFFER.max(settings.max_header_size))
         .title_case_headers(true);
@@ -123,7 +123,9 @@ impl Shared {
             let shared = Arc::clone(&self);
             async move { Ok::<_, Infallible>(shared.answer(request, ends).await) }
         });
-        let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let mut http = self.http.clone();
+        http.timer(HeadTimer::default());
+        let mut connection = std::pin::pin!(http.serve_connection(HyperIo::new(stream), service));
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = self.shutdown.begun() => {
