@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use crate::balance::Load;
@@ -24,7 +23,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a reply. It counts as load, of its upstream and of the process, until it is dropped.
 pub(crate) struct Body {
     kind: Kind,
-    held: Option<(Load, OwnedSemaphorePermit)>,
+    held: Option<(Load, Load)>,
 }
 
 enum Kind {
@@ -49,8 +48,8 @@ impl Body {
     }
 
     /// Makes the body hold what its request occupies.
-    pub(crate) fn holding(mut self, load: Load, permit: OwnedSemaphorePermit) -> Body {
-        self.held = Some((load, permit));
+    pub(crate) fn holding(mut self, upstream: Load, process: Load) -> Body {
+        self.held = Some((upstream, process));
         self
     }
 }

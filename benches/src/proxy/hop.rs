@@ -142,6 +142,7 @@ pub fn start_httptp(program: &Path, scheme_in: &str, out: &str, options: &[Strin
     let mut command = Command::new(program);
     command.args(["--in", &format!("{scheme_in}://127.0.0.1:0"), "--out", out, "--threads", "1"]).args(options);
     let running = Running::start(command);
+    // httptp: http://127.0.0.1:4711 -> http://127.0.0.1:80
     let begin = format!("httptp: {scheme_in}://");
     let address = running.line("its address", |line| line.strip_prefix(&begin)?.split(' ').next()?.parse().ok());
     (running, address)
