@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use httpteleport::{Body, Client, Compression, Limits};
 use serde_json::json;
@@ -16,6 +17,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::process::memory;
 use crate::proxy::hop::{REPLY_BYTES, origin, start_httptp};
+
+/// A connection that was used a moment ago is not idle yet: a program may do something about those that rest.
+const AT_REST: Duration = Duration::from_secs(4);
 
 /// What clients speak to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +112,7 @@ pub async fn measure(program: &Path, kind: Kind, connections: usize) -> Result<I
     for _ in 0..connections {
         kept.push(open(kind, address, &identity).await.map_err(told)?);
     }
+    tokio::time::sleep(AT_REST).await;
     let grown = memory(process.id()).map_err(told)?.saturating_sub(before);
     Ok(Idle { kind, connections, bytes_each: grown as f64 / connections as f64 })
 }

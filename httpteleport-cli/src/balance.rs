@@ -32,7 +32,7 @@ struct Health {
     avoided_until: Option<Instant>,
 }
 
-/// One request that an upstream, or the process, is busy with; over when dropped.
+/// One request that an upstream, the process or a connection is busy with; over when dropped.
 #[derive(Debug)]
 pub(crate) struct Load(Arc<AtomicUsize>);
 
@@ -59,6 +59,11 @@ impl Slots {
         let slot = Load(Arc::clone(&self.taken));
         // One too many is given back by its drop.
         (self.taken.fetch_add(1, Ordering::Relaxed) < self.most).then_some(slot)
+    }
+
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Body {
     kind: Kind,
     held: Option<(Load, Load)>,
+    caller: Option<Load>,
 }
 
 enum Kind {
@@ -44,7 +45,7 @@ impl Body {
     pub(crate) fn stream(incoming: Incoming, lease: Lease) -> Body {
         let mut stream = Stream { incoming, lease: Some(lease), pause: None };
         stream.release_if_done();
-        Body { kind: Kind::Stream(stream), held: None }
+        Body { kind: Kind::Stream(stream), held: None, caller: None }
     }
 
     /// Makes the body hold what its request occupies.
@@ -52,11 +53,17 @@ impl Body {
         self.held = Some((upstream, process));
         self
     }
+
+    /// Makes the body hold what its request occupies of its client's connection.
+    pub(crate) fn of_caller(mut self, caller: Option<Load>) -> Body {
+        self.caller = caller;
+        self
+    }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        Body { kind: Kind::Full(Full::new(bytes)), held: None }
+        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None }
     }
 }
 

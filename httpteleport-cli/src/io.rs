@@ -19,6 +19,10 @@ impl<S> HyperIo<S> {
     pub(crate) fn new(stream: S) -> HyperIo<S> {
         HyperIo(TokioIo::new(stream))
     }
+
+    pub(crate) fn into_inner(self) -> S {
+        self.0.into_inner()
+    }
 }
 
 impl<S: AsyncRead + Unpin> Read for HyperIo<S> {

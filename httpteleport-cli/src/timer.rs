@@ -5,8 +5,9 @@
 //! instead of once a request.
 
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant as StdInstant};
 
@@ -35,9 +36,34 @@ impl LazyTimer {
     }
 }
 
-/// The timer of one hyper connection, which waits for one thing at a time: the next head.
+/// The timer of one client's connection, which hyper asks for one thing at a time: the next head.
 #[derive(Clone, Default)]
-pub(crate) struct HeadTimer(Arc<Mutex<LazyTimer>>);
+pub(crate) struct HeadTimer(Arc<Mutex<Heads>>);
+
+#[derive(Default)]
+struct Heads {
+    timer: LazyTimer,
+    /// When the head that is waited for has to be here.
+    deadline: Option<Instant>,
+    /// Whether hyper is about to ask for that same head again.
+    same: bool,
+}
+
+impl HeadTimer {
+    /// When the head that is waited for has to be here.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.lock().deadline
+    }
+
+    /// A new connection of hyper goes on with the head that the last one has waited for; so does its time.
+    pub(crate) fn go_on(&self) {
+        self.lock().same = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heads> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl hyper::rt::Timer for HeadTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
@@ -45,7 +71,12 @@ impl hyper::rt::Timer for HeadTimer {
     }
 
     fn sleep_until(&self, deadline: StdInstant) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        Box::pin(HeadSleep { timer: self.clone(), deadline: deadline.into() })
+        let mut heads = self.lock();
+        let asked = Instant::from(deadline);
+        let deadline = if mem::take(&mut heads.same) { heads.deadline.unwrap_or(asked) } else { asked };
+        heads.deadline = Some(deadline);
+        drop(heads);
+        Box::pin(HeadSleep { timer: self.clone(), deadline })
     }
 
     fn now(&self) -> StdInstant {
@@ -65,7 +96,7 @@ impl Future for HeadSleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.timer.0.lock().unwrap_or_else(PoisonError::into_inner).poll(cx, self.deadline)
+        self.timer.lock().timer.poll(cx, self.deadline)
     }
 }
 
@@ -83,6 +114,20 @@ mod tests {
             poll_fn(|cx| timer.poll(cx, deadline)).await;
             assert_eq!(Instant::now(), deadline, "{millis}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_is_waited_for_again_keeps_its_time() {
+        use hyper::rt::Timer as _;
+
+        let (timer, start) = (HeadTimer::default(), Instant::now());
+        let at = |seconds| (start + Duration::from_secs(seconds)).into_std();
+        drop(timer.sleep_until(at(10)));
+        timer.go_on();
+        drop(timer.sleep_until(at(90)));
+        assert_eq!(timer.deadline().map(Instant::into_std), Some(at(10)));
+        timer.sleep_until(at(20)).await;
+        assert_eq!(Instant::now().into_std(), at(20));
     }
 
     #[tokio::test(start_paused = true)]
