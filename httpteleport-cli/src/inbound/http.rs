@@ -161,7 +161,10 @@ impl Shared {
     {
         let service = service_fn(|request| {
             let (shared, running) = (Arc::clone(self), activity.begin());
-            async move { Ok::<_, Infallible>(shared.answer(request, ends).await.map(|body| body.of_caller(running))) }
+            // hyper keeps room for this future as long as the connection lives; boxed, it is a pointer's.
+            Box::pin(async move {
+                Ok::<_, Infallible>(shared.answer(request, ends).await.map(|body| body.of_caller(running)))
+            })
         });
         let mut http = self.http.clone();
         http.timer(heads.clone());
