@@ -7,5 +7,5 @@ pub mod measure;
 pub mod peers;
 pub mod plot;
 pub mod plots;
-pub mod rows;
-pub mod workload;
+
+pub use workloads::{rows, workload};

@@ -8,6 +8,7 @@ use fastrpc::codec::tlv::{self, Tlv};
 use http::Uri;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use httpteleport::{Body, Lazy, lazy};
+#[cfg(feature = "tls")]
 use testkit::tls::Ca;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -18,7 +19,7 @@ use crate::rows::{CONNECTIONS, Carried, Row};
 /// Bytes that one direction of a pipe holds.
 const PIPE: usize = 256 * 1024;
 /// The reply of every call.
-const REPLY_BYTES: usize = 261;
+pub const REPLY_BYTES: usize = 261;
 /// So far that it never comes, yet every call carries it.
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -86,17 +87,20 @@ impl Pair {
         // The settings have the same names in both crates, which share no type to write this once for.
         macro_rules! start {
             ($server:expr, $client:expr, $handler:expr) => {{
-                let authority = Ca::new();
-                let mut server = $server.compression(row.compression).batch_delay(row.server_delay).dispatch(dispatch);
-                let mut client = $client
+                let server = $server.compression(row.compression).batch_delay(row.server_delay).dispatch(dispatch);
+                let client = $client
                     .compression(row.compression)
                     .batch_delay(row.client_delay)
                     .connections(CONNECTIONS)
                     .max_pending(max_pending);
-                if row.tls {
-                    server = server.tls(authority.issue(&["bench"]).server_config());
-                    client = client.tls(authority.client_config(), "bench".try_into().expect("a name"));
-                }
+                #[cfg(feature = "tls")]
+                let (server, client) = if row.tls {
+                    let authority = Ca::new();
+                    let server = server.tls(authority.issue(&["bench"]).server_config());
+                    (server, client.tls(authority.client_config(), "bench".try_into().expect("a name")))
+                } else {
+                    (server, client)
+                };
                 let server = server.build().expect("settings of a row");
                 tokio::spawn(server.serve(listener, $handler).into_future());
                 client.connect_with("pipe", dial).expect("settings of a row")

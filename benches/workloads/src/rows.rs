@@ -65,10 +65,11 @@ impl Row {
     }
 }
 
-/// Every row, in the order they are printed.
+/// Every row, in the order they are printed. Those with TLS are there with the feature `tls`.
 #[must_use]
 pub fn all() -> Vec<Row> {
-    [Carried::Tlv, Carried::Http, Carried::Lazy].into_iter().flat_map(rows_of).collect()
+    let rows = [Carried::Tlv, Carried::Http, Carried::Lazy].into_iter().flat_map(rows_of);
+    rows.filter(|row| cfg!(feature = "tls") || !row.tls).collect()
 }
 
 fn rows_of(carried: Carried) -> Vec<Row> {
