@@ -83,15 +83,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let taken_with = TakenWith::here()?;
     let counted = Counter::new(program)?.count(&rows)?;
     let committed = Figures::read()?;
-    if options.accept {
-        return committed.accept(taken_with, counted, &options.only).write();
-    }
 
-    let differences = committed.taken_with.differences(&taken_with);
     let comparison = Comparison::new(&committed.beginning_with(&options.only), &counted);
     print!("{comparison}");
+    let differences = committed.taken_with.differences(&taken_with);
     if !differences.is_empty() {
-        println!("\nThe figures were taken with {differences}.");
+        println!("\nThe figures were taken with {differences}: some of the change may come from that.");
+    }
+    if options.accept {
+        return committed.accept(taken_with, counted, &options.only).write();
     }
     comparison.verdict()
 }

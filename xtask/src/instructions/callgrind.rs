@@ -84,13 +84,14 @@ impl Counter {
 
     /// All instructions of one run.
     fn total(&self, row: &Row, times: u64) -> Result<u64> {
-        let file = self.folder.join(format!("{}.{times}.out", row.name.replace('/', ".")));
+        let file = format!("{}.{times}.out", row.name.replace('/', "."));
         let mut command = Command::new("valgrind");
-        command.args(["--quiet", "--tool=callgrind", "--callgrind-out-file"]);
-        command.arg(&file).arg(&self.program).arg(&row.name).arg(times.to_string()).current_dir(root());
-        // Nothing else of the environment, whose size moves the stack.
+        command.args(["--quiet", "--tool=callgrind", &format!("--callgrind-out-file={file}")]);
+        command.arg(&self.program).args([&row.name, &times.to_string()]).current_dir(&self.folder);
+        // Nothing else of the environment, which can set up malloc or the runtime.
         command.env_clear().env("GLIBC_TUNABLES", GLIBC).envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         finish(command)?;
+        let file = self.folder.join(file);
         let place = || format!("cannot read {}", file.display());
         read_total(&fs::read_to_string(&file).with_context(place)?).with_context(place)
     }

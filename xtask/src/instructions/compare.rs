@@ -10,6 +10,9 @@ use super::figures::Counts;
 
 /// So far may a count be from its figure, either way, as a share of it.
 const MARGIN: f64 = 0.05;
+/// So far it may be in any case: some rows take a hundred instructions, and changes that have nothing to do with them moved
+/// these by ten, when the compiler inlined something otherwise.
+const LEAST_MARGIN: f64 = 12.0;
 
 /// How a row stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,9 +96,14 @@ impl Line {
         match (self.committed, self.now) {
             (None, _) => Standing::New,
             (_, None) => Standing::Gone,
-            (Some(figure), Some(now)) if now > figure * (1.0 + MARGIN) => Standing::Slower,
-            (Some(figure), Some(now)) if now < figure * (1.0 - MARGIN) => Standing::Faster,
-            _ => Standing::Good,
+            (Some(figure), Some(now)) => {
+                let margin = LEAST_MARGIN.max(figure * MARGIN);
+                match now - figure {
+                    change if change > margin => Standing::Slower,
+                    change if change < -margin => Standing::Faster,
+                    _ => Standing::Good,
+                }
+            }
         }
     }
 }
@@ -155,9 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_of_nothing_is_over_its_margin_at_once() {
-        assert_eq!(standing(Some(0.0), Some(1.0)), Standing::Slower);
-        assert_eq!(standing(Some(0.0), Some(0.0)), Standing::Good);
+    fn a_few_instructions_are_no_change() {
+        assert_eq!(standing(Some(100.0), Some(112.0)), Standing::Good);
+        assert_eq!(standing(Some(100.0), Some(88.0)), Standing::Good);
+        assert_eq!(standing(Some(100.0), Some(113.0)), Standing::Slower);
+        assert_eq!(standing(Some(100.0), Some(87.0)), Standing::Faster);
+        assert_eq!(standing(Some(0.0), Some(13.0)), Standing::Slower);
     }
 
     #[test]
@@ -166,8 +177,8 @@ mod tests {
         assert!(comparison(&[good]).verdict().is_ok());
         let rows = [
             good,
-            ("worse", Some(100.0), Some(106.0)),
-            ("better", Some(100.0), Some(90.0)),
+            ("worse", Some(1000.0), Some(1060.0)),
+            ("better", Some(1000.0), Some(900.0)),
             ("new", None, Some(1.0)),
             ("gone", Some(1.0), None),
         ];
@@ -180,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_for_each_row() {
-        let rows = [("a/long/name", Some(100.0), Some(106.0)), ("b", Some(2.5), Some(2.5)), ("c", None, Some(7.0))];
+        let rows = [("a/long/name", Some(1000.0), Some(1060.0)), ("b", Some(2.5), Some(2.5)), ("c", None, Some(7.0))];
         let table = comparison(&rows).to_string();
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), 4, "{table}");
