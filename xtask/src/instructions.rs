@@ -91,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("\nThe figures were taken with {differences}: some of the change may come from that.");
     }
     if options.accept {
-        return committed.accept(taken_with, counted, &options.only).write();
+        return committed.accept(taken_with, counted, &options.only)?.write();
     }
     comparison.verdict()
 }

@@ -48,7 +48,7 @@ pub(super) struct Counter {
 impl Counter {
     /// Counts those of `program`.
     pub(super) fn new(program: PathBuf) -> Result<Self> {
-        let folder = folder();
+        let folder = root().join("target/instructions");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self { program, folder })
     }
@@ -95,11 +95,6 @@ impl Counter {
         let place = || format!("cannot read {}", file.display());
         read_total(&fs::read_to_string(&file).with_context(place)?).with_context(place)
     }
-}
-
-/// The folder of callgrind's files.
-pub(super) fn folder() -> PathBuf {
-    root().join("target/instructions")
 }
 
 /// Waits for the end of `command`, though not for ever.

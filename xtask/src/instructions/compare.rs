@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 
-use super::callgrind;
 use super::figures::Counts;
 
 /// So far may a count be from its figure, either way, as a share of it.
@@ -28,6 +27,27 @@ enum Standing {
     /// It has a figure and is counted no more.
     Gone,
 }
+
+/// What is said of rows that stand so, and what to do about it.
+const FAULTS: [(Standing, &str, &str); 4] = [
+    (
+        Standing::Slower,
+        "slower",
+        "where it goes: callgrind_annotate with a row's file in target/instructions\n  \
+         if it is meant: cargo xtask instructions --accept, and say why in the commit",
+    ),
+    (
+        Standing::Faster,
+        "faster, which has to be kept",
+        "cargo xtask instructions --accept, and say in the commit what gained it",
+    ),
+    (Standing::New, "without a figure", "cargo xtask instructions --accept"),
+    (
+        Standing::Gone,
+        "no longer counted",
+        "if it is meant: cargo xtask instructions --accept, and say why in the commit",
+    ),
+];
 
 struct Line {
     name: String,
@@ -54,40 +74,14 @@ impl Comparison {
     ///
     /// A row is not as committed; the error says which, and what to do.
     pub(super) fn verdict(&self) -> Result<()> {
-        let are = |wanted: Standing| {
-            let lines = self.0.iter().filter(|line| line.standing() == wanted);
-            lines.map(|line| line.name.as_str()).collect::<Vec<_>>()
+        let fault = |(standing, what, remedy): (Standing, &str, &str)| {
+            let rows = self.0.iter().filter(|line| line.standing() == standing);
+            let rows: Vec<_> = rows.map(|line| line.name.as_str()).collect();
+            (!rows.is_empty()).then(|| format!("\n{what}: {}\n  {remedy}", rows.join(", ")))
         };
-        let (slower, faster, new, gone) =
-            (are(Standing::Slower), are(Standing::Faster), are(Standing::New), are(Standing::Gone));
-        let mut faults = Vec::new();
-        if !slower.is_empty() {
-            faults.push(format!(
-                "slower: {}\n  where it goes: callgrind_annotate FILE, a file for each row is in {}\n  \
-                 if it is meant: cargo xtask instructions --accept, and say why in the commit",
-                slower.join(", "),
-                callgrind::folder().display()
-            ));
-        }
-        if !faster.is_empty() {
-            faults.push(format!(
-                "faster, which has to be kept: {}\n  cargo xtask instructions --accept, and say in the commit what gained it",
-                faster.join(", ")
-            ));
-        }
-        if !new.is_empty() {
-            faults.push(format!("without a figure: {}\n  cargo xtask instructions --accept", new.join(", ")));
-        }
-        if !gone.is_empty() {
-            faults.push(format!(
-                "no longer counted: {}\n  if it is meant: cargo xtask instructions --accept, and say why in the commit",
-                gone.join(", ")
-            ));
-        }
-        if faults.is_empty() {
-            return Ok(());
-        }
-        bail!("instructions are not as committed in benches/instructions.json\n{}", faults.join("\n"))
+        let faults: String = FAULTS.into_iter().filter_map(fault).collect();
+        ensure!(faults.is_empty(), "instructions are not as committed in benches/instructions.json{faults}");
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::process::{output, root};
@@ -51,13 +51,21 @@ impl Figures {
     }
 
     /// These, with what was counted in the place of all rows that begin with `only`.
-    pub(super) fn accept(mut self, taken_with: TakenWith, counted: Counts, only: &str) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The rest would remain from another compiler or valgrind, and the file could not say so.
+    pub(super) fn accept(mut self, taken_with: TakenWith, counted: Counts, only: &str) -> Result<Self> {
+        ensure!(
+            only.is_empty() || taken_with == self.taken_with,
+            "the other figures were taken with something else than what is here: accept all, without --only"
+        );
         self.instructions.retain(|name, _| !name.starts_with(only));
         // Tenths are what is the same in each run.
         let rounded = counted.into_iter().map(|(name, count)| (name, (count * 10.0).round() / 10.0));
         self.instructions.extend(rounded);
         self.taken_with = taken_with;
-        self
+        Ok(self)
     }
 
     /// Those of the rows that begin with `only`.
@@ -109,10 +117,18 @@ mod tests {
     fn accepting_a_part_leaves_the_rest() {
         let old = counts([("call/a", 10.0), ("call/gone", 1.0), ("codec/a", 5.0)]);
         let figures = Figures { taken_with: TakenWith::default(), instructions: old };
-        let figures = figures.accept(TakenWith::default(), counts([("call/a", 12.34), ("call/new", 3.0)]), "call/");
+        let counted = counts([("call/a", 12.34), ("call/new", 3.0)]);
+        let figures = figures.accept(TakenWith::default(), counted, "call/").unwrap();
         let expected = counts([("call/a", 12.3), ("call/new", 3.0), ("codec/a", 5.0)]);
         assert_eq!(figures.beginning_with(""), expected);
         assert_eq!(figures.beginning_with("codec"), counts([("codec/a", 5.0)]));
+    }
+
+    #[test]
+    fn a_part_is_accepted_only_beside_its_like() {
+        let newer = || TakenWith { rustc: "rustc 1.96.0".to_owned(), ..TakenWith::default() };
+        assert!(Figures::default().accept(newer(), counts([("a", 1.0)]), "a").is_err());
+        assert_eq!(Figures::default().accept(newer(), counts([("a", 1.0)]), "").unwrap().taken_with, newer());
     }
 
     #[test]
