@@ -1,4 +1,4 @@
-//! The floor under every row: the same bytes, in batches, echoed over the same kind of stream, and one task woken per
+//! The floor under the rows: the same bytes, in batches, echoed over the same kind of stream, and one task woken per
 //! call. What no transport on this runtime and stream can go below.
 
 use std::cell::{Cell, RefCell};
@@ -6,15 +6,8 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-
-/// Calls per batch in the matrix.
-pub const BATCH: usize = 100;
-
-/// Bytes asked for in one read, as by our transports.
-const READ: usize = 64 * 1024;
 
 /// What one batch carries.
 #[derive(Clone, Copy, Debug)]
@@ -27,26 +20,10 @@ pub struct Batch {
     pub reply: usize,
 }
 
-/// Runs `batches` batches of [`BATCH`] requests and replies of these sizes through a pipe; gives the time they took.
-///
-/// # Panics
-///
-/// The pipe fails, which it does not.
-pub async fn run(request: usize, reply: usize, batches: u64) -> Duration {
-    let (near, far) = tokio::io::duplex(256 * 1024);
-    let mut floor = Floor::start(near, far, Batch { calls: BATCH, request, reply });
-    let begun = Instant::now();
-    for _ in 0..batches {
-        floor.batch().await.expect("a pipe");
-    }
-    begun.elapsed()
-}
-
-/// The near end of a stream whose far end is echoed, with its callers. Dropping it ends them.
+/// The near end of a stream whose far end is echoed, with its callers. Dropping it ends both.
 pub struct Floor<S> {
     near: S,
     output: Vec<u8>,
-    expected: usize,
     input: Vec<u8>,
     callers: Callers,
 }
@@ -54,15 +31,9 @@ pub struct Floor<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Floor<S> {
     /// Starts the echo and the callers as tasks of the `LocalSet` that runs this.
     pub fn start(near: S, far: S, batch: Batch) -> Self {
-        let Batch { calls, request, reply } = batch;
-        tokio::task::spawn_local(echo(far, request * calls, reply * calls));
-        Self {
-            near,
-            output: vec![b'x'; request * calls],
-            expected: reply * calls,
-            input: vec![0; READ],
-            callers: Callers::start(calls),
-        }
+        let (request, reply) = (batch.calls * batch.request, batch.calls * batch.reply);
+        tokio::task::spawn_local(echo(far, request, reply));
+        Self { near, output: vec![b'x'; request], input: vec![0; reply], callers: Callers::start(batch.calls) }
     }
 
     /// One batch there and back, and each caller woken once.
@@ -72,66 +43,77 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Floor<S> {
     /// The stream failed.
     pub async fn batch(&mut self) -> io::Result<()> {
         self.near.write_all(&self.output).await?;
-        read(&mut self.near, self.expected, &mut self.input).await?;
+        self.near.read_exact(&mut self.input).await?;
         self.callers.round().await;
         Ok(())
     }
 }
 
-/// Ends when the near end is gone; a stream that fails shows there.
-async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut far: S, request: usize, reply: usize) {
-    let (mut input, output) = (vec![0; READ], vec![b'x'; reply]);
-    while read(&mut far, request, &mut input).await.is_ok() && far.write_all(&output).await.is_ok() {}
-}
-
-/// Reads as many bytes, always asking for more: a read that gets all it asks for makes the runtime try another.
-async fn read<S: AsyncRead + Unpin>(stream: &mut S, expected: usize, input: &mut [u8]) -> io::Result<()> {
-    let mut left = expected;
-    while left > 0 {
-        match stream.read(input).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            got => left = left.saturating_sub(got),
-        }
-    }
-    Ok(())
+/// Ends with its stream; a failure of that is seen at the near end.
+async fn echo(mut far: impl AsyncRead + AsyncWrite + Unpin, request: usize, reply: usize) {
+    let (mut input, output) = (vec![0; request], vec![b'x'; reply]);
+    while far.read_exact(&mut input).await.is_ok() && far.write_all(&output).await.is_ok() {}
 }
 
 /// A batch of tasks that do nothing but be woken.
 struct Callers(Rc<State>);
 
-#[derive(Default)]
 struct State {
+    /// One for each caller, once it has waited.
     wakers: RefCell<Vec<Option<Waker>>>,
     driver: RefCell<Option<Waker>>,
     round: Cell<u64>,
     woken: Cell<usize>,
     over: Cell<bool>,
-    calls: usize,
+}
+
+impl State {
+    fn new(calls: usize) -> Self {
+        Self {
+            wakers: RefCell::new(vec![None; calls]),
+            driver: RefCell::default(),
+            round: Cell::default(),
+            woken: Cell::default(),
+            over: Cell::default(),
+        }
+    }
+
+    fn all_woken(&self) -> bool {
+        self.woken.get() == self.wakers.borrow().len()
+    }
+
+    /// Waits for a round after `seen`, or the end.
+    async fn next(&self, index: usize, seen: u64) {
+        poll_fn(|cx| {
+            if self.round.get() > seen || self.over.get() {
+                return Poll::Ready(());
+            }
+            let known = &mut self.wakers.borrow_mut()[index];
+            if !known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                *known = Some(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn wake_all(&self) {
+        self.wakers.borrow().iter().flatten().for_each(Waker::wake_by_ref);
+    }
 }
 
 impl Callers {
     fn start(calls: usize) -> Self {
-        let wakers = RefCell::new(vec![None; calls]);
-        let state = Rc::new(State { wakers, calls, ..State::default() });
+        let state = Rc::new(State::new(calls));
         for index in 0..calls {
             let state = state.clone();
             tokio::task::spawn_local(async move {
                 let mut seen = 0;
                 while !state.over.get() {
-                    poll_fn(|cx| {
-                        if state.round.get() > seen || state.over.get() {
-                            return Poll::Ready(());
-                        }
-                        let mut wakers = state.wakers.borrow_mut();
-                        if !wakers[index].as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                            wakers[index] = Some(cx.waker().clone());
-                        }
-                        Poll::Pending
-                    })
-                    .await;
+                    state.next(index, seen).await;
                     seen = state.round.get();
                     state.woken.set(state.woken.get() + 1);
-                    if state.woken.get() == state.calls {
+                    if state.all_woken() {
                         state.driver.borrow().iter().for_each(Waker::wake_by_ref);
                     }
                 }
@@ -145,10 +127,10 @@ impl Callers {
         let state = &self.0;
         state.woken.set(0);
         state.round.set(state.round.get() + 1);
-        state.wakers.borrow().iter().flatten().for_each(Waker::wake_by_ref);
+        state.wake_all();
         poll_fn(|cx| {
             *state.driver.borrow_mut() = Some(cx.waker().clone());
-            if state.woken.get() == state.calls { Poll::Ready(()) } else { Poll::Pending }
+            if state.all_woken() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
@@ -157,6 +139,6 @@ impl Callers {
 impl Drop for Callers {
     fn drop(&mut self) {
         self.0.over.set(true);
-        self.0.wakers.borrow().iter().flatten().for_each(Waker::wake_by_ref);
+        self.0.wake_all();
     }
 }

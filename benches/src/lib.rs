@@ -1,11 +1,20 @@
-//! What the benches share: the rows of the matrix, how one is measured, and its workloads; the peers, which bring workloads
-//! and rows of their own; what traffic costs by the way it travels; and the plots.
+//! What the benches share: the rows, the workloads, how a row is measured, and how it is told; the peers and the other
+//! proxies, which bring workloads and rows of their own; what traffic costs by the way it travels; and the plots.
 
+pub mod allocations;
 pub mod cost;
 pub mod floor;
+pub mod go;
+pub mod idle;
 pub mod measure;
 pub mod peers;
 pub mod plot;
 pub mod plots;
+pub mod process;
+pub mod progress;
+pub mod proxy;
+pub mod report;
+pub mod scale;
+pub mod system;
 
-pub use workloads::{rows, workload};
+pub use workloads::{rows, transport, workload};

@@ -1,47 +1,25 @@
-//! Measures one row: rounds of equal length, the median of them.
+//! Measures rows: rounds of equal length, the rows taking turns, so that what disturbs the machine meets all of them.
 
-use std::alloc::System;
 use std::time::Duration;
 
-use serde_json::json;
-use stats_alloc::{Region, StatsAlloc};
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 
-use crate::floor;
-use crate::rows::Row;
-use crate::workload::{Pair, run};
+use crate::rows::{Carried, Figure, Row};
+use crate::workload::{HttpCalls, LazyCalls, TlvCalls, Workload};
 
-/// What one row came to.
-#[derive(Clone, Debug)]
-pub struct Measured {
-    /// The row's name.
-    pub name: String,
-    /// Nanoseconds per operation: median, least, most of the rounds.
-    pub ns: (f64, f64, f64),
-    /// Heap allocations per operation, both ends.
-    pub allocs: f64,
-    /// Bytes on the wire per operation, both directions.
-    pub wire_bytes: f64,
-}
+mod calibrate;
+mod calls;
+mod floor;
+mod flush;
+mod latency;
+mod pair;
+mod spread;
+mod weight;
 
-impl Measured {
-    /// One JSON object on one line.
-    #[must_use]
-    pub fn json(&self) -> String {
-        json!({
-            "name": self.name,
-            "ns_per_op": round(self.ns.0, 1.0),
-            "ns_min": round(self.ns.1, 1.0),
-            "ns_max": round(self.ns.2, 1.0),
-            "allocs_per_op": round(self.allocs, 100.0),
-            "wire_bytes_per_op": round(self.wire_bytes, 10.0),
-        })
-        .to_string()
-    }
-}
-
-fn round(value: f64, per_unit: f64) -> f64 {
-    (value * per_unit).round() / per_unit
-}
+pub use self::calls::Calls;
+pub use self::pair::{Far, Pair, Resident, Usage};
+pub use self::spread::{Measured, Spread};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
@@ -52,87 +30,196 @@ pub struct Effort {
     pub round: Duration,
 }
 
-/// Measures `row` on a runtime of its own with one thread.
-///
-/// # Panics
-///
-/// When the runtime cannot be made or a call fails.
-#[must_use]
-pub fn measure(row: &Row, effort: Effort, heap: &'static StatsAlloc<System>) -> Measured {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let tasks = tokio::task::LocalSet::new();
-    runtime.block_on(tasks.run_until(async {
-        let caller = Pair::start(row);
-        let stats = || caller.stats();
-        rounds(row, &caller, stats, effort, heap).await
-    }))
+impl Effort {
+    /// At least one round of a millisecond.
+    #[must_use]
+    pub fn new(rounds: usize, round_ms: u64) -> Self {
+        Self { rounds: rounds.max(1), round: Duration::from_millis(round_ms.max(1)) }
+    }
 }
 
-/// Measures the floor for frames of these sizes, named `floor/NAME/100`.
+/// What one round of a row came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    /// The row's figure in nanoseconds: the time per call, or the median of latencies.
+    pub ns: f64,
+    /// CPU nanoseconds per call, all threads of both ends; not known of rows that wait by turning.
+    pub cpu_ns: Option<f64>,
+    /// Calls made.
+    pub calls: u64,
+    /// Calls a second that were reached, where they were to have a fixed rate.
+    pub rate: Option<f64>,
+    /// What crossed the wire.
+    pub traffic: Option<Traffic>,
+    /// The rest of the distribution, of rows whose figure is a median.
+    pub tail: Option<Tail>,
+    /// Memory, of rows that look at it.
+    pub memory: Option<Memory>,
+}
+
+/// What crossed the wire per call, as the client saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Bytes that the client wrote.
+    pub bytes_out: f64,
+    /// Bytes that it read.
+    pub bytes_in: f64,
+    /// Batches that it wrote.
+    pub batches_out: f64,
+    /// Batches that the server wrote.
+    pub batches_in: f64,
+}
+
+/// A distribution beyond its median, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tail {
+    /// 99 of 100 are not above.
+    pub p99: f64,
+    /// 999 of 1000 are not above.
+    pub p999: f64,
+    /// The greatest.
+    pub max: f64,
+    /// How many came before their time, which nothing should.
+    pub early: u64,
+}
+
+/// Memory of the processes of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The most bytes resident at once, all processes.
+    pub peak: f64,
+    /// Those of each connection, of rows that are about them.
+    pub each: Option<PerConnection>,
+}
+
+/// Bytes that each connection holds, both ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PerConnection {
+    /// When it had made a call and did nothing since.
+    pub idle: f64,
+    /// After rounds of calls on all connections at once.
+    pub active: f64,
+    /// Of `idle`, those of the client's end, where it has a process of its own.
+    pub idle_client: Option<f64>,
+}
+
+/// A row that has been started.
+pub trait Subject {
+    /// Runs one round.
+    ///
+    /// # Errors
+    ///
+    /// A call failed, or what runs it.
+    fn round(&mut self) -> anyhow::Result<Round>;
+}
+
+/// Starts a row and finds out how many calls fill a round.
 ///
-/// # Panics
+/// # Errors
 ///
-/// When the runtime cannot be made.
-#[must_use]
-pub fn measure_floor(name: &str, request: usize, reply: usize, effort: Effort) -> Measured {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let tasks = tokio::task::LocalSet::new();
-    let mut ns = Vec::new();
-    let mut batches = 64;
-    while ns.len() < effort.rounds {
-        let took = runtime.block_on(tasks.run_until(floor::run(request, reply, batches)));
-        if took < effort.round / 2 {
-            batches *= 2;
-            continue;
+/// The row has an unusable setting, or its first calls failed.
+pub fn start(row: &Row, round: Duration) -> anyhow::Result<Box<dyn Subject>> {
+    let started = match row.carried {
+        _ if row.figure == Figure::Floor => floor::start(row, round),
+        Carried::Tlv => start_figure::<TlvCalls>(row, round),
+        Carried::Http => start_figure::<HttpCalls>(row, round),
+        Carried::Lazy => start_figure::<LazyCalls>(row, round),
+    };
+    started.with_context(|| format!("row {}", row.name))
+}
+
+fn start_figure<W: Workload>(row: &Row, round: Duration) -> anyhow::Result<Box<dyn Subject>> {
+    Ok(match row.figure {
+        Figure::Latency => Box::new(latency::Closed::<W>::start(row, round)?),
+        Figure::OpenLatency { rate } => Box::new(latency::Open::<W>::start(row, round, rate)?),
+        Figure::Flush => Box::new(flush::Flush::<W>::start(row, round)?),
+        Figure::Calls | Figure::Floor => Box::new(Calls::<W>::start(row, round)?),
+    })
+}
+
+/// Runs `rounds` rounds of each subject, round by round through all of them, and tells `progress` before each.
+///
+/// # Errors
+///
+/// Names the row that failed.
+pub fn interleave(
+    subjects: &mut [(Row, Box<dyn Subject>)],
+    rounds: usize,
+    mut progress: impl FnMut(usize, &Row),
+) -> anyhow::Result<Vec<Measured>> {
+    let mut done: Vec<Vec<Round>> = vec![Vec::new(); subjects.len()];
+    for round in 0..rounds {
+        for ((row, subject), done) in subjects.iter_mut().zip(&mut done) {
+            progress(round, row);
+            done.push(subject.round().with_context(|| format!("row {}, round {}", row.name, round + 1))?);
         }
-        ns.push(took.as_secs_f64() * 1e9 / (batches * floor::BATCH as u64) as f64);
     }
-    ns.sort_by(f64::total_cmp);
-    Measured {
-        name: format!("floor/{name}/{}", floor::BATCH),
-        ns: (ns[ns.len() / 2], ns[0], ns[ns.len() - 1]),
-        allocs: 0.0,
-        wire_bytes: (request + reply) as f64,
-    }
+    Ok(subjects.iter().zip(&done).map(|((row, _), done)| Measured::new(row, done)).collect())
 }
 
-async fn rounds(
-    row: &Row,
-    caller: &Pair,
-    stats: impl Fn() -> fastrpc::Stats,
-    effort: Effort,
-    heap: &'static StatsAlloc<System>,
-) -> Measured {
-    let per_round = calibrate(row, caller, effort.round).await;
-    let mut ns = Vec::new();
-    let before = stats();
-    let region = Region::new(heap);
-    for _ in 0..effort.rounds {
-        let took = run(caller, row.callers, per_round).await;
-        ns.push(took.as_secs_f64() * 1e9 / per_round as f64);
-    }
-    let total = (per_round * effort.rounds as u64) as f64;
-    let allocs = region.change().allocations as f64 / total;
-    let after = stats();
-    let wire = (after.wire_bytes_in + after.wire_bytes_out - before.wire_bytes_in - before.wire_bytes_out) as f64;
-    ns.sort_by(f64::total_cmp);
-    Measured {
-        name: row.name.clone(),
-        ns: (ns[ns.len() / 2], ns[0], ns[ns.len() - 1]),
-        allocs,
-        wire_bytes: wire / total,
-    }
-}
-
-/// Operations that fill one round; warms everything up on the way.
-async fn calibrate(row: &Row, caller: &Pair, round: Duration) -> u64 {
-    let mut count = row.callers as u64 * 2;
-    loop {
-        let took = run(caller, row.callers, count).await;
-        if took * 5 >= round {
-            let per_round = u128::from(count) * round.as_nanos() / took.as_nanos().max(1);
-            return u64::try_from(per_round).unwrap_or(u64::MAX).max(row.callers as u64);
+/// The runtime of a row.
+pub(crate) fn runtime(row: &Row) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = match row.setting.workers {
+        None => tokio::runtime::Builder::new_current_thread(),
+        Some(workers) => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
         }
-        count *= 2;
+    };
+    builder.enable_all().build().context("no runtime could be made")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    struct Noted(&'static str, Rc<RefCell<String>>);
+
+    impl Subject for Noted {
+        fn round(&mut self) -> anyhow::Result<Round> {
+            self.1.borrow_mut().push_str(self.0);
+            anyhow::ensure!(self.0 != "x", "it is x");
+            Ok(Round { ns: self.1.borrow().len() as f64, calls: 1, ..Round::default() })
+        }
+    }
+
+    fn subjects(names: &[&'static str], log: &Rc<RefCell<String>>) -> Vec<(Row, Box<dyn Subject>)> {
+        let subject = |name| Box::new(Noted(name, log.clone())) as Box<dyn Subject>;
+        names.iter().map(|name| (Row::new(Carried::Tlv, name, 1), subject(name))).collect()
+    }
+
+    #[test]
+    fn rows_take_turns_round_by_round() {
+        let log = Rc::default();
+        let mut progress = Vec::new();
+        let mut subjects = subjects(&["a", "b"], &log);
+        let measured = interleave(&mut subjects, 3, |round, row| progress.push((round, row.name.clone())));
+        assert_eq!(*log.borrow(), "ababab");
+        assert_eq!(progress[3], (1, "fastrpc/b".to_owned()));
+        let measured = measured.expect("all went well");
+        assert_eq!(measured[1].name, "fastrpc/b");
+        assert_eq!(measured[1].ns, Spread { median: 4.0, min: 2.0, max: 6.0 });
+    }
+
+    #[test]
+    fn a_failure_names_its_row_and_round() {
+        let failed = interleave(&mut subjects(&["a", "x"], &Rc::default()), 2, |_, _| {}).expect_err("x fails");
+        assert_eq!(format!("{failed:#}"), "row fastrpc/x, round 1: it is x");
+    }
+
+    #[test]
+    fn each_figure_can_be_measured() {
+        let rows = crate::rows::all();
+        let quick = ["floor/http/100", "tcp/floor/fastrpc/100", "http/no_delay/10", "mt/tcp/fastrpc/tls/flate"];
+        for name in [&quick[..], &["latency/http/1", "tcp/latency/fastrpc/open/20000", "flush/1ms"]].concat() {
+            let row = rows.iter().find(|row| row.name == name).expect("a row of the matrix");
+            let mut subject = start(row, Duration::from_millis(5)).expect("it starts");
+            let round = subject.round().expect("it runs");
+            assert!(round.ns > 0.0 && round.calls > 0, "{name}: {round:?}");
+        }
     }
 }

@@ -5,5 +5,4 @@ pub mod families;
 pub mod matrix;
 pub mod others;
 pub mod record;
-pub mod reference;
 pub mod scale;

@@ -1,6 +1,6 @@
 //! Which upstream gets the next request: the least loaded of those that seem to be well.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub(crate) struct Balancer {
 
 struct Node {
     pending: Arc<AtomicUsize>,
+    /// Whether `health` holds a failure: it is looked at for every request, and hardly ever does.
+    ailing: AtomicBool,
     health: Mutex<Health>,
 }
 
@@ -30,7 +32,7 @@ struct Health {
     avoided_until: Option<Instant>,
 }
 
-/// One request that an upstream is busy with; over when dropped.
+/// One request that an upstream, the process or a connection is busy with; over when dropped.
 #[derive(Debug)]
 pub(crate) struct Load(Arc<AtomicUsize>);
 
@@ -40,10 +42,35 @@ impl Drop for Load {
     }
 }
 
+/// How many requests may run at a time.
+pub(crate) struct Slots {
+    taken: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl Slots {
+    /// At most `most` of them.
+    pub(crate) fn new(most: usize) -> Slots {
+        Slots { taken: Arc::default(), most }
+    }
+
+    /// One of them, free again when dropped; `None` when all are taken.
+    pub(crate) fn take(&self) -> Option<Load> {
+        let slot = Load(Arc::clone(&self.taken));
+        // One too many is given back by its drop.
+        (self.taken.fetch_add(1, Ordering::Relaxed) < self.most).then_some(slot)
+    }
+
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
 impl Balancer {
     /// A balancer over `count` upstreams, 0 to `count - 1`.
     pub(crate) fn new(count: usize) -> Balancer {
-        let node = || Node { pending: Arc::default(), health: Mutex::default() };
+        let node = || Node { pending: Arc::default(), ailing: AtomicBool::new(false), health: Mutex::default() };
         Balancer { nodes: (0..count).map(|_| node()).collect(), turn: AtomicUsize::new(0) }
     }
 
@@ -66,9 +93,14 @@ impl Balancer {
 
     /// A connection to the upstream works. Tells whether it was being avoided.
     pub(crate) fn succeeded(&self, index: usize) -> bool {
-        let mut health = self.nodes[index].lock();
+        let node = &self.nodes[index];
+        if !node.ailing.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut health = node.lock();
         let was_down = health.failures > 0;
         *health = Health::default();
+        node.ailing.store(false, Ordering::Relaxed);
         was_down
     }
 
@@ -84,6 +116,7 @@ impl Balancer {
         let rest = rest.mul_f64(0.75 + fastrand::f64() / 2.0);
         health.failures = health.failures.saturating_add(1);
         health.avoided_until = Some(now + rest);
+        self.nodes[index].ailing.store(true, Ordering::Relaxed);
         health.failures == 1
     }
 }
@@ -91,7 +124,8 @@ impl Balancer {
 impl Node {
     /// What makes one better than another: well before avoided, then less load; among avoided ones the end of the rest.
     fn rank(&self, now: Instant) -> (bool, Duration, usize) {
-        let rest = self.lock().avoided_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let avoided_until = if self.ailing.load(Ordering::Relaxed) { self.lock().avoided_until } else { None };
+        let rest = avoided_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         (!rest.is_zero(), rest, self.pending.load(Ordering::Relaxed))
     }
 

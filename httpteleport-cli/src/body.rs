@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use crate::balance::Load;
@@ -24,7 +23,8 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a reply. It counts as load, of its upstream and of the process, until it is dropped.
 pub(crate) struct Body {
     kind: Kind,
-    held: Option<(Load, OwnedSemaphorePermit)>,
+    held: Option<(Load, Load)>,
+    caller: Option<Load>,
 }
 
 enum Kind {
@@ -45,19 +45,25 @@ impl Body {
     pub(crate) fn stream(incoming: Incoming, lease: Lease) -> Body {
         let mut stream = Stream { incoming, lease: Some(lease), pause: None };
         stream.release_if_done();
-        Body { kind: Kind::Stream(stream), held: None }
+        Body { kind: Kind::Stream(stream), held: None, caller: None }
     }
 
     /// Makes the body hold what its request occupies.
-    pub(crate) fn holding(mut self, load: Load, permit: OwnedSemaphorePermit) -> Body {
-        self.held = Some((load, permit));
+    pub(crate) fn holding(mut self, upstream: Load, process: Load) -> Body {
+        self.held = Some((upstream, process));
+        self
+    }
+
+    /// Makes the body hold what its request occupies of its client's connection.
+    pub(crate) fn of_caller(mut self, caller: Option<Load>) -> Body {
+        self.caller = caller;
         self
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        Body { kind: Kind::Full(Full::new(bytes)), held: None }
+        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None }
     }
 }
 
@@ -89,7 +95,12 @@ impl http_body::Body for Body {
 
 impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let next = match &mut self.lease {
+            Some(lease) => lease.connection().poll_body(&mut self.incoming, cx),
+            // Its last piece has come, or it has failed.
+            None => Pin::new(&mut self.incoming).poll_frame(cx),
+        };
+        match next {
             Poll::Ready(frame) => {
                 self.pause = None;
                 match &frame {

@@ -167,6 +167,10 @@ pub(crate) struct ProxyArgs {
     /// Most requests at a time, client connections, and connections to all HTTP outputs
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub(crate) concurrency: u32,
+
+    /// Threads that serve; more than the machine has cores gain nothing [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
 }
 
 /// Names a compression.

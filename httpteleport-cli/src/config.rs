@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) output: Output,
     /// Most requests at a time over the whole process.
     pub(crate) concurrency: usize,
+    /// Threads that serve; `None` for one on each core.
+    pub(crate) threads: Option<usize>,
     /// Options that were given and do nothing here, each a line for the log.
     pub(crate) idle_options: Vec<String>,
 }
@@ -98,6 +100,7 @@ impl Settings {
                 max_header_size: args.out_max_header_size as usize,
             },
             concurrency: args.concurrency as usize,
+            threads: args.threads.map(usize::from),
             idle_options,
         })
     }
@@ -189,6 +192,7 @@ mod tests {
         assert_eq!((s.input.max_header_size, s.input.max_body_size), (4096, 4_194_304));
         assert_eq!((s.output.max_header_size, s.output.conns_per_addr), (4096, 1));
         assert_eq!((s.output.timeout, s.concurrency), (Duration::from_secs(3), 100_000));
+        assert_eq!(s.threads, None);
         assert_eq!((s.input.compress, s.output.compress), (Compression::Flate, Compression::Flate));
         assert_eq!((s.input.delay, s.output.delay), (Duration::ZERO, Duration::ZERO));
         assert!(s.idle_options.is_empty());
@@ -233,6 +237,7 @@ mod tests {
             ("--out teleport://a:1 --out-delay 3s", "--out-delay: is as long as --out-timeout"),
             ("--out teleport://a:1 --out-compress zip", "--out-compress zip: use none, flate or snappy"),
             ("--out http://a --concurrency 0", "--concurrency 0: "),
+            ("--out http://a --threads 0", "--threads 0: "),
             ("--out http://me:pw@a", "--out http://***@a: a user or password"),
         ];
         for (line, want) in cases {

@@ -23,8 +23,10 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             .get_all(CONNECTION)
             .iter()
             .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .flat_map(|value| value.split(',').map(str::trim))
+            // What nearly every reply lists is removed below anyway.
+            .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
+            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             // Whoever lists these wants to confuse the next reader: the message makes no sense without them.
             .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
             .collect();

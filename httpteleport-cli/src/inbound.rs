@@ -10,6 +10,7 @@ use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
 
 mod http;
+mod rest;
 mod teleport;
 
 /// What an input needs to serve.

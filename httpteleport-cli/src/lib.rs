@@ -15,11 +15,13 @@ mod duration;
 mod endpoint;
 mod headers;
 mod inbound;
+mod io;
 mod listen;
 mod outbound;
 mod proxy;
 mod shutdown;
 mod start;
+mod timer;
 mod tls;
 
 pub use demo::traffic;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::endpoint::{Address, Endpoint};
 
@@ -58,6 +58,10 @@ impl fmt::Display for Client {
         }
     }
 }
+
+/// Connections that may wait to be accepted: all clients of a node come back at the same moment when it was restarted. The
+/// system may allow fewer.
+const MOST_WAITING: u32 = 4096;
 
 impl Listener {
     /// Binds the endpoint of `--in`.
@@ -129,13 +133,24 @@ async fn bind_tcp(host: &str, port: u16) -> anyhow::Result<Listener> {
         .await
         .with_context(|| format!("cannot find the address of {host:?}; use one of this machine's addresses"))?
         .collect();
-    match TcpListener::bind(&addresses[..]).await {
-        Ok(listener) => {
-            let address = listener.local_addr()?;
-            Ok(Listener::Tcp(listener, address))
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match listen_at(address) {
+            Ok(listener) => {
+                let address = listener.local_addr()?;
+                return Ok(Listener::Tcp(listener, address));
+            }
+            Err(error) => failed = error,
         }
-        Err(error) => Err(bind_error(&error)),
     }
+    Err(bind_error(&failed))
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?; // A port whose old connections are still closing can be taken again.
+    socket.bind(address)?;
+    socket.listen(MOST_WAITING)
 }
 
 fn bind_error(error: &io::Error) -> anyhow::Error {

@@ -9,9 +9,11 @@ use tokio::time::Instant;
 
 use crate::body::Body;
 
+mod connection;
 mod dial;
 mod http;
 pub(crate) mod pool;
+mod stream;
 mod teleport;
 
 pub(crate) use self::http::HttpUpstream;

@@ -1,15 +1,13 @@
 //! From a request to its reply, whatever the two sides speak.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::balance::Balancer;
+use crate::balance::{Balancer, Slots};
 use crate::body::Body;
 use crate::listen::Client;
 use crate::outbound::{Buffered, Failure, FailureKind, Upstream};
@@ -21,8 +19,7 @@ pub(crate) struct Proxy {
     upstreams: Vec<(String, Upstream)>,
     balancer: Balancer,
     timeout: Duration,
-    /// One permit a request.
-    requests: Arc<Semaphore>,
+    slots: Slots,
     concurrency: usize,
 }
 
@@ -39,7 +36,7 @@ impl Proxy {
             balancer: Balancer::new(upstreams.len()),
             upstreams,
             timeout,
-            requests: Arc::new(Semaphore::new(concurrency)),
+            slots: Slots::new(concurrency),
             concurrency,
         }
     }
@@ -54,28 +51,30 @@ impl Proxy {
     ///
     /// A request that could not leave goes to the next upstream. Dropping the future abandons the request.
     pub(crate) async fn forward(&self, request: Buffered, client: Client) -> Response<Body> {
-        let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
+        let Some(slot) = self.slots.take() else {
             let why = format!("{} requests run already, as many as --concurrency allows", self.concurrency);
             return self.refuse(StatusCode::SERVICE_UNAVAILABLE, &why);
         };
-        let deadline = Instant::now() + self.timeout;
+        let mut now = Instant::now();
+        let deadline = now + self.timeout;
         let mut tried = Vec::new();
         let mut request = Some(request);
         let mut reply = None;
         while let Some(sendable) = request.take() {
-            let Some((index, load)) = self.balancer.choose(&tried, Instant::now()) else {
+            let Some((index, load)) = self.balancer.choose(&tried, now) else {
                 break;
             };
             match self.upstreams[index].1.call(sendable, deadline).await {
                 Ok(found) => {
                     self.note_success(index);
-                    return found.map(|body| body.holding(load, permit));
+                    return found.map(|body| body.holding(load, slot));
                 }
                 Err(failure) => {
                     tried.push(index);
                     self.note_failure(index, &failure, client);
                     reply = Some(self.explain(index, &failure));
                     request = failure.unsent.map(|request| *request);
+                    now = Instant::now();
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,17 +21,24 @@ const CUT_OFF: i32 = 1;
 #[derive(Clone)]
 pub(crate) struct Shutdown {
     begun: CancellationToken,
+    /// The same, without a lock for whoever asks often.
+    draining: Arc<AtomicBool>,
     tasks: TaskTracker,
 }
 
 impl Shutdown {
     pub(crate) fn new() -> Shutdown {
-        Shutdown { begun: CancellationToken::new(), tasks: TaskTracker::new() }
+        Shutdown { begun: CancellationToken::new(), draining: Arc::default(), tasks: TaskTracker::new() }
     }
 
     /// Resolves once draining has begun. Cancel safe.
     pub(crate) async fn begun(&self) {
         self.begun.cancelled().await;
+    }
+
+    /// Whether draining has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
     /// Runs a task that draining waits for.
@@ -39,6 +48,7 @@ impl Shutdown {
 
     /// Begins draining, and waits until every task has ended or the bound is over.
     pub(crate) async fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
         self.begun.cancel();
         self.tasks.close();
         if tokio::time::timeout(LONGEST_DRAIN, self.tasks.wait()).await.is_err() {

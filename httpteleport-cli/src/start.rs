@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use httpteleport::Compression;
 use tokio::net::lookup_host;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Settings;
 use crate::endpoint::{Address, Endpoint, Scheme};
@@ -25,11 +26,23 @@ use crate::tls;
 /// It could not start: one line that names the option and says what to do.
 pub(crate) fn proxy(settings: &Settings) -> anyhow::Result<()> {
     log_to_stderr();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime = runtime(settings.threads).context("cannot start threads")?;
     let result = runtime.block_on(run(settings));
     // What was cut off must not hold up the end.
     runtime.shutdown_background();
     result
+}
+
+/// One thread needs none of what several need to share work, and is the faster for it.
+fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
+    let mut builder = match threads {
+        Some(1) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build()
 }
 
 fn log_to_stderr() {

@@ -26,16 +26,20 @@ pub fn free_address() -> SocketAddr {
     listener.local_addr().expect("the address just bound")
 }
 
-/// Where a program is: in `PATH`, or where Debian keeps servers.
+/// Where a program is: in `PATH`, or where Debian keeps servers; `None` when it is nowhere.
+pub fn installed(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// Where a program is.
 ///
 /// # Panics
 ///
 /// It is nowhere; the message says which package has it.
 fn find(program: &str, package: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    let found = folders.map(|folder| folder.join(program)).find(|file| file.is_file());
-    found.unwrap_or_else(|| {
+    installed(program).unwrap_or_else(|| {
         panic!("{program} is not installed: `cargo xtask test` gets it, or `apt-get install {package}`")
     })
 }

@@ -1,60 +1,169 @@
-//! The matrix: nanoseconds, allocations and wire bytes per call, rows named after the Go original's benchmarks.
+//! The matrix: what a call costs, rows named after the Go original's benchmarks.
 
-use std::alloc::System;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use benches::measure::{Effort, measure, measure_floor};
-use benches::rows;
+use benches::measure::{Effort, Measured, Subject, interleave, start};
+use benches::progress::Progress;
+use benches::report::{Against, Column, Earlier, compare, json_line, table};
+use benches::rows::{self, Figure, Row};
+use benches::{allocations, go::GoReference, system};
 use clap::Parser;
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-#[global_allocator]
-static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// Measures calls through an in-memory pipe on one core: 2 connections, N callers spread over both, deadlines, limits
-/// and counters on.
+/// Measures what a call costs: 2 connections, N callers spread over both, deadlines, limits and counters on.
+///
+/// Rows are named CARRIED/SHAPE/VARIANT after the Go original's benchmarks: fastrpc or http; no_delay/N with N callers;
+/// delay/D with a batch delay, compress/C and tls/C with a delay of 1 ms, all three with 1000 callers; pipeline/N with the
+/// server one call at a time; send_nowait fire-and-forget. They run on one thread through an in-memory pipe.
+///
+/// Further rows, by --all or --only:
+///   tcp/...       the same over loopback TCP
+///   mt/...        the same on a runtime of 2 worker threads (mt/tcp/... over TCP); under taskset they share its cores
+///   latency/...   how long calls take: N callers, or open/R: R calls a second whatever became of those before, each timed
+///                 from when it was to begin; waiting for that keeps a worker busy. Their ns are the median
+///   flush/D       how long after a batch delay of D the batch is written
+///   floor/...     the same bytes in batches of 100, echoed, one task woken per call: what no transport can do without.
+///                 The floors under the rows that are picked always run
+///
+/// Rows take turns, round by round, so that what disturbs the machine meets all of them. Columns: ns is the median of the
+/// rounds, cpu the time that all threads of both ends ran, out and in the client's bytes on the wire, calls/flush how many
+/// calls share a write to the wire, there and back. "x floor" is ns by the floor's; "x Go" ns by the Go original's median,
+/// and once more with each divided by its floor, as machines differ: below 1 this is quicker.
 #[derive(Parser)]
+#[command(verbatim_doc_comment)]
 struct Options {
     /// Print one JSON object a line instead of a table.
     #[arg(long)]
     json: bool,
-    /// Only rows whose name begins with this, for instance fastrpc/no_delay or http/compress/flate.
-    #[arg(long, value_name = "PREFIX", default_value = "")]
-    only: String,
+    /// Only rows whose name begins with this, for instance fastrpc/no_delay or mt/tcp/http; may be given several times.
+    #[arg(long, value_name = "PREFIX")]
+    only: Vec<String>,
+    /// Every row, not only those that have a counterpart in the Go original.
+    #[arg(long)]
+    all: bool,
+    /// Only name the rows.
+    #[arg(long)]
+    list: bool,
     /// Rounds per row; the median is printed.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Milliseconds per round.
     #[arg(long, default_value_t = 300)]
     round_ms: u64,
+    /// Compare with an earlier run: what --json printed.
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Do not count allocations, which takes a run of its own.
+    #[arg(long)]
+    no_allocs: bool,
 }
 
-/// Bytes of a request and of a reply, as the rows with the same name send them uncompressed.
-const FLOORS: [(&str, usize, usize); 2] = [("fastrpc", 18, 269), ("http", 46, 343)];
+/// How many times as long as it ran a floor takes where others use the core.
+const SHARED: f64 = 1.2;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let effort = Effort { rounds: options.rounds.max(1), round: Duration::from_millis(options.round_ms.max(1)) };
-    let rows: Vec<_> = rows::all().into_iter().filter(|row| row.name.starts_with(&options.only)).collect();
-    if rows.is_empty() && !options.only.starts_with("floor") {
-        eprintln!("matrix: no row begins with {:?}; rows begin with fastrpc/, http/ or floor/", options.only);
+    let rows = rows::select(&options.only, options.all);
+    if rows.is_empty() {
+        eprintln!("matrix: no row begins with {:?}: --list --all names them all", options.only);
         return ExitCode::from(2);
     }
-    if !options.json {
-        println!("{:<28} {:>10} {:>21} {:>8} {:>10}", "row", "ns/op", "min-max", "allocs", "wire bytes");
+    if options.list {
+        rows.iter().for_each(|row| println!("{}", row.name));
+        return ExitCode::SUCCESS;
     }
-    let floors = FLOORS.iter().filter(|(name, ..)| format!("floor/{name}").starts_with(&options.only));
-    let floors = floors.map(|(name, request, reply)| measure_floor(name, *request, *reply, effort));
-    for measured in floors.chain(rows.iter().map(|row| measure(row, effort, HEAP))) {
-        if options.json {
-            println!("{}", measured.json());
-        } else {
-            let (median, least, most) = measured.ns;
-            let range = format!("{least:.0}-{most:.0}");
-            let (allocs, wire) = (measured.allocs, measured.wire_bytes);
-            println!("{:<28} {median:>10.0} {range:>21} {allocs:>8.2} {wire:>10.1}", measured.name);
+    match run(&options, rows) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("matrix: {error:#}");
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
+}
+
+fn run(options: &Options, rows: Vec<Row>) -> anyhow::Result<()> {
+    let earlier = options.against.as_deref().map(Earlier::read).transpose()?.unwrap_or_default();
+    let mut measured = measure(options, rows)?;
+    warn_if_shared(&measured);
+    if !options.no_allocs {
+        add_allocations(options, &mut measured);
+    }
+    for (name, ours, theirs) in earlier.floors(&measured) {
+        eprintln!(
+            "matrix: {name} is {ours:.0} ns now and was {theirs:.0} ns ({:.2} times): compare by floor",
+            ours / theirs
+        );
+    }
+    let rows = compare(measured, &GoReference::load(), &earlier);
+    if options.json {
+        rows.iter().for_each(|(row, compared)| println!("{}", json_line(row, compared)));
+    } else {
+        print!("{}", table(&COLUMNS, &rows));
+    }
+    Ok(())
+}
+
+fn measure(options: &Options, rows: Vec<Row>) -> anyhow::Result<Vec<Measured>> {
+    let effort = Effort::new(options.rounds, options.round_ms);
+    let progress = Progress::new();
+    let _ = system::raise_open_files(); // Every row keeps its connections.
+    let started = |row: Row| {
+        progress.say(&format!("start: {}", row.name));
+        let subject = start(&row, effort.round)?;
+        Ok((row, subject))
+    };
+    let mut subjects: Vec<(Row, Box<dyn Subject>)> = rows.into_iter().map(started).collect::<anyhow::Result<_>>()?;
+    interleave(&mut subjects, effort.rounds, |round, row| {
+        progress.say(&format!("round {} of {}: {}", round + 1, effort.rounds, row.name));
+    })
+}
+
+/// A floor waits for nothing: if it took longer than it ran, something else ran there.
+fn warn_if_shared(measured: &[Measured]) {
+    for row in measured.iter().filter(|row| row.figure == Figure::Floor) {
+        let (took, ran) = (row.ns.median, row.cpu_ns.map_or(f64::INFINITY, |cpu| cpu.median));
+        if took > SHARED * ran {
+            eprintln!(
+                "matrix: {} took {took:.0} ns and ran {ran:.0} ns of them: others use this core, trust cpu ns",
+                row.name
+            );
+        }
+    }
+}
+
+/// Without them the rest is worth telling.
+fn add_allocations(options: &Options, measured: &mut [Measured]) {
+    let mut picking: Vec<_> = options.only.iter().flat_map(|prefix| ["--only".to_owned(), prefix.clone()]).collect();
+    picking.extend(options.all.then(|| "--all".to_owned()));
+    match allocations::counted(&picking) {
+        Ok(counted) => measured.iter_mut().for_each(|row| row.allocs = counted.get(&row.name).copied()),
+        Err(error) => eprintln!("matrix: no allocations are told: {error:#}"),
+    }
+}
+
+const COLUMNS: [Column; 17] = [
+    Column::new("ns", |row, _| Some(format!("{:.0}", row.ns.median))),
+    Column::new("min-max", |row, _| Some(format!("{:.0}-{:.0}", row.ns.min, row.ns.max))),
+    Column::new("p99", |row, _| row.tail.map(|tail| format!("{:.0}", tail.p99))),
+    Column::new("p99.9", |row, _| row.tail.map(|tail| format!("{:.0}", tail.p999))),
+    Column::new("early", |row, _| row.tail.filter(|tail| tail.early > 0).map(|tail| tail.early.to_string())),
+    Column::new("calls/s", |row, _| row.rate.map(|rate| format!("{rate:.0}"))),
+    Column::new("cpu ns", |row, _| row.cpu_ns.map(|cpu| format!("{:.0}", cpu.median))),
+    Column::new("allocs", |row, _| row.allocs.map(|allocs| format!("{allocs:.2}"))),
+    Column::new("out", |row, _| row.traffic.map(|of| format!("{:.1}", of.bytes_out))),
+    Column::new("in", |row, _| row.traffic.map(|of| format!("{:.1}", of.bytes_in))),
+    Column::new("calls/flush", |row, _| {
+        let per_flush = |flushes: f64| if flushes > 0.0 { format!("{:.0}", 1.0 / flushes) } else { "-".to_owned() };
+        row.traffic.map(|of| format!("{}/{}", per_flush(of.batches_out), per_flush(of.batches_in)))
+    }),
+    Column::new("x floor", |_, compared| compared.times_floor.map(|times| format!("{times:.1}"))),
+    Column::new("Go ns", |_, compared| compared.go.map(|go| format!("{:.0}", go.ns))),
+    Column::new("x Go", |_, compared| compared.go.map(|go| format!("{:.2}", go.times))),
+    Column::new("by floor", |_, compared| by_floor(compared.go)),
+    Column::new("x earlier", |_, compared| compared.earlier.map(|earlier| format!("{:.2}", earlier.times))),
+    Column::new("by floor", |_, compared| by_floor(compared.earlier)),
+];
+
+fn by_floor(against: Option<Against>) -> Option<String> {
+    against?.by_floor.map(|times| format!("{times:.2}"))
 }

@@ -2,16 +2,17 @@
 
 use super::families::{Picture, ROUNDS, Rows, Run};
 use super::record::Figure;
-use super::reference::Reference;
+use crate::go::GoReference;
 use crate::plot::bars::{Bar, Bars, Row, Section, Series};
 use crate::plot::lines::{self, Line, Lines, Panel, Point, Scale};
 use crate::plot::style::Tone;
 use crate::plot::unit::Unit;
 
 /// What is carried: the first segment of a row's name, and what it is called.
-const CARRIED: [(&str, &str, &str); 2] = [
+const CARRIED: [(&str, &str, &str); 3] = [
     ("fastrpc", "fastrpc", "Cost of a small RPC, fastrpc beside the Go original"),
     ("http", "httpteleport", "Cost of an HTTP exchange, httpteleport beside the Go original"),
+    ("lazy", "httpteleport, lazy heads", "Cost of an HTTP exchange with lazy heads, beside the Go original"),
 ];
 
 /// Sections of the bars: rows that begin so, the heading, and what the last segment counts.
@@ -27,7 +28,7 @@ const SECTIONS: [(&str, &str, &str); 5] = [
 const DELAYED_CALLERS: f64 = 1000.0;
 
 pub(super) fn pictures(rows: &Rows, run: &Run) -> Vec<Picture> {
-    let reference = Reference::kept();
+    let reference = GoReference::load();
     let mut pictures = Vec::new();
     for (carried, name, title) in CARRIED {
         let bars = bars(rows, run, &reference, carried, name, title);
@@ -41,14 +42,14 @@ pub(super) fn pictures(rows: &Rows, run: &Run) -> Vec<Picture> {
     pictures
 }
 
-fn bars(rows: &Rows, run: &Run, reference: &Reference, carried: &str, name: &str, title: &str) -> Bars {
+fn bars(rows: &Rows, run: &Run, reference: &GoReference, carried: &str, name: &str, title: &str) -> Bars {
     let floor = rows.get(&format!("floor/{carried}/100")).and_then(super::record::Record::ns);
     let section = |(prefix, heading, suffix): &(&str, &str, &str)| {
         let prefix = format!("{carried}/{prefix}");
         let of_section = rows.iter().filter(|record| record.name.starts_with(&prefix));
         let row = |record: &super::record::Record| {
             let last = record.name.strip_prefix(&prefix).filter(|last| !last.is_empty()).unwrap_or("one caller");
-            let go = reference.ns(&record.name);
+            let go = figure_of(reference, &record.name);
             let ours = record.ns()?;
             let times = go.map(|go| format!("{:.1}x", go.median / ours.median)).unwrap_or_default();
             let mut bars = vec![bar(0, ours, times)];
@@ -86,8 +87,12 @@ fn bar(series: usize, figure: Figure, note: String) -> Bar {
     Bar { series, value: figure.median, range: figure.range, note }
 }
 
-fn notes(reference: &Reference, carried: &str, floor: Option<Figure>) -> Vec<String> {
-    let Reference { date, machine, .. } = reference;
+fn figure_of(reference: &GoReference, row: &str) -> Option<Figure> {
+    reference.row(row).map(|(row, _)| Figure { median: row.ns, range: Some((row.min, row.max)) })
+}
+
+fn notes(reference: &GoReference, carried: &str, floor: Option<Figure>) -> Vec<String> {
+    let GoReference { date, machine, .. } = reference;
     let floors = match (reference.floor(carried), floor) {
         (Some(then), Some(now)) => {
             let now = now.median;
@@ -106,7 +111,7 @@ fn notes(reference: &Reference, carried: &str, floor: Option<Figure>) -> Vec<Str
 }
 
 /// Cost over the number of callers.
-fn callers(rows: &Rows, run: &Run, reference: &Reference) -> Option<Picture> {
+fn callers(rows: &Rows, run: &Run, reference: &GoReference) -> Option<Picture> {
     let x = |last: &str| last.parse().ok();
     let lines = both(rows, reference, "no_delay/", x);
     let note = format!("Broken lines: the Go original on {}, {}.", reference.date, reference.machine);
@@ -121,7 +126,7 @@ fn callers(rows: &Rows, run: &Run, reference: &Reference) -> Option<Picture> {
 }
 
 /// Cost over the batch delay, with what 1000 callers cannot go below.
-fn delays(rows: &Rows, run: &Run, reference: &Reference) -> Option<Picture> {
+fn delays(rows: &Rows, run: &Run, reference: &GoReference) -> Option<Picture> {
     let x = |last: &str| last.strip_suffix("ms")?.parse::<f64>().ok().map(|ms| ms * 1e6);
     let mut lines = both(rows, reference, "delay/", x);
     let mut series = series();
@@ -192,11 +197,12 @@ fn series() -> Vec<lines::Series> {
         series("Go fastrpc", Tone::OursTooBefore, true),
         series("httpteleport", Tone::Ours, false),
         series("Go httpteleport", Tone::OursBefore, true),
+        series("httpteleport, lazy heads", Tone::OursAlso, false),
     ]
 }
 
 /// A line for each of [`series`]: ours and Go's, of what is carried.
-fn both(rows: &Rows, reference: &Reference, shape: &str, x: impl Fn(&str) -> Option<f64>) -> Vec<Line> {
+fn both(rows: &Rows, reference: &GoReference, shape: &str, x: impl Fn(&str) -> Option<f64>) -> Vec<Line> {
     let mut lines = Vec::new();
     for (index, (carried, ..)) in CARRIED.iter().enumerate() {
         let prefix = format!("{carried}/{shape}");
@@ -204,10 +210,16 @@ fn both(rows: &Rows, reference: &Reference, shape: &str, x: impl Fn(&str) -> Opt
         for record in rows.iter() {
             let Some(x) = record.name.strip_prefix(&prefix).and_then(&x) else { continue };
             ours.extend(record.ns().map(|figure| Point { x, y: figure.median, range: figure.range }));
-            go.extend(reference.ns(&record.name).map(|figure| Point { x, y: figure.median, range: figure.range }));
+            go.extend(figure_of(reference, &record.name).map(|figure| Point {
+                x,
+                y: figure.median,
+                range: figure.range,
+            }));
         }
         lines.push(Line { series: 2 * index, points: ours });
-        lines.push(Line { series: 2 * index + 1, points: go });
+        if *carried != "lazy" {
+            lines.push(Line { series: 2 * index + 1, points: go });
+        }
     }
     lines.retain(|line| !line.points.is_empty());
     lines

@@ -6,8 +6,9 @@ use fastrpc::codec::tlv::Tlv;
 use crate::batches::{self, ROUND, Way};
 use crate::codecs::{self, READ, Step};
 use crate::messages::{Http, LazyHeads, Message};
-use crate::rows::{self, Carried, Row};
-use crate::workload::{Pair, run};
+use crate::rows::{self, Carried, Figure, Row};
+use crate::transport;
+use crate::workload::{HttpCalls, LazyCalls, Tls, TlvCalls, Workload, run};
 
 /// Something that is done a given number of times.
 #[derive(Clone, Debug)]
@@ -41,27 +42,35 @@ pub fn all() -> Vec<Counted> {
 }
 
 impl Counted {
-    /// Any row of the matrix, also one that is not counted because its batches depend on the time.
+    /// Any row of the matrix that is about calls on one thread, also one whose batches depend on the time.
     #[must_use]
-    pub fn of_matrix(row: Row) -> Self {
-        // A multiple of the callers, who all make the same number of calls; enough of them that batches are full.
+    pub fn of_matrix(row: Row) -> Option<Self> {
+        if row.figure != Figure::Calls || row.setting.workers.is_some() {
+            return None;
+        }
+        // Callers take calls from the common count a few at a time: equally many in both of these.
         let round = row.callers.max(100) as u64;
-        Self { name: format!("call/{}", row.name), times: (10 * round, 40 * round), work: Work::Calls(row) }
+        Some(Self { name: format!("call/{}", row.name), times: (11 * round, 31 * round), work: Work::Calls(row) })
     }
 
     /// Does it `times` times. Calls have a runtime of their own with one thread.
     ///
+    /// # Errors
+    ///
+    /// A call fails, or there is no runtime or no stream to be had.
+    ///
     /// # Panics
     ///
-    /// When a call fails or the runtime cannot be made.
-    pub fn run(&self, times: u64) {
+    /// When a codec does not take its own sample.
+    pub fn run(&self, times: u64) -> anyhow::Result<()> {
         match &self.work {
-            Work::Calls(row) => call(row, times),
+            Work::Calls(row) => return calls_of(row, times),
             Work::Codec(Carried::Tlv, message, step) => codecs::run::<Tlv>(*step, *message, times),
             Work::Codec(Carried::Http, message, step) => codecs::run::<Http>(*step, *message, times),
             Work::Codec(Carried::Lazy, message, step) => codecs::run::<LazyHeads>(*step, *message, times),
             Work::Batches(compression, way) => batches::run(*compression, *way, times),
         }
+        Ok(())
     }
 }
 
@@ -70,7 +79,7 @@ fn calls() -> impl Iterator<Item = Counted> {
     let find = move |name| matrix.iter().find(|row| row.name == name).expect("a row of the matrix").clone();
     let flate = find("http/no_delay/100");
     let flate = Row { name: "http/no_delay/100/flate".into(), compression: Compression::Flate, ..flate };
-    CALLS.into_iter().map(find).chain([flate]).map(Counted::of_matrix)
+    CALLS.into_iter().map(find).chain([flate]).filter_map(Counted::of_matrix)
 }
 
 fn codecs() -> impl Iterator<Item = Counted> {
@@ -96,11 +105,22 @@ fn batches() -> impl Iterator<Item = Counted> {
     })
 }
 
-fn call(row: &Row, times: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let tasks = tokio::task::LocalSet::new();
-    runtime.block_on(tasks.run_until(async {
-        let caller = Pair::start(row);
-        run(&caller, row.callers, times).await;
-    }));
+fn calls_of(row: &Row, times: u64) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match row.carried {
+            Carried::Tlv => make::<TlvCalls>(row, times).await,
+            Carried::Http => make::<HttpCalls>(row, times).await,
+            Carried::Lazy => make::<LazyCalls>(row, times).await,
+        }
+    })
+}
+
+async fn make<W: Workload>(row: &Row, times: u64) -> anyhow::Result<()> {
+    let (dialer, listening) = transport::join(row.setting.wire)?;
+    let tls = Tls::of(row);
+    let _counters = W::serve(row, listening, tls.as_ref())?;
+    let client = W::connect(row, dialer, tls.as_ref())?;
+    run(&[client], row.callers, times).await?;
+    Ok(())
 }

@@ -1,210 +1,166 @@
-//! Client and server of a row, joined by in-memory pipes.
+//! What is carried: for each workload its server, its clients, and one call of it.
 
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use fastrpc::Dispatch;
-use fastrpc::codec::tlv::{self, Tlv};
-use http::Uri;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use httpteleport::{Body, Lazy, lazy};
-#[cfg(feature = "tls")]
-use testkit::tls::Ca;
-use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use anyhow::Context as _;
 use tokio::time::Instant;
+use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
-use crate::rows::{CONNECTIONS, Carried, Row};
+use crate::rows::Row;
+use crate::transport::{Dialer, Listening};
 
-/// Bytes that one direction of a pipe holds.
-const PIPE: usize = 256 * 1024;
-/// The reply of every call.
+mod http;
+mod lazy;
+mod tlv;
+
+pub use self::http::HttpCalls;
+pub use self::lazy::LazyCalls;
+pub use self::tlv::TlvCalls;
+
+/// The reply of every call with a small payload.
 pub const REPLY_BYTES: usize = 261;
-/// So far that it never comes, yet every call carries it.
-const HOUR: Duration = Duration::from_secs(3600);
+/// What waits for company between the rounds of other rows must not be taken for gone.
+pub const IDLE: Duration = Duration::from_secs(3600);
+/// Calls that a caller takes from the common count at once.
+const MOST_GRAIN: u64 = 64;
 
-/// Accepts the server ends of pipes.
-pub struct PipeListener(mpsc::Receiver<DuplexStream>);
-
-impl fastrpc::Listener for PipeListener {
-    type Io = DuplexStream;
-
-    async fn accept(&mut self) -> std::io::Result<(DuplexStream, Option<std::net::SocketAddr>)> {
-        self.0.recv().await.map(|stream| (stream, None)).ok_or_else(|| std::io::ErrorKind::NotConnected.into())
-    }
+/// Makes one kind of call.
+pub trait Caller: Clone + Send + Sync + 'static {
+    /// Makes one and looks at its reply.
+    fn call(&self, deadline: Instant) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// A client and its server for one row.
-#[derive(Clone)]
-pub enum Pair {
-    /// TLV over fastrpc.
-    Tlv {
-        /// Its client.
-        client: fastrpc::Client<Tlv>,
-        /// Sent over and over.
-        request: tlv::Request,
-        /// Fire and forget.
-        one_way: bool,
-        /// An hour from the start.
-        deadline: Instant,
-    },
-    /// The same with lazy heads.
-    Lazy {
-        /// Its client.
-        client: httpteleport::Client<Lazy>,
-        /// Sent over and over.
-        request: lazy::Request,
-        /// An hour from the start.
-        deadline: Instant,
-    },
-    /// HTTP over httpteleport.
-    Http {
-        /// Its client.
-        client: httpteleport::Client,
-        /// An hour from the start.
-        deadline: Instant,
-    },
-}
+/// A client of one kind of calls, and the server that answers them.
+pub trait Workload: Caller + Sized {
+    /// Starts the server of `row`; it serves as long as the runtime runs.
+    ///
+    /// # Errors
+    ///
+    /// A setting of the row is unusable.
+    fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters>;
 
-impl Pair {
-    /// Starts the server and makes the client, inside the runtime.
+    /// Makes a client of `row`. It dials when it first calls.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// When a setting of the row is unusable.
-    #[must_use]
-    pub fn start(row: &Row) -> Self {
-        let (ends, listener) = mpsc::channel(CONNECTIONS);
-        let listener = PipeListener(listener);
-        let deadline = Instant::now() + HOUR;
-        let dial = move || {
-            let (near, far) = tokio::io::duplex(PIPE);
-            let sent = ends.try_send(far).map_err(|_| std::io::ErrorKind::ConnectionRefused.into());
-            async move { sent.map(|()| near) }
-        };
-        let max_pending = if row.one_way { 100 * CONNECTIONS } else { 1 << 15 };
-        let dispatch = if row.pipeline { Dispatch::Pipeline } else { Dispatch::Inline };
-        // The settings have the same names in both crates, which share no type to write this once for.
-        macro_rules! start {
-            ($server:expr, $client:expr, $handler:expr) => {{
-                let server = $server.compression(row.compression).batch_delay(row.server_delay).dispatch(dispatch);
-                let client = $client
-                    .compression(row.compression)
-                    .batch_delay(row.client_delay)
-                    .connections(CONNECTIONS)
-                    .max_pending(max_pending);
-                #[cfg(feature = "tls")]
-                let (server, client) = if row.tls {
-                    let authority = Ca::new();
-                    let server = server.tls(authority.issue(&["bench"]).server_config());
-                    (server, client.tls(authority.client_config(), "bench".try_into().expect("a name")))
-                } else {
-                    (server, client)
-                };
-                let server = server.build().expect("settings of a row");
-                tokio::spawn(server.serve(listener, $handler).into_future());
-                client.connect_with("pipe", dial).expect("settings of a row")
-            }};
-        }
-        match row.carried {
-            Carried::Tlv => {
-                let reply = tlv::Reply::new(vec![b'x'; REPLY_BYTES]);
-                let handler = move |_: fastrpc::Call<tlv::Request>| std::future::ready(reply.clone());
-                let client =
-                    start!(fastrpc::Server::builder(Tlv::new()), fastrpc::Client::builder(Tlv::new()), handler);
-                Self::Tlv { client, request: tlv::Request::new("", "foobar"), one_way: row.one_way, deadline }
-            }
-            Carried::Lazy => {
-                let reply = lazy::Response::new(http::StatusCode::OK)
-                    .with_header(&CONTENT_TYPE, &HeaderValue::from_static("text/plain; charset=utf-8"))
-                    .with_body(vec![b'x'; REPLY_BYTES]);
-                let handler = move |request: lazy::Request| {
-                    drop(request);
-                    std::future::ready(reply.clone())
-                };
-                let limits = httpteleport::Limits::default;
-                let client =
-                    start!(httpteleport::Server::lazy(limits()), httpteleport::Client::lazy(limits()), handler);
-                let request = lazy::Request::new(http::Method::GET, &Uri::from_static("http://foobar/foo/bar"));
-                Self::Lazy { client, request, deadline }
-            }
-            Carried::Http => {
-                let text = Bytes::from(vec![b'x'; REPLY_BYTES]);
-                let handler = move |request: http::Request<Body>| {
-                    let mut response = http::Response::new(Body::from(text.clone()));
-                    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-                    drop(request);
-                    std::future::ready(response)
-                };
-                let limits = httpteleport::Limits::default;
-                let client =
-                    start!(httpteleport::Server::builder(limits()), httpteleport::Client::builder(limits()), handler);
-                Self::Http { client, deadline }
-            }
-        }
-    }
+    /// A setting of the row is unusable.
+    fn connect(row: &Row, dialer: Dialer, tls: Option<&Tls>) -> anyhow::Result<Self>;
 
     /// What the client has counted.
-    #[must_use]
-    pub fn stats(&self) -> fastrpc::Stats {
-        match self {
-            Self::Tlv { client, .. } => client.stats(),
-            Self::Lazy { client, .. } => client.stats(),
-            Self::Http { client, .. } => client.stats(),
-        }
-    }
+    fn stats(&self) -> fastrpc::Stats;
+}
 
-    /// One operation.
-    ///
-    /// # Panics
-    ///
-    /// When the call fails or its reply is not the one expected.
-    pub async fn once(&self) {
-        match self {
-            Self::Tlv { client, request, one_way: true, .. } => {
-                while client.send(request).is_err() {
-                    tokio::task::yield_now().await;
-                }
-            }
-            Self::Tlv { client, request, deadline, .. } => {
-                let reply = client.call(request.clone()).deadline(*deadline).await;
-                assert_eq!(reply.expect("a reply").value.len(), REPLY_BYTES);
-            }
-            Self::Lazy { client, request, deadline } => {
-                let reply = client.call(request.clone()).deadline(*deadline).await;
-                assert_eq!(reply.expect("a reply").body().len(), REPLY_BYTES);
-            }
-            Self::Http { client, deadline } => {
-                let mut request = http::Request::new(Body::empty());
-                *request.uri_mut() = Uri::from_static("http://foobar/foo/bar");
-                let reply = client.call(request).deadline(*deadline).await;
-                assert_eq!(reply.expect("a reply").body().len(), REPLY_BYTES);
-            }
-        }
+/// Gives what a server has counted so far.
+pub type Counters = Box<dyn Fn() -> fastrpc::Stats + Send + Sync>;
+
+/// Both ends' configurations of TLS.
+pub struct Tls {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+}
+
+impl Tls {
+    /// Those of `row`, if it has TLS. Without the feature `tls` there is no such row.
+    #[cfg(not(feature = "tls"))]
+    #[must_use]
+    pub fn of(_: &Row) -> Option<Self> {
+        None
     }
 }
 
-/// Runs `total` operations with `callers` callers at once, each the same number of them (rounded up), and gives the time
-/// it took.
+#[cfg(feature = "tls")]
+impl Tls {
+    /// Those of `row`, if it has TLS.
+    #[must_use]
+    pub fn of(row: &Row) -> Option<Self> {
+        row.tls.then(Self::new)
+    }
+
+    /// Makes an authority and a certificate of it.
+    #[must_use]
+    pub fn new() -> Self {
+        let authority = testkit::tls::Ca::new();
+        Self { server: authority.issue(&["bench"]).server_config(), client: authority.client_config() }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Default for Tls {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The settings of a row, on the server builder of either crate: they have the same names, and no type in common.
+macro_rules! server_settings {
+    ($builder:expr, $row:expr, $tls:expr) => {{
+        let dispatch = if $row.pipeline { fastrpc::Dispatch::Pipeline } else { fastrpc::Dispatch::Inline };
+        let server = $builder.compression($row.compression).batch_delay($row.server_delay).dispatch(dispatch);
+        let server = server.idle_timeout($crate::workload::IDLE);
+        match $tls {
+            Some(tls) => server.tls(tls.server.clone()),
+            None => server,
+        }
+    }};
+}
+
+/// Likewise for clients.
+macro_rules! client_settings {
+    ($builder:expr, $row:expr, $tls:expr) => {{
+        let client = $builder.compression($row.compression).batch_delay($row.client_delay);
+        let client = client.connections($row.connections).max_pending($crate::workload::max_pending($row));
+        let client = client.max_unsent($crate::workload::max_unsent($row)).idle_timeout($crate::workload::IDLE);
+        match $tls {
+            Some(tls) => client.tls(tls.client.clone(), "bench".try_into()?),
+            None => client,
+        }
+    }};
+}
+
+use {client_settings, server_settings};
+
+fn max_pending(row: &Row) -> usize {
+    if row.one_way { 100 * row.connections } else { row.callers.max(1 << 15) }
+}
+
+fn max_unsent(row: &Row) -> usize {
+    let large = match row.payload {
+        crate::rows::Payload::Small => 0,
+        crate::rows::Payload::Echo(bytes) => 2 * bytes * row.callers,
+    };
+    large.max(64 << 20)
+}
+
+/// Runs `total` calls with `callers` callers at once, spread over `clients`, and gives the time it took.
 ///
-/// # Panics
+/// # Errors
 ///
-/// When a call fails.
-pub async fn run(caller: &Pair, callers: usize, total: u64) -> Duration {
-    let each = total.div_ceil(callers as u64);
+/// A call failed.
+pub async fn run<C: Caller>(clients: &[C], callers: usize, total: u64) -> anyhow::Result<Duration> {
+    let deadline = Instant::now() + IDLE;
+    let grain = (total / (callers as u64 * 16)).clamp(1, MOST_GRAIN);
+    let left = Arc::new(AtomicU64::new(total));
     let begun = Instant::now();
     let tasks: Vec<_> = (0..callers)
-        .map(|_| {
-            let caller = caller.clone();
+        .map(|index| {
+            let (client, left) = (clients[index % clients.len()].clone(), left.clone());
             tokio::spawn(async move {
-                for _ in 0..each {
-                    caller.once().await;
+                loop {
+                    let take = |left: u64| (left > 0).then(|| left.saturating_sub(grain));
+                    let Ok(had) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) else { break };
+                    for _ in 0..had.min(grain) {
+                        client.call(deadline).await?;
+                    }
                 }
+                anyhow::Ok(())
             })
         })
         .collect();
     for task in tasks {
-        task.await.expect("a caller ended well");
+        task.await.context("a caller panicked")??;
     }
-    begun.elapsed()
+    Ok(begun.elapsed())
 }

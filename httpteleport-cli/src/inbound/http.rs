@@ -1,8 +1,12 @@
 //! An input that speaks HTTP/1.1: over TCP, TLS or a unix socket.
 
 use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::mem;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +16,6 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -20,12 +23,14 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::Inputs;
+use super::rest::{self, Activity, ClientIo, Watch};
 use crate::body::Body;
 use crate::headers::{self, BadHead};
 use crate::listen::{Accepted, Client};
 use crate::outbound::one_line;
 use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
+use crate::timer::HeadTimer;
 
 /// A client may take this long to send a head, or to begin its next request.
 const LONGEST_HEAD: Duration = Duration::from_secs(120);
@@ -62,8 +67,7 @@ pub(super) async fn serve(inputs: Inputs<'_>) {
     let connections = Arc::new(Semaphore::new(settings.concurrency));
     let settings = &settings.input;
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(LONGEST_HEAD)
+    http.header_read_timeout(LONGEST_HEAD)
         .max_header_size(settings.max_header_size)
         .max_buf_size(READ_BUFFER.max(settings.max_header_size))
         .title_case_headers(true);
@@ -95,7 +99,8 @@ impl Shared {
                 let ends = Ends { client: Client::Tcp(peer.remote), local: Some(peer.local) };
                 match &self.tls {
                     None => Arc::clone(&self).connection(stream, ends).await,
-                    Some(acceptor) => Arc::clone(&self).tls_connection(acceptor, stream, ends).await,
+                    // Larger, and not a part of every connection.
+                    Some(acceptor) => Box::pin(Arc::clone(&self).tls_connection(acceptor, stream, ends)).await,
                 }
             }
         }
@@ -115,25 +120,80 @@ impl Shared {
     }
 
     /// Serves one connection to its end; once draining has begun, to the end of the request that runs.
-    async fn connection<S>(self: Arc<Self>, stream: S, ends: Ends)
+    async fn connection<S>(self: Arc<Self>, mut stream: S, ends: Ends)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = Arc::<Activity>::default();
+        let heads = HeadTimer::default();
+        let mut first = Bytes::new();
+        loop {
+            let (left, unread) = match self.awake(stream, first, &activity, &heads, ends).await {
+                Ok(Some(resting)) => resting,
+                Ok(None) => return,
+                Err(error) => return tracing::debug!("connection of {}: {}", ends.client, one_line(&error)),
+            };
+            (stream, first) = (left, unread);
+            if first.is_empty() {
+                let next = tokio::select! {
+                    next = rest::next_byte(&mut stream, heads.deadline()) => next,
+                    () = self.shutdown.begun() => None,
+                };
+                let Some(byte) = next else { return };
+                first = byte;
+            }
+            heads.go_on();
+        }
+    }
+
+    /// Serves one connection to its end, or until it has nothing to do: then the stream comes back, and what was read of
+    /// a head that is not complete.
+    async fn awake<S>(
+        self: &Arc<Self>,
+        stream: S,
+        first: Bytes,
+        activity: &Arc<Activity>,
+        heads: &HeadTimer,
+        ends: Ends,
+    ) -> hyper::Result<Option<(S, Bytes)>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = service_fn(|request| {
-            let shared = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(shared.answer(request, ends).await) }
+            let (shared, running) = (Arc::clone(self), activity.begin());
+            // hyper keeps room for this future as long as the connection lives; boxed, it is a pointer's.
+            Box::pin(async move {
+                Ok::<_, Infallible>(shared.answer(request, ends).await.map(|body| body.of_caller(running)))
+            })
         });
-        let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = self.shutdown.begun() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let mut http = self.http.clone();
+        http.timer(heads.clone());
+        let io = ClientIo::new(stream, first, Arc::clone(activity));
+        let mut connection = Box::new(http.serve_connection(io, service));
+        let mut watch = Watch::new(Arc::clone(activity));
+        let mut begun = pin!(self.shutdown.begun());
+        // Once polled it wakes this task when draining begins; to poll it each time would take a lock each time.
+        let mut listening = false;
+        let mut draining = false;
+        let resting = poll_fn(|cx| {
+            if !mem::replace(&mut listening, true) {
+                let _ = begun.as_mut().poll(cx);
             }
-        };
-        if let Err(error) = result {
-            tracing::debug!("connection of {}: {}", ends.client, one_line(&error));
+            if !draining && self.shutdown.has_begun() {
+                draining = true;
+                Pin::new(&mut *connection).graceful_shutdown();
+            }
+            if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
+                return Poll::Ready(result.map(|()| false));
+            }
+            if draining { Poll::Pending } else { watch.poll_tired(cx).map(|()| Ok(true)) }
+        })
+        .await?;
+        if !resting {
+            return Ok(None);
         }
+        let parts = connection.into_parts();
+        Ok(Some((parts.io.into_inner(), parts.read_buf)))
     }
 
     async fn answer(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {

@@ -4,21 +4,17 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
+use super::connection::Connection;
+use super::stream::Stream;
 use super::{one_line, plain};
 use crate::endpoint::{Address, Endpoint};
-
-/// The sending half of one HTTP/1.1 connection.
-pub(super) type Sender = http1::SendRequest<Full<Bytes>>;
+use crate::io::HyperIo;
 
 /// Makes connections to one upstream.
 pub(super) struct Dialer {
@@ -47,39 +43,24 @@ impl Dialer {
         Ok(Dialer { address: endpoint.address.clone(), tls, http })
     }
 
-    /// Connects, with TLS if need be; the connection is driven by a task of its own. The error is one line.
-    pub(super) async fn dial(&self) -> Result<Sender, String> {
-        match &self.address {
-            Address::Unix(path) => {
-                let stream = connect_unix(path).await?;
-                self.handshake(stream).await
-            }
+    /// Connects, with TLS if need be. The error is one line.
+    pub(super) async fn dial(&self) -> Result<Box<Connection>, String> {
+        let stream = match &self.address {
+            Address::Unix(path) => Stream::Unix(HyperIo::new(connect_unix(path).await?)),
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| plain(&error))?;
                 stream.set_nodelay(true).map_err(|error| plain(&error))?;
                 match &self.tls {
-                    None => self.handshake(stream).await,
+                    None => Stream::Tcp(HyperIo::new(stream)),
                     Some((connector, name)) => {
-                        let stream =
-                            connector.connect(name.clone(), stream).await.map_err(|error| tls_error(&error))?;
-                        self.handshake(stream).await
+                        let stream = connector.connect(name.clone(), stream).await;
+                        Stream::Tls(Box::new(HyperIo::new(stream.map_err(|error| tls_error(&error))?)))
                     }
                 }
             }
-        }
-    }
-
-    async fn handshake<S>(&self, stream: S) -> Result<Sender, String>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, connection) = self.http.handshake(TokioIo::new(stream)).await.map_err(|error| one_line(&error))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("connection to an upstream ended: {}", one_line(&error));
-            }
-        });
-        Ok(sender)
+        };
+        let (sender, driver) = self.http.handshake(stream).await.map_err(|error| one_line(&error))?;
+        Ok(Connection::new(sender, driver))
     }
 }
 

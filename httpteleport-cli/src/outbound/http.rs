@@ -9,7 +9,8 @@ use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::dial::{Dialer, Sender};
+use super::connection::{Connection, Unanswered};
+use super::dial::Dialer;
 use super::pool::{Lease, Pool};
 use super::{Buffered, Failure, FailureKind, one_line};
 use crate::body::Body;
@@ -50,27 +51,36 @@ impl HttpUpstream {
 
     /// See [`Upstream::call`](super::Upstream::call).
     pub(super) async fn call(&self, request: Buffered, deadline: Instant) -> Result<Response<Body>, Failure> {
-        let Ok(permit) = timeout_at(deadline, Arc::clone(&self.connections).acquire_owned()).await else {
-            return Err(Failure::new(FailureKind::Timeout, "all its connections are busy"));
-        };
-        let permit = permit.expect("this semaphore is never closed");
-        let request = match self.pool.take().await {
+        let permit = self.permit(deadline).await?;
+        let request = match self.pool.take() {
             None => request,
-            Some(sender) => match self.try_idle(sender, request, deadline).await {
-                Idle::Done(result) => return result.and_then(|(reply, sender)| self.finish(reply, sender, permit)),
+            Some(idle) => match self.try_idle(idle, request, deadline).await {
+                Idle::Done(result) => return result.and_then(|(reply, used)| self.finish(reply, used, permit)),
                 Idle::Stale(request) => request,
             },
         };
-        let (sender, request) = self.connect(request, deadline).await?;
-        let (reply, sender) = self.exchange(sender, request, deadline).await.map_err(|(failure, _)| failure)?;
-        self.finish(reply, sender, permit)
+        // Rare, and much larger than the rest: not a part of every request's future.
+        let (connection, request) = Box::pin(self.connect(request, deadline)).await?;
+        let (reply, used) = self.exchange(connection, request, deadline).await.map_err(|(failure, _)| failure)?;
+        self.finish(reply, used, permit)
+    }
+
+    /// Leave to use a connection.
+    async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
+        if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
+            return Ok(permit);
+        }
+        match Box::pin(timeout_at(deadline, Arc::clone(&self.connections).acquire_owned())).await {
+            Ok(permit) => Ok(permit.expect("this semaphore is never closed")),
+            Err(_) => Err(Failure::new(FailureKind::Timeout, "all its connections are busy")),
+        }
     }
 
     /// Tries a connection that may have been closed meanwhile. The request comes back when it certainly had no effect,
     /// or when repeating it is harmless (RFC 9110, section 9.2.2).
-    async fn try_idle(&self, sender: Sender, request: Buffered, deadline: Instant) -> Idle {
+    async fn try_idle(&self, idle: Box<Connection>, request: Buffered, deadline: Instant) -> Idle {
         let spare = is_idempotent(request.method()).then(|| request.clone());
-        match self.exchange(sender, request, deadline).await {
+        match self.exchange(idle, request, deadline).await {
             Ok(done) => Idle::Done(Ok(done)),
             Err((failure, lost)) => match (failure.unsent, spare) {
                 (Some(request), _) => Idle::Stale(*request),
@@ -80,12 +90,12 @@ impl HttpUpstream {
         }
     }
 
-    async fn connect(&self, request: Buffered, deadline: Instant) -> Result<(Sender, Buffered), Failure> {
+    async fn connect(&self, request: Buffered, deadline: Instant) -> Result<(Box<Connection>, Buffered), Failure> {
         // Half of what is left: should it take longer, another upstream still has a chance.
         let now = Instant::now();
         let limit = now + deadline.saturating_duration_since(now) / 2;
         match timeout_at(limit, self.dialer.dial()).await {
-            Ok(Ok(sender)) => Ok((sender, request)),
+            Ok(Ok(connection)) => Ok((connection, request)),
             Ok(Err(reason)) => Err(Failure::new(FailureKind::Unreachable, reason).unsent(request)),
             Err(_) => Err(Failure::new(FailureKind::Unreachable, "connecting timed out").unsent(request)),
         }
@@ -94,14 +104,14 @@ impl HttpUpstream {
     /// One request and the head of its reply. A failure also tells whether the connection was lost.
     async fn exchange(
         &self,
-        mut sender: Sender,
+        mut connection: Box<Connection>,
         request: Buffered,
         deadline: Instant,
-    ) -> Result<(Response<Incoming>, Sender), (Failure, bool)> {
+    ) -> Result<(Response<Incoming>, Box<Connection>), (Failure, bool)> {
         let body = request.body().clone();
-        match timeout_at(deadline, sender.try_send_request(request.map(Full::new))).await {
-            Ok(Ok(reply)) => Ok((reply, sender)),
-            Ok(Err(mut error)) => {
+        match connection.exchange(request.map(Full::new), deadline).await {
+            Ok(reply) => Ok((reply, connection)),
+            Err(Unanswered::Failed(mut error)) => {
                 let lost = error.error().is_incomplete_message() || error.error().is_closed();
                 let failure = Failure::new(FailureKind::Broken, self.explain(error.error()));
                 Err(match error.take_message() {
@@ -109,21 +119,21 @@ impl HttpUpstream {
                     None => (failure, lost),
                 })
             }
-            Err(_) => Err((Failure::new(FailureKind::Timeout, "no reply in time"), false)),
+            Err(Unanswered::Late) => Err((Failure::new(FailureKind::Timeout, "no reply in time"), false)),
         }
     }
 
     fn finish(
         &self,
         mut reply: Response<Incoming>,
-        sender: Sender,
+        connection: Box<Connection>,
         permit: OwnedSemaphorePermit,
     ) -> Result<Response<Body>, Failure> {
         if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::new(FailureKind::Broken, "it switched protocols without being asked to"));
         }
         headers::prepare_reply(&mut reply);
-        let lease = Lease { sender, pool: Arc::clone(&self.pool), _permit: permit };
+        let lease = Lease { connection, pool: Arc::clone(&self.pool), permit };
         Ok(reply.map(|incoming| Body::stream(incoming, lease)))
     }
 
@@ -140,7 +150,7 @@ impl HttpUpstream {
 
 /// What came of a try on an idle connection.
 enum Idle {
-    Done(Result<(Response<Incoming>, Sender), Failure>),
+    Done(Result<(Response<Incoming>, Box<Connection>), Failure>),
     Stale(Buffered),
 }
 

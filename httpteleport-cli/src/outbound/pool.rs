@@ -1,81 +1,120 @@
 //! Idle connections to one upstream, the last used first.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::dial::Sender;
+use super::connection::Connection;
 
 /// An idle connection is used again for this long. Servers close idle connections after 5 s and more, and a request
 /// that meets such a close may be lost.
 const LONGEST_IDLE: Duration = Duration::from_secs(4);
 
-/// The task that drives a connection has this long to notice the end of its last exchange. It takes microseconds, unless
-/// the upstream replied before it had read the whole request; then a new connection is better.
-const LONGEST_TAIL: Duration = Duration::from_millis(20);
+/// An upstream that replied before it had read the whole request has this long to read the rest.
+const LONGEST_TAIL: Duration = Duration::from_secs(30);
 
 /// The idle connections of one upstream.
 #[derive(Default)]
 pub(crate) struct Pool {
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
     /// In the order of being given back: the front has been idle for longest.
-    idle: Mutex<VecDeque<Idle>>,
+    idle: VecDeque<Idle>,
+    /// Whether a task closes those that are idle for too long. Nothing else would, without requests.
+    swept: bool,
 }
 
 struct Idle {
-    sender: Sender,
+    connection: Box<Connection>,
     since: Instant,
 }
 
 impl Pool {
     /// The connection that was used last, if one is fit for use.
-    pub(super) async fn take(&self) -> Option<Sender> {
-        while let Some(mut sender) = self.pop() {
-            if sender.is_ready() || matches!(timeout(LONGEST_TAIL, sender.ready()).await, Ok(Ok(()))) {
-                return Some(sender);
+    pub(super) fn take(&self) -> Option<Box<Connection>> {
+        while let Some(mut idle) = self.pop() {
+            if idle.since.elapsed() <= LONGEST_IDLE && idle.connection.is_ready() {
+                return Some(idle.connection);
             }
         }
         None
     }
 
-    fn pop(&self) -> Option<Sender> {
-        let mut idle = self.lock();
-        drop_old(&mut idle);
-        idle.pop_back().map(|idle| idle.sender)
+    fn pop(&self) -> Option<Idle> {
+        self.lock().idle.pop_back()
     }
 
-    fn put(&self, sender: Sender) {
-        let mut idle = self.lock();
-        drop_old(&mut idle);
-        idle.push_back(Idle { sender, since: Instant::now() });
+    fn put(self: &Arc<Self>, connection: Box<Connection>) {
+        let mut shelf = self.lock();
+        shelf.idle.push_back(Idle { connection, since: Instant::now() });
+        if !shelf.swept {
+            shelf.swept = true;
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Removes what has been idle for too long; tells when the next one will have been, if there is one.
+    fn remove_old(&self) -> (Vec<Idle>, Option<Instant>) {
+        let mut shelf = self.lock();
+        let old = shelf.idle.partition_point(|idle| idle.since.elapsed() > LONGEST_IDLE);
+        let old = shelf.idle.drain(..old).collect();
+        let next = shelf.idle.front().map(|idle| idle.since + LONGEST_IDLE);
+        shelf.swept = next.is_some();
+        (old, next)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn drop_old(idle: &mut VecDeque<Idle>) {
-    while idle.front().is_some_and(|first| first.since.elapsed() > LONGEST_IDLE) {
-        idle.pop_front();
+/// Closes connections that have been idle for too long, until there are none.
+async fn sweep(pool: Weak<Pool>) {
+    while let Some((old, next)) = pool.upgrade().map(|pool| pool.remove_old()) {
+        drop(old);
+        let Some(next) = next else { return };
+        // tokio's timer never fires early, and "longer than" begins after its step.
+        sleep_until(next + Duration::from_millis(1)).await;
     }
 }
 
 /// A connection in use. Given back after a whole exchange; dropped, it is closed.
 pub(crate) struct Lease {
-    pub(super) sender: Sender,
+    pub(super) connection: Box<Connection>,
     pub(super) pool: Arc<Pool>,
     /// One of the upstream's connections, for as long as it is busy.
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 impl Lease {
+    /// The connection.
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
     /// Makes the connection available to the next request.
-    pub(crate) fn give_back(self) {
-        if !self.sender.is_closed() {
-            self.pool.put(self.sender);
+    pub(crate) fn give_back(mut self) {
+        if self.connection.is_ready() {
+            self.pool.put(self.connection);
+        } else if !self.connection.is_closed() {
+            tokio::spawn(self.finish());
+        }
+    }
+
+    /// The reply is here, and part of the request is not with the upstream yet.
+    async fn finish(self) {
+        let Lease { mut connection, pool, permit } = self;
+        drop(permit);
+        let tail = poll_fn(|cx| connection.poll_tail(cx));
+        if timeout(LONGEST_TAIL, tail).await.is_ok() && connection.is_ready() {
+            pool.put(connection);
         }
     }
 }

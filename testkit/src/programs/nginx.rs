@@ -40,17 +40,26 @@ impl Nginx {
     ///
     /// nginx is not installed, or says that the configuration is wrong.
     pub fn start(listen: Listen<'_>, server: &str) -> Self {
+        Self::start_with(listen, "", server)
+    }
+
+    /// The same, with `http` in the `http` block, before the server: `upstream far { .. }` for instance.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Nginx::start).
+    pub fn start_with(listen: Listen<'_>, http: &str, server: &str) -> Self {
         let program = find("nginx", "nginx-light");
         // Another process may take the port between choosing it and nginx binding it: then with another one.
         for _ in 0..5 {
-            if let Some(nginx) = Self::try_start(program.clone(), listen, server) {
+            if let Some(nginx) = Self::try_start(program.clone(), listen, http, server) {
                 return nginx;
             }
         }
         panic!("nginx found its port taken five times");
     }
 
-    fn try_start(program: PathBuf, listen: Listen<'_>, server: &str) -> Option<Self> {
+    fn try_start(program: PathBuf, listen: Listen<'_>, http: &str, server: &str) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for inner in ["www", "tmp"] {
             fs::create_dir(folder.path().join(inner)).expect("a folder in a folder of ours");
@@ -66,7 +75,7 @@ impl Nginx {
             (_, Some(address)) => format!("listen {address};"),
             (_, None) => format!("listen unix:{path}/socket;"),
         };
-        write(&folder, "nginx.conf", configuration(&path.to_string(), &listen, server).as_bytes());
+        write(&folder, "nginx.conf", configuration(&path.to_string(), &listen, http, server).as_bytes());
 
         let mut command = Command::new(program);
         command.arg("-p").arg(folder.path()).args(["-e", "stderr", "-c"]).arg(folder.path().join("nginx.conf"));
@@ -111,7 +120,7 @@ fn write(folder: &TempDir, name: &str, bytes: &[u8]) {
 }
 
 /// One process, nothing written outside of `path`, large bodies welcome.
-fn configuration(path: &str, listen: &str, server: &str) -> String {
+fn configuration(path: &str, listen: &str, http: &str, server: &str) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("  {kind}_temp_path {path}/tmp/{kind};\n"))
         .concat();
@@ -128,6 +137,7 @@ fn configuration(path: &str, listen: &str, server: &str) -> String {
          \x20 default_type application/octet-stream;\n\
          \x20 client_max_body_size 64m;\n\
          \x20 keepalive_requests 1000000;\n\
+         \x20 {http}\n\
          \x20 server {{\n\
          \x20   {listen}\n\
          \x20   root {path}/www;\n\

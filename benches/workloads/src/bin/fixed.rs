@@ -1,7 +1,6 @@
 //! One row, a fixed number of times: what is counted or profiled from outside, under callgrind for instance.
 
-use std::process::ExitCode;
-
+use anyhow::Context as _;
 use clap::Parser;
 use workloads::counted::{self, Counted};
 use workloads::rows;
@@ -12,7 +11,7 @@ use workloads::rows;
 #[derive(Parser)]
 #[command(name = "fixed", after_help = "Example:\n  valgrind --tool=callgrind fixed call/http/no_delay/100 4000")]
 struct Options {
-    /// What is done: a name that --list prints, or call/ and the name of any row of the matrix.
+    /// What is done: a name that --list prints, or call/ and any row of the matrix about calls on one thread.
     #[arg(required_unless_present = "list")]
     row: Option<String>,
     /// How often.
@@ -23,20 +22,18 @@ struct Options {
     list: bool,
 }
 
-fn main() -> ExitCode {
+fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let (Some(name), Some(times)) = (options.row, options.times) else {
         list();
-        return ExitCode::SUCCESS;
+        return Ok(());
     };
-    let Some(row) = find(&name) else {
-        eprintln!(
-            "fixed: no row is named {name:?}; --list prints names, and call/ with a row of the matrix is one too"
-        );
-        return ExitCode::from(2);
-    };
-    row.run(times);
-    ExitCode::SUCCESS
+    let row = find(&name).with_context(|| {
+        format!(
+            "no row is named {name:?}: --list prints names, and call/ with a row that `matrix --list` prints is one too"
+        )
+    })?;
+    row.run(times)
 }
 
 fn list() {
@@ -46,6 +43,6 @@ fn list() {
 }
 
 fn find(name: &str) -> Option<Counted> {
-    let of_matrix = rows::all().into_iter().map(Counted::of_matrix);
+    let of_matrix = rows::all().into_iter().filter_map(Counted::of_matrix);
     counted::all().into_iter().chain(of_matrix).find(|row| row.name == name)
 }

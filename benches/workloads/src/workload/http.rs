@@ -1,0 +1,74 @@
+//! HTTP over httpteleport.
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, Uri};
+use httpteleport::{Body, Client, Limits, Server};
+use tokio::time::Instant;
+
+use super::{Caller, Counters, REPLY_BYTES, Tls, Workload, client_settings, server_settings};
+use crate::rows::{Payload, Row};
+use crate::transport::{Dialer, Listening};
+
+/// A client that makes its request anew for each call, as a program does.
+#[derive(Clone)]
+pub struct HttpCalls {
+    client: Client,
+    body: Bytes,
+    reply: usize,
+}
+
+impl Workload for HttpCalls {
+    fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters> {
+        let server = server_settings!(Server::builder(limits(row)), row, tls).build()?;
+        let (text, payload) = (Bytes::from(vec![b'x'; REPLY_BYTES]), row.payload);
+        let handler = move |request: Request<Body>| {
+            let body = match payload {
+                Payload::Small => text.clone(),
+                Payload::Echo(_) => request.into_body().into_bytes(),
+            };
+            let mut response = Response::new(Body::from(body));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            std::future::ready(response)
+        };
+        tokio::spawn(server.serve(listening, handler).into_future());
+        Ok(Box::new(move || server.stats()))
+    }
+
+    fn connect(row: &Row, dialer: Dialer, tls: Option<&Tls>) -> anyhow::Result<Self> {
+        let client = client_settings!(Client::builder(limits(row)), row, tls);
+        let client = client.connect_with("bench", move || dialer.clone().dial())?;
+        let (body, reply) = match row.payload {
+            Payload::Small => (Bytes::new(), REPLY_BYTES),
+            Payload::Echo(bytes) => (Bytes::from(vec![b'x'; bytes]), bytes),
+        };
+        Ok(Self { client, body, reply })
+    }
+
+    fn stats(&self) -> fastrpc::Stats {
+        self.client.stats()
+    }
+}
+
+impl Caller for HttpCalls {
+    async fn call(&self, deadline: Instant) -> anyhow::Result<()> {
+        let mut request = Request::new(Body::empty());
+        if !self.body.is_empty() {
+            *request.method_mut() = Method::POST;
+            *request.body_mut() = Body::from(self.body.clone());
+        }
+        *request.uri_mut() = Uri::from_static("http://foobar/foo/bar");
+        let reply = self.client.call(request).deadline(deadline).await.context("an HTTP call failed")?;
+        let (got, status) = (reply.body().len(), reply.status());
+        ensure!(got == self.reply, "a reply {status} of {got} bytes came instead of {}", self.reply);
+        Ok(())
+    }
+}
+
+pub(super) fn limits(row: &Row) -> Limits {
+    match row.payload {
+        Payload::Small => Limits::default(),
+        Payload::Echo(bytes) => Limits::default().with_max_body(bytes.max(Limits::default().max_body())),
+    }
+}

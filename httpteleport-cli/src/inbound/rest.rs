@@ -1,0 +1,157 @@
+//! An HTTP connection between two requests, and when it is put to rest.
+//!
+//! hyper holds two buffers of 8 KiB and more for each connection, busy or not. One that has had nothing to do for a
+//! moment is taken out of hyper's hands and waits for its next byte alone; with that byte it goes back.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use crate::balance::{Load, Slots};
+use crate::io::HyperIo;
+use crate::timer::LazyTimer;
+
+/// A connection with nothing to do for so long, and at most twice as long, is put to rest.
+const TIRED: Duration = Duration::from_secs(1);
+
+/// What tells whether a connection has anything to do.
+pub(super) struct Activity {
+    /// Requests from their arrival to the last piece of their reply: one, or none.
+    running: Slots,
+    served: AtomicUsize,
+    /// Bytes of a reply wait for the client to read.
+    blocked: AtomicBool,
+}
+
+impl Default for Activity {
+    fn default() -> Activity {
+        Activity { running: Slots::new(usize::MAX), served: AtomicUsize::new(0), blocked: AtomicBool::new(false) }
+    }
+}
+
+impl Activity {
+    /// Notes a request; it runs until what this returns is dropped.
+    pub(super) fn begin(&self) -> Option<Load> {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        self.running.take()
+    }
+
+    fn note(&self, blocked: bool) {
+        if self.blocked.load(Ordering::Relaxed) != blocked {
+            self.blocked.store(blocked, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Looks at a connection now and then.
+pub(super) struct Watch {
+    activity: Arc<Activity>,
+    timer: LazyTimer,
+    next: Instant,
+    /// Requests up to the last look.
+    seen: usize,
+}
+
+impl Watch {
+    pub(super) fn new(activity: Arc<Activity>) -> Watch {
+        let seen = activity.served.load(Ordering::Relaxed);
+        Watch { activity, timer: LazyTimer::default(), next: Instant::now() + TIRED, seen }
+    }
+
+    /// Ready once there was nothing to do between two looks.
+    pub(super) fn poll_tired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.timer.poll(cx, self.next).is_ready() {
+            let served = self.activity.served.load(Ordering::Relaxed);
+            let busy = self.activity.running.taken() > 0 || self.activity.blocked.load(Ordering::Relaxed);
+            if served == self.seen && !busy {
+                return Poll::Ready(());
+            }
+            self.seen = served;
+            self.next = Instant::now() + TIRED;
+        }
+        Poll::Pending
+    }
+}
+
+/// Waits for the next byte of a connection at rest; `None` when none comes before the connection or its time ends.
+pub(super) async fn next_byte(stream: &mut (impl AsyncRead + Unpin), deadline: Option<Instant>) -> Option<Bytes> {
+    let mut byte = [0];
+    let read = stream.read(&mut byte);
+    let read = match deadline {
+        Some(deadline) => timeout_at(deadline, read).await.ok()?,
+        None => read.await,
+    };
+    matches!(read, Ok(1)).then(|| Bytes::copy_from_slice(&byte))
+}
+
+/// The stream of a client, for hyper.
+pub(super) struct ClientIo<S> {
+    io: HyperIo<S>,
+    /// What was read already.
+    first: Bytes,
+    activity: Arc<Activity>,
+}
+
+impl<S> ClientIo<S> {
+    pub(super) fn new(stream: S, first: Bytes, activity: Arc<Activity>) -> ClientIo<S> {
+        ClientIo { io: HyperIo::new(stream), first, activity }
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.io.into_inner()
+    }
+}
+
+impl<S: AsyncRead + Unpin> Read for ClientIo<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let count = self.first.len().min(buf.remaining());
+        buf.put_slice(&self.first[..count]);
+        self.first.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for ClientIo<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.activity.note(!matches!(written, Poll::Ready(Ok(count)) if count == buf.len()));
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes only what it has written whole.
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.activity.note(flushed.is_pending());
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wanted: usize = bufs.iter().map(|piece| piece.len()).sum();
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.activity.note(!matches!(written, Poll::Ready(Ok(count)) if count == wanted));
+        written
+    }
+}

@@ -1,0 +1,116 @@
+//! One HTTP/1.1 connection to an upstream, driven by the task whose request it carries.
+//!
+//! hyper wants its connection polled, and most programs give it a task of its own. A request then wakes that task, and
+//! that task wakes the request's again, for each step. Here whoever waits for the reply polls the connection as well.
+//! While it is idle nobody does; the pool looks at it before it is used again.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as _, Frame};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
+use tokio::time::Instant;
+
+use super::one_line;
+use super::stream::Stream;
+use crate::timer::LazyTimer;
+
+/// A connection and what it takes to use it.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    /// Gone once the connection has ended.
+    driver: Option<http1::Connection<Stream, Full<Bytes>>>,
+    timer: LazyTimer,
+}
+
+/// Why an exchange brought no reply.
+pub(super) enum Unanswered {
+    /// The deadline has passed.
+    Late,
+    /// The connection failed, or the reply is not HTTP.
+    Failed(Box<TrySendError<Request<Full<Bytes>>>>),
+}
+
+impl Connection {
+    /// A connection that hyper has made ready.
+    pub(super) fn new(
+        sender: SendRequest<Full<Bytes>>,
+        driver: http1::Connection<Stream, Full<Bytes>>,
+    ) -> Box<Connection> {
+        Box::new(Connection { sender, driver: Some(driver), timer: LazyTimer::default() })
+    }
+
+    /// Sends the request and waits for the head of its reply.
+    ///
+    /// Dropping the future, like any error, leaves a connection that is of no more use.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        deadline: Instant,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let mut reply = pin!(self.sender.try_send_request(request));
+        poll_fn(|cx| {
+            self.drive(cx);
+            // It becomes ready only inside of `drive`, so nothing but the connection has to wake this task.
+            match reply.as_mut().poll(&mut deaf()) {
+                Poll::Ready(Ok(reply)) => Poll::Ready(Ok(reply)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Unanswered::Failed(Box::new(error)))),
+                Poll::Pending => self.timer.poll(cx, deadline).map(|()| Err(Unanswered::Late)),
+            }
+        })
+        .await
+    }
+
+    /// The next piece of a reply's body.
+    pub(crate) fn poll_body(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let ready @ Poll::Ready(_) = Pin::new(&mut *body).poll_frame(&mut deaf()) {
+            return ready;
+        }
+        self.drive(cx);
+        Pin::new(body).poll_frame(&mut deaf())
+    }
+
+    /// Whether the next request can be sent: the last exchange is over and the upstream has not hung up.
+    pub(super) fn is_ready(&mut self) -> bool {
+        // Also takes the last request's task off the connection's mind.
+        self.drive(&mut deaf());
+        self.driver.is_some() && self.sender.is_ready()
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.driver.is_none()
+    }
+
+    /// Ready once the next request can be sent or the connection has ended.
+    pub(super) fn poll_tail(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.drive(cx);
+        if self.is_closed() || self.sender.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Reads and writes what can be read and written now.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver {
+            let Poll::Ready(ended) = Pin::new(driver).poll(cx) else { return };
+            if let Err(error) = ended {
+                tracing::debug!("connection to an upstream ended: {}", one_line(&error));
+            }
+            self.driver = None;
+        }
+    }
+}
+
+/// A context for what is polled again anyway when there is news.
+fn deaf() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
