@@ -9,9 +9,6 @@ use std::task::{Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Calls per batch in the matrix.
-pub const BATCH: usize = 100;
-
 /// What one batch carries.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {

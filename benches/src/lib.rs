@@ -14,8 +14,7 @@ pub mod process;
 pub mod progress;
 pub mod proxy;
 pub mod report;
-pub mod rows;
 pub mod scale;
 pub mod system;
-pub mod transport;
-pub mod workload;
+
+pub use workloads::{rows, transport, workload};

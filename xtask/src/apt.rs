@@ -1,4 +1,4 @@
-//! The programs that tests run beside our own, from Debian packages.
+//! The programs that chores run beside our own, from Debian packages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,20 +13,35 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 4] = [
-    Need { program: "curl", packages: &["curl"] },
-    Need { program: "nginx", packages: &["nginx-light", "nginx"] },
-    Need { program: "python3", packages: &["python3"] },
-    Need { program: "openssl", packages: &["openssl"] },
-];
+/// Programs that one chore needs.
+pub(crate) struct Needs {
+    /// Who needs them: "the tests need".
+    who: &'static str,
+    programs: &'static [Need],
+}
+
+/// What `cargo xtask test` needs.
+pub(crate) const TESTS: Needs = Needs {
+    who: "the tests need",
+    programs: &[
+        Need { program: "curl", packages: &["curl"] },
+        Need { program: "nginx", packages: &["nginx-light", "nginx"] },
+        Need { program: "python3", packages: &["python3"] },
+        Need { program: "openssl", packages: &["openssl"] },
+    ],
+};
+
+/// What `cargo xtask instructions` needs.
+pub(crate) const INSTRUCTIONS: Needs =
+    Needs { who: "counting instructions needs", programs: &[Need { program: "valgrind", packages: &["valgrind"] }] };
 
 /// Makes sure that all programs are there: installs what is missing if it may.
 ///
 /// # Errors
 ///
 /// Some are missing and cannot be installed from here; the error says which, and how to get them.
-pub(crate) fn provide() -> Result<()> {
-    let missing = missing();
+pub(crate) fn provide(needs: &Needs) -> Result<()> {
+    let missing = needs.missing();
     if missing.is_empty() {
         return Ok(());
     }
@@ -34,25 +49,27 @@ pub(crate) fn provide() -> Result<()> {
     let packages = missing.iter().map(|need| need.packages[0]).collect::<Vec<_>>().join(" ");
     if !installed("apt-get") || !is_root() {
         bail!(
-            "the tests need {names}, which this machine does not have\n  \
+            "{} {names}, which this machine does not have\n  \
              on Debian or Ubuntu: sudo apt-get install --no-install-recommends {packages}\n  \
-             elsewhere: install them so that they are found in PATH"
+             elsewhere: install what is missing so that it is found in PATH",
+            needs.who
         );
     }
-    println!("Installing {packages} for the tests");
+    println!("Installing {packages}: {} {names}", needs.who);
     output(&mut apt_get("update"))?;
-    for need in &missing {
+    for need in missing {
         install(need)?;
     }
-    let still = self::missing();
-    if let Some(need) = still.first() {
+    if let Some(need) = needs.missing().first() {
         bail!("{} was installed but is not found in PATH, /usr/sbin or /sbin", need.program);
     }
     Ok(())
 }
 
-fn missing() -> Vec<Need> {
-    NEEDS.into_iter().filter(|need| !installed(need.program)).collect()
+impl Needs {
+    fn missing(&self) -> Vec<&'static Need> {
+        self.programs.iter().filter(|need| !installed(need.program)).collect()
+    }
 }
 
 /// Installs the first of its packages that this release has.

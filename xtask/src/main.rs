@@ -3,6 +3,7 @@
 mod apt;
 mod deps;
 mod fuzz;
+mod instructions;
 mod process;
 mod test;
 
@@ -19,6 +20,11 @@ Usage: cargo xtask CHORE
                    crate brings along, against xtask/budget.toml
   fuzz [SECONDS]   fuzz each target for SECONDS (30 without), with the nightly toolchain;
                    what is found goes into fuzz/corpus/
+  instructions     count the instructions of codecs, compression and whole calls with
+                   valgrind, and fail where one is more than 5 % off its figure in
+                   benches/instructions.json
+      --accept     write the figures anew instead, after a change that is meant
+      --only NAME  only rows whose name begins with this, for instance call/http
   help             print this
 ";
 
@@ -32,6 +38,10 @@ fn main() -> ExitCode {
         ["fuzz", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::run_targets(seconds),
             Err(_) => return misuse(&format!("fuzz takes a number of seconds, not {seconds:?}")),
+        },
+        ["instructions", ref options @ ..] => match instructions::Options::parse(options) {
+            Ok(options) => instructions::run(&options),
+            Err(error) => return misuse(&error.to_string()),
         },
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -27,7 +27,7 @@ struct Count {
 ///
 /// A program is missing that tests need, something does not compile, or a test fails.
 pub(crate) fn run() -> Result<()> {
-    apt::provide()?;
+    apt::provide(&apt::TESTS)?;
     let began = Instant::now();
     let mut count = Count::default();
     let mut broken = Vec::new();

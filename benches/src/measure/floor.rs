@@ -9,8 +9,8 @@ use tokio::task::LocalSet;
 
 use super::calibrate::calibrate;
 use super::{Round, Subject, Traffic, runtime};
-use crate::floor::{BATCH, Batch, Floor};
-use crate::rows::Row;
+use crate::floor::{Batch, Floor};
+use crate::rows::{BATCH, Row};
 use crate::system;
 use crate::transport::{self, Stream};
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use fastrpc::Compression;
 
-use super::{CONNECTIONS, Carried, Figure, Row, Setting};
-use crate::floor::BATCH;
+use super::{BATCH, CONNECTIONS, Carried, Figure, Row, Setting};
 
 /// The rows that have a counterpart in the Go original, and the floors under them.
 #[must_use]
@@ -14,7 +13,7 @@ pub fn original() -> Vec<Row> {
     floors(Setting::PLAIN).into_iter().chain(shapes()).collect()
 }
 
-/// Every row, in the order they are printed.
+/// Every row, in the order they are printed. Those with TLS are there with the feature `tls`.
 #[must_use]
 pub fn all() -> Vec<Row> {
     Setting::ALL.into_iter().flat_map(in_setting).collect()
@@ -56,7 +55,8 @@ fn floors(setting: Setting) -> Vec<Row> {
 }
 
 fn shapes() -> Vec<Row> {
-    Carried::ALL.into_iter().flat_map(shapes_of).collect()
+    let rows = Carried::ALL.into_iter().flat_map(shapes_of);
+    rows.filter(|row| cfg!(feature = "tls") || !row.tls).collect()
 }
 
 fn shapes_of(carried: Carried) -> Vec<Row> {
@@ -123,7 +123,7 @@ mod tests {
         let rows = all();
         let unique: HashSet<_> = names(&rows).into_iter().collect();
         assert_eq!(unique.len(), rows.len());
-        for name in ["fastrpc/no_delay/100", "http/tls/snappy", "fastrpc/send_nowait", "floor/http/100"] {
+        for name in ["fastrpc/no_delay/100", "http/compress/snappy", "fastrpc/send_nowait", "floor/http/100"] {
             assert!(names(&original()).contains(&name), "{name}");
         }
         for name in ["tcp/fastrpc/no_delay/100", "mt/tcp/http/no_delay/100", "latency/http/open/20000", "flush/1ms"] {

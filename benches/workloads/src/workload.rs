@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use testkit::tls::Ca;
 use tokio::time::Instant;
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
@@ -22,9 +21,9 @@ pub use self::lazy::LazyCalls;
 pub use self::tlv::TlvCalls;
 
 /// The reply of every call with a small payload.
-const REPLY_BYTES: usize = 261;
+pub const REPLY_BYTES: usize = 261;
 /// What waits for company between the rounds of other rows must not be taken for gone.
-pub(crate) const IDLE: Duration = Duration::from_secs(3600);
+pub const IDLE: Duration = Duration::from_secs(3600);
 /// Calls that a caller takes from the common count at once.
 const MOST_GRAIN: u64 = 64;
 
@@ -64,14 +63,31 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// Those of `row`, if it has TLS. Without the feature `tls` there is no such row.
+    #[cfg(not(feature = "tls"))]
+    #[must_use]
+    pub fn of(_: &Row) -> Option<Self> {
+        None
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Tls {
+    /// Those of `row`, if it has TLS.
+    #[must_use]
+    pub fn of(row: &Row) -> Option<Self> {
+        row.tls.then(Self::new)
+    }
+
     /// Makes an authority and a certificate of it.
     #[must_use]
     pub fn new() -> Self {
-        let authority = Ca::new();
+        let authority = testkit::tls::Ca::new();
         Self { server: authority.issue(&["bench"]).server_config(), client: authority.client_config() }
     }
 }
 
+#[cfg(feature = "tls")]
 impl Default for Tls {
     fn default() -> Self {
         Self::new()

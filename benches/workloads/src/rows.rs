@@ -13,11 +13,13 @@ pub use matrix::{all, original, select};
 
 /// Connections of a client, unless the row is about their number.
 pub const CONNECTIONS: usize = 2;
+/// Calls in a batch of the floors.
+pub const BATCH: usize = 100;
 
 /// What is carried.
 ///
-/// One more workload is one more variant here, a module of [`workload`](crate::workload) that starts it, and an arm in
-/// [`measure::start`](crate::measure::start).
+/// One more workload is one more variant here, a module of [`workload`](crate::workload) that starts it, and an arm where
+/// the benches start a row and where [`counted`](crate::counted) does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carried {
     /// TLV over `fastrpc`.

@@ -1,0 +1,48 @@
+//! One row, a fixed number of times: what is counted or profiled from outside, under callgrind for instance.
+
+use anyhow::Context as _;
+use clap::Parser;
+use workloads::counted::{self, Counted};
+use workloads::rows;
+
+/// Does one thing a fixed number of times and prints nothing, for a profiler to watch.
+///
+/// `cargo xtask instructions` counts with it.
+#[derive(Parser)]
+#[command(name = "fixed", after_help = "Example:\n  valgrind --tool=callgrind fixed call/http/no_delay/100 4000")]
+struct Options {
+    /// What is done: a name that --list prints, or call/ and any row of the matrix about calls on one thread.
+    #[arg(required_unless_present = "list")]
+    row: Option<String>,
+    /// How often.
+    #[arg(required_unless_present = "list")]
+    times: Option<u64>,
+    /// Print the rows that are counted, one a line: its name, and how often it is done in each of two runs.
+    #[arg(long, exclusive = true)]
+    list: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let (Some(name), Some(times)) = (options.row, options.times) else {
+        list();
+        return Ok(());
+    };
+    let row = find(&name).with_context(|| {
+        format!(
+            "no row is named {name:?}: --list prints names, and call/ with a row that `matrix --list` prints is one too"
+        )
+    })?;
+    row.run(times)
+}
+
+fn list() {
+    for Counted { name, times: (few, many), .. } in counted::all() {
+        println!("{name} {few} {many}");
+    }
+}
+
+fn find(name: &str) -> Option<Counted> {
+    let of_matrix = rows::all().into_iter().filter_map(Counted::of_matrix);
+    counted::all().into_iter().chain(of_matrix).find(|row| row.name == name)
+}
