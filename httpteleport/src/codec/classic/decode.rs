@@ -125,16 +125,18 @@ fn message<F: Direction>(
     input: &mut BytesMut,
     limits: &Limits,
 ) -> Result<Option<Whole<F::Message>>, Fault> {
-    if partial.is_fresh() && input.len() > SHORTEST && !matches!(input[0], b'\r' | b'\n') {
-        if let Ok(Some(Read { facts: Ok(facts), extent: Extent::Length(body), text, end })) =
+    if partial.is_fresh()
+        && input.len() > SHORTEST
+        && !matches!(input[0], b'\r' | b'\n')
+        && let Ok(Some(Read { facts: Ok(facts), extent: Extent::Length(body), text, end })) =
             F::read(input, partial.bodiless, limits)
-        {
-            if end <= limits.max_head() && body <= limits.max_body() as u64 && body <= (input.len() - end) as u64 {
-                let text = take_head(input, text, end);
-                let body = take(input, usize::try_from(body).unwrap_or_default());
-                return Ok(Some(Ok(facts.into_message(text, body.into()))));
-            }
-        }
+        && end <= limits.max_head()
+        && body <= limits.max_body() as u64
+        && body <= (input.len() - end) as u64
+    {
+        let text = take_head(input, text, end);
+        let body = take(input, usize::try_from(body).unwrap_or_default());
+        return Ok(Some(Ok(facts.into_message(text, body.into()))));
     }
     in_steps::<F>(partial, input, limits)
 }

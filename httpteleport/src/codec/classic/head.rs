@@ -112,10 +112,10 @@ impl Facts for ReplyFacts {
 /// The status of a status line, after any protocol word. The inner error is one that leaves the framing clear.
 #[inline]
 pub(super) fn status(line: &[u8]) -> Result<Result<StatusCode, Fault>, Fault> {
-    if let Some([code @ .., b' ']) = line.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.first_chunk::<4>()) {
-        if let Ok(status) = StatusCode::from_bytes(code) {
-            return Ok(Ok(status));
-        }
+    if let Some([code @ .., b' ']) = line.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.first_chunk::<4>())
+        && let Ok(status) = StatusCode::from_bytes(code)
+    {
+        return Ok(Ok(status));
     }
     let mut words = line.split(|byte| *byte == b' ');
     let (protocol, code) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
