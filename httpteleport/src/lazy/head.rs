@@ -5,7 +5,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::codec::classic::lines;
 use crate::codec::error::Fault;
-use crate::message::{Role, named_fields};
+use crate::message::{Named, Role, named_fields};
 
 /// Header lines, behind whatever else of a head their text holds. Their names and values were checked when they came.
 #[derive(Clone, Default)]
@@ -44,15 +44,13 @@ impl Head {
 
     /// The fields that are for the user, in the order of their lines.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let named = if self.names_others { self.named() } else { Vec::new() };
-        let is_named = move |name: &[u8]| named.iter().any(|named| named.eq_ignore_ascii_case(name));
-        self.lines().filter(move |(name, _)| Role::of(name).is_passed_on() && !is_named(name))
+        let named = if self.names_others { self.named() } else { Named::default() };
+        self.lines().filter(move |(name, _)| Role::of(name).is_passed_on() && !named.has(name))
     }
 
-    /// The fields that `Connection` names.
-    fn named(&self) -> Vec<&[u8]> {
+    fn named(&self) -> Named<'_> {
         let connection = self.lines().filter(|(name, _)| Role::of(name) == Role::Connection);
-        connection.flat_map(|(_, value)| named_fields(value)).collect()
+        Named::by(connection.map(|(_, value)| value))
     }
 
     fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {

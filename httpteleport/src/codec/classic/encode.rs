@@ -7,7 +7,7 @@ use http::{Method, Request, StatusCode, Uri};
 
 use super::reply::{Reply, has_no_body};
 use crate::codec::error::Fault;
-use crate::message::{Role, named_fields, without_user};
+use crate::message::{Named, Role, named_fields, without_user};
 use crate::{Body, Limits, lazy};
 
 /// Appends a request.
@@ -248,13 +248,11 @@ impl<'a> HeadWriter<'a> {
 
     /// The same, where `Connection` names fields.
     fn unnamed_fields(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
-        let connection = headers.get_all(header::CONNECTION).into_iter();
-        let named: Vec<&[u8]> = connection.flat_map(|value| named_fields(value.as_bytes())).collect();
+        let named = Named::by(headers.get_all(header::CONNECTION).into_iter().map(HeaderValue::as_bytes));
         for (name, value) in headers {
             let name = name.as_str().as_bytes();
             let role = Role::of(name);
-            let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(name));
-            if role.is_passed_on() && role != Role::Host && !is_named {
+            if role.is_passed_on() && role != Role::Host && !named.has(name) {
                 self.line(name, value.as_bytes())?;
             }
         }
