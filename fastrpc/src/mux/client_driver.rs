@@ -14,15 +14,13 @@ use super::batch::{Batcher, Flush};
 use super::conn::{Arrived, Batch, Conn, Status, closed};
 use super::drain::Drain;
 use super::frames::Frames;
-use super::link::{Fill, Link, is_bad_data};
+use super::link::{Fill, Link, READS_PER_TURN, is_bad_data};
 use super::timer::{Alarm, BatchAlarm};
 use crate::codec::{Codec, Decoded};
 use crate::config::LinkConfig;
 use crate::error::{Error, ErrorKind, human};
 use crate::stats::add;
 
-/// Reads per turn, after which the driver lets others run.
-const READS_PER_TURN: usize = 32;
 /// Replies that are handed over together.
 const DELIVERY: usize = 256;
 
@@ -229,7 +227,7 @@ impl<C: Codec> Running<C> {
     fn read(&mut self, cx: &mut Context<'_>, conn: &Conn<C>, config: &LinkConfig, now: Instant) -> Result<(), Error> {
         for _ in 0..READS_PER_TURN {
             let fill = self.link.poll_fill(cx, conn.counters());
-            if fill.is_ready() {
+            if fill.is_ready() && !matches!(fill, Poll::Ready(Ok(Fill::Nothing))) {
                 self.silent_since = now;
                 self.active = now;
             }
@@ -238,6 +236,7 @@ impl<C: Codec> Running<C> {
                     self.link.inbound.shrink(config.read_buffer);
                     return Ok(());
                 }
+                Poll::Ready(Ok(Fill::Nothing)) => {}
                 Poll::Ready(Ok(Fill::More)) => self.decode(conn, config)?,
                 Poll::Ready(Ok(Fill::End)) => return self.ended(conn),
                 Poll::Ready(Err(error)) => return Err(broken(error)),

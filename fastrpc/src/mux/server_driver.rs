@@ -14,15 +14,12 @@ use super::client_driver::{broken, check_undecoded, protocol, timed_out};
 use super::drain::Drain;
 use super::frames::Frames;
 use super::handlers::{Handlers, unencodable};
-use super::link::{Fill, Link};
+use super::link::{Fill, Link, READS_PER_TURN};
 use super::replies::{Replies, Waiting};
 use super::timer::{Alarm, BatchAlarm};
 use crate::codec::{Codec, Decoded};
 use crate::error::{Error, ErrorKind};
 use crate::server::{Call, Handler, Service};
-
-/// Reads per turn, after which the driver lets others run.
-const READS_PER_TURN: usize = 32;
 
 /// Serves the calls of one connection until it ends.
 pub(crate) struct ServerDriver<C: Codec, H, M, F> {
@@ -163,13 +160,12 @@ where
                     self.link.inbound.shrink(self.service.link().read_buffer);
                     return Ok(Read::Drained);
                 }
-                Poll::Ready(Ok(fill)) => {
+                Poll::Ready(Ok(Fill::Nothing)) => {}
+                Poll::Ready(Ok(Fill::More)) => {
                     self.last_read = now;
                     self.active = now;
-                    if fill == Fill::End {
-                        return Ok(Read::End);
-                    }
                 }
+                Poll::Ready(Ok(Fill::End)) => return Ok(Read::End),
                 Poll::Ready(Err(error)) => return Err(broken(error)),
             }
         }
@@ -378,7 +374,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         // Outside tokio's cooperative budget, which would make a ready handler look pending after the first hundred of a
-        // batch; the turn's own budgets bound the work.
+        // batch. So every loop in here has to have a bound of its own.
         let mut steps = tokio::task::coop::unconstrained(std::future::poll_fn(|cx| this.poll_steps(cx)));
         Pin::new(&mut steps).poll(cx)
     }
