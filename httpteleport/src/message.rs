@@ -75,8 +75,14 @@ pub(crate) fn named_fields(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     words.filter(|word| !matches!(Role::of(word), Role::Host) && Role::of(word).is_passed_on())
 }
 
+/// Whether a `Content-Type` is `multipart/form-data`: a Go peer takes a body of that type with a length apart, and loses its
+/// place if that fails. Chunked it does not.
+pub(crate) fn is_multipart_type(value: &[u8]) -> bool {
+    const TYPE: &[u8] = b"multipart/form-data";
+    value.trim_ascii_start().get(..TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(TYPE))
+}
+
 /// The fields that `Connection` headers name, in an order that makes them quick to find: a hostile head names thousands.
-#[derive(Default)]
 pub(crate) struct Named<'a>(Vec<&'a [u8]>);
 
 impl<'a> Named<'a> {
@@ -143,7 +149,6 @@ mod tests {
         let named = Named::by([&b"X-Two, b"[..], b"X-One,x-two,A"].into_iter());
         assert!([&b"x-one"[..], b"X-TWO", b"a", b"B"].iter().all(|name| named.has(name)));
         assert!(![&b"x-onf"[..], b"", b"c", b"x-one2"].iter().any(|name| named.has(name)));
-        assert!(!Named::default().has(b"a"));
     }
 
     #[test]

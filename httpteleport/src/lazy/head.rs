@@ -5,7 +5,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::codec::classic::lines;
 use crate::codec::error::Fault;
-use crate::message::{Named, Role, named_fields};
+use crate::message::{Named, Role, is_multipart_type, named_fields};
 
 /// Header lines, behind whatever else of a head their text holds. Their names and values were checked when they came.
 #[derive(Clone, Default)]
@@ -19,18 +19,30 @@ pub(crate) struct Head {
     canonical_hosts: Option<u32>,
     /// A `Connection` line, which is not for the user, names others that are not either.
     names_others: bool,
+    /// Some `Content-Type` is `multipart/form-data`.
+    multipart: bool,
 }
 
 impl Head {
     /// A head whose `count` lines for the user, and perhaps others, begin at `fields`. Its text ends with a line's end.
     pub(crate) fn new(text: Bytes, fields: usize, count: usize) -> Self {
         let narrow = |number: usize| u32::try_from(number).expect("a head is limited to 512 MiB");
-        Self { text, fields: narrow(fields), count: narrow(count), canonical_hosts: None, names_others: false }
+        Self { text, fields: narrow(fields), count: narrow(count), ..Self::default() }
     }
 
     /// The same, whose whole text, with so many `Host` lines that are not empty, could be sent on as it is.
     pub(crate) fn canonical(self, hosts: usize) -> Self {
         Self { canonical_hosts: u32::try_from(hosts).ok(), ..self }
+    }
+
+    /// The same, of which this is known.
+    pub(crate) fn multipart(self, multipart: bool) -> Self {
+        Self { multipart, ..self }
+    }
+
+    /// Whether a body goes chunked, whichever of several types is believed.
+    pub(crate) fn is_multipart(&self) -> bool {
+        self.multipart
     }
 
     /// How many `Host` lines the text has, if it may be sent on as it is.
@@ -44,10 +56,12 @@ impl Head {
 
     /// The fields that are for the user, in the order of their lines.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let named = if self.names_others { self.named() } else { Named::default() };
-        self.lines().filter(move |(name, _)| Role::of(name).is_passed_on() && !named.has(name))
+        let named = self.names_others.then(|| self.named());
+        let is_named = move |name: &[u8]| named.as_ref().is_some_and(|named| named.has(name));
+        self.lines().filter(move |(name, _)| Role::of(name).is_passed_on() && !is_named(name))
     }
 
+    #[cold]
     fn named(&self) -> Named<'_> {
         let connection = self.lines().filter(|(name, _)| Role::of(name) == Role::Connection);
         Named::by(connection.map(|(_, value)| value))
@@ -82,6 +96,7 @@ impl Head {
             return;
         }
         self.names_others |= names_others;
+        self.multipart |= role == Role::ContentType && is_multipart_type(value.as_bytes());
         self.canonical_hosts = match role {
             Role::Connection => None,
             Role::Host if value.is_empty() => None,

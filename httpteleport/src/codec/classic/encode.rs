@@ -7,7 +7,7 @@ use http::{Method, Request, StatusCode, Uri};
 
 use super::reply::{Reply, has_no_body};
 use crate::codec::error::Fault;
-use crate::message::{Named, Role, named_fields, without_user};
+use crate::message::{Named, Role, is_multipart_type, named_fields, without_user};
 use crate::{Body, Limits, lazy};
 
 /// Appends a request.
@@ -29,8 +29,7 @@ pub(super) fn request(request: &Request<Body>, limits: &Limits, out: &mut Vec<u8
 /// Appends a request whose head is text.
 pub(super) fn lazy_request(request: &lazy::Request, limits: &Limits, out: &mut Vec<u8>) -> Result<(), Fault> {
     let (method, body) = (request.method(), request.body().as_bytes());
-    let is_multipart =
-        || request.head().fields().any(|(name, value)| Role::of(name) == Role::ContentType && is_multipart_type(value));
+    let is_multipart = || request.head().is_multipart();
     if request.head().canonical_hosts() == Some(1) && !matches!(*method, Method::HEAD | Method::CONNECT) {
         let mut head = HeadWriter::new(out, limits, body.len());
         head.bytes(request.head().text())?;
@@ -316,14 +315,8 @@ fn expects_body(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE)
 }
 
-/// A Go peer takes a `multipart/form-data` body with a length apart, and loses its place if that fails. Chunked it does not.
 fn is_multipart(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONTENT_TYPE).into_iter().any(|value| is_multipart_type(value.as_bytes()))
-}
-
-fn is_multipart_type(value: &[u8]) -> bool {
-    const TYPE: &[u8] = b"multipart/form-data";
-    value.trim_ascii_start().get(..TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(TYPE))
 }
 
 fn append_body(body: &[u8], chunked: bool, out: &mut Vec<u8>) {

@@ -10,7 +10,7 @@ use super::rewrite::Rewritten;
 use super::target::{RequestLine, Target};
 use crate::codec::error::Fault;
 use crate::lazy::{self, Head};
-use crate::message::{Role, named_fields};
+use crate::message::{Role, is_multipart_type, named_fields};
 use crate::{Body, Limits};
 
 /// A head that is read: what its message is, or why it is refused once its body is read; and where the two end.
@@ -67,7 +67,7 @@ impl Facts for RequestFacts {
                 (head, 0..target.len())
             }
         };
-        lazy::Request::received(head, target, method, http_1_0).with_body(body)
+        lazy::Request::received(head.multipart(fields.multipart), target, method, http_1_0).with_body(body)
     }
 }
 
@@ -141,6 +141,8 @@ pub(super) struct Fields {
     head_length: Option<u64>,
     /// `Connection` names fields that would be for the user otherwise.
     pub(super) names_others: bool,
+    /// Some `Content-Type` is `multipart/form-data`.
+    multipart: bool,
     /// Every line could be sent on as it is.
     canonical: bool,
     /// Why the message is not acceptable, although its end is clear.
@@ -184,7 +186,8 @@ impl Fields {
                 self.canonical = false;
                 return self.framing.note(role, value);
             }
-            Role::EndToEnd | Role::ContentType => {}
+            Role::EndToEnd => {}
+            Role::ContentType => self.multipart |= is_multipart_type(value),
             Role::Host => {
                 self.hosts += 1;
                 self.canonical &= !value.is_empty();
