@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod batch;
 pub(crate) mod client_driver;
 pub(crate) mod conn;
+mod drain;
 mod frames;
 pub(crate) mod handlers;
 pub(crate) mod handshake;

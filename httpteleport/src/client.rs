@@ -170,7 +170,8 @@ impl<H: Heads> Client<H> {
     /// Calls the server: await what comes back for the response. Nothing happens before it is polled first.
     ///
     /// The request needs a host, in a `Host` header or in its URI. Request and response bodies are buffered whole: on
-    /// this wire a message travels only when it is complete.
+    /// this wire a message travels only when it is complete. Copy what is to be kept for long of a response: it shares
+    /// [memory](crate::lazy#memory) with others.
     #[inline]
     pub fn call(&self, request: H::Request) -> Calling<'_, H> {
         let method = H::method(&request).clone();

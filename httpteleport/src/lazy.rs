@@ -26,8 +26,9 @@
 //!
 //! # Memory
 //!
-//! A received message shares the buffer that it was read into: one that is kept keeps up to
-//! [`read_buffer`](crate::ServerBuilder::read_buffer) bytes alive.
+//! A received message, of these types or of the `http` crate's, shares the buffer that it was read into: one that is kept, or
+//! a header or the body of one, keeps about [`read_buffer`](crate::ServerBuilder::read_buffer) bytes alive. Copy what is to
+//! be kept for long.
 
 mod head;
 mod request;

@@ -1,5 +1,7 @@
 //! Which header fields belong to one hop only, and which are ours.
 
+use std::cmp::Ordering;
+
 use http::uri::Authority;
 
 /// What a header field means to a node that passes messages on.
@@ -73,6 +75,30 @@ pub(crate) fn named_fields(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     words.filter(|word| !matches!(Role::of(word), Role::Host) && Role::of(word).is_passed_on())
 }
 
+/// The fields that `Connection` headers name, in an order that makes them quick to find: a hostile head names thousands.
+#[derive(Default)]
+pub(crate) struct Named<'a>(Vec<&'a [u8]>);
+
+impl<'a> Named<'a> {
+    /// Those that these values name.
+    pub(crate) fn by(connection: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut names: Vec<_> = connection.flat_map(named_fields).collect();
+        names.sort_unstable_by(|one, other| by_name(one, other));
+        Self(names)
+    }
+
+    /// Whether the field with this name is one of them, in upper or lower case.
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        self.0.binary_search_by(|named| by_name(named, name)).is_ok()
+    }
+}
+
+/// Some order of names in which upper and lower case are the same.
+fn by_name<'n>(one: &'n [u8], other: &'n [u8]) -> Ordering {
+    let lower = |name: &'n [u8]| name.iter().map(u8::to_ascii_lowercase);
+    one.len().cmp(&other.len()).then_with(|| lower(one).cmp(lower(other)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +136,14 @@ mod tests {
     #[test]
     fn connection_names_fields_in_lists() {
         assert_eq!(named_fields(b"close , X-One,,x-two").collect::<Vec<_>>(), [&b"X-One"[..], b"x-two"]);
+    }
+
+    #[test]
+    fn named_fields_are_found_in_any_case() {
+        let named = Named::by([&b"X-Two, b"[..], b"X-One,x-two,A"].into_iter());
+        assert!([&b"x-one"[..], b"X-TWO", b"a", b"B"].iter().all(|name| named.has(name)));
+        assert!(![&b"x-onf"[..], b"", b"c", b"x-one2"].iter().any(|name| named.has(name)));
+        assert!(!Named::default().has(b"a"));
     }
 
     #[test]

@@ -17,7 +17,8 @@ use crate::{ClassicCodec, Eager, Error, Heads, Lazy, Limits, lazy, protocol};
 /// [lazy](Server::lazy) server any `Fn(lazy::Request) -> impl Future<Output = lazy::Response>`.
 ///
 /// The future may be dropped before it ends: when its connection breaks nobody can receive the response. A panic costs
-/// this call alone; the caller gets a 500.
+/// this call alone; the caller gets a 500. Copy what is to be kept for long of a request: it shares
+/// [memory](crate::lazy#memory) with others.
 pub trait Handler<H: Heads = Eager>: Send + Sync + 'static {
     /// Answers one request. `peer` is the other end of the connection, where the transport has addresses; it is the
     /// node that teleports, not its client.

@@ -12,16 +12,15 @@ use tokio::time::Instant;
 
 use super::batch::{Batcher, Flush};
 use super::conn::{Arrived, Batch, Conn, Status, closed};
+use super::drain::Drain;
 use super::frames::Frames;
-use super::link::{Fill, Link, is_bad_data};
+use super::link::{Fill, Link, READS_PER_TURN, is_bad_data};
 use super::timer::{Alarm, BatchAlarm};
 use crate::codec::{Codec, Decoded};
 use crate::config::LinkConfig;
 use crate::error::{Error, ErrorKind, human};
 use crate::stats::add;
 
-/// Reads per turn, after which the driver lets others run.
-const READS_PER_TURN: usize = 32;
 /// Replies that are handed over together.
 const DELIVERY: usize = 256;
 
@@ -60,7 +59,7 @@ struct Running<C: Codec> {
     batch: Batch,
     /// The number of the message before which bytes may have left.
     left: u64,
-    write_stalled: Option<Instant>,
+    drain: Drain,
     /// Since when the peer has owed us something and been silent.
     silent_since: Instant,
     /// When anything last moved.
@@ -132,7 +131,7 @@ impl<C: Codec> Driver<C> {
         let rested = self.swept.map(|(swept, pause)| swept + pause);
         let deadline = status.next_deadline.map(|next| rested.map_or(next, |rested| next.max(rested)));
         let Some(running) = &mut self.running else { return deadline };
-        let stall = running.write_stalled.map(|since| since + self.config.write_timeout);
+        let stall = running.drain.due(self.config.write_timeout);
         let quiet = running.quiet_limit(status, &self.config, now);
         [deadline, stall, quiet].into_iter().flatten().min()
     }
@@ -150,9 +149,7 @@ impl<C: Codec> Driver<C> {
     fn check_clock(&mut self, status: Status, now: Instant) -> Result<(), Error> {
         self.sweep(now);
         let Some(running) = &self.running else { return Ok(()) };
-        if running.write_stalled.is_some_and(|since| since + self.config.write_timeout <= now) {
-            return Err(timed_out("the peer has not read", self.config.write_timeout));
-        }
+        running.drain.check(self.config.write_timeout, now)?;
         if status.waiting > 0 && running.silent_since + self.config.read_timeout <= now {
             return Err(timed_out("the peer has not answered", self.config.read_timeout));
         }
@@ -218,7 +215,7 @@ impl<C: Codec> Running<C> {
             batch_alarm: BatchAlarm::new(config.batch_timer),
             batch: Batch::default(),
             left: 0,
-            write_stalled: None,
+            drain: Drain::default(),
             silent_since: now,
             active: now,
             was_waiting: false,
@@ -230,7 +227,7 @@ impl<C: Codec> Running<C> {
     fn read(&mut self, cx: &mut Context<'_>, conn: &Conn<C>, config: &LinkConfig, now: Instant) -> Result<(), Error> {
         for _ in 0..READS_PER_TURN {
             let fill = self.link.poll_fill(cx, conn.counters());
-            if fill.is_ready() {
+            if fill.is_ready() && !matches!(fill, Poll::Ready(Ok(Fill::Nothing))) {
                 self.silent_since = now;
                 self.active = now;
             }
@@ -239,6 +236,7 @@ impl<C: Codec> Running<C> {
                     self.link.inbound.shrink(config.read_buffer);
                     return Ok(());
                 }
+                Poll::Ready(Ok(Fill::Nothing)) => {}
                 Poll::Ready(Ok(Fill::More)) => self.decode(conn, config)?,
                 Poll::Ready(Ok(Fill::End)) => return self.ended(conn),
                 Poll::Ready(Err(error)) => return Err(broken(error)),
@@ -311,33 +309,15 @@ impl<C: Codec> Running<C> {
 
     /// Writes the sealed batch; tells whether all of it is out.
     fn drain(&mut self, cx: &mut Context<'_>, conn: &Conn<C>, now: Instant) -> Result<bool, Error> {
-        if self.link.outbound.is_clear() {
-            return Ok(true);
-        }
-        let mut progress = false;
-        let drained = self.link.poll_drain(cx, conn.counters(), &mut progress);
-        if progress {
+        let drained = self.drain.poll(&mut self.link, cx, conn.counters(), now)?;
+        if drained.progress {
             self.left = self.batch.end;
             self.active = now;
         }
-        match drained {
-            Poll::Ready(Ok(())) if self.link.outbound.seal_rest(conn.counters()) => {
-                cx.waker().wake_by_ref(); // A large batch: others have their turn between its pieces.
-                self.write_stalled = None;
-                Ok(false)
-            }
-            Poll::Ready(Ok(())) => {
-                self.write_stalled = None;
-                conn.written(std::mem::take(&mut self.batch));
-                Ok(true)
-            }
-            Poll::Ready(Err(error)) => Err(broken(error)),
-            Poll::Pending => {
-                let since = self.write_stalled.filter(|_| !progress).unwrap_or(now);
-                self.write_stalled = Some(since);
-                Ok(false)
-            }
+        if drained.clear {
+            conn.written(std::mem::take(&mut self.batch));
         }
+        Ok(drained.clear)
     }
 
     /// When the silence, or the idleness, has lasted long enough.

@@ -20,6 +20,8 @@ use crate::wire::compress::{Decoder, Encoder, Progress};
 
 /// Plain bytes compressed at once.
 const PIECE: usize = 256 * 1024;
+/// Reads per turn, after which a driver lets others run, whatever they brought.
+pub(crate) const READS_PER_TURN: usize = 32;
 
 /// Counts bytes written.
 pub(crate) type Meter = Arc<AtomicU64>;
@@ -29,6 +31,8 @@ pub(crate) type Meter = Arc<AtomicU64>;
 pub(crate) enum Fill {
     /// More bytes in the plain buffer.
     More,
+    /// Bytes that say nothing, such as padding between compressed blocks.
+    Nothing,
     /// The peer will send no more.
     End,
 }
@@ -117,16 +121,18 @@ impl Link {
         Pin::new(&mut *self.io).poll_shutdown(cx)
     }
 
-    /// Reads and forgets, to see the peer's end.
+    /// Reads and forgets, to see the peer's end. A peer that has much to say is heard a part of it at a time.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scrap = [0; 4096];
-        loop {
+        for _ in 0..READS_PER_TURN {
             let mut buffer = ReadBuf::new(&mut scrap);
             match ready!(Pin::new(&mut *self.io).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {}
                 Ok(()) | Err(_) => return Poll::Ready(()),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -167,22 +173,17 @@ impl Inbound {
         cx: &mut Context<'_>,
         counters: &Counters,
     ) -> Poll<io::Result<Fill>> {
-        loop {
-            if self.ended {
-                return Poll::Ready(Ok(Fill::End));
-            }
-            if self.more_inside || !self.wire.unread().is_empty() {
-                let before = self.plain.len();
-                self.decode()?;
-                if self.plain.len() > before {
-                    return Poll::Ready(Ok(Fill::More));
-                }
-                continue;
-            }
+        if !self.more_inside && self.wire.unread().is_empty() && !self.ended {
             let read = ready!(self.wire.poll_read(io, cx, self.chunk)).or_else(bare_end)?;
             add(&counters.wire_bytes_in, read as u64);
             self.ended = read == 0;
         }
+        if self.ended {
+            return Poll::Ready(Ok(Fill::End));
+        }
+        let before = self.plain.len();
+        self.decode()?;
+        Poll::Ready(Ok(if self.plain.len() > before { Fill::More } else { Fill::Nothing }))
     }
 
     fn decode(&mut self) -> io::Result<()> {

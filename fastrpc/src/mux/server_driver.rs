@@ -11,17 +11,15 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::batch::{Batcher, Flush, Load};
 use super::client_driver::{broken, check_undecoded, protocol, timed_out};
+use super::drain::Drain;
 use super::frames::Frames;
 use super::handlers::{Handlers, unencodable};
-use super::link::{Fill, Link};
+use super::link::{Fill, Link, READS_PER_TURN};
 use super::replies::{Replies, Waiting};
 use super::timer::{Alarm, BatchAlarm};
 use crate::codec::{Codec, Decoded};
 use crate::error::{Error, ErrorKind};
 use crate::server::{Call, Handler, Service};
-
-/// Reads per turn, after which the driver lets others run.
-const READS_PER_TURN: usize = 32;
 
 /// Serves the calls of one connection until it ends.
 pub(crate) struct ServerDriver<C: Codec, H, M, F> {
@@ -37,7 +35,7 @@ pub(crate) struct ServerDriver<C: Codec, H, M, F> {
     stage: Stage,
     /// The last turn left requests lying because too many replies were unread.
     choked: bool,
-    write_stalled: Option<Instant>,
+    drain: Drain,
     last_read: Instant,
     active: Instant,
     was_idle: bool,
@@ -97,7 +95,7 @@ where
             shutdown,
             stage: Stage::Serving,
             choked: false,
-            write_stalled: None,
+            drain: Drain::default(),
             last_read: now,
             active: now,
             was_idle: true,
@@ -162,13 +160,12 @@ where
                     self.link.inbound.shrink(self.service.link().read_buffer);
                     return Ok(Read::Drained);
                 }
-                Poll::Ready(Ok(fill)) => {
+                Poll::Ready(Ok(Fill::Nothing)) => {}
+                Poll::Ready(Ok(Fill::More)) => {
                     self.last_read = now;
                     self.active = now;
-                    if fill == Fill::End {
-                        return Ok(Read::End);
-                    }
                 }
+                Poll::Ready(Ok(Fill::End)) => return Ok(Read::End),
                 Poll::Ready(Err(error)) => return Err(broken(error)),
             }
         }
@@ -272,41 +269,24 @@ where
     }
 
     fn drain(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Error> {
-        if self.link.outbound.is_clear() {
-            return Ok(true);
-        }
-        let mut progress = false;
-        let drained = self.link.poll_drain(cx, self.service.counters(), &mut progress);
-        if progress {
+        let drained = self.drain.poll(&mut self.link, cx, self.service.counters(), now)?;
+        if drained.progress {
             self.active = now;
         }
-        match drained {
-            Poll::Ready(Ok(())) if self.link.outbound.seal_rest(self.service.counters()) => {
-                cx.waker().wake_by_ref(); // A large batch: others have their turn between its pieces.
-                self.write_stalled = None;
-                Ok(false)
-            }
-            Poll::Ready(Ok(())) => {
-                self.write_stalled = None;
-                Ok(true)
-            }
-            Poll::Ready(Err(error)) => Err(broken(error)),
-            Poll::Pending => {
-                self.write_stalled = Some(self.write_stalled.filter(|_| !progress).unwrap_or(now));
-                self.waiting = self.replies.look(cx.waker(), self.most_unread());
-                if self.link.outbound.backlog() + self.waiting.bytes > self.most_unread() {
-                    return Err(unread(self.most_unread()));
-                }
-                Ok(false)
+        if drained.blocked {
+            self.waiting = self.replies.look(cx.waker(), self.most_unread());
+            if self.link.outbound.backlog() + self.waiting.bytes > self.most_unread() {
+                return Err(unread(self.most_unread()));
             }
         }
+        Ok(drained.clear)
     }
 
     // ---- clock and end ----
 
     fn due(&self) -> Option<Instant> {
         let config = self.service.link();
-        let stall = self.write_stalled.map(|since| since + config.write_timeout);
+        let stall = self.drain.due(config.write_timeout);
         let quiet = match self.stage {
             Stage::Serving | Stage::Stopping { .. } if self.is_owed() => Some(self.last_read + config.read_timeout),
             Stage::Serving if self.is_idle() => Some(self.active + config.idle_timeout),
@@ -341,9 +321,7 @@ where
 
     fn check_clock(&mut self, now: Instant) -> Result<(), Error> {
         let config = self.service.link();
-        if self.write_stalled.is_some_and(|since| since + config.write_timeout <= now) {
-            return Err(timed_out("the peer has not read", config.write_timeout));
-        }
+        self.drain.check(config.write_timeout, now)?;
         if !matches!(self.stage, Stage::Serving | Stage::Stopping { .. }) {
             return Ok(());
         }
@@ -396,7 +374,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         // Outside tokio's cooperative budget, which would make a ready handler look pending after the first hundred of a
-        // batch; the turn's own budgets bound the work.
+        // batch. So every loop in here has to have a bound of its own.
         let mut steps = tokio::task::coop::unconstrained(std::future::poll_fn(|cx| this.poll_steps(cx)));
         Pin::new(&mut steps).poll(cx)
     }

@@ -15,6 +15,7 @@ mod limits;
 mod locks;
 mod lost;
 mod order;
+mod panicking_drops;
 mod panics;
 mod pool;
 mod regressions;

@@ -200,7 +200,7 @@ async fn a_failure_that_cannot_be_told_ends_the_connection() {
 }
 
 /// Keeps the panics that tests ask for out of the output.
-fn quiet() {
+pub(crate) fn quiet() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let shout = std::panic::take_hook();

@@ -6,6 +6,7 @@ mod retries;
 mod serving;
 mod times;
 mod tls;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;

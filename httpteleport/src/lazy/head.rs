@@ -5,7 +5,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::codec::classic::lines;
 use crate::codec::error::Fault;
-use crate::message::Role;
+use crate::message::{Named, Role, named_fields};
 
 /// Header lines, behind whatever else of a head their text holds. Their names and values were checked when they came.
 #[derive(Clone, Default)]
@@ -17,13 +17,15 @@ pub(crate) struct Head {
     count: u32,
     /// `Host` lines among them, where the text may be sent on as it is; otherwise none.
     canonical_hosts: Option<u32>,
+    /// A `Connection` line, which is not for the user, names others that are not either.
+    names_others: bool,
 }
 
 impl Head {
     /// A head whose `count` lines for the user, and perhaps others, begin at `fields`. Its text ends with a line's end.
     pub(crate) fn new(text: Bytes, fields: usize, count: usize) -> Self {
         let narrow = |number: usize| u32::try_from(number).expect("a head is limited to 512 MiB");
-        Self { text, fields: narrow(fields), count: narrow(count), canonical_hosts: None }
+        Self { text, fields: narrow(fields), count: narrow(count), canonical_hosts: None, names_others: false }
     }
 
     /// The same, whose whole text, with so many `Host` lines that are not empty, could be sent on as it is.
@@ -42,7 +44,17 @@ impl Head {
 
     /// The fields that are for the user, in the order of their lines.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        lines::fields(&self.text[self.fields as usize..]).filter(|(name, _)| Role::of(name).is_passed_on())
+        let named = if self.names_others { self.named() } else { Named::default() };
+        self.lines().filter(move |(name, _)| Role::of(name).is_passed_on() && !named.has(name))
+    }
+
+    fn named(&self) -> Named<'_> {
+        let connection = self.lines().filter(|(name, _)| Role::of(name) == Role::Connection);
+        Named::by(connection.map(|(_, value)| value))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        lines::fields(&self.text[self.fields as usize..])
     }
 
     /// The first value of the field with this name.
@@ -61,13 +73,17 @@ impl Head {
         Ok(map)
     }
 
-    /// Adds a line. One that says something of a single hop, or of the body's length, is not for the user to write.
+    /// Adds a line. One that says something of a single hop, or of the body's length, is not for the user to write; one of
+    /// `Connection` that names others is kept for what it says of them.
     pub(crate) fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
         let role = Role::of(name.as_str().as_bytes());
-        if !role.is_passed_on() {
+        let names_others = role == Role::Connection && named_fields(value.as_bytes()).next().is_some();
+        if !role.is_passed_on() && !names_others {
             return;
         }
+        self.names_others |= names_others;
         self.canonical_hosts = match role {
+            Role::Connection => None,
             Role::Host if value.is_empty() => None,
             Role::Host => self.canonical_hosts.map(|hosts| hosts + 1),
             _ => self.canonical_hosts,

@@ -90,7 +90,8 @@ impl Response {
         if has_no_body(self.status) {
             return None;
         }
-        self.whole_length.or((!self.to_head || !self.body.is_empty()).then_some(self.body.len() as u64))
+        let length = self.body.len() as u64;
+        if self.to_head { self.whole_length.or((length > 0).then_some(length)) } else { Some(length) }
     }
 
     /// Its body.

@@ -9,6 +9,7 @@ mod fuzzed;
 mod golden;
 mod head_method;
 mod hostile;
+mod lazy;
 mod received;
 mod refused;
 mod replay;

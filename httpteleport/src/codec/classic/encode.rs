@@ -7,7 +7,7 @@ use http::{Method, Request, StatusCode, Uri};
 
 use super::reply::{Reply, has_no_body};
 use crate::codec::error::Fault;
-use crate::message::{Role, named_fields, without_user};
+use crate::message::{Named, Role, named_fields, without_user};
 use crate::{Body, Limits, lazy};
 
 /// Appends a request.
@@ -29,7 +29,8 @@ pub(super) fn request(request: &Request<Body>, limits: &Limits, out: &mut Vec<u8
 /// Appends a request whose head is text.
 pub(super) fn lazy_request(request: &lazy::Request, limits: &Limits, out: &mut Vec<u8>) -> Result<(), Fault> {
     let (method, body) = (request.method(), request.body().as_bytes());
-    let is_multipart = || request.header("content-type").is_some_and(is_multipart_type);
+    let is_multipart =
+        || request.head().fields().any(|(name, value)| Role::of(name) == Role::ContentType && is_multipart_type(value));
     if request.head().canonical_hosts() == Some(1) && !matches!(*method, Method::HEAD | Method::CONNECT) {
         let mut head = HeadWriter::new(out, limits, body.len());
         head.bytes(request.head().text())?;
@@ -77,14 +78,16 @@ pub(super) fn reply(reply: &Reply, limits: &Limits, out: &mut Vec<u8>) -> Result
 pub(super) fn lazy_reply(reply: &lazy::Response, limits: &Limits, out: &mut Vec<u8>) -> Result<(), Fault> {
     let (status, body) = (reply.status(), reply.body().as_bytes());
     let mut head = HeadWriter::new(out, limits, body.len());
-    let canonical = reply.head().canonical_hosts().is_some() && !status.is_informational();
+    let canonical = reply.head().canonical_hosts() == Some(0) && !status.is_informational();
     let tail = if canonical {
         head.bytes(reply.head().text())?;
         head.reply_framing(status, body, reply.is_to_head(), || reply.whole_length())?
     } else {
         let tail = head.reply_start(status, body, reply.is_to_head(), || reply.whole_length())?;
         for (name, value) in reply.head().fields() {
-            head.line(name, value)?;
+            if Role::of(name) != Role::Host {
+                head.line(name, value)?;
+            }
         }
         tail
     };
@@ -245,13 +248,11 @@ impl<'a> HeadWriter<'a> {
 
     /// The same, where `Connection` names fields.
     fn unnamed_fields(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
-        let connection = headers.get_all(header::CONNECTION).into_iter();
-        let named: Vec<&[u8]> = connection.flat_map(|value| named_fields(value.as_bytes())).collect();
+        let named = Named::by(headers.get_all(header::CONNECTION).into_iter().map(HeaderValue::as_bytes));
         for (name, value) in headers {
             let name = name.as_str().as_bytes();
             let role = Role::of(name);
-            let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(name));
-            if role.is_passed_on() && role != Role::Host && !is_named {
+            if role.is_passed_on() && role != Role::Host && !named.has(name) {
                 self.line(name, value.as_bytes())?;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::lines::fields;
 use crate::lazy::Head;
-use crate::message::{Role, named_fields};
+use crate::message::{Named, Role};
 
 /// The text of a head that is made anew.
 pub(super) struct Rewritten {
@@ -30,12 +30,11 @@ impl Rewritten {
     /// Goes on with the fields of `lines` that are for the user, but for those that `Connection` names, and for a second host.
     pub(super) fn fields(mut self, lines: &[u8]) -> Self {
         let connection = fields(lines).filter(|(name, _)| Role::of(name) == Role::Connection);
-        let named: Vec<&[u8]> = connection.flat_map(|(_, value)| named_fields(value)).collect();
+        let named = Named::by(connection.map(|(_, value)| value));
         let has_host = self.count > 0;
         for (name, value) in fields(lines) {
             let role = Role::of(name);
-            let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(name));
-            if role.is_passed_on() && !is_named && !(role == Role::Host && has_host) {
+            if role.is_passed_on() && !named.has(name) && !(role == Role::Host && has_host) {
                 self.line(name, value);
             }
         }
