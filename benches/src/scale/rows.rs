@@ -153,7 +153,10 @@ mod tests {
             chosen.iter().map(|group| group.iter().map(|scale| scale.row.name.as_str()).collect()).collect();
         assert_eq!(
             names,
-            [["scale/callers/100/fastrpc", "scale/callers/100/http"], ["scale/pool/4/fastrpc", "scale/pool/4/http"]]
+            [
+                ["scale/callers/100/fastrpc", "scale/callers/100/http", "scale/callers/100/lazy"],
+                ["scale/pool/4/fastrpc", "scale/pool/4/http", "scale/pool/4/lazy"],
+            ]
         );
     }
 

@@ -9,7 +9,11 @@ use workloads::rows;
 ///
 /// `cargo xtask instructions` counts with it.
 #[derive(Parser)]
-#[command(name = "fixed", after_help = "Example:\n  valgrind --tool=callgrind fixed call/http/no_delay/100 4000")]
+#[command(
+    name = "fixed",
+    after_help = "Example:\n  valgrind --tool=callgrind fixed call/http/no_delay/100 3100\n\n\
+                  Rows with TLS are there if it is built with --features tls."
+)]
 struct Options {
     /// What is done: a name that --list prints, or call/ and any row of the matrix about calls on one thread.
     #[arg(required_unless_present = "list")]
