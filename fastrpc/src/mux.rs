@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod batch;
+mod chunks;
 pub(crate) mod client_driver;
 pub(crate) mod conn;
 mod drain;

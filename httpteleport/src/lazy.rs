@@ -27,8 +27,8 @@
 //! # Memory
 //!
 //! A received message, of these types or of the `http` crate's, shares the buffer that it was read into: one that is kept, or
-//! a header or the body of one, keeps about [`read_buffer`](crate::ServerBuilder::read_buffer) bytes alive. Copy what is to
-//! be kept for long.
+//! a header or the body of one, keeps about [`read_buffer`](crate::ServerBuilder::read_buffer) bytes alive, and, where many
+//! are kept, about 4 KiB. Copy what is to be kept for long.
 
 mod head;
 mod request;

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
+use super::chunks::Chunks;
 use super::handshake::Opened;
 use crate::config::LinkConfig;
 use crate::io::BoxIo;
@@ -56,6 +57,7 @@ pub(crate) struct Inbound {
     more_inside: bool,
     ended: bool,
     chunk: usize,
+    chunks: Chunks,
 }
 
 /// The writing side.
@@ -82,6 +84,7 @@ impl Link {
             more_inside: false,
             ended: false,
             chunk: config.read_buffer,
+            chunks: Chunks::new(config.read_buffer),
         };
         let outbound = Outbound {
             encoder: Encoder::new(config.compression),
@@ -159,9 +162,7 @@ impl Inbound {
         cx: &mut Context<'_>,
         counters: &Counters,
     ) -> Poll<io::Result<Fill>> {
-        if self.plain.capacity() - self.plain.len() < self.chunk / 2 {
-            self.plain.reserve(self.chunk);
-        }
+        self.chunks.make_room(&mut self.plain);
         let read = ready!(poll_read_buf(Pin::new(io), cx, &mut self.plain)).or_else(bare_end)?;
         add(&counters.wire_bytes_in, read as u64);
         Poll::Ready(Ok(if read == 0 { Fill::End } else { Fill::More }))
@@ -189,7 +190,9 @@ impl Inbound {
     fn decode(&mut self) -> io::Result<()> {
         let mut wire = self.wire.unread();
         let before = wire.len();
-        let progress = self.decoder.decode(&mut wire, &mut self.plain, self.chunk);
+        self.chunks.make_room(&mut self.plain);
+        let decode = |plain: &mut BytesMut| self.decoder.decode(&mut wire, plain, self.chunk);
+        let progress = self.chunks.watch(&mut self.plain, decode);
         let used = before - wire.len();
         self.wire.consume(used);
         match progress.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {

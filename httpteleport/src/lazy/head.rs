@@ -79,7 +79,11 @@ impl Head {
     /// The same as a map, whose values share the text.
     pub(crate) fn to_map(&self) -> Result<HeaderMap, Fault> {
         let mut map = HeaderMap::with_capacity(self.count as usize);
-        for (name, value) in self.fields() {
+        let named = self.names_others.then(|| self.named());
+        for (name, value) in self.lines() {
+            if !Role::of(name).is_passed_on() || named.as_ref().is_some_and(|named| named.has(name)) {
+                continue;
+            }
             let name = HeaderName::from_bytes(name).map_err(|_| Fault::BadName)?;
             let value = HeaderValue::from_maybe_shared(self.text.slice_ref(value)).map_err(|_| Fault::BadValue)?;
             map.try_append(name, value).map_err(|_| Fault::TooManyHeaders { limit: self.count as usize })?;
