@@ -53,11 +53,11 @@ fn scale_runs_rows_in_processes_of_their_own() {
     let arguments = [&arguments[..], &["scale/body/1024/http", "--rounds=2", "--round-ms=5"]].concat();
     let rows = lines(env!("CARGO_BIN_EXE_scale"), &arguments);
     let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap_or_default()).collect();
-    let connections =
-        ["scale/connections/10/fastrpc", "scale/connections/10/http", "scale/connections/1000/http/apart"];
-    assert_eq!(names, [&["scale/body/1024/http"][..], &connections[..]].concat());
+    let here = ["scale/connections/10/fastrpc", "scale/connections/10/http", "scale/connections/10/lazy"];
+    let expected = [&["scale/body/1024/http"][..], &here, &["scale/connections/1000/http/apart"]].concat();
+    assert_eq!(names, expected);
     assert!(rows[0]["ns_per_byte"].as_f64().is_some());
-    let apart = &rows[3];
+    let apart = &rows[4];
     let idle = apart["idle_bytes_per_connection"].as_f64().expect("memory");
     let client = apart["idle_bytes_per_client_connection"].as_f64().expect("the client's");
     assert!(0.0 < client && client < idle, "{apart}");

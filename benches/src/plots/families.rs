@@ -57,7 +57,7 @@ impl Family {
             _ if record.has("to_ours") => Self::Peers,
             _ if record.has("cpu_us_per_request") => Self::Proxy,
             _ if record.has("p99_ns") => Self::Percentiles,
-            "fastrpc" | "http" | "floor" | "tcp" | "mt" => Self::Matrix,
+            "fastrpc" | "http" | "lazy" | "floor" | "tcp" | "mt" => Self::Matrix,
             "bytes" => Self::Bytes,
             "peers" => Self::Peers,
             "proxy" => Self::Proxy,

@@ -197,7 +197,7 @@ fn series() -> Vec<lines::Series> {
         series("Go fastrpc", Tone::OursTooBefore, true),
         series("httpteleport", Tone::Ours, false),
         series("Go httpteleport", Tone::OursBefore, true),
-        series("httpteleport, lazy heads", Tone::OursAlso, false),
+        series("lazy heads", Tone::OursAlso, false),
     ]
 }
 

@@ -45,7 +45,8 @@ pub(super) fn proxy(rows: &Rows, run: &Run) -> Vec<Picture> {
     let mut sections = Sections::default();
     let mut cited = false;
     for record in rows.iter() {
-        let Some(figure) = record.figure("cpu_us_per_request") else { continue };
+        // Without a proxy there is none of its CPU.
+        let Some(figure) = record.figure("cpu_us_per_request").filter(|figure| figure.median > 0.0) else { continue };
         cited |= record.has("cited");
         let label = record.name.strip_prefix("proxy/").unwrap_or(&record.name);
         let series = usize::from(!label.starts_with("httptp"));
