@@ -137,7 +137,7 @@ mod tests {
         {"name":"mt/tcp/http/no_delay/1","ns_per_op":9000,"ns_min":8000,"ns_max":9900}
         {"name":"mt/tcp/http/no_delay/100","ns_per_op":1700,"ns_min":1600,"ns_max":1900}
         {"name":"latency/http/open/20000","ns_per_op":3235,"p99_ns":17519,"p999_ns":121151}
-        {"name":"lazy/no_delay/100","ns_per_op":1111}
+        {"name":"framed/no_delay/100","ns_per_op":1111}
         {"name":"about","nothing":"to draw"}"#;
 
     fn pictures() -> Vec<Picture> {
@@ -164,7 +164,7 @@ mod tests {
                 "scale-callers.svg",
                 "scale-cores.svg",
                 "latency.svg",
-                "lazy.svg",
+                "framed.svg",
             ]
         );
     }
