@@ -15,13 +15,15 @@ const SMALL: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Chunks {
     usual: usize,
+    /// The size of the chunk at hand.
+    current: usize,
     /// A share of each chunk that was left while messages held it, and its size.
     held: Vec<(Bytes, usize)>,
 }
 
 impl Chunks {
     pub(super) fn new(usual: usize) -> Self {
-        Self { usual, held: Vec::new() }
+        Self { usual, current: 0, held: Vec::new() }
     }
 
     /// Makes room behind what `plain` holds: in its chunk, if there is some or nobody else holds it, or in a new one.
@@ -38,9 +40,11 @@ impl Chunks {
         let size = if held < MOST_HELD * self.usual { self.usual } else { SMALL.min(self.usual) };
         // As much again as is there already: what grows for long is moved seldom.
         let size = size.max(plain.len());
-        if plain.capacity() - plain.len() >= size / 2 || plain.try_reclaim(size) {
+        // A large chunk is not used up: what did not fit its end would move to another large one.
+        if size >= self.current && (plain.capacity() - plain.len() >= size / 2 || plain.try_reclaim(size)) {
             return;
         }
+        self.current = size;
         let mut new = BytesMut::with_capacity(plain.len() + size);
         new.extend_from_slice(plain);
         let old = std::mem::replace(plain, new);
@@ -54,6 +58,7 @@ impl Chunks {
         let (before, share) = (plain.as_ptr(), plain.split_to(0));
         let filled = fill(plain);
         if plain.as_ptr() != before {
+            self.current = plain.capacity();
             self.forget();
             self.leave(share);
         }

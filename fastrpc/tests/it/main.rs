@@ -11,6 +11,7 @@ mod fuzzed;
 mod golden;
 mod hello;
 mod hostile;
+mod kept;
 mod limits;
 mod locks;
 mod lost;
