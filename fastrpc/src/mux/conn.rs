@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::admission::Admission;
+use super::batch::Wave;
 use super::link::Peer;
 use super::outbox::{ONE_WAY, Outbox};
 use super::pending::{Key, Outcome, Pending};
@@ -59,6 +60,8 @@ struct State<R> {
     waker: Option<Waker>,
     /// The driver wants to be woken when the outbox holds this many bytes.
     wake_at: usize,
+    /// Callers that the replies delivered since the last batch have woken.
+    wave: Wave,
     /// The driver will look at deadlines no later than this.
     armed: Option<Instant>,
     /// Why it ended.
@@ -94,6 +97,7 @@ impl<C: Codec> Conn<C> {
             outbox: Outbox::default(),
             waker: None,
             wake_at: 1,
+            wave: Wave::default(),
             armed: None,
             cause: None,
         };
@@ -183,6 +187,9 @@ impl<C: Codec> Conn<C> {
         let mut replaced = None;
         let mut state = self.lock();
         let outcome = state.pending.poll(key, cx.waker(), &mut replaced);
+        if outcome.is_ready() {
+            state.wave.arrived();
+        }
         let wake = match outcome {
             Poll::Ready(Outcome::Expired { sent: true }) => self.check_abandoned(&mut state),
             _ => None,
@@ -202,6 +209,9 @@ impl<C: Codec> Conn<C> {
         let message = state.pending.message(key);
         let sent = message.is_none_or(|message| message < state.outbox.taken());
         let (was_waiting, outcome, waker) = state.pending.cancel(key, sent);
+        if !was_waiting {
+            state.wave.arrived();
+        }
         self.publish_load(&state);
         let freed = message.filter(|_| !sent).map_or(0, |message| state.outbox.remove(message));
         state.pending.shrink();

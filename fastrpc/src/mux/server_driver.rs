@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::batch::{Batcher, Flush, Load};
+use super::batch::{Batcher, Flush, Load, Wave};
 use super::client_driver::{broken, check_undecoded, protocol, timed_out};
 use super::drain::Drain;
 use super::frames::Frames;
@@ -260,7 +260,7 @@ where
         let bytes = self.link.outbound.plain.len() + self.waiting.bytes;
         let from_tasks = self.waiting.messages > 0;
         let messages = if from_tasks { self.handlers.inline_replies + self.waiting.messages } else { 1 };
-        Load { bytes, messages, company: from_tasks && self.waiting.running > 0 }
+        Load { bytes, messages, company: from_tasks && self.waiting.running > 0, wave: Wave::default() }
     }
 
     /// Bytes from tasks that make the batch that forms full.

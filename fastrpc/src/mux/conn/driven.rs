@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Arrived, Conn, Stage, State};
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::mux::batch::{Batcher, Flush, Load};
+use crate::mux::batch::{Batcher, Flush, Load, Wave};
 use crate::mux::outbox::Taken;
 use crate::mux::pending::Arrival;
 use crate::stats::add;
@@ -48,9 +48,10 @@ impl<C: Codec> Conn<C> {
                 Arrival::Unclaimed(reply) => late.push(reply),
             }
         }
+        let completed = total - late.len();
+        state.wave.woken(completed);
         self.publish_load(&state);
         drop(state);
-        let completed = total - late.len();
         add(&self.counters.replies, completed as u64);
         add(&self.counters.late_replies, late.len() as u64);
         self.ended_calls(completed);
@@ -69,7 +70,8 @@ impl<C: Codec> Conn<C> {
     ) -> (Flush, Batch) {
         let mut state = self.lock();
         let messages = state.outbox.messages();
-        let load = Load { bytes: state.outbox.len(), messages, company: state.pending.waiting() > messages };
+        let load =
+            Load { bytes: state.outbox.len(), messages, company: state.pending.waiting() > messages, wave: state.wave };
         let decision = batcher.decide(load, now);
         let mut taken = Batch::default();
         let mut replaced = None;
@@ -78,6 +80,7 @@ impl<C: Codec> Conn<C> {
                 state.wake_at = usize::MAX;
                 taken = Batch { taken: state.outbox.take(batch), end: state.outbox.taken() };
                 batcher.flushed();
+                state.wave = Wave::default();
             }
             Flush::Yield => state.wake_at = usize::MAX,
             Flush::At(_) => replaced = state.park(waker, full),
