@@ -14,6 +14,8 @@ use super::compress::Compression;
 
 /// Bytes of a hello after the sniff: version, compression, tls.
 const TAIL: usize = 3;
+/// In the compression byte: the sender speaks the framed wire, and settings follow.
+const FRAMED: u8 = 0x80;
 
 /// What both sides of a connection must agree on beforehand.
 ///
@@ -80,8 +82,7 @@ pub struct Hello {
     /// How the sender compresses; see [`Compression::wire_byte`].
     ///
     /// Kept raw, because an unknown value does not spoil the exchange: a server still answers with its own hello and
-    /// closes only then, so that the client learns what it may say. Bit 7 is reserved: the framed wire's negotiation
-    /// will announce itself there.
+    /// closes only then, so that the client learns what it may say. Bit 7 announces the framed wire.
     pub compression: u8,
     /// Whether TLS follows: 0 no, anything else yes.
     pub tls: u8,
@@ -91,6 +92,16 @@ impl Hello {
     /// A hello that announces compression `c`, and TLS if `tls`.
     pub fn new(c: Compression, tls: bool) -> Self {
         Self { compression: c.wire_byte(), tls: u8::from(tls) }
+    }
+
+    /// A hello of the framed wire; [`Settings`](super::framed::settings::Settings) follow it.
+    pub fn framed() -> Self {
+        Self { compression: FRAMED, tls: 0 }
+    }
+
+    /// Whether the sender speaks the framed wire.
+    pub fn is_framed(&self) -> bool {
+        self.compression & FRAMED != 0
     }
 
     /// How the sender compresses, or `None` if this side does not know that way.

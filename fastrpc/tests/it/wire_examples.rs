@@ -4,6 +4,8 @@ use bytes::BytesMut;
 use fastrpc::codec::tlv::{Reply, Request, Tlv};
 use fastrpc::internals::append_message;
 use fastrpc::wire::compress::Encoder;
+use fastrpc::wire::framed::frame::{self, Frame, FrameTooLong, ResetCode};
+use fastrpc::wire::framed::settings::Settings;
 use fastrpc::wire::hello::Hello;
 use fastrpc::{Codec, Compression, Decoded, Protocol};
 
@@ -54,4 +56,46 @@ fn stream_marks() {
         Encoder::new(compression).encode(&mut b"some text".to_vec(), &mut wire);
         assert!(if at_start { wire.starts_with(&mark) } else { wire.ends_with(&mark) }, "{compression}: {wire:x?}");
     }
+}
+
+#[test]
+fn varints() {
+    for number in [0, 127, 128, 300, u32::MAX] {
+        let mut credit = Vec::new();
+        frame::put_credit(&mut credit, 0, number);
+        assert_eq!(credit[3..], row(&format!("varint {number}")), "{number}");
+    }
+}
+
+#[test]
+fn framed_hellos() {
+    let protocol = Protocol::new("httpteleport", 0).unwrap();
+    let some = Settings { codecs: vec![2, 1], head: 4096, ..Settings::default() };
+    for (name, settings) in [("framed, no settings", Settings::default()), ("framed, zstd and lz4", some)] {
+        let mut bytes = Vec::new();
+        Hello::framed().encode(&protocol, &mut bytes);
+        settings.encode(&mut bytes);
+        assert_eq!(bytes, row(name), "{name}");
+        assert!(Hello::decode(&protocol, &bytes).unwrap().unwrap().is_framed());
+        let behind = &bytes[protocol.hello_len()..];
+        assert_eq!(Settings::decode(behind).unwrap(), Some((settings, behind.len())));
+    }
+}
+
+#[test]
+fn frames() {
+    let head = |out: &mut Vec<u8>| -> Result<(), FrameTooLong> {
+        out.push(b'H');
+        Ok(())
+    };
+    let mut out = Vec::new();
+    frame::put_call(&mut out, 1000, false, head, b"hi", true).unwrap();
+    assert_eq!(out, row("a call, head \"H\", body \"hi\", 1 s left"));
+    let reply = row("its reply, empty head, body \"ok\"");
+    assert_eq!(Frame::take(&mut &reply[..]), Ok(Frame::Reply { id: 1, head: b"", body: b"ok", end: true }));
+    let reset = row("a reset: cancelled");
+    assert_eq!(Frame::take(&mut &reset[..]), Ok(Frame::Reset { id: 1, code: ResetCode::Cancelled, text: b"" }));
+    out.clear();
+    frame::put_credit(&mut out, 0, 65_536);
+    assert_eq!(out, row("credit for the connection"));
 }

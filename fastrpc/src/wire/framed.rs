@@ -1,0 +1,5 @@
+//! The framed wire: settings in the hello, then records that hold whole frames. `docs/wire.md` has the bytes.
+
+pub mod frame;
+pub mod settings;
+mod varint;
