@@ -29,7 +29,8 @@ pub use wire::hello::Protocol;
 /// The pure parts of the mux, for property tests and fuzzing. No part of the public interface: it changes at will.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::mux::batch::{Batcher, Flush, Load};
+    pub use crate::mux::batch::{Batcher, Flush, Load, Wave};
+    pub use crate::mux::framed;
     pub use crate::mux::outbox::{ONE_WAY, Outbox, Taken, append_message};
     pub use crate::mux::pending::{Arrival, Key, Outcome, Pending};
 }

@@ -6,6 +6,7 @@ mod chunks;
 pub(crate) mod client_driver;
 pub(crate) mod conn;
 mod drain;
+pub mod framed;
 mod frames;
 pub(crate) mod handlers;
 pub(crate) mod handshake;

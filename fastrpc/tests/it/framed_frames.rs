@@ -1,8 +1,8 @@
 //! Frames and settings of the framed wire: what is written is read, and bytes that are nothing are told as such.
 
 use fastrpc::wire::framed::frame::{
-    CloseCode, Frame, FrameError, FrameTooLong, MAX_FRAME, MAX_TEXT, ResetCode, put_call, put_close, put_credit,
-    put_data, put_drain, put_interim, put_ping, put_pong, put_reply, put_reset, put_trailers,
+    CloseCode, Frame, FrameError, MAX_FRAME, MAX_TEXT, ResetCode, TooLong, put_call, put_close, put_credit, put_data,
+    put_drain, put_interim, put_ping, put_pong, put_reply, put_reset, put_trailers,
 };
 use fastrpc::wire::framed::settings::{MAX_CREDIT, MAX_SETTINGS, Settings};
 use proptest::collection::vec;
@@ -30,9 +30,11 @@ impl Any {
     fn put(&self, out: &mut Vec<u8>) {
         match self {
             Self::Call { time_left, one_way, head, body, end } => {
-                put_call(out, *time_left, *one_way, writes(head), body, *end).unwrap();
+                assert!(put_call(out, *time_left, *one_way, head.len(), writes(head), body, *end).unwrap());
             }
-            Self::Reply { id, head, body, end } => put_reply(out, *id, writes(head), body, *end).unwrap(),
+            Self::Reply { id, head, body, end } => {
+                assert!(put_reply(out, *id, head.len(), writes(head), body, *end).unwrap());
+            }
             Self::Interim { id, head } => put_interim(out, *id, head).unwrap(),
             Self::Data { id, body, end } => {
                 let (first, second) = body.split_at(body.len() / 2);
@@ -71,7 +73,7 @@ impl Any {
     }
 }
 
-fn writes(head: &[u8]) -> impl FnOnce(&mut Vec<u8>) -> Result<(), FrameTooLong> {
+fn writes(head: &[u8]) -> impl FnOnce(&mut Vec<u8>) -> Result<(), TooLong> {
     move |out| {
         out.extend_from_slice(head);
         Ok(())
@@ -242,9 +244,9 @@ fn settings_fill_their_room() {
 fn a_frame_that_no_record_holds_is_refused_and_leaves_nothing() {
     let mut out = b"before".to_vec();
     let long = vec![0; MAX_FRAME];
-    let error = put_call(&mut out, 0, false, writes(b"head"), &long, true).unwrap_err();
-    assert_eq!(error.to_string(), "a frame of 61444 bytes does not fit a record of 61440");
-    put_reply(&mut out, 1, writes(&long), b"", true).unwrap_err();
+    let error = put_call(&mut out, 0, false, 9, writes(b"long head!"), b"", true).unwrap_err();
+    assert_eq!(error.to_string(), "10 bytes in one frame are over the limit of 9");
+    put_reply(&mut out, 1, usize::MAX, writes(&long), b"", true).unwrap_err();
     put_data(&mut out, 1, [&long[..]].into_iter(), true).unwrap_err();
     assert_eq!(out, b"before");
     put_data(&mut out, u32::MAX, [&long[..MAX_FRAME - 21]].into_iter(), true).unwrap();
@@ -252,11 +254,20 @@ fn a_frame_that_no_record_holds_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn a_body_that_does_not_fit_beside_its_head_is_left_out() {
+    let mut out = Vec::new();
+    let head = vec![b'h'; 50_000];
+    assert!(!put_call(&mut out, 0, false, 50_000, writes(&head), &[0; 12_000], true).unwrap());
+    let call = Frame::Call { time_left: 0, one_way: false, head: &head, body: b"", end: false };
+    assert_eq!(frames(&out).unwrap(), [call]);
+}
+
+#[test]
 fn an_encoder_that_fails_leaves_nothing() {
     #[derive(Debug)]
     struct Own;
-    impl From<FrameTooLong> for Own {
-        fn from(_: FrameTooLong) -> Self {
+    impl From<TooLong> for Own {
+        fn from(_: TooLong) -> Self {
             Self
         }
     }
@@ -265,7 +276,7 @@ fn an_encoder_that_fails_leaves_nothing() {
         out.extend_from_slice(b"half");
         Err(Own)
     };
-    put_call(&mut out, 0, false, fails, b"body", true).unwrap_err();
+    put_call(&mut out, 0, false, 9, fails, b"body", true).unwrap_err();
     assert_eq!(out, b"before");
 }
 

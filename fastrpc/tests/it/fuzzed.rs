@@ -13,6 +13,7 @@ fn the_corpus_is_clean() {
     assert!(fuzz::run_corpus("frames_server", fuzz::frames_server) >= 6);
     assert!(fuzz::run_corpus("frames_client", fuzz::frames_client) >= 5);
     assert!(fuzz::run_corpus("pending", fuzz::pending) >= 6);
+    assert!(fuzz::run_corpus("streams", fuzz::streams) >= 6);
 }
 
 proptest! {
@@ -43,5 +44,16 @@ proptest! {
         fuzz::frames_server(&input);
         fuzz::frames_client(&input);
         fuzz::hello(&input);
+    }
+}
+
+proptest! {
+    #![proptest_config(seeded(300))]
+
+    /// Few calls: the same ones are met again and again.
+    #[test]
+    fn the_ends_of_a_framed_connection_agree(operations in prop::collection::vec((0..20u8, any::<u8>()), 0..300)) {
+        let bytes: Vec<u8> = operations.into_iter().flat_map(|(operation, argument)| [operation, argument]).collect();
+        fuzz::streams(&bytes);
     }
 }

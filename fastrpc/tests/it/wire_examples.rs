@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use fastrpc::codec::tlv::{Reply, Request, Tlv};
 use fastrpc::internals::append_message;
 use fastrpc::wire::compress::Encoder;
-use fastrpc::wire::framed::frame::{self, Frame, FrameTooLong, ResetCode};
+use fastrpc::wire::framed::frame::{self, Frame, ResetCode, TooLong};
 use fastrpc::wire::framed::settings::Settings;
 use fastrpc::wire::hello::Hello;
 use fastrpc::{Codec, Compression, Decoded, Protocol};
@@ -84,12 +84,12 @@ fn framed_hellos() {
 
 #[test]
 fn frames() {
-    let head = |out: &mut Vec<u8>| -> Result<(), FrameTooLong> {
+    let head = |out: &mut Vec<u8>| -> Result<(), TooLong> {
         out.push(b'H');
         Ok(())
     };
     let mut out = Vec::new();
-    frame::put_call(&mut out, 1000, false, head, b"hi", true).unwrap();
+    frame::put_call(&mut out, 1000, false, 1, head, b"hi", true).unwrap();
     assert_eq!(out, row("a call, head \"H\", body \"hi\", 1 s left"));
     let reply = row("its reply, empty head, body \"ok\"");
     assert_eq!(Frame::take(&mut &reply[..]), Ok(Frame::Reply { id: 1, head: b"", body: b"ok", end: true }));

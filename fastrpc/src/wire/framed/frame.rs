@@ -13,7 +13,7 @@ mod encode;
 
 pub use codes::{CloseCode, ResetCode};
 pub use encode::{
-    FrameTooLong, put_call, put_close, put_credit, put_data, put_drain, put_interim, put_ping, put_pong, put_reply,
+    TooLong, put_call, put_close, put_credit, put_data, put_drain, put_interim, put_ping, put_pong, put_reply,
     put_reset, put_trailers,
 };
 

@@ -11,76 +11,85 @@ use crate::wire::framed::varint;
 /// Bytes before a call's head, at most: kind, id, length, time left, head length.
 const ROOM: usize = 1 + 4 * varint::MAX_LEN;
 
-/// Appends a call. `encode` appends its head to what it is given; then comes `body`.
+/// Appends a call. `encode` appends its head to what it is given; then come `body` and END if they fit the frame, which is
+/// told. A head is at most `most` bytes.
 ///
 /// # Errors
 ///
-/// [`FrameTooLong`] as `E`, or what `encode` said. Nothing is appended then. It is up to the caller to take what is left
-/// behind by a panic in `encode` back.
-pub fn put_call<E: From<FrameTooLong>>(
+/// [`TooLong`] as `E`, or what `encode` said. Nothing is appended then. It is up to the caller to take back what a panic
+/// in `encode` leaves behind.
+pub fn put_call<E: From<TooLong>>(
     out: &mut Vec<u8>,
     time_left: u32,
     one_way: bool,
+    most: usize,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     body: &[u8],
     end: bool,
-) -> Result<(), E> {
-    let kind = CALL | flag(end, END) | flag(one_way, ONE_WAY);
-    put_with_head(out, kind, 0, Some(time_left), encode, body)
+) -> Result<bool, E> {
+    let kind = CALL | flag(one_way, ONE_WAY);
+    put_with_head(out, Head { kind, id: 0, time_left: Some(time_left), most, encode }, body, end)
 }
 
-/// Appends a reply. `encode` appends its head to what it is given; then comes `body`.
+/// Appends a reply, in the way of [`put_call`].
 ///
 /// # Errors
 ///
 /// As those of [`put_call`].
-pub fn put_reply<E: From<FrameTooLong>>(
+pub fn put_reply<E: From<TooLong>>(
     out: &mut Vec<u8>,
     id: u32,
+    most: usize,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     body: &[u8],
     end: bool,
-) -> Result<(), E> {
-    put_with_head(out, REPLY | flag(end, END), id, None, encode, body)
+) -> Result<bool, E> {
+    put_with_head(out, Head { kind: REPLY, id, time_left: None, most, encode }, body, end)
 }
 
-/// The head's length is known when it is there: it is written behind room for the longest beginning, and moved to its place.
-fn put_with_head<E: From<FrameTooLong>>(
-    out: &mut Vec<u8>,
+struct Head<F> {
     kind: u8,
     id: u32,
     time_left: Option<u32>,
-    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    most: usize,
+    encode: F,
+}
+
+/// The head's length is known when it is there: it is written behind room for the longest beginning, and moved to its place.
+fn put_with_head<E: From<TooLong>>(
+    out: &mut Vec<u8>,
+    head: Head<impl FnOnce(&mut Vec<u8>) -> Result<(), E>>,
     body: &[u8],
-) -> Result<(), E> {
+    end: bool,
+) -> Result<bool, E> {
     let start = out.len();
     out.resize(start + ROOM, 0);
-    if let Err(error) = encode(out) {
-        out.truncate(start);
-        return Err(error);
+    let encoded = (head.encode)(out).and_then(|()| {
+        let length = out.len() - start - ROOM;
+        let limit = head.most.min(MAX_FRAME - ROOM);
+        if length <= limit { Ok(length) } else { Err(TooLong { length, limit }.into()) }
+    });
+    let length = encoded.inspect_err(|_| out.truncate(start))?;
+    let fits = length + body.len() <= MAX_FRAME - ROOM;
+    if fits {
+        out.extend_from_slice(body);
     }
-    let head = out.len() - start - ROOM;
-    out.extend_from_slice(body);
+    let short = |length: usize| u32::try_from(length).expect("a frame fits a record");
     let whole = out.len() - start - ROOM;
+    let before = head.time_left.map_or(0, varint::len) + varint::len(short(length));
     let mut beginning = Beginning::default();
-    let fitting = u32::try_from(head).ok().zip(u32::try_from(whole).ok()).filter(|_| whole <= MAX_FRAME - ROOM);
-    let Some((head, whole)) = fitting else {
-        out.truncate(start);
-        return Err(FrameTooLong { length: whole }.into());
-    };
-    let before = time_left.map_or(0, varint::len) + varint::len(head);
-    beginning.byte(kind);
-    beginning.varint(id);
-    beginning.varint(u32::try_from(before).unwrap_or(0) + whole);
-    if let Some(time_left) = time_left {
+    beginning.byte(head.kind | flag(end && fits, END));
+    beginning.varint(head.id);
+    beginning.varint(short(before + whole));
+    if let Some(time_left) = head.time_left {
         beginning.varint(time_left);
     }
-    beginning.varint(head);
+    beginning.varint(short(length));
     let beginning = beginning.bytes();
     out[start..start + beginning.len()].copy_from_slice(beginning);
     out.copy_within(start + ROOM.., start + beginning.len());
     out.truncate(out.len() - (ROOM - beginning.len()));
-    Ok(())
+    Ok(fits)
 }
 
 /// Appends an interim head.
@@ -88,7 +97,7 @@ fn put_with_head<E: From<FrameTooLong>>(
 /// # Errors
 ///
 /// It does not fit a record.
-pub fn put_interim(out: &mut Vec<u8>, id: u32, head: &[u8]) -> Result<(), FrameTooLong> {
+pub fn put_interim(out: &mut Vec<u8>, id: u32, head: &[u8]) -> Result<(), TooLong> {
     put(out, INTERIM, id, [head].into_iter())
 }
 
@@ -102,7 +111,7 @@ pub fn put_data<'a>(
     id: u32,
     parts: impl Iterator<Item = &'a [u8]> + Clone,
     end: bool,
-) -> Result<(), FrameTooLong> {
+) -> Result<(), TooLong> {
     put(out, DATA | flag(end, END), id, parts)
 }
 
@@ -111,7 +120,7 @@ pub fn put_data<'a>(
 /// # Errors
 ///
 /// They do not fit a record.
-pub fn put_trailers(out: &mut Vec<u8>, id: u32, trailers: &[u8]) -> Result<(), FrameTooLong> {
+pub fn put_trailers(out: &mut Vec<u8>, id: u32, trailers: &[u8]) -> Result<(), TooLong> {
     put(out, TRAILERS | END, id, [trailers].into_iter())
 }
 
@@ -153,15 +162,11 @@ fn put_short(out: &mut Vec<u8>, kind: u8, id: u32, parts: &[&[u8]]) {
     put(out, kind, id, parts.iter().copied()).expect("a few hundred bytes fit a record");
 }
 
-fn put<'a>(
-    out: &mut Vec<u8>,
-    kind: u8,
-    id: u32,
-    parts: impl Iterator<Item = &'a [u8]> + Clone,
-) -> Result<(), FrameTooLong> {
+fn put<'a>(out: &mut Vec<u8>, kind: u8, id: u32, parts: impl Iterator<Item = &'a [u8]> + Clone) -> Result<(), TooLong> {
     let length = parts.clone().map(<[u8]>::len).sum();
-    let fitting = u32::try_from(length).ok().filter(|_| length <= MAX_FRAME - ROOM);
-    let fitting = fitting.ok_or(FrameTooLong { length })?;
+    let limit = MAX_FRAME - ROOM;
+    let fitting = u32::try_from(length).ok().filter(|_| length <= limit);
+    let fitting = fitting.ok_or(TooLong { length, limit })?;
     out.push(kind);
     varint::put(id, out);
     varint::put(fitting, out);
@@ -203,17 +208,19 @@ impl Beginning {
     }
 }
 
-/// A frame that no record has room for.
+/// A head, or what else a frame holds, that is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameTooLong {
-    /// Bytes of its head and body.
+pub struct TooLong {
+    /// Its bytes.
     pub length: usize,
+    /// How many there may be.
+    pub limit: usize,
 }
 
-impl fmt::Display for FrameTooLong {
+impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a frame of {} bytes does not fit a record of {MAX_FRAME}", self.length)
+        write!(f, "{} bytes in one frame are over the limit of {}", self.length, self.limit)
     }
 }
 
-impl Error for FrameTooLong {}
+impl Error for TooLong {}

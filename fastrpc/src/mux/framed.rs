@@ -1,0 +1,21 @@
+//! The state of one framed connection, without I/O and clock: frames in, records out, and what the two ends' programs do
+//! in between.
+//!
+//! [`Streams`] is the same on both sides. Nothing in it runs foreign code but the encoders of heads: wakers are handed out,
+//! to be called when the lock around it is released.
+
+mod bodies;
+mod calls;
+mod fill;
+mod outbox;
+mod receive;
+mod stream;
+mod streams;
+mod table;
+mod window;
+
+pub use fill::Filled;
+pub use receive::{Received, Violation};
+pub use stream::Reset;
+pub use streams::{Balance, Gone, Role, Streams};
+pub use table::Key;

@@ -1,0 +1,106 @@
+//! Bodies in pieces: what a side's programs send and read of them.
+
+use std::task::{Poll, Waker};
+
+use bytes::Bytes;
+
+use super::streams::{Gone, Streams};
+use super::table::Key;
+use crate::wire::framed::frame::{ResetCode, TooLong};
+
+/// Body bytes of one stream that may wait here for credit and their turn.
+const QUEUE: usize = 64 * 1024;
+
+impl<T> Streams<T> {
+    /// Whether more of a body may be added. Otherwise `waker` is called when that has changed.
+    ///
+    /// # Errors
+    ///
+    /// Nobody takes it any more.
+    pub fn poll_room(&mut self, key: Key, waker: &Waker) -> Poll<Result<(), Gone>> {
+        let Some(stream) = self.table.get_mut(key) else { return Poll::Ready(Err(Gone(None))) };
+        let Some(outgoing) = &mut stream.outgoing else { return Poll::Ready(Err(Gone(stream.reset.clone()))) };
+        if outgoing.queued < QUEUE {
+            return Poll::Ready(Ok(()));
+        }
+        outgoing.waker = Some(waker.clone());
+        Poll::Pending
+    }
+
+    /// Adds a piece to a body. One that nobody takes any more is forgotten.
+    pub fn push(&mut self, key: Key, piece: Bytes) {
+        let Some(outgoing) = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut()) else { return };
+        debug_assert!(outgoing.end.is_none(), "nothing comes after the end");
+        outgoing.push(piece);
+        self.schedule(key);
+    }
+
+    /// Ends a body, with what the codec wrote to come behind it.
+    ///
+    /// # Errors
+    ///
+    /// The trailers are longer than the peer takes: the body has not ended.
+    pub fn finish(&mut self, key: Key, trailers: Option<Bytes>) -> Result<(), TooLong> {
+        let (length, limit) = (trailers.as_ref().map_or(0, Bytes::len), self.theirs.head as usize);
+        if length > limit {
+            return Err(TooLong { length, limit });
+        }
+        if let Some(outgoing) = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut()) {
+            outgoing.end.get_or_insert(trailers);
+            self.schedule(key);
+        }
+        Ok(())
+    }
+
+    /// Has a body travel past the compressor, as it does not compress.
+    pub fn send_raw(&mut self, key: Key) {
+        if let Some(outgoing) = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut()) {
+            outgoing.raw = true;
+        }
+    }
+
+    /// The next piece of an arriving body; `None` at its end. `waker` is called when there is more.
+    ///
+    /// # Errors
+    ///
+    /// The stream was broken off before the end.
+    pub fn poll_piece(&mut self, key: Key, waker: &Waker) -> Poll<Option<Result<Bytes, Gone>>> {
+        let Some(stream) = self.table.get_mut(key) else { return Poll::Ready(Some(Err(Gone(None)))) };
+        let Some(incoming) = &mut stream.incoming else {
+            return Poll::Ready(if stream.got_end { None } else { Some(Err(Gone(stream.reset.clone()))) });
+        };
+        if let Some(piece) = incoming.queue.pop_front() {
+            incoming.unread_since = None;
+            incoming.window.consume(piece.len());
+            self.window.consume(piece.len());
+            if incoming.window.is_due() && !stream.got_end && !std::mem::replace(&mut incoming.credit_due, true) {
+                self.control.credits.push_back(key);
+            }
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        if stream.got_end {
+            return Poll::Ready(None);
+        }
+        incoming.waker = Some(waker.clone());
+        Poll::Pending
+    }
+
+    /// What came behind an arriving body, once it has ended; it is given once.
+    pub fn trailers(&mut self, key: Key) -> Option<Bytes> {
+        self.table.get_mut(key)?.incoming.as_mut()?.trailers.take()
+    }
+
+    /// Nobody is going to read the rest of an arriving body: it makes room for others. Its sender is not told and soon runs out
+    /// of credit, until the reply ends the call; a client that wants no reply any more resets the stream instead.
+    pub fn discard(&mut self, key: Key) {
+        let Some(stream) = self.table.get_mut(key) else { return };
+        if stream.one_way && !stream.got_end {
+            return self.reset(key, ResetCode::Cancelled, "");
+        }
+        let Some(incoming) = &mut stream.incoming else { return };
+        incoming.unwanted = true;
+        let lying = incoming.queue.drain(..).map(|piece| piece.len()).sum();
+        incoming.window.consume(lying);
+        self.window.consume(lying);
+    }
+}

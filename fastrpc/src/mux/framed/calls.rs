@@ -1,0 +1,127 @@
+//! Calls and replies on their way out.
+
+use bytes::Bytes;
+
+use super::outbox::HeadKind;
+use super::stream::{Outgoing, Stream};
+use super::streams::{PIECE, Role, Streams};
+use super::table::Key;
+use crate::wire::framed::frame::{self, TooLong};
+
+impl<T> Streams<T> {
+    /// Begins a call (of a client): its head waits for the next record, and `body` with it as far as credit goes. With
+    /// `more`, further pieces and the end follow.
+    ///
+    /// The key is held once; see [`Streams::release`].
+    ///
+    /// # Errors
+    ///
+    /// What `encode` said, or the head is longer than the peer takes. Nothing has happened then.
+    pub fn open<E: From<TooLong>>(
+        &mut self,
+        tag: T,
+        time_left: u32,
+        one_way: bool,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        body: Bytes,
+        more: bool,
+    ) -> Result<Key, E> {
+        debug_assert_eq!(self.role, Role::Client, "clients call");
+        let mut stream = Stream::new(tag, 0, self.theirs.stream_credit);
+        stream.one_way = one_way;
+        stream.got_end = one_way;
+        let key = self.table.insert(stream);
+        let most = self.theirs.head as usize;
+        let put =
+            |out: &mut Vec<u8>, inline: &[u8], end| frame::put_call(out, time_left, one_way, most, encode, inline, end);
+        let begun = self.begin(key, |end| HeadKind::Call { end }, put, body, more);
+        begun.inspect_err(|_| drop(self.table.remove(key)))?;
+        Ok(key)
+    }
+
+    /// Begins the reply to a call (of a server), in the way of [`Streams::open`]. One for a call that is gone is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Streams::open`].
+    ///
+    /// # Panics
+    ///
+    /// When it was begun already.
+    pub fn reply<E: From<TooLong>>(
+        &mut self,
+        key: Key,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        body: Bytes,
+        more: bool,
+    ) -> Result<(), E> {
+        let Some(stream) = self.live(key).filter(|stream| !stream.one_way) else { return Ok(()) };
+        assert!(!stream.replied, "a call is answered once");
+        let id = stream.id;
+        let most = self.theirs.head as usize;
+        let put = |out: &mut Vec<u8>, inline: &[u8], end| frame::put_reply(out, id, most, encode, inline, end);
+        self.begin(key, |end| HeadKind::Reply { end }, put, body, more)?;
+        self.table.get_mut(key).expect("it is live").replied = true;
+        Ok(())
+    }
+
+    /// Sends a head ahead of the reply (of a server).
+    ///
+    /// # Errors
+    ///
+    /// What `encode` said, or the head is longer than the peer takes.
+    pub fn interim<E: From<TooLong>>(
+        &mut self,
+        key: Key,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(stream) = self.live(key).filter(|stream| !stream.replied && !stream.one_way) else { return Ok(()) };
+        let id = stream.id;
+        let limit = self.theirs.head as usize;
+        let mut head = Vec::new();
+        encode(&mut head)?;
+        if head.len() > limit {
+            return Err(TooLong { length: head.len(), limit }.into());
+        }
+        self.heads.push(key, |out| {
+            frame::put_interim(out, id, &head)?;
+            Ok(HeadKind::Interim)
+        })
+    }
+
+    /// Puts a head into the queue, with the body or the start of it where it may.
+    fn begin<E>(
+        &mut self,
+        key: Key,
+        kind: impl FnOnce(bool) -> HeadKind,
+        put: impl FnOnce(&mut Vec<u8>, &[u8], bool) -> Result<bool, E>,
+        body: Bytes,
+        more: bool,
+    ) -> Result<(), E> {
+        let stream = self.table.get_mut(key).expect("it was just found");
+        let room = PIECE.min(self.credit.available()).min(stream.credit.available());
+        let inline = if body.len() <= room { &body[..] } else { &[] };
+        let end = !more && inline.len() == body.len();
+        let mut fits = false;
+        let mut ended = false;
+        self.heads.push(key, |out: &mut Vec<u8>| {
+            fits = put(out, inline, end)?;
+            ended = end && fits;
+            Ok(kind(ended))
+        })?;
+        if fits {
+            self.credit.take(inline.len());
+            stream.credit.take(inline.len());
+            stream.inline = inline.len();
+        }
+        if !ended {
+            let mut outgoing = Outgoing::default();
+            if !fits || inline.len() < body.len() {
+                outgoing.push(body);
+            }
+            outgoing.end = (!more).then_some(None);
+            stream.outgoing = Some(Box::new(outgoing));
+        }
+        Ok(())
+    }
+}

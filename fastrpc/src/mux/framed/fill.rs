@@ -1,0 +1,249 @@
+//! What goes into the next record: control, then heads and the small messages that go with them, then bodies in turn, which
+//! keep at least a quarter of the bytes.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::outbox::HeadKind;
+use super::stream::{Outgoing, Reset};
+use super::streams::{PIECE, Role, Streams};
+use super::table::Key;
+use crate::wire::framed::frame::{self, MAX_FRAME, MAX_TEXT, ResetCode};
+
+/// Bytes of heads that may go ahead of a piece of a body that waits.
+const AHEAD: usize = 3 * PIECE;
+/// Room for the longest control frame.
+const CONTROL: usize = 32 + MAX_TEXT;
+/// Room for what comes before a piece of a body, at most.
+const BEGINNING: usize = 16;
+/// A piece that would be shorter than this for want of room waits for the next record.
+const LEAST: usize = 1024;
+
+/// What a record was filled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// Nothing waits that may be sent.
+    Nothing,
+    /// Frames to compress.
+    Frames,
+    /// Bodies that do not compress.
+    Raw,
+}
+
+impl<T> Streams<T> {
+    /// Puts the frames that go next into `record`, which is empty: [`MAX_FRAME`] bytes at the most.
+    ///
+    /// [`MAX_FRAME`]: crate::wire::framed::frame::MAX_FRAME
+    pub fn fill(&mut self, record: &mut Vec<u8>, now: Instant) -> Filled {
+        if self.said_close {
+            return Filled::Nothing;
+        }
+        if std::mem::take(&mut self.raw_next) && self.put_raw_bodies(record) {
+            return Filled::Raw;
+        }
+        self.put_control(record, now);
+        while !self.said_close && self.put_next(record) {}
+        if !record.is_empty() {
+            return Filled::Frames;
+        }
+        if std::mem::take(&mut self.raw_next) && self.put_raw_bodies(record) { Filled::Raw } else { Filled::Nothing }
+    }
+
+    fn put_next(&mut self, record: &mut Vec<u8>) -> bool {
+        let body_first = self.ahead_of_bodies >= AHEAD;
+        (body_first && self.put_body(record, false))
+            || self.put_head(record)
+            || self.put_end(record)
+            || self.put_body(record, false)
+    }
+
+    // ---- control ----
+
+    fn put_control(&mut self, record: &mut Vec<u8>, now: Instant) {
+        if let Some((code, text)) = self.control.close.take() {
+            frame::put_close(record, code, self.last, &text);
+            self.said_close = true;
+            return;
+        }
+        if let Some(bytes) = self.control.pong.take() {
+            frame::put_pong(record, bytes);
+        }
+        if let Some(bytes) = self.control.ping.take() {
+            frame::put_ping(record, bytes);
+        }
+        if self.window.is_due() {
+            let granted = self.window.grant(now, self.round_trip, self.most_window);
+            put_credit(record, 0, granted);
+        }
+        while record.len() + CONTROL <= MAX_FRAME
+            && let Some(key) = self.control.credits.pop_front()
+        {
+            self.put_stream_credit(record, key, now);
+        }
+        while record.len() + CONTROL <= MAX_FRAME
+            && let Some((id, code, text)) = self.control.resets.pop_front()
+        {
+            frame::put_reset(record, id, code, &text);
+        }
+        // A client's drain goes behind its last call.
+        if self.control.drain && (self.role == Role::Server || self.heads.is_empty()) {
+            self.control.drain = false;
+            frame::put_drain(record);
+        }
+    }
+
+    /// A stream's window is an eighth of the connection's at the most: when it grows, so does that one.
+    fn put_stream_credit(&mut self, record: &mut Vec<u8>, key: Key, now: Instant) {
+        let Some(stream) = self.table.get_mut(key).filter(|stream| !stream.got_end) else { return };
+        let Some(incoming) = &mut stream.incoming else { return };
+        incoming.credit_due = false;
+        if incoming.window.is_due() {
+            let granted = incoming.window.grant(now, self.round_trip, self.most_window / 8);
+            self.window.grow_to(incoming.window.target().saturating_mul(8).min(self.most_window));
+            put_credit(record, stream.id, granted);
+        }
+    }
+
+    // ---- heads ----
+
+    fn put_head(&mut self, record: &mut Vec<u8>) -> bool {
+        let Some(head) = self.heads.front() else { return false };
+        if self.live(head.key).is_none() {
+            self.heads.pop(None); // It was taken back.
+            return true;
+        }
+        if record.len() + head.length > MAX_FRAME {
+            return false;
+        }
+        self.heads.pop(Some(record));
+        self.ahead_of_bodies = if self.bodies.is_empty() { 0 } else { self.ahead_of_bodies + head.length };
+        let end = match head.kind {
+            HeadKind::Interim => return true,
+            HeadKind::Reply { end } => end,
+            HeadKind::Call { end } => {
+                self.name(head.key);
+                end
+            }
+        };
+        if let Some(stream) = self.table.get_mut(head.key) {
+            stream.head_sent = true;
+        }
+        if end {
+            self.sent_end(head.key);
+        } else {
+            self.schedule(head.key);
+        }
+        true
+    }
+
+    /// A call is being sent: it gets the next id.
+    fn name(&mut self, key: Key) {
+        self.last += 1;
+        if let Some(stream) = self.table.get_mut(key) {
+            stream.id = self.last;
+        }
+        self.table.name(self.last, key);
+    }
+
+    // ---- bodies ----
+
+    /// Puts pieces of bodies that do not compress; a record holds nothing else then.
+    fn put_raw_bodies(&mut self, record: &mut Vec<u8>) -> bool {
+        while self.put_body(record, true) {}
+        !record.is_empty()
+    }
+
+    /// Puts a piece of the body whose turn it is, if that may go into a record of this kind.
+    fn put_body(&mut self, record: &mut Vec<u8>, raw: bool) -> bool {
+        let room = MAX_FRAME.saturating_sub(record.len() + BEGINNING);
+        while let Some(&key) = self.bodies.front() {
+            let open = self.credit.available();
+            let Some(stream) = self.table.get_mut(key) else {
+                self.bodies.pop_front();
+                continue;
+            };
+            let Some(outgoing) = &mut stream.outgoing else {
+                self.bodies.pop_front();
+                continue;
+            };
+            if outgoing.raw != raw {
+                self.raw_next |= !raw;
+                return false;
+            }
+            let wanted = PIECE.min(outgoing.queued).min(stream.credit.available()).min(open);
+            if wanted == 0 || room < wanted.min(LEAST) {
+                return false;
+            }
+            self.bodies.pop_front();
+            let piece = wanted.min(room);
+            stream.credit.take(piece);
+            self.credit.take(piece);
+            let (id, end) = (stream.id, put_piece(record, stream.id, outgoing, piece));
+            debug_assert!(id > 0, "a body follows its head");
+            if outgoing.queued < PIECE {
+                self.wakers.extend(outgoing.waker.take());
+            }
+            outgoing.scheduled = false;
+            self.ahead_of_bodies = 0;
+            if end {
+                self.sent_end(key);
+            } else {
+                self.schedule(key);
+            }
+            return true;
+        }
+        false
+    }
+
+    /// Puts the end of a body whose bytes are all sent.
+    fn put_end(&mut self, record: &mut Vec<u8>) -> bool {
+        while let Some(&key) = self.ends.front() {
+            let stream = self.table.get_mut(key);
+            let ending = stream.and_then(|stream| Some((stream.id, stream.outgoing.as_ref()?.end.clone()?)));
+            let Some((id, trailers)) = ending else {
+                self.ends.pop_front();
+                continue;
+            };
+            if record.len() + BEGINNING + trailers.as_ref().map_or(0, Bytes::len) > MAX_FRAME {
+                return false;
+            }
+            self.ends.pop_front();
+            let put = match trailers {
+                Some(trailers) => frame::put_trailers(record, id, &trailers),
+                None => frame::put_data(record, id, std::iter::empty(), true),
+            };
+            put.expect("it was measured");
+            self.sent_end(key);
+            return true;
+        }
+        false
+    }
+
+    /// END was put for a stream.
+    fn sent_end(&mut self, key: Key) {
+        let Some(stream) = self.table.get_mut(key) else { return };
+        stream.sent_end = true;
+        stream.outgoing = None;
+        if self.role == Role::Server && !stream.got_end {
+            // The rest of a call that was answered is of no use.
+            self.control.resets.push_back((stream.id, ResetCode::Cancelled, "".into()));
+            let text = "the call was answered before it had come whole".into();
+            return self.break_off(key, Reset { code: ResetCode::Cancelled, text, by_peer: false });
+        }
+        self.settle(key);
+    }
+}
+
+/// Puts a piece of a body; tells whether the end went with it.
+fn put_piece(record: &mut Vec<u8>, id: u32, outgoing: &mut Outgoing, length: usize) -> bool {
+    let parts = outgoing.take(length);
+    let end = outgoing.queued == 0 && matches!(outgoing.end, Some(None));
+    frame::put_data(record, id, parts.iter().map(|part| &part[..]), end).expect("a piece fits a record");
+    end
+}
+
+fn put_credit(record: &mut Vec<u8>, id: u32, bytes: u32) {
+    if bytes > 0 {
+        frame::put_credit(record, id, bytes);
+    }
+}

@@ -1,0 +1,101 @@
+//! What waits to be sent besides bodies: heads as they were encoded, and control.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use super::table::Key;
+use crate::wire::framed::frame::{CloseCode, ResetCode};
+
+/// Bytes of memory that stay between records.
+const KEEP: usize = 256 * 1024;
+
+/// Frames with heads, whole, in the order in which they go.
+#[derive(Default)]
+pub(super) struct Heads {
+    bytes: Vec<u8>,
+    /// Bytes at the front that were taken.
+    start: usize,
+    /// Bytes up to the end of the last whole frame. More lies behind when an encoder has panicked.
+    whole: usize,
+    queue: VecDeque<Head>,
+}
+
+/// What a waiting frame is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) key: Key,
+    pub(super) length: usize,
+    pub(super) kind: HeadKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadKind {
+    /// A call, which gets its id when it is taken.
+    Call {
+        end: bool,
+    },
+    Reply {
+        end: bool,
+    },
+    Interim,
+}
+
+impl Heads {
+    /// Appends a frame that `encode` writes and tells the kind of. Nothing of it stays when `encode` fails or panics.
+    pub(super) fn push<E>(
+        &mut self,
+        key: Key,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<HeadKind, E>,
+    ) -> Result<(), E> {
+        self.bytes.truncate(self.whole);
+        let kind = encode(&mut self.bytes).inspect_err(|_| self.bytes.truncate(self.whole))?;
+        let length = self.bytes.len() - self.whole;
+        self.whole += length;
+        self.queue.push_back(Head { key, length, kind });
+        Ok(())
+    }
+
+    pub(super) fn front(&self) -> Option<Head> {
+        self.queue.front().copied()
+    }
+
+    /// Moves the first frame behind `record`, or throws it away.
+    pub(super) fn pop(&mut self, record: Option<&mut Vec<u8>>) {
+        let Some(head) = self.queue.pop_front() else { return };
+        let end = self.start + head.length;
+        if let Some(record) = record {
+            record.extend_from_slice(&self.bytes[self.start..end]);
+        }
+        self.start = end;
+        if self.queue.is_empty() {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEEP);
+            (self.start, self.whole) = (0, 0);
+        } else if self.start >= KEEP && self.start > self.len() {
+            self.bytes.drain(..self.start);
+            self.whole -= self.start;
+            self.start = 0;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Bytes that wait, those of streams that are gone included.
+    pub(super) fn len(&self) -> usize {
+        self.whole - self.start
+    }
+}
+
+/// Frames that need neither credit nor a turn.
+#[derive(Default)]
+pub(super) struct Control {
+    pub(super) resets: VecDeque<(u32, ResetCode, Cow<'static, str>)>,
+    /// Streams whose reader has made room.
+    pub(super) credits: VecDeque<Key>,
+    pub(super) ping: Option<[u8; 8]>,
+    pub(super) pong: Option<[u8; 8]>,
+    pub(super) drain: bool,
+    pub(super) close: Option<(CloseCode, Cow<'static, str>)>,
+}

@@ -1,0 +1,338 @@
+//! What arriving frames do to the streams.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::stream::{Incoming, Reset, Stream};
+use super::streams::{Role, Streams};
+use super::table::Key;
+use super::window::RecvWindow;
+use crate::wire::framed::frame::{CloseCode, Frame, FrameError, ResetCode};
+
+/// What a frame brought that its side has to act on.
+#[derive(Debug)]
+pub enum Received {
+    /// Nothing more to do.
+    Nothing,
+    /// A call (at a server). Its key is held once.
+    Call {
+        /// Its stream.
+        key: Key,
+        /// Milliseconds until nobody waits for it any more; 0 when there is no such limit.
+        time_left: u32,
+        /// No reply is wanted.
+        one_way: bool,
+        /// For the codec.
+        head: Bytes,
+        /// All of its body; `None` when it comes in pieces.
+        body: Option<Bytes>,
+    },
+    /// The reply to a call (at a client).
+    Reply {
+        /// The call's stream.
+        key: Key,
+        /// For the codec.
+        head: Bytes,
+        /// All of its body; `None` when it comes in pieces.
+        body: Option<Bytes>,
+    },
+    /// A head ahead of the reply (at a client).
+    Interim {
+        /// The call's stream.
+        key: Key,
+        /// For the codec.
+        head: Bytes,
+    },
+    /// The peer broke a stream off; [`Streams::reset_of`] tells how.
+    Reset {
+        /// The stream.
+        key: Key,
+    },
+    /// The peer asks for a pong, which is on its way; it costs what a ping costs.
+    Ping,
+    /// The answer to a ping.
+    Pong([u8; 8]),
+    /// The peer drains.
+    Drain,
+    /// The peer's last frame.
+    Close {
+        /// Why.
+        code: CloseCode,
+        /// The last call that the peer took.
+        last: u32,
+        /// Why, for people.
+        text: String,
+    },
+}
+
+/// What a peer did that ends the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// What the last frame says.
+    pub code: CloseCode,
+    /// The same for people.
+    pub text: Cow<'static, str>,
+}
+
+impl From<FrameError> for Violation {
+    fn from(error: FrameError) -> Self {
+        Self { code: CloseCode::Protocol, text: error.to_string().into() }
+    }
+}
+
+fn protocol(text: impl Into<Cow<'static, str>>) -> Violation {
+    Violation { code: CloseCode::Protocol, text: text.into() }
+}
+
+impl<T> Streams<T> {
+    /// Takes a frame that lies in `record`. `tag` makes the tag of a new call.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the rules: the connection has to end.
+    pub fn receive(
+        &mut self,
+        frame: Frame<'_>,
+        record: &Bytes,
+        tag: impl FnOnce() -> T,
+    ) -> Result<Received, Violation> {
+        if self.closed {
+            return Err(protocol("a frame came behind the last one"));
+        }
+        match frame {
+            Frame::Call { time_left, one_way, head, body, end } => {
+                let (head, body) = (record.slice_ref(head), record.slice_ref(body));
+                self.receive_call(tag, time_left, one_way, head, body, end)
+            }
+            Frame::Reply { id, head, body, end } => {
+                self.receive_reply(id, record.slice_ref(head), record.slice_ref(body), end)
+            }
+            Frame::Interim { id, head } => self.receive_interim(id, record.slice_ref(head)),
+            Frame::Data { id, body, end } => self.receive_data(id, record.slice_ref(body), end),
+            Frame::Trailers { id, trailers } => self.receive_trailers(id, record.slice_ref(trailers)),
+            Frame::Reset { id, code, text } => self.receive_reset(id, code, text),
+            Frame::Credit { id, bytes } => self.receive_credit(id, bytes),
+            Frame::Ping(bytes) => {
+                self.control.pong = Some(bytes);
+                Ok(Received::Ping)
+            }
+            Frame::Pong(bytes) => Ok(Received::Pong(bytes)),
+            Frame::Drain => {
+                self.peer_drains = true;
+                Ok(Received::Drain)
+            }
+            Frame::Close { code, last, text } => {
+                self.closed = true;
+                Ok(Received::Close { code, last, text: String::from_utf8_lossy(text).into_owned() })
+            }
+        }
+    }
+
+    fn receive_call(
+        &mut self,
+        tag: impl FnOnce() -> T,
+        time_left: u32,
+        one_way: bool,
+        head: Bytes,
+        body: Bytes,
+        end: bool,
+    ) -> Result<Received, Violation> {
+        if self.role == Role::Client {
+            return Err(protocol("a server opened a call"));
+        }
+        if self.peer_drains {
+            return Err(protocol("a call came behind the drain"));
+        }
+        self.last = self.last.checked_add(1).ok_or_else(|| protocol("there are no more ids"))?;
+        let id = self.last;
+        if body.len() > self.ours.stream_credit as usize {
+            return Err(over_credit(id));
+        }
+        self.take_credit(body.len())?;
+        if let Some((code, text)) = self.refusal(head.len()) {
+            self.window.consume(body.len());
+            self.control.resets.push_back((id, code, text));
+            return Ok(Received::Nothing);
+        }
+        let mut stream = Stream::new(tag(), id, self.theirs.stream_credit);
+        stream.head_sent = one_way;
+        stream.one_way = one_way;
+        stream.sent_end = one_way;
+        stream.got_end = end;
+        let body = first_piece(&mut stream, &mut self.window, self.ours.stream_credit, body, end);
+        let key = self.table.insert(stream);
+        if !(one_way && end) {
+            self.table.name(id, key);
+        }
+        Ok(Received::Call { key, time_left, one_way, head, body })
+    }
+
+    fn refusal(&self, head: usize) -> Option<(ResetCode, Cow<'static, str>)> {
+        if head > self.ours.head as usize {
+            let text = format!("a head of {head} bytes is over the limit of {}", self.ours.head);
+            return Some((ResetCode::TooLarge, text.into()));
+        }
+        if self.table.named() >= self.ours.calls as usize {
+            return Some((ResetCode::Refused, "too many calls at a time".into()));
+        }
+        None
+    }
+
+    fn receive_reply(&mut self, id: u32, head: Bytes, body: Bytes, end: bool) -> Result<Received, Violation> {
+        self.take_credit(body.len())?;
+        let Some(key) = self.find(id, Role::Client)? else {
+            self.window.consume(body.len());
+            return Ok(Received::Nothing);
+        };
+        if body.len() > self.ours.stream_credit as usize {
+            return Err(over_credit(id));
+        }
+        let limit = self.ours.head;
+        let stream = self.table.get_mut(key).expect("it was just found");
+        if std::mem::replace(&mut stream.replied, true) {
+            return Err(protocol(format!("call {id} was answered twice")));
+        }
+        if head.len() > limit as usize {
+            self.window.consume(body.len());
+            let text = format!("a head of {} bytes is over the limit of {limit}", head.len());
+            self.reset(key, ResetCode::TooLarge, text);
+            return Ok(Received::Reset { key });
+        }
+        let body = first_piece(stream, &mut self.window, self.ours.stream_credit, body, end);
+        self.settle(key);
+        Ok(Received::Reply { key, head, body })
+    }
+
+    fn receive_interim(&mut self, id: u32, head: Bytes) -> Result<Received, Violation> {
+        let Some(key) = self.find(id, Role::Client)? else { return Ok(Received::Nothing) };
+        if self.table.get(key).is_some_and(|stream| stream.replied) {
+            return Err(protocol(format!("an interim head came behind the reply to call {id}")));
+        }
+        if head.len() > self.ours.head as usize {
+            let text = format!("an interim head of {} bytes is over the limit of {}", head.len(), self.ours.head);
+            self.reset(key, ResetCode::TooLarge, text);
+            return Ok(Received::Reset { key });
+        }
+        Ok(Received::Interim { key, head })
+    }
+
+    fn receive_data(&mut self, id: u32, body: Bytes, end: bool) -> Result<Received, Violation> {
+        self.take_credit(body.len())?;
+        let Some(key) = self.find(id, self.role)? else {
+            self.window.consume(body.len());
+            return Ok(Received::Nothing);
+        };
+        let stream = self.table.get_mut(key).expect("it was just found");
+        let incoming = expect_body(stream, id, self.role)?;
+        if !incoming.window.receive(body.len()) {
+            return Err(over_credit(id));
+        }
+        self.wakers.extend(incoming.waker.take());
+        if incoming.unwanted {
+            incoming.window.consume(body.len());
+            self.window.consume(body.len());
+        } else if !body.is_empty() {
+            incoming.queue.push_back(body);
+        }
+        if end {
+            stream.got_end = true;
+            self.settle(key);
+        }
+        Ok(Received::Nothing)
+    }
+
+    fn receive_trailers(&mut self, id: u32, trailers: Bytes) -> Result<Received, Violation> {
+        let Some(key) = self.find(id, self.role)? else { return Ok(Received::Nothing) };
+        let limit = self.ours.head;
+        let stream = self.table.get_mut(key).expect("it was just found");
+        let incoming = expect_body(stream, id, self.role)?;
+        if trailers.len() > limit as usize {
+            let text = format!("trailers of {} bytes are over the limit of {limit}", trailers.len());
+            self.reset(key, ResetCode::TooLarge, text);
+            return Ok(Received::Reset { key });
+        }
+        self.wakers.extend(incoming.waker.take());
+        incoming.trailers = Some(trailers);
+        stream.got_end = true;
+        self.settle(key);
+        Ok(Received::Nothing)
+    }
+
+    fn receive_reset(&mut self, id: u32, code: ResetCode, text: &[u8]) -> Result<Received, Violation> {
+        let Some(key) = self.find(id, self.role)? else { return Ok(Received::Nothing) };
+        let text = String::from_utf8_lossy(text).into_owned().into();
+        self.break_off(key, Reset { code, text, by_peer: true });
+        Ok(Received::Reset { key })
+    }
+
+    fn receive_credit(&mut self, id: u32, bytes: u32) -> Result<Received, Violation> {
+        let granted = if id == 0 {
+            self.credit.grant(bytes)
+        } else {
+            let Some(key) = self.find(id, self.role)? else { return Ok(Received::Nothing) };
+            let granted = self.table.get_mut(key).is_some_and(|stream| stream.credit.grant(bytes));
+            self.schedule(key);
+            granted
+        };
+        if granted {
+            return Ok(Received::Nothing);
+        }
+        Err(Violation { code: CloseCode::Credit, text: "credit was granted beyond 2^31 - 1".into() })
+    }
+
+    /// The stream of an id that the wire may name; `None` when it is over.
+    fn find(&self, id: u32, only: Role) -> Result<Option<Key>, Violation> {
+        if self.role != only {
+            return Err(protocol(format!("a client sent a reply (to call {id})")));
+        }
+        if id > self.last {
+            return Err(protocol(format!("a frame is for call {id}, and the last one was {}", self.last)));
+        }
+        Ok(self.table.key(id))
+    }
+
+    fn take_credit(&mut self, bytes: usize) -> Result<(), Violation> {
+        if self.window.receive(bytes) {
+            return Ok(());
+        }
+        Err(Violation { code: CloseCode::Credit, text: "more came than the connection's credit".into() })
+    }
+}
+
+/// A body that came whole is given, and makes room at once; the first piece of another lies and waits for its reader.
+fn first_piece<T>(
+    stream: &mut Stream<T>,
+    connection: &mut RecvWindow,
+    credit: u32,
+    body: Bytes,
+    end: bool,
+) -> Option<Bytes> {
+    stream.got_end = end;
+    if end {
+        connection.consume(body.len());
+        return Some(body);
+    }
+    let mut incoming = Incoming::new(RecvWindow::new(credit));
+    let within = incoming.window.receive(body.len());
+    debug_assert!(within, "it was checked");
+    if !body.is_empty() {
+        incoming.queue.push_back(body);
+    }
+    stream.incoming = Some(Box::new(incoming));
+    None
+}
+
+fn expect_body<T>(stream: &mut Stream<T>, id: u32, role: Role) -> Result<&mut Incoming, Violation> {
+    if stream.got_end {
+        return Err(protocol(format!("more came for call {id} behind its end")));
+    }
+    if role == Role::Client && !stream.replied {
+        return Err(protocol(format!("a body came ahead of the reply to call {id}")));
+    }
+    stream.incoming.as_deref_mut().ok_or_else(|| protocol(format!("a body came for call {id}, which has none")))
+}
+
+fn over_credit(id: u32) -> Violation {
+    Violation { code: CloseCode::Credit, text: format!("more came than the credit of call {id}").into() }
+}

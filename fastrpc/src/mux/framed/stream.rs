@@ -1,0 +1,156 @@
+//! One stream: what waits to be sent on it, what has arrived and was not read.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
+use std::task::Waker;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::window::{RecvWindow, SendCredit};
+use crate::wire::framed::frame::ResetCode;
+
+/// How a stream was broken off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// Why.
+    pub code: ResetCode,
+    /// Why, for people.
+    pub text: Cow<'static, str>,
+    /// The peer did it.
+    pub by_peer: bool,
+}
+
+impl fmt::Display for Reset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} reset the stream: {}", if self.by_peer { "peer" } else { "other end of it" }, self.code)?;
+        if self.text.is_empty() { Ok(()) } else { write!(f, " ({})", self.text) }
+    }
+}
+
+/// A stream, from the call's head to the last thing that holds it.
+pub(super) struct Stream<T> {
+    /// What its side knows it by.
+    pub(super) tag: T,
+    /// Its name on the wire; 0 until its call was taken into a record.
+    pub(super) id: u32,
+    /// Handles of this side that name it. It is forgotten when there are none and the wire is done with it.
+    pub(super) holders: u32,
+    /// Its call or reply was taken into a record: pieces of the body may follow.
+    pub(super) head_sent: bool,
+    /// A reply was begun: written on a server, received on a client.
+    pub(super) replied: bool,
+    /// No reply is wanted.
+    pub(super) one_way: bool,
+    /// END was taken into a record.
+    pub(super) sent_end: bool,
+    /// END has arrived.
+    pub(super) got_end: bool,
+    /// Body bytes that may be sent on it.
+    pub(super) credit: SendCredit,
+    /// Body bytes that went with its head.
+    pub(super) inline: usize,
+    /// What is left to send after its head; `None` when nothing is.
+    pub(super) outgoing: Option<Box<Outgoing>>,
+    /// What comes after its head; `None` when nothing does.
+    pub(super) incoming: Option<Box<Incoming>>,
+    pub(super) reset: Option<Reset>,
+}
+
+impl<T> Stream<T> {
+    pub(super) fn new(tag: T, id: u32, credit: u32) -> Self {
+        Self {
+            tag,
+            id,
+            holders: 1,
+            head_sent: false,
+            replied: false,
+            one_way: false,
+            sent_end: false,
+            got_end: false,
+            credit: SendCredit::new(credit),
+            inline: 0,
+            outgoing: None,
+            incoming: None,
+            reset: None,
+        }
+    }
+
+    /// Whether both sides have ended it, so that the wire names it no more.
+    pub(super) fn is_over(&self) -> bool {
+        self.reset.is_some() || (self.sent_end && self.got_end)
+    }
+}
+
+/// A body on its way out.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    pub(super) queue: VecDeque<Bytes>,
+    pub(super) queued: usize,
+    /// Nothing is added any more. Inside: trailers, as the codec wrote them.
+    pub(super) end: Option<Option<Bytes>>,
+    /// It takes part in the turns.
+    pub(super) scheduled: bool,
+    /// It does not compress: its pieces travel raw.
+    pub(super) raw: bool,
+    /// Who waits to add more.
+    pub(super) waker: Option<Waker>,
+}
+
+impl Outgoing {
+    pub(super) fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.queued += piece.len();
+            self.queue.push_back(piece);
+        }
+    }
+
+    /// Takes `length` bytes from the front, in parts.
+    pub(super) fn take(&mut self, mut length: usize) -> Vec<Bytes> {
+        self.queued -= length;
+        let mut parts = Vec::new();
+        while length > 0 {
+            let front = self.queue.front_mut().expect("what is queued lies in the queue");
+            if front.len() > length {
+                parts.push(front.split_to(length));
+                break;
+            }
+            length -= front.len();
+            parts.extend(self.queue.pop_front());
+        }
+        parts
+    }
+}
+
+/// A body on its way in.
+pub(super) struct Incoming {
+    pub(super) queue: VecDeque<Bytes>,
+    pub(super) window: RecvWindow,
+    /// What came behind the last piece.
+    pub(super) trailers: Option<Bytes>,
+    /// Nobody is going to read it.
+    pub(super) unwanted: bool,
+    /// Credit for it waits to be sent.
+    pub(super) credit_due: bool,
+    /// Since when pieces have lain unread, as far as anybody looked; see [`Streams::reset_stalled`].
+    ///
+    /// [`Streams::reset_stalled`]: super::Streams::reset_stalled
+    pub(super) unread_since: Option<Instant>,
+    /// Who waits for more.
+    pub(super) waker: Option<Waker>,
+}
+
+impl Incoming {
+    pub(super) fn new(window: RecvWindow) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            window,
+            trailers: None,
+            unwanted: false,
+            credit_due: false,
+            unread_since: None,
+            waker: None,
+        }
+    }
+}

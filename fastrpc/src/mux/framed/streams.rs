@@ -1,0 +1,307 @@
+//! All streams of a connection, and how they end.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::outbox::{Control, Heads};
+use super::stream::{Reset, Stream};
+use super::table::{Key, Table};
+use super::window::{RecvWindow, SendCredit};
+use crate::error::human;
+use crate::wire::framed::frame::{CloseCode, ResetCode};
+use crate::wire::framed::settings::Settings;
+
+/// Body bytes that go in one piece: others have their turn after that.
+pub(super) const PIECE: usize = 16 * 1024;
+/// Which side this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Opens streams.
+    Client,
+    /// Answers them.
+    Server,
+}
+
+/// The stream of a key is no more: it was reset, or its connection has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone(pub Option<Reset>);
+
+/// Where the connection's credit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// Body bytes that this side may send.
+    pub credit: usize,
+    /// Body bytes that the peer may send, as far as this side knows.
+    pub granted: usize,
+    /// Body bytes that arrived and were not read.
+    pub unread: usize,
+}
+
+/// The streams of one connection, each with a `T` that its side knows it by.
+pub struct Streams<T> {
+    pub(super) role: Role,
+    pub(super) ours: Settings,
+    pub(super) theirs: Settings,
+    pub(super) table: Table<Stream<T>>,
+    /// The id of the last call.
+    pub(super) last: u32,
+    /// Body bytes that may be sent on the connection.
+    pub(super) credit: SendCredit,
+    pub(super) window: RecvWindow,
+    /// The connection's window grows to this, in bytes.
+    pub(super) most_window: u32,
+    /// How long an answer takes at the least, once it is known.
+    pub(super) round_trip: Option<Duration>,
+    pub(super) heads: Heads,
+    pub(super) control: Control,
+    /// Streams with body bytes to send, in turn.
+    pub(super) bodies: VecDeque<Key>,
+    /// Streams with nothing but their end to send.
+    pub(super) ends: VecDeque<Key>,
+    /// Bytes of heads sent since the last piece of a body.
+    pub(super) ahead_of_bodies: usize,
+    /// The record that comes next begins with bodies that travel raw.
+    pub(super) raw_next: bool,
+    /// Wakers to call when the lock is released.
+    pub(super) wakers: Vec<Waker>,
+    /// The peer opens no more calls (of a client), or asks for none (of a server).
+    pub(super) peer_drains: bool,
+    /// The peer has sent its last frame.
+    pub(super) closed: bool,
+    /// This side has.
+    pub(super) said_close: bool,
+}
+
+impl<T> Streams<T> {
+    /// A connection after both hellos.
+    ///
+    /// Its window grows up to `most_window` bytes where the distance needs it, an eighth of that for a stream.
+    pub fn new(role: Role, ours: Settings, theirs: Settings, most_window: u32) -> Self {
+        Self {
+            role,
+            credit: SendCredit::new(theirs.connection_credit),
+            window: RecvWindow::new(ours.connection_credit),
+            ours,
+            theirs,
+            table: Table::default(),
+            last: 0,
+            most_window,
+            round_trip: None,
+            heads: Heads::default(),
+            control: Control::default(),
+            bodies: VecDeque::new(),
+            ends: VecDeque::new(),
+            ahead_of_bodies: 0,
+            raw_next: false,
+            wakers: Vec::new(),
+            peer_drains: false,
+            closed: false,
+            said_close: false,
+        }
+    }
+
+    // ---- ends ----
+
+    /// Breaks a stream off, at the peer too.
+    pub fn reset(&mut self, key: Key, code: ResetCode, text: impl Into<Cow<'static, str>>) {
+        let Some(stream) = self.live(key) else { return };
+        let text = text.into();
+        if stream.id > 0 {
+            self.control.resets.push_back((stream.id, code, text.clone()));
+        }
+        self.break_off(key, Reset { code, text, by_peer: false });
+    }
+
+    /// To be called now and then: breaks off streams whose pieces have lain unread for `limit` while the whole connection
+    /// waits for credit, so that one slow reader does not stall the rest.
+    pub fn reset_stalled(&mut self, now: Instant, limit: Duration) {
+        let shut = self.window.open() == 0;
+        let mut stalled = Vec::new();
+        for key in self.table.keys() {
+            let Some(incoming) = self.table.get_mut(key).and_then(|stream| stream.incoming.as_mut()) else { continue };
+            if incoming.queue.is_empty() || !shut {
+                incoming.unread_since = None;
+            } else if now.saturating_duration_since(*incoming.unread_since.get_or_insert(now)) >= limit {
+                stalled.push(key);
+            }
+        }
+        for key in stalled {
+            let text = format!("nobody has read its body for {} while others waited", human(limit));
+            if let Some(stream) = self.table.get_mut(key) {
+                stream.got_end = false; // A body that came whole is thrown away too, and its reader has to be told.
+            }
+            self.reset(key, ResetCode::Stalled, text);
+        }
+    }
+
+    /// Another handle names the stream.
+    pub fn hold(&mut self, key: Key) {
+        if let Some(stream) = self.table.get_mut(key) {
+            stream.holders += 1;
+        }
+    }
+
+    /// A handle that names the stream is gone. Gives the tag when it was the last one and the stream is over.
+    pub fn release(&mut self, key: Key) -> Option<T> {
+        let stream = self.table.get_mut(key)?;
+        stream.holders = stream.holders.saturating_sub(1);
+        self.forget(key)
+    }
+
+    /// The tag of a stream.
+    pub fn tag(&self, key: Key) -> Option<&T> {
+        self.table.get(key).map(|stream| &stream.tag)
+    }
+
+    /// The tag of a stream.
+    pub fn tag_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.table.get_mut(key).map(|stream| &mut stream.tag)
+    }
+
+    /// How a stream was broken off, if it was.
+    pub fn reset_of(&self, key: Key) -> Option<&Reset> {
+        self.table.get(key)?.reset.as_ref()
+    }
+
+    // ---- the connection ----
+
+    /// Asks the client for no more calls, or tells the server that none come. A client's goes behind the calls that wait.
+    pub fn drain(&mut self) {
+        self.control.drain = true;
+    }
+
+    /// Says why the connection ends, in its last frame.
+    pub fn close(&mut self, code: CloseCode, text: impl Into<Cow<'static, str>>) {
+        self.control.close.get_or_insert((code, text.into()));
+    }
+
+    /// Asks for a pong, behind what was asked before.
+    pub fn ping(&mut self, bytes: [u8; 8]) {
+        self.control.ping = Some(bytes);
+    }
+
+    /// A ping was answered after so long; windows grow by the shortest.
+    pub fn measured(&mut self, round_trip: Duration) {
+        self.round_trip = Some(self.round_trip.map_or(round_trip, |known| known.min(round_trip)));
+    }
+
+    /// The connection has ended: so have all its streams.
+    pub fn end(&mut self, reset: &Reset) {
+        for key in self.table.keys() {
+            if self.live(key).is_some() {
+                self.break_off(key, reset.clone());
+            }
+        }
+    }
+
+    /// Whether the peer drains: it opens no more calls, or asks for none.
+    pub fn peer_drains(&self) -> bool {
+        self.peer_drains
+    }
+
+    /// Calls that are not over on the wire, those that were not sent included.
+    pub fn open_calls(&self) -> usize {
+        self.table.entries().filter(|stream| !stream.is_over()).count()
+    }
+
+    /// The tags of streams that were broken off.
+    pub fn resets(&self) -> impl Iterator<Item = T>
+    where
+        T: Copy,
+    {
+        self.table.entries().filter(|stream| stream.reset.is_some()).map(|stream| stream.tag)
+    }
+
+    /// What the two ends of a connection can compare.
+    pub fn balance(&self) -> Balance {
+        Balance {
+            credit: self.credit.available(),
+            granted: self.window.open() as usize,
+            unread: self.window.held() as usize,
+        }
+    }
+
+    /// Streams that anything names.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is no stream at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the wakers that are due, to be called when the lock is released.
+    pub fn take_wakers(&mut self, into: &mut Vec<Waker>) {
+        into.append(&mut self.wakers);
+    }
+
+    // ---- inside ----
+
+    pub(super) fn live(&self, key: Key) -> Option<&Stream<T>> {
+        self.table.get(key).filter(|stream| !stream.is_over())
+    }
+
+    /// Gives a stream with something to send its turn.
+    pub(super) fn schedule(&mut self, key: Key) {
+        let Some(stream) = self.table.get_mut(key).filter(|stream| stream.head_sent) else { return };
+        let Some(outgoing) = &mut stream.outgoing else { return };
+        if outgoing.scheduled {
+            return;
+        }
+        if outgoing.queued > 0 && stream.credit.available() > 0 {
+            outgoing.scheduled = true;
+            self.bodies.push_back(key);
+        } else if outgoing.queued == 0 && outgoing.end.is_some() {
+            outgoing.scheduled = true;
+            self.ends.push_back(key);
+        }
+    }
+
+    /// Ends a stream in the middle. What arrived whole stays readable.
+    pub(super) fn break_off(&mut self, key: Key, reset: Reset) {
+        let Some(stream) = self.table.get_mut(key) else { return };
+        stream.reset.get_or_insert(reset);
+        if !stream.head_sent && stream.inline > 0 {
+            let returned = self.credit.grant(u32::try_from(stream.inline).unwrap_or(0));
+            debug_assert!(returned, "it was taken before");
+        }
+        if let Some(outgoing) = stream.outgoing.take() {
+            self.wakers.extend(outgoing.waker);
+        }
+        if let Some(incoming) = &mut stream.incoming {
+            self.wakers.extend(incoming.waker.take());
+        }
+        if !stream.got_end
+            && let Some(incoming) = stream.incoming.take()
+        {
+            self.window.consume(incoming.window.held() as usize);
+        }
+        self.settle(key);
+    }
+
+    /// After a step that may have been the last on the wire.
+    pub(super) fn settle(&mut self, key: Key) {
+        let Some(stream) = self.table.get_mut(key).filter(|stream| stream.is_over()) else { return };
+        if stream.id > 0 {
+            self.table.unname(self.table.get(key).map_or(0, |stream| stream.id));
+        }
+        self.forget(key);
+    }
+
+    fn forget(&mut self, key: Key) -> Option<T> {
+        let stream = self.table.get(key)?;
+        if stream.holders > 0 || !stream.is_over() {
+            return None;
+        }
+        let stream = self.table.remove(key)?;
+        if let Some(incoming) = stream.incoming {
+            self.window.consume(incoming.window.held() as usize);
+        }
+        Some(stream.tag)
+    }
+}

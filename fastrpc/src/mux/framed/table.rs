@@ -1,0 +1,147 @@
+//! The streams of a connection: found by key from this side, by id from the wire.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Names a stream on this side, from before it has an id until nothing holds it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    index: u32,
+    generation: u32,
+}
+
+struct Slot<S> {
+    generation: u32,
+    entry: Option<S>,
+}
+
+/// A slab of streams, and the ids of those that the wire may still name.
+pub(super) struct Table<S> {
+    slots: Vec<Slot<S>>,
+    free: Vec<u32>,
+    ids: HashMap<u32, Key, BuildHasherDefault<Spread>>,
+}
+
+impl<S> Default for Table<S> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), ids: HashMap::default() }
+    }
+}
+
+impl<S> Table<S> {
+    /// Slots kept when all are free.
+    const KEEP: usize = 1024;
+
+    pub(super) fn insert(&mut self, entry: S) -> Key {
+        if let Some(index) = self.free.pop() {
+            let slot = &mut self.slots[index as usize];
+            slot.entry = Some(entry);
+            return Key { index, generation: slot.generation };
+        }
+        let index = u32::try_from(self.slots.len()).expect("calls are limited far below 2^32");
+        self.slots.push(Slot { generation: 0, entry: Some(entry) });
+        Key { index, generation: 0 }
+    }
+
+    /// Forgets a stream that nothing names any more.
+    pub(super) fn remove(&mut self, key: Key) -> Option<S> {
+        let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
+        let entry = slot.entry.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.index);
+        if self.free.len() == self.slots.len() && self.slots.len() > Self::KEEP {
+            // Keys of before are of no use to anybody: nothing holds them.
+            *self = Self::default();
+        }
+        Some(entry)
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&S> {
+        let slot = self.slots.get(key.index as usize).filter(|slot| slot.generation == key.generation)?;
+        slot.entry.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut S> {
+        let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
+        slot.entry.as_mut()
+    }
+
+    /// From here on the wire names it so.
+    pub(super) fn name(&mut self, id: u32, key: Key) {
+        self.ids.insert(id, key);
+    }
+
+    /// The wire names it no more.
+    pub(super) fn unname(&mut self, id: u32) {
+        self.ids.remove(&id);
+    }
+
+    pub(super) fn key(&self, id: u32) -> Option<Key> {
+        self.ids.get(&id).copied()
+    }
+
+    /// Streams that the wire may still name.
+    pub(super) fn named(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Streams in all.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &S> {
+        self.slots.iter().filter_map(|slot| slot.entry.as_ref())
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let keys = (0u32..).zip(&self.slots).filter(|(_, slot)| slot.entry.is_some());
+        keys.map(|(index, slot)| Key { index, generation: slot.generation }).collect()
+    }
+}
+
+/// Ids are counted up on both sides: nobody can choose them so that they collide.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        // An odd constant near 2^64 / golden ratio spreads neighbours over all upper bits.
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_before_finds_nothing() {
+        let mut table = Table::default();
+        let first = table.insert("first");
+        table.name(1, first);
+        assert_eq!((table.key(1), table.get(first), table.len(), table.named()), (Some(first), Some(&"first"), 1, 1));
+        table.unname(1);
+        assert_eq!(table.remove(first), Some("first"));
+        let second = table.insert("second");
+        assert_eq!(table.remove(first), None);
+        assert_eq!((table.get(first), table.get(second)), (None, Some(&"second")));
+        assert_eq!((table.keys(), table.key(1)), (vec![second], None));
+    }
+
+    #[test]
+    fn memory_of_a_burst_is_given_back() {
+        let mut table = Table::default();
+        let keys: Vec<_> = (0..5000).map(|n| table.insert(n)).collect();
+        keys.into_iter().for_each(|key| assert!(table.remove(key).is_some()));
+        assert_eq!((table.slots.capacity(), table.len()), (0, 0));
+    }
+}
