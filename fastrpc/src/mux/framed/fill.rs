@@ -10,7 +10,7 @@ use super::streams::{PIECE, Role, Streams};
 use super::table::Key;
 use crate::wire::framed::frame::{self, MAX_FRAME, MAX_TEXT, ResetCode};
 
-/// Bytes of heads that may go ahead of a piece of a body that waits.
+/// Bytes of heads that may go ahead of a piece of a body that waits: it is a quarter of both.
 const AHEAD: usize = 3 * PIECE;
 /// Room for the longest control frame.
 const CONTROL: usize = 32 + MAX_TEXT;
@@ -184,7 +184,7 @@ impl<T> Streams<T> {
                 self.wakers.extend(outgoing.waker.take());
             }
             outgoing.scheduled = false;
-            self.ahead_of_bodies = 0;
+            self.ahead_of_bodies = self.ahead_of_bodies.saturating_sub(3 * piece);
             if end {
                 self.sent_end(key);
             } else {

@@ -24,7 +24,8 @@ pub struct Reset {
 
 impl fmt::Display for Reset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} reset the stream: {}", if self.by_peer { "peer" } else { "other end of it" }, self.code)?;
+        let who = if self.by_peer { "the peer" } else { "this side" };
+        write!(f, "{who} reset the stream: {}", self.code)?;
         if self.text.is_empty() { Ok(()) } else { write!(f, " ({})", self.text) }
     }
 }
