@@ -7,6 +7,7 @@
 mod bodies;
 mod calls;
 mod fill;
+mod keepalive;
 mod outbox;
 mod receive;
 mod stream;
@@ -15,6 +16,7 @@ mod table;
 mod window;
 
 pub use fill::Filled;
+pub use keepalive::{Action, Keepalive};
 pub use receive::{Received, Violation};
 pub use stream::Reset;
 pub use streams::{Balance, Gone, Role, Streams};

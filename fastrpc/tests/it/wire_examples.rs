@@ -4,7 +4,9 @@ use bytes::BytesMut;
 use fastrpc::codec::tlv::{Reply, Request, Tlv};
 use fastrpc::internals::append_message;
 use fastrpc::wire::compress::Encoder;
+use fastrpc::wire::framed::codec::RecordCodec;
 use fastrpc::wire::framed::frame::{self, Frame, ResetCode, TooLong};
+use fastrpc::wire::framed::record::{Accepts, RecordDecoder, RecordEncoder};
 use fastrpc::wire::framed::settings::Settings;
 use fastrpc::wire::hello::Hello;
 use fastrpc::{Codec, Compression, Decoded, Protocol};
@@ -98,4 +100,15 @@ fn frames() {
     out.clear();
     frame::put_credit(&mut out, 0, 65_536);
     assert_eq!(out, row("credit for the connection"));
+}
+
+#[test]
+fn records() {
+    let record = row("raw, a ping");
+    let mut wire = Vec::new();
+    RecordEncoder::new(RecordCodec::Zstd, 22).encode_raw(&record[5..], &mut wire);
+    assert_eq!(wire, record);
+    let mut plain = BytesMut::new();
+    let decoded = RecordDecoder::new(Accepts::default()).decode(&mut BytesMut::from(&record[..]), &mut plain).unwrap();
+    assert_eq!((decoded, &plain[..]), (Some(11), &record[5..]));
 }
