@@ -46,6 +46,8 @@ pub enum ErrorKind {
     Protocol,
     /// The reply came whole, and the codec refused it, over a limit for instance. The connection goes on.
     Refused,
+    /// The call's stream was broken off alone; the connection goes on. Framed wire.
+    Reset,
     /// This side was closed or is draining.
     Closed,
 }

@@ -33,4 +33,5 @@ pub mod internals {
     pub use crate::mux::framed;
     pub use crate::mux::outbox::{ONE_WAY, Outbox, Taken, append_message};
     pub use crate::mux::pending::{Arrival, Key, Outcome, Pending};
+    pub use crate::mux::session;
 }

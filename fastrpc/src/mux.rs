@@ -16,4 +16,5 @@ pub(crate) mod outbox;
 pub(crate) mod pending;
 pub(crate) mod replies;
 pub(crate) mod server_driver;
+pub mod session;
 mod timer;

@@ -342,7 +342,7 @@ fn close_is_the_last_word() {
     pair.server.close(CloseCode::Done, "a second reason is not told");
     pair.server.ping([0; 8]);
     let received = pair.down();
-    let [Received::Close { code: CloseCode::Flood, last: 1, text }] = &received[..] else { panic!("{received:?}") };
+    let [Received::Close { code: CloseCode::Flood, text }] = &received[..] else { panic!("{received:?}") };
     assert_eq!(text, "too many pings");
     assert!(record(&mut pair.server, pair.now).is_none());
 

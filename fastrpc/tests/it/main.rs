@@ -26,6 +26,7 @@ mod regressions;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
 mod serving;
+mod session;
 mod shutdown;
 mod sockets;
 mod support;

@@ -88,6 +88,7 @@ impl<T> Streams<T> {
         // A client's drain goes behind its last call.
         if self.control.drain && (self.role == Role::Server || self.heads.is_empty()) {
             self.control.drain = false;
+            self.said_drain = true;
             frame::put_drain(record);
         }
     }

@@ -59,8 +59,6 @@ pub enum Received {
     Close {
         /// Why.
         code: CloseCode,
-        /// The last call that the peer took.
-        last: u32,
         /// Why, for people.
         text: String,
     },
@@ -124,7 +122,8 @@ impl<T> Streams<T> {
             }
             Frame::Close { code, last, text } => {
                 self.closed = true;
-                Ok(Received::Close { code, last, text: String::from_utf8_lossy(text).into_owned() })
+                self.peer_took = Some(last);
+                Ok(Received::Close { code, text: String::from_utf8_lossy(text).into_owned() })
             }
         }
     }

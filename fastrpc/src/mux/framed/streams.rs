@@ -72,8 +72,12 @@ pub struct Streams<T> {
     pub(super) peer_drains: bool,
     /// The peer has sent its last frame.
     pub(super) closed: bool,
+    /// The last call that it took, as that frame says.
+    pub(super) peer_took: Option<u32>,
     /// This side has.
     pub(super) said_close: bool,
+    /// This side's drain was sent.
+    pub(super) said_drain: bool,
 }
 
 impl<T> Streams<T> {
@@ -100,7 +104,9 @@ impl<T> Streams<T> {
             wakers: Vec::new(),
             peer_drains: false,
             closed: false,
+            peer_took: None,
             said_close: false,
+            said_drain: false,
         }
     }
 
@@ -162,6 +168,27 @@ impl<T> Streams<T> {
         self.table.get_mut(key).map(|stream| &mut stream.tag)
     }
 
+    /// All streams.
+    pub fn keys(&self) -> Vec<Key> {
+        self.table.keys()
+    }
+
+    /// Whether the peer may have begun it: it was sent, and the peer did not say in its last frame that it was not taken.
+    pub fn is_sent(&self, key: Key) -> bool {
+        let taken = |id| self.peer_took.is_none_or(|last| id <= last);
+        self.table.get(key).is_none_or(|stream| stream.id > 0 && taken(stream.id))
+    }
+
+    /// Whether no more calls are opened.
+    pub fn is_draining(&self) -> bool {
+        self.control.drain || self.said_drain
+    }
+
+    /// Whether the end of its arriving body is here.
+    pub fn has_come_whole(&self, key: Key) -> bool {
+        self.table.get(key).is_none_or(|stream| stream.got_end)
+    }
+
     /// How a stream was broken off, if it was.
     pub fn reset_of(&self, key: Key) -> Option<&Reset> {
         self.table.get(key)?.reset.as_ref()
@@ -171,7 +198,7 @@ impl<T> Streams<T> {
 
     /// Asks the client for no more calls, or tells the server that none come. A client's goes behind the calls that wait.
     pub fn drain(&mut self) {
-        self.control.drain = true;
+        self.control.drain = !self.said_drain;
     }
 
     /// Says why the connection ends, in its last frame.
@@ -233,6 +260,30 @@ impl<T> Streams<T> {
     /// Whether there is no stream at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether [`Streams::fill`](super::Streams::fill) would find something.
+    pub fn wants_to_send(&self) -> bool {
+        let control = &self.control;
+        let waits = !self.heads.is_empty()
+            || !self.ends.is_empty()
+            || !control.resets.is_empty()
+            || !control.credits.is_empty()
+            || control.ping.is_some()
+            || control.pong.is_some()
+            || control.drain
+            || control.close.is_some();
+        !self.said_close && (waits || self.window.is_due() || (!self.bodies.is_empty() && self.credit.available() > 0))
+    }
+
+    /// Bytes of heads, with what goes in their frames, that wait.
+    pub fn waiting_heads(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Has a waker called when the lock is released.
+    pub fn wake_later(&mut self, waker: Option<Waker>) {
+        self.wakers.extend(waker);
     }
 
     /// Takes the wakers that are due, to be called when the lock is released.

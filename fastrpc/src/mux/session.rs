@@ -1,0 +1,13 @@
+//! A framed connection over a real stream: its link, the state that its programs share with it, and its one task.
+
+mod body;
+mod call;
+mod driver;
+mod link;
+mod serving;
+mod shared;
+
+pub use body::{BodyReader, BodyWriter};
+pub use call::{Caller, Reply, ReplyFuture, SendBody};
+pub use driver::{Driver, Limits};
+pub use serving::{Incoming, NoCalls, Responder, Serve};

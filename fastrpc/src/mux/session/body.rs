@@ -1,0 +1,144 @@
+//! Bodies as the programs of both sides hold them.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::shared::Held;
+use crate::error::Error;
+use crate::mux::framed::{Role, Streams};
+use crate::wire::framed::frame::{ResetCode, TooLong};
+
+/// A body that arrives. Dropping it before its end breaks a reply off at the server, and tells a client's connection to
+/// throw the rest of a call away.
+pub struct BodyReader(Source);
+
+enum Source {
+    /// It came whole.
+    Whole(Bytes),
+    Pieces {
+        held: Held,
+        role: Role,
+        done: bool,
+    },
+}
+
+impl BodyReader {
+    pub(super) fn whole(body: Bytes) -> Self {
+        Self(Source::Whole(body))
+    }
+
+    pub(super) fn pieces(held: Held, role: Role) -> Self {
+        Self(Source::Pieces { held, role, done: false })
+    }
+
+    /// The next piece, of any length; `None` at the end, and ever after.
+    ///
+    /// # Errors
+    ///
+    /// The stream or its connection broke before the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped has taken nothing.
+    pub async fn piece(&mut self) -> Option<Result<Bytes, Error>> {
+        poll_fn(|cx| self.poll_piece(cx)).await
+    }
+
+    /// As [`BodyReader::piece`].
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        match &mut self.0 {
+            Source::Whole(body) => Poll::Ready(Some(std::mem::take(body)).filter(|body| !body.is_empty()).map(Ok)),
+            Source::Pieces { done: true, .. } => Poll::Ready(None),
+            Source::Pieces { held, done, .. } => {
+                let polled = held.with(|streams, key| streams.poll_piece(key, cx.waker()));
+                polled.map(|piece| match piece? {
+                    Ok(piece) => Some(Ok(piece)),
+                    Err(gone) => {
+                        *done = true;
+                        Some(Err(held.shared.explain(gone, false)))
+                    }
+                })
+            }
+        }
+    }
+
+    /// What came behind the body, as its codec wrote it; `None` before the end, or when nothing did. It is given once.
+    pub fn trailers(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Source::Whole(_) => None,
+            Source::Pieces { held, .. } => held.with(Streams::trailers),
+        }
+    }
+}
+
+impl Drop for BodyReader {
+    fn drop(&mut self) {
+        let Source::Pieces { held, role, .. } = &self.0 else { return };
+        held.with(|streams, key| {
+            if *role == Role::Client && !streams.has_come_whole(key) {
+                streams.reset(key, ResetCode::Cancelled, "");
+            } else {
+                streams.discard(key);
+            }
+        });
+    }
+}
+
+/// A body on its way out. Dropping it before [`BodyWriter::finish`] breaks the stream off: the peer must not take a part for
+/// the whole.
+pub struct BodyWriter {
+    held: Held,
+    finished: bool,
+}
+
+impl BodyWriter {
+    pub(super) fn new(held: Held) -> Self {
+        Self { held, finished: false }
+    }
+
+    /// Adds a piece, once there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// Nobody takes it any more: the stream was reset, answered before its end, or its connection ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped has added nothing.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        self.held.with(|streams, key| streams.push(key, piece));
+        Ok(())
+    }
+
+    /// Waits for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`BodyWriter::write`].
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let room = self.held.with(|streams, key| streams.poll_room(key, cx.waker()));
+        room.map_err(|gone| self.held.shared.explain(gone, false))
+    }
+
+    /// Ends the body, with `trailers` behind it.
+    ///
+    /// # Errors
+    ///
+    /// The trailers are longer than the peer takes; the stream is broken off then.
+    pub fn finish(mut self, trailers: Option<Bytes>) -> Result<(), TooLong> {
+        self.held.with(|streams, key| streams.finish(key, trailers))?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for BodyWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.held.with(|streams, key| streams.reset(key, ResetCode::Failed, "the body ended before its end"));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Calls as a client's program makes them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::body::{BodyReader, BodyWriter};
+use super::shared::{Held, NotEncoded, Shared, Tag, Waiting};
+use crate::codec::BoxError;
+use crate::error::Error;
+use crate::mux::framed::{Gone, Key, Role, Streams};
+use crate::wire::framed::frame::ResetCode;
+
+/// Makes calls on one connection.
+#[derive(Clone)]
+pub struct Caller {
+    shared: Arc<Shared>,
+}
+
+/// What is sent behind a head.
+#[derive(Debug)]
+pub enum SendBody {
+    /// All of it.
+    Whole(Bytes),
+    /// What is written to the [`BodyWriter`].
+    Pieces,
+}
+
+impl Caller {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Begins a call. `encode` appends its head to what it is given, while the connection is locked. `timeout` holds until
+    /// the reply's head has come; the server is told.
+    ///
+    /// # Errors
+    ///
+    /// The head cannot be encoded or is longer than the peer takes; or the connection has ended.
+    pub fn call(
+        &self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>,
+        body: SendBody,
+        timeout: Option<Duration>,
+    ) -> Result<(ReplyFuture, Option<BodyWriter>), Error> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let (body, more) = match body {
+            SendBody::Whole(body) => (body, false),
+            SendBody::Pieces => (Bytes::new(), true),
+        };
+        let begun = self.shared.with_deadline(deadline, |streams| {
+            let tag = Tag::Waiting(Waiting { deadline, ..Waiting::default() });
+            streams.open(tag, time_left(timeout), false, |out| encode(out).map_err(NotEncoded), body, more)
+        })?;
+        let key = begun.map_err(|error| Error::encode(error.0))?;
+        let held = Held::new(&self.shared, key);
+        let writer = more.then(|| BodyWriter::new(held.again()));
+        Ok((ReplyFuture { held: Some(held) }, writer))
+    }
+
+    /// Opens no more calls; the connection ends when those that are open have.
+    pub fn drain(&self) {
+        self.shared.with(Streams::drain);
+    }
+}
+
+/// Milliseconds on the wire, of which 0 means no limit.
+fn time_left(timeout: Option<Duration>) -> u32 {
+    timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1))
+}
+
+/// The head of a reply, as its codec wrote it, and what comes behind it.
+pub struct Reply {
+    /// For the codec.
+    pub head: Bytes,
+    /// The body.
+    pub body: BodyReader,
+}
+
+/// Waits for the head of a reply. Dropping it cancels the call, at the server too.
+#[must_use = "the call is cancelled when this is dropped"]
+pub struct ReplyFuture {
+    held: Option<Held>,
+}
+
+impl Future for ReplyFuture {
+    type Output = Result<Reply, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let held = self.held.as_ref().expect("it is polled until it ends");
+        let outcome = held.with(|streams, key| poll_reply(streams, key, cx));
+        match outcome {
+            Outcome::Waiting => Poll::Pending,
+            Outcome::Reply(head, body) => {
+                let held = self.held.take().expect("it was just used");
+                let body = match body {
+                    Some(body) => BodyReader::whole(body),
+                    None => BodyReader::pieces(held, Role::Client),
+                };
+                Poll::Ready(Ok(Reply { head, body }))
+            }
+            Outcome::Expired { sent } => {
+                self.held = None;
+                Poll::Ready(Err(Error::timeout(None, sent)))
+            }
+            Outcome::Broken(gone, sent) => {
+                let error = held.shared.explain(gone, !sent);
+                self.held = None;
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+enum Outcome {
+    Waiting,
+    Reply(Bytes, Option<Bytes>),
+    Expired { sent: bool },
+    Broken(Gone, bool),
+}
+
+fn poll_reply(streams: &mut Streams<Tag>, key: Key, cx: &mut Context<'_>) -> Outcome {
+    let sent = streams.is_sent(key);
+    let reset = streams.reset_of(key).cloned();
+    let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return Outcome::Broken(Gone(None), sent) };
+    if let Some((head, body)) = waiting.reply.take() {
+        return Outcome::Reply(head, body);
+    }
+    if waiting.expired {
+        return Outcome::Expired { sent };
+    }
+    if reset.is_some() {
+        return Outcome::Broken(Gone(reset), sent);
+    }
+    waiting.waker = Some(cx.waker().clone());
+    Outcome::Waiting
+}
+
+impl Drop for ReplyFuture {
+    fn drop(&mut self) {
+        if let Some(held) = &self.held {
+            held.with(|streams, key| streams.reset(key, ResetCode::Cancelled, ""));
+        }
+    }
+}

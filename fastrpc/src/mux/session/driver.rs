@@ -1,0 +1,387 @@
+//! The one task of a framed connection.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::body::BodyReader;
+use super::call::Caller;
+use super::link::{Read, ReadError, RecordLink};
+use super::serving::{Incoming, Responder, Serve};
+use super::shared::{Held, Serving, Shared, Tag};
+use crate::error::{Error, ErrorKind, human};
+use crate::io::BoxIo;
+use crate::mux::framed::{Action, Filled, Keepalive, Key, Received, Reset, Role, Streams, Violation};
+use crate::mux::timer::Alarm;
+use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
+use crate::wire::framed::record::{Accepts, RecordDecoder, RecordEncoder};
+use crate::wire::framed::settings::Settings;
+
+/// Records read in a turn, after which others run.
+const RECORDS_PER_TURN: usize = 16;
+/// How often unread bodies are looked at.
+const STALL_CHECK: Duration = Duration::from_secs(1);
+
+/// What one end of a framed connection is told about it.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// What this side takes; the peer has been told.
+    pub ours: Settings,
+    /// What the peer takes.
+    pub theirs: Settings,
+    /// The connection's window grows to this, in bytes.
+    pub most_window: u32,
+    /// Silence after which the peer is asked whether it lives; twice that ends the connection. `None`: never.
+    pub ping: Option<Duration>,
+    /// How long the peer may take nothing of what waits to be written.
+    pub write_timeout: Duration,
+    /// How long a body may lie unread while the connection waits for credit.
+    pub stall: Duration,
+}
+
+/// Drives one framed connection: reads and writes records, watches the clock, runs handlers.
+///
+/// A future that ends when the connection has: `Ok` after a drain, the cause otherwise. Dropping it ends the connection and
+/// fails everything on it.
+#[must_use = "nothing moves on the connection until its driver is polled: spawn it"]
+pub struct Driver<S> {
+    role: Role,
+    shared: Arc<Shared>,
+    link: RecordLink,
+    serve: Arc<S>,
+    handlers: JoinSet<()>,
+    limits: Limits,
+    keepalive: Keepalive,
+    alarm: Alarm,
+    /// Since when nothing has left, though something waits.
+    stalled: Option<Instant>,
+    stall_check: Instant,
+    record: Vec<u8>,
+    yielded: bool,
+    /// What ends the connection once it is told to the peer.
+    closing: Option<Result<(), Error>>,
+    over: bool,
+}
+
+impl<S: Serve> Driver<S> {
+    /// For a stream on which both hellos were exchanged; a client also gets what makes its calls.
+    pub fn new(
+        role: Role,
+        io: BoxIo,
+        limits: Limits,
+        encoder: RecordEncoder,
+        accepts: Accepts,
+        serve: S,
+    ) -> (Caller, Self) {
+        let now = Instant::now();
+        let streams = Streams::new(role, limits.ours.clone(), limits.theirs.clone(), limits.most_window);
+        let shared = Shared::new(streams);
+        let least = Duration::from_millis(limits.theirs.ping_ms.into());
+        let driver = Self {
+            role,
+            shared: shared.clone(),
+            link: RecordLink::new(io, RecordDecoder::new(accepts), encoder, 16 * 1024),
+            serve: Arc::new(serve),
+            handlers: JoinSet::new(),
+            keepalive: Keepalive::new(limits.ping, least, now),
+            limits,
+            alarm: Alarm::default(),
+            stalled: None,
+            stall_check: now + STALL_CHECK,
+            record: Vec::new(),
+            yielded: false,
+            closing: None,
+            over: false,
+        };
+        (Caller::new(shared), driver)
+    }
+
+    fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            let now = Instant::now();
+            self.read(cx, now);
+            let deadline = self.shared.expire(now);
+            let alive = self.keep_alive(now)?;
+            self.end_when_done();
+            let blocked = match self.write(cx, now) {
+                Ok(blocked) => blocked,
+                Err(error) => return Poll::Ready(self.peers_reason(cx, now, error)),
+            };
+            if self.link.is_clear()
+                && let Some(outcome) = self.closing.take()
+            {
+                return Poll::Ready(outcome);
+            }
+            while let Poll::Ready(Some(_)) = self.handlers.poll_join_next(cx) {}
+            let stall = self.stalled.map(|since| since + self.limits.write_timeout);
+            let due = [deadline, alive, stall, Some(self.stall_check)].into_iter().flatten().min();
+            if self.alarm.poll(cx, due, now).is_pending() {
+                if !blocked {
+                    self.shared.park(cx.waker(), due);
+                }
+                return Poll::Pending;
+            }
+            self.check_clock(Instant::now())?;
+        }
+    }
+
+    /// What is written finds nobody: the peer may have said why before it went.
+    fn peers_reason(&mut self, cx: &mut Context<'_>, now: Instant, error: Error) -> Result<(), Error> {
+        self.read(cx, now);
+        self.closing.take().unwrap_or(Err(error))
+    }
+
+    // ---- reading ----
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) {
+        for _ in 0..RECORDS_PER_TURN {
+            if self.closing.is_some() {
+                return;
+            }
+            let mut heard = false;
+            let read = self.link.poll_record(cx, &mut heard);
+            if heard {
+                self.keepalive.heard(now);
+            }
+            match read {
+                Poll::Pending => return,
+                Poll::Ready(Ok(Read::Record(record))) => {
+                    if let Err(violation) = self.receive(&record, now) {
+                        self.close(violation);
+                    }
+                }
+                Poll::Ready(Ok(Read::End { midway })) => self.ended(midway),
+                Poll::Ready(Err(ReadError::Record(error))) => {
+                    self.close(Violation { code: CloseCode::Compression, text: error.to_string().into() });
+                }
+                Poll::Ready(Err(ReadError::Io(error))) => {
+                    let error = Error::new(ErrorKind::Connection, "the connection broke").with_source(error);
+                    self.closing = Some(Err(error));
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Takes all frames of a record under one lock, then acts on them.
+    fn receive(&mut self, record: &Bytes, now: Instant) -> Result<(), Violation> {
+        let role = self.role;
+        let mut rest = &record[..];
+        let (received, outcome) = self.shared.with(|streams| {
+            let mut received = Vec::new();
+            while !rest.is_empty() {
+                let tag = || Tag::Serving(Serving::default());
+                let frame = match Frame::take(&mut rest) {
+                    Ok(frame) => streams.receive(frame, record, tag),
+                    Err(error) => Err(error.into()),
+                };
+                match frame {
+                    Ok(Received::Nothing) => {}
+                    Ok(Received::Reply { key, head, body }) => answered(streams, key, head, body),
+                    Ok(other) => received.push(other),
+                    Err(violation) => return (received, Err(violation)),
+                }
+            }
+            (received, Ok(()))
+        });
+        debug_assert!(role == Role::Server || !received.iter().any(|one| matches!(one, Received::Call { .. })));
+        received.into_iter().for_each(|one| self.act(one, now));
+        outcome
+    }
+
+    fn act(&mut self, received: Received, now: Instant) {
+        match received {
+            Received::Call { key, time_left, one_way, head, body } => {
+                self.called(key, time_left, one_way, head, body, now);
+            }
+            Received::Reset { key } => self.shared.with(|streams| {
+                let waker = streams.tag_mut(key).and_then(Tag::stop);
+                streams.wake_later(waker);
+            }),
+            Received::Pong(bytes) => {
+                if let Some(round_trip) = self.keepalive.pong(bytes, now) {
+                    self.shared.with(|streams| streams.measured(round_trip));
+                }
+            }
+            Received::Drain if self.role == Role::Client => self.shared.with(Streams::drain),
+            Received::Close { code: CloseCode::Done, .. } => self.closing = Some(Ok(())),
+            Received::Close { code, text, .. } => {
+                let message = format!("the peer closed the connection: {code} ({text})");
+                self.closing = Some(Err(Error::new(ErrorKind::Connection, message)));
+            }
+            Received::Nothing
+            | Received::Reply { .. }
+            | Received::Interim { .. }
+            | Received::Ping
+            | Received::Drain => {}
+        }
+    }
+
+    /// Runs the handler of a call.
+    fn called(&mut self, key: Key, time_left: u32, one_way: bool, head: Bytes, body: Option<Bytes>, now: Instant) {
+        let held = Held::new(&self.shared, key);
+        let body = match body {
+            Some(body) => BodyReader::whole(body),
+            None => BodyReader::pieces(held.again(), Role::Server),
+        };
+        let call = Incoming { head, body, one_way, responder: Responder::new(held, one_way) };
+        let serve = self.serve.clone();
+        let task = self.handlers.spawn(async move { serve.serve(call).await });
+        let deadline = (time_left > 0).then(|| now + Duration::from_millis(time_left.into()));
+        self.shared.with(|streams| {
+            if let Some(Tag::Serving(serving)) = streams.tag_mut(key) {
+                *serving = Serving { task: Some(task), deadline };
+            }
+        });
+    }
+
+    fn ended(&mut self, midway: bool) {
+        let open = self.shared.with(|streams| streams.open_calls());
+        let message = if midway { "the peer closed in the middle of a record" } else { "the peer closed" };
+        let outcome = if open == 0 && !midway { Ok(()) } else { Err(Error::new(ErrorKind::Connection, message)) };
+        self.closing = Some(outcome);
+    }
+
+    /// Ends the connection for what the peer did, and tells it.
+    fn close(&mut self, violation: Violation) {
+        let Violation { code, text } = violation;
+        let error = Error::new(ErrorKind::Protocol, format!("the peer broke the rules: {text}"));
+        self.shared.with(|streams| streams.close(code, text));
+        self.closing = Some(Err(error));
+    }
+
+    // ---- writing ----
+
+    /// Fills records and writes them; tells whether the peer takes no more for now.
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Error> {
+        loop {
+            while self.link.has_room() && !self.waits_for_company(cx) {
+                self.record.clear();
+                let filled = self.shared.with(|streams| streams.fill(&mut self.record, now));
+                self.link.seal(&self.record, filled);
+                if filled == Filled::Nothing {
+                    break;
+                }
+            }
+            if self.link.is_clear() {
+                return Ok(false);
+            }
+            let mut progress = false;
+            let drained = self.link.poll_drain(cx, &mut progress);
+            let Poll::Ready(done) = drained else {
+                self.stalled = Some(self.stalled.filter(|_| !progress).unwrap_or(now));
+                return Ok(true);
+            };
+            self.stalled = None;
+            done.map_err(|error| Error::new(ErrorKind::Connection, "the connection broke").with_source(error))?;
+        }
+    }
+
+    /// Lets every other ready task run once before a batch of heads goes: those that are about to call add theirs.
+    fn waits_for_company(&mut self, cx: &mut Context<'_>) -> bool {
+        let waiting = self.shared.with(|streams| streams.waiting_heads());
+        if waiting == 0 || self.closing.is_some() || std::mem::replace(&mut self.yielded, true) {
+            self.yielded = false;
+            return false;
+        }
+        cx.waker().wake_by_ref();
+        true
+    }
+
+    // ---- clock and end ----
+
+    fn keep_alive(&mut self, now: Instant) -> Result<Option<Instant>, Error> {
+        match self.keepalive.decide(now) {
+            Action::Wait(until) => Ok(until),
+            Action::Ping(bytes) => {
+                self.shared.with(|streams| streams.ping(bytes));
+                Ok(Some(now)) // Looks again, for the time after that.
+            }
+            Action::Dead => {
+                let silence = human(self.limits.ping.unwrap_or_default() * 2);
+                let message = format!("nothing was heard from the peer for {silence}");
+                Err(Error::new(ErrorKind::Connection, message))
+            }
+        }
+    }
+
+    fn check_clock(&mut self, now: Instant) -> Result<(), Error> {
+        if now >= self.stall_check {
+            self.stall_check = now + STALL_CHECK;
+            self.shared.with(|streams| streams.reset_stalled(now, self.limits.stall));
+        }
+        let limit = self.limits.write_timeout;
+        match self.stalled {
+            Some(since) if since + limit <= now => {
+                let message = format!("the peer has not read for {}", human(limit));
+                Err(Error::new(ErrorKind::Connection, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A server ends a drained connection when its last call has ended; its client waits for that.
+    fn end_when_done(&mut self) {
+        if self.closing.is_some() || self.role == Role::Client {
+            return;
+        }
+        let done = self.shared.with(|streams| {
+            let done = streams.peer_drains() && streams.open_calls() == 0 && !streams.wants_to_send();
+            if done {
+                streams.close(CloseCode::Done, "");
+            }
+            done
+        });
+        if done {
+            self.closing = Some(Ok(()));
+        }
+    }
+
+    fn finish(&mut self, cause: Error) {
+        self.over = true;
+        let reset = Reset { code: ResetCode::Failed, text: "the connection ended".into(), by_peer: true };
+        self.shared.end(cause, &reset);
+        self.handlers.abort_all();
+    }
+}
+
+/// Gives a reply to its caller.
+fn answered(streams: &mut Streams<Tag>, key: Key, head: Bytes, body: Option<Bytes>) {
+    let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return };
+    waiting.reply = Some((head, body));
+    waiting.deadline = None;
+    let waker = waiting.waker.take();
+    streams.wake_later(waker);
+}
+
+impl<S: Serve> Future for Driver<S> {
+    type Output = Result<(), Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Poll::Ready(outcome) = this.poll_steps(cx) else { return Poll::Pending };
+        let closed = || Error::new(ErrorKind::Closed, "the connection was drained");
+        this.finish(outcome.as_ref().err().cloned().unwrap_or_else(closed));
+        // One attempt: a goodbye that TLS can send at once is polite, waiting for it is not needed.
+        let _ = this.link.poll_shutdown(cx);
+        Poll::Ready(outcome)
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        if !self.over {
+            let cause = Error::new(ErrorKind::Connection, "the connection's driver was dropped or panicked");
+            let reset = Reset { code: ResetCode::Failed, text: "the connection ended".into(), by_peer: false };
+            self.shared.end(cause, &reset);
+        }
+    }
+}
+
+impl<S> Unpin for Driver<S> {}

@@ -1,0 +1,115 @@
+//! Records over a stream of bytes.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+use tokio_util::io::poll_read_buf;
+
+use crate::io::BoxIo;
+use crate::mux::framed::Filled;
+use crate::wire::framed::record::{RecordDecoder, RecordEncoder, RecordError};
+
+/// Wire bytes that may wait unwritten before another record is made: what is in here, nothing overtakes.
+const AHEAD: usize = 64 * 1024;
+
+/// One connection's records, both ways.
+pub(super) struct RecordLink {
+    io: BoxIo,
+    decoder: RecordDecoder,
+    encoder: RecordEncoder,
+    input: BytesMut,
+    chunk: usize,
+    wire: Vec<u8>,
+    written: usize,
+    flushed: bool,
+}
+
+/// What a read brought.
+pub(super) enum Read {
+    /// The plain bytes of a record.
+    Record(Bytes),
+    /// The peer will send no more; inside, whether it stopped in the middle of a record.
+    End { midway: bool },
+}
+
+/// Why reading cannot go on.
+pub(super) enum ReadError {
+    Io(io::Error),
+    Record(RecordError),
+}
+
+impl RecordLink {
+    pub(super) fn new(io: BoxIo, decoder: RecordDecoder, encoder: RecordEncoder, chunk: usize) -> Self {
+        Self { io, decoder, encoder, input: BytesMut::new(), chunk, wire: Vec::new(), written: 0, flushed: true }
+    }
+
+    /// The next record. `heard` is set when bytes came.
+    pub(super) fn poll_record(&mut self, cx: &mut Context<'_>, heard: &mut bool) -> Poll<Result<Read, ReadError>> {
+        loop {
+            let mut plain = BytesMut::new();
+            match self.decoder.decode(&mut self.input, &mut plain).map_err(ReadError::Record)? {
+                Some(0) => continue,
+                Some(_) => return Poll::Ready(Ok(Read::Record(plain.freeze()))),
+                None => {}
+            }
+            self.input.reserve(RecordDecoder::missing(&self.input).max(self.chunk));
+            let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input)).or_else(bare_end);
+            if read.map_err(ReadError::Io)? == 0 {
+                return Poll::Ready(Ok(Read::End { midway: !self.input.is_empty() }));
+            }
+            *heard = true;
+        }
+    }
+
+    /// Whether another record may be made now.
+    pub(super) fn has_room(&self) -> bool {
+        self.wire.len() - self.written < AHEAD
+    }
+
+    /// Makes a record of frames.
+    pub(super) fn seal(&mut self, plain: &[u8], filled: Filled) {
+        match filled {
+            Filled::Nothing => return,
+            Filled::Frames => self.encoder.encode(plain, &mut self.wire),
+            Filled::Raw => self.encoder.encode_raw(plain, &mut self.wire),
+        }
+        self.flushed = false;
+    }
+
+    /// Whether all that was made is written.
+    pub(super) fn is_clear(&self) -> bool {
+        self.flushed
+    }
+
+    /// Writes what the peer takes; ready when all of it is out. `progress` is set when a byte left.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, progress: &mut bool) -> Poll<io::Result<()>> {
+        while self.written < self.wire.len() {
+            let wrote = ready!(Pin::new(&mut self.io).poll_write(cx, &self.wire[self.written..]))?;
+            if wrote == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *progress = true;
+            self.written += wrote;
+        }
+        self.wire.clear();
+        self.written = 0;
+        if !self.flushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells the peer that nothing more comes from here.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// TLS that closes without its goodbye is an end like any other; one within a record is seen as such.
+fn bare_end(error: io::Error) -> io::Result<usize> {
+    if error.kind() == io::ErrorKind::UnexpectedEof { Ok(0) } else { Err(error) }
+}

@@ -1,0 +1,238 @@
+//! The state that handles share with the driver of their connection.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::Bytes;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::codec::BoxError;
+use crate::error::{Error, ErrorKind};
+use crate::mux::framed::{Gone, Key, Reset, Streams};
+use crate::wire::framed::frame::{ResetCode, TooLong};
+
+/// What a stream is to its side.
+pub(super) enum Tag {
+    /// A call that waits for its reply (at a client).
+    Waiting(Waiting),
+    /// A call that is being served.
+    Serving(Serving),
+}
+
+impl Tag {
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Waiting(waiting) => waiting.deadline,
+            Self::Serving(serving) => serving.deadline,
+        }
+    }
+
+    /// Its time is over.
+    fn expire(&mut self) -> Option<Waker> {
+        if let Self::Waiting(waiting) = self {
+            waiting.expired = true;
+        }
+        self.stop()
+    }
+
+    /// Nothing more comes of it: its handler is not needed any more, its caller is to be told.
+    pub(super) fn stop(&mut self) -> Option<Waker> {
+        match self {
+            Self::Waiting(waiting) => {
+                waiting.deadline = None;
+                waiting.waker.take()
+            }
+            Self::Serving(serving) => {
+                serving.deadline = None;
+                serving.task.take().inspect(AbortHandle::abort);
+                None
+            }
+        }
+    }
+}
+
+/// The caller's side of a call.
+#[derive(Default)]
+pub(super) struct Waiting {
+    pub(super) waker: Option<Waker>,
+    /// The reply's head, and its body if that came whole.
+    pub(super) reply: Option<(Bytes, Option<Bytes>)>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) expired: bool,
+}
+
+/// The handler's side of a call.
+#[derive(Default)]
+pub(super) struct Serving {
+    /// The task to end when nobody waits for it any more.
+    pub(super) task: Option<AbortHandle>,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// One connection, for everybody who holds something of it.
+pub(super) struct Shared {
+    state: Mutex<State>,
+}
+
+struct State {
+    streams: Streams<Tag>,
+    /// The driver, when it has nothing to do.
+    driver: Option<Waker>,
+    /// The driver looks at deadlines no later than this.
+    armed: Option<Instant>,
+    /// Why it ended.
+    ended: Option<Arc<Error>>,
+}
+
+impl Shared {
+    pub(super) fn new(streams: Streams<Tag>) -> Arc<Self> {
+        let state = State { streams, driver: None, armed: None, ended: None };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    /// Does something with the streams, then wakes whom it concerns.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Streams<Tag>) -> R) -> R {
+        let mut state = self.lock();
+        let result = act(&mut state.streams);
+        self.release(state, false);
+        result
+    }
+
+    /// The same for a new call, which has a deadline.
+    ///
+    /// # Errors
+    ///
+    /// The connection takes no calls any more.
+    pub(super) fn with_deadline<R>(
+        &self,
+        deadline: Option<Instant>,
+        act: impl FnOnce(&mut Streams<Tag>) -> R,
+    ) -> Result<R, Error> {
+        let mut state = self.lock();
+        if let Some(cause) = &state.ended {
+            return Err((**cause).clone().with_retry(true));
+        }
+        if state.streams.is_draining() {
+            return Err(Error::new(ErrorKind::Closed, "the connection takes no new calls").with_retry(true));
+        }
+        let result = act(&mut state.streams);
+        let sooner = deadline.is_some_and(|deadline| state.armed.is_none_or(|armed| deadline < armed));
+        if sooner {
+            state.armed = deadline;
+        }
+        self.release(state, sooner);
+        Ok(result)
+    }
+
+    fn release(&self, mut state: MutexGuard<'_, State>, wake_driver: bool) {
+        let mut wakers = Vec::new();
+        state.streams.take_wakers(&mut wakers);
+        if wake_driver || state.streams.wants_to_send() {
+            wakers.extend(state.driver.take());
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The driver has nothing to do until somebody else does something.
+    pub(super) fn park(&self, waker: &Waker, armed: Option<Instant>) {
+        let mut state = self.lock();
+        state.armed = armed;
+        let missed = state.streams.wants_to_send();
+        let replaced = state.driver.replace(waker.clone());
+        drop(state);
+        drop(replaced);
+        if missed {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Ends what nobody waits for any more; the next deadline.
+    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
+        self.with(|streams| {
+            let mut next: Option<Instant> = None;
+            let mut late = Vec::new();
+            for key in streams.keys() {
+                let Some(deadline) = streams.tag(key).and_then(Tag::deadline) else { continue };
+                if deadline <= now {
+                    late.push(key);
+                } else {
+                    next = Some(next.map_or(deadline, |next| next.min(deadline)));
+                }
+            }
+            for key in late {
+                let waker = streams.tag_mut(key).and_then(Tag::expire);
+                streams.wake_later(waker);
+                streams.reset(key, ResetCode::Late, "");
+            }
+            next
+        })
+    }
+
+    /// Ends everything with one cause.
+    pub(super) fn end(&self, cause: Error, reset: &Reset) {
+        let mut state = self.lock();
+        state.ended.get_or_insert(Arc::new(cause));
+        let streams = &mut state.streams;
+        for key in streams.keys() {
+            let waker = streams.tag_mut(key).and_then(Tag::stop);
+            streams.wake_later(waker);
+        }
+        streams.end(reset);
+        self.release(state, true);
+    }
+
+    /// What a broken stream's user is told. The connection's end explains more than the stream's.
+    pub(super) fn explain(&self, gone: Gone, unsent: bool) -> Error {
+        if let Some(cause) = &self.lock().ended {
+            return (**cause).clone().with_retry(unsent);
+        }
+        let refused = gone.0.as_ref().is_some_and(|reset| reset.by_peer && reset.code == ResetCode::Refused);
+        let message = gone.0.map_or_else(|| "the stream is over".to_owned(), |reset| reset.to_string());
+        Error::new(ErrorKind::Reset, message).with_retry(unsent || refused)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Only an encoder can panic under the lock, and what it did is taken back.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a handle holds: a stream of a connection.
+pub(super) struct Held {
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: Key,
+}
+
+impl Held {
+    pub(super) fn new(shared: &Arc<Shared>, key: Key) -> Self {
+        Self { shared: shared.clone(), key }
+    }
+
+    /// Another handle of the same stream.
+    pub(super) fn again(&self) -> Self {
+        self.shared.with(|streams| streams.hold(self.key));
+        Self::new(&self.shared, self.key)
+    }
+
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Streams<Tag>, Key) -> R) -> R {
+        self.shared.with(|streams| act(streams, self.key))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let tag = self.shared.with(|streams| streams.release(self.key));
+        drop(tag); // Foreign wakers, so not under the lock.
+    }
+}
+
+/// Why a head was not sent.
+pub(super) struct NotEncoded(pub(super) BoxError);
+
+impl From<TooLong> for NotEncoded {
+    fn from(error: TooLong) -> Self {
+        Self(error.into())
+    }
+}

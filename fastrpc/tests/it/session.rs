@@ -1,0 +1,363 @@
+//! Framed connections over pipes, in virtual time.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrpc::internals::framed::Role;
+use fastrpc::internals::session::{
+    BodyReader, BodyWriter, Caller, Driver, Incoming, Limits, NoCalls, Reply, ReplyFuture, SendBody, Serve,
+};
+use fastrpc::wire::framed::codec::RecordCodec;
+use fastrpc::wire::framed::record::{Accepts, RecordEncoder};
+use fastrpc::wire::framed::settings::Settings;
+use fastrpc::{Error, ErrorKind};
+use testkit::pipe::{Way, duplex};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+const S: Duration = Duration::from_secs(1);
+
+/// A client, and what its connection is made of.
+struct Scene {
+    caller: Caller,
+    client: JoinHandle<Result<(), Error>>,
+    server: JoinHandle<Result<(), Error>>,
+    up: Way,
+    down: Way,
+}
+
+fn scene(codec: RecordCodec, serve: impl Serve) -> Scene {
+    let (near, far) = duplex();
+    let (up, down) = (near.outgoing(), near.incoming());
+    let settings = Settings { connection_credit: 1 << 20, stream_credit: 1 << 16, ..Settings::default() };
+    let limits = Limits {
+        ours: settings.clone(),
+        theirs: settings,
+        most_window: 1 << 24,
+        ping: Some(5 * S),
+        write_timeout: 30 * S,
+        stall: 10 * S,
+    };
+    let encoder = || RecordEncoder::new(codec, 22);
+    let (caller, client) =
+        Driver::new(Role::Client, Box::new(near), limits.clone(), encoder(), Accepts::default(), NoCalls);
+    let (_, server) = Driver::new(Role::Server, Box::new(far), limits, encoder(), Accepts::default(), serve);
+    Scene { caller, client: tokio::spawn(client), server: tokio::spawn(server), up, down }
+}
+
+impl Scene {
+    fn call(&self, head: &str, body: &[u8]) -> ReplyFuture {
+        let body = SendBody::Whole(Bytes::copy_from_slice(body));
+        self.caller.call(text(head), body, None).expect("the connection is open").0
+    }
+
+    fn stream(&self, head: &str) -> (ReplyFuture, BodyWriter) {
+        let (reply, writer) = self.caller.call(text(head), SendBody::Pieces, None).expect("the connection is open");
+        (reply, writer.expect("it was asked for"))
+    }
+
+    async fn drained(self) {
+        self.caller.drain();
+        let (client, server) = (self.client.await.unwrap(), self.server.await.unwrap());
+        assert!(client.is_ok() && server.is_ok(), "{client:?} {server:?}");
+    }
+}
+
+fn text(head: &str) -> impl FnOnce(&mut Vec<u8>) -> Result<(), fastrpc::BoxError> {
+    let head = head.as_bytes().to_vec();
+    move |out| {
+        out.extend_from_slice(&head);
+        Ok(())
+    }
+}
+
+async fn all(body: &mut BodyReader) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.piece().await {
+        bytes.extend_from_slice(&piece?);
+    }
+    Ok(bytes)
+}
+
+/// Answers each call with its own head and body: at once, or piece by piece.
+async fn echo(mut call: Incoming) {
+    let head = String::from_utf8(call.head.to_vec()).unwrap();
+    if head.starts_with("pieces") {
+        let mut writer = call.responder.reply(text(&head), SendBody::Pieces).unwrap().unwrap();
+        while let Some(Ok(piece)) = call.body.piece().await {
+            if writer.write(piece).await.is_err() {
+                return;
+            }
+        }
+        let trailers = call.body.trailers();
+        writer.finish(trailers).unwrap();
+    } else {
+        let Ok(body) = all(&mut call.body).await else { return };
+        call.responder.reply(text(&head), SendBody::Whole(body.into())).unwrap();
+    }
+}
+
+/// Bytes that no shift of them equals.
+fn noise(length: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..length).map(|_| random.u8(..)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_answered_with_their_own_heads_and_bodies_whatever_the_codec() {
+    for codec in [RecordCodec::None, RecordCodec::Lz4, RecordCodec::Zstd] {
+        let scene = scene(codec, echo);
+        let calls = (0..60).map(|n| (n, scene.call(&format!("head {n}"), &noise(n * 400))));
+        for (n, reply) in calls.collect::<Vec<_>>() {
+            let mut reply = reply.await.unwrap();
+            assert_eq!(reply.head, format!("head {n}"));
+            assert_eq!(all(&mut reply.body).await.unwrap(), noise(n * 400));
+        }
+        scene.drained().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_stream_both_ways_at_once_and_trailers_come_behind() {
+    let scene = scene(RecordCodec::Zstd, echo);
+    let (reply, mut writer) = scene.stream("pieces");
+    let Reply { mut body, .. } = reply.await.unwrap();
+    for n in 0..20 {
+        let piece = Bytes::from(noise(n * 5000 + 1));
+        writer.write(piece.clone()).await.unwrap();
+        let mut back = Vec::new();
+        while back.len() < piece.len() {
+            back.extend_from_slice(&body.piece().await.unwrap().unwrap());
+        }
+        assert_eq!(back, piece, "it comes back before the next one goes");
+    }
+    writer.finish(Some(Bytes::from_static(b"checksum"))).unwrap();
+    assert!(body.piece().await.is_none());
+    assert_eq!(body.trailers().unwrap(), "checksum");
+    drop(body);
+    scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_reply_overtakes_a_large_body() {
+    let scene = scene(RecordCodec::None, echo);
+    scene.down.set_capacity(100_000);
+    scene.up.set_capacity(100_000);
+    let large = scene.call("pieces", &noise(3_000_000));
+    let Reply { body: mut large, .. } = large.await.unwrap();
+    let mut reply = scene.call("small", b"hello").await.unwrap();
+    assert_eq!(all(&mut reply.body).await.unwrap(), b"hello", "though nobody reads the large one");
+    assert_eq!(all(&mut large).await.unwrap().len(), 3_000_000);
+    drop(large);
+    scene.drained().await;
+}
+
+/// Tells when it is dropped.
+struct Alive(Arc<AtomicUsize>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Handlers that never end, and how many there are.
+fn endless() -> (impl Serve, Arc<AtomicUsize>, Arc<Notify>) {
+    let (alive, begun) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let (counted, told) = (alive.clone(), begun.clone());
+    let serve = move |call: Incoming| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let alive = Alive(counted.clone());
+        told.notify_one();
+        async move {
+            let _held = (call, alive);
+            pending::<()>().await;
+        }
+    };
+    (serve, alive, begun)
+}
+
+async fn until_none(alive: &AtomicUsize) {
+    timeout(
+        S,
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            if alive.load(Ordering::SeqCst) == 0 { Poll::Ready(()) } else { Poll::Pending }
+        }),
+    )
+    .await
+    .expect("handlers end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_drops_its_handler() {
+    let (serve, alive, begun) = endless();
+    let scene = scene(RecordCodec::Zstd, serve);
+    let calls = [scene.call("one", b""), scene.call("two", &noise(200_000))];
+    begun.notified().await;
+    drop(calls);
+    until_none(&alive).await;
+    scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_call_on_both_sides() {
+    let (serve, alive, begun) = endless();
+    let scene = scene(RecordCodec::None, serve);
+    let start = Instant::now();
+    let (reply, _) = scene.caller.call(text("late"), SendBody::Whole(Bytes::new()), Some(3 * S)).unwrap();
+    begun.notified().await;
+    let Err(error) = reply.await else { panic!("nobody answers") };
+    assert!(error.is_timeout() && start.elapsed() < 3 * S + Duration::from_millis(10), "{error} {:?}", start.elapsed());
+    until_none(&alive).await;
+    scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_drops_work_whose_time_is_over_even_if_its_caller_cannot_say_so() {
+    let (serve, alive, begun) = endless();
+    let scene = scene(RecordCodec::None, serve);
+    let (_reply, _) = scene.caller.call(text("late"), SendBody::Whole(Bytes::new()), Some(3 * S)).unwrap();
+    begun.notified().await;
+    scene.up.choke();
+    tokio::time::sleep(3 * S + Duration::from_millis(10)).await;
+    until_none(&alive).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_peer_is_noticed_in_ten_seconds() {
+    let (serve, ..) = endless();
+    let scene = scene(RecordCodec::None, serve);
+    let reply = scene.call("never answered", b"");
+    tokio::time::sleep(7 * S).await;
+    let start = Instant::now();
+    scene.down.hold();
+    let Err(error) = reply.await else { panic!("nobody answers") };
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    assert_eq!(error.to_string(), "nothing was heard from the peer for 10 s");
+    assert!(start.elapsed() <= 10 * S && !error.may_retry(), "{:?}", start.elapsed());
+    let Err(error) = scene.caller.call(text("late"), SendBody::Pieces, None) else { panic!("it is over") };
+    assert!(error.may_retry());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_connection_lives_by_its_pings() {
+    let (serve, ..) = endless();
+    let scene = scene(RecordCodec::None, serve);
+    let mut reply = scene.call("long", b"");
+    tokio::time::sleep(1000 * S).await;
+    assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut reply).poll(cx).is_pending())).await);
+    drop(reply);
+    scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_or_forgets_its_reply_costs_its_call_alone() {
+    let scene = scene(RecordCodec::None, async |call: Incoming| match &call.head[..] {
+        b"panic" => panic!("as it was asked to"),
+        b"forget" => {}
+        _ => echo(call).await,
+    });
+    for head in ["panic", "forget"] {
+        let Err(error) = scene.call(head, b"").await else { panic!("nobody answers") };
+        let text = "the peer reset the stream: failed (its handler ended without a reply)";
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Reset, text));
+    }
+    assert_eq!(scene.call("fine", b"").await.unwrap().head, "fine");
+    scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
+    let (ends, mut told) = mpsc::channel(1);
+    let scene = scene(RecordCodec::Lz4, move |mut call: Incoming| {
+        let ends = ends.clone();
+        async move {
+            let end = all(&mut call.body).await.map(|body| body.len()).map_err(|error| error.to_string());
+            ends.send(end).await.unwrap();
+            pending::<()>().await;
+        }
+    });
+    let (reply, mut writer) = scene.stream("upload");
+    writer.write(Bytes::from(noise(100_000))).await.unwrap();
+    drop(writer);
+    let Err(error) = reply.await else { panic!("it broke off") };
+    assert_eq!(error.to_string(), "this side reset the stream: failed (the body ended before its end)");
+    // The handler is dropped with its call; if it saw an end before that, it saw an error.
+    if let Ok(end) = told.try_recv() {
+        end.unwrap_err();
+    }
+    scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_everything_finish_and_refuses_nothing() {
+    let (go, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (released, arrived) = (go.clone(), gate.clone());
+    let scene = scene(RecordCodec::Zstd, move |call: Incoming| {
+        let (go, gate) = (released.clone(), arrived.clone());
+        async move {
+            gate.notify_one();
+            go.notified().await;
+            echo(call).await;
+        }
+    });
+    let first = scene.call("first", &noise(50_000));
+    gate.notified().await;
+    let last = scene.call("last", b"");
+    scene.caller.drain();
+    let Err(error) = scene.caller.call(text("late"), SendBody::Pieces, None) else { panic!("it drains") };
+    assert!(error.is_closed() && error.may_retry());
+    go.notify_one();
+    assert_eq!(all(&mut first.await.unwrap().body).await.unwrap().len(), 50_000);
+    gate.notified().await;
+    go.notify_one();
+    assert_eq!(last.await.unwrap().head, "last");
+    scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_full_pipes_never_wait_for_each_other() {
+    let scene = scene(RecordCodec::None, echo);
+    scene.up.set_capacity(1000);
+    scene.down.set_capacity(1000);
+    let calls: Vec<_> = (0..8)
+        .map(|n| {
+            let (reply, mut writer) = scene.stream("pieces");
+            let sent = tokio::spawn(async move {
+                for _ in 0..50 {
+                    writer.write(Bytes::from(vec![n; 10_000])).await.unwrap();
+                }
+                writer.finish(None).unwrap();
+            });
+            let received = tokio::spawn(async move {
+                let body = all(&mut reply.await.unwrap().body).await.unwrap();
+                assert!(body.len() == 500_000 && body.iter().all(|byte| *byte == n));
+            });
+            [sent, received]
+        })
+        .collect();
+    for task in calls.into_iter().flatten() {
+        timeout(60 * S, task).await.expect("nothing hangs").unwrap();
+    }
+    scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_fails_everything_with_its_cause() {
+    let (serve, alive, begun) = endless();
+    let scene = scene(RecordCodec::None, serve);
+    let reply = scene.call("waits", b"");
+    begun.notified().await;
+    scene.down.end();
+    let Err(error) = reply.await else { panic!("nobody answers") };
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Connection, "the peer closed"));
+    assert!(!error.may_retry(), "it was sent");
+    until_none(&alive).await;
+}
