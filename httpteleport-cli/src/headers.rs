@@ -7,7 +7,7 @@ use http::uri::{Parts, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 /// Fields that belong to one connection and end there (RFC 9110, section 7.6.1), beside what `Connection` lists.
-const HOP_BY_HOP: [HeaderName; 6] = [
+static HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -18,23 +18,36 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 
 /// Removes the fields that belong to the connection the message came over.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let listed: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(',').map(str::trim))
-            // What nearly every reply lists is removed below anyway.
-            .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
-            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-            // Whoever lists these wants to confuse the next reader: the message makes no sense without them.
-            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-            .collect();
-        for name in listed {
-            headers.remove(name);
+    // Few messages have more than one of them: to look at all names once costs less than to look each one up.
+    let mut found = HOP_BY_HOP.each_ref().map(|_| false);
+    for name in headers.keys() {
+        if let Some(index) = HOP_BY_HOP.iter().position(|hop| hop == name) {
+            found[index] = true;
         }
     }
-    for name in HOP_BY_HOP {
+    // `Connection` is the first of them.
+    if found[0] {
+        remove_listed(headers);
+    }
+    for (name, _) in HOP_BY_HOP.iter().zip(found).filter(|(_, found)| *found) {
+        headers.remove(name);
+    }
+}
+
+/// Removes the fields that `Connection` lists.
+fn remove_listed(headers: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(str::trim))
+        // What nearly every reply lists is removed anyway.
+        .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        // Whoever lists these wants to confuse the next reader: the message makes no sense without them.
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .collect();
+    for name in listed {
         headers.remove(name);
     }
 }
