@@ -39,10 +39,10 @@ fn remove_listed(headers: &mut HeaderMap) {
     let listed: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
+        // What nearly every reply says. That field is removed anyway.
+        .filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(',').map(str::trim))
-        // What nearly every reply lists is removed anyway.
-        .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
         // Whoever lists these wants to confuse the next reader: the message makes no sense without them.
         .filter(|name| *name != HOST && *name != CONTENT_LENGTH)

@@ -19,8 +19,9 @@ mod teleport;
 pub(crate) use self::http::HttpUpstream;
 pub(crate) use self::teleport::TeleportUpstream;
 
-/// A request as it goes to an upstream: its body is buffered, so that it can be sent again if it never left.
-pub(crate) type Buffered = Request<Bytes>;
+/// A request as it goes to an upstream: its body is buffered, so that it can be sent again if it never left. Boxed, because
+/// it passes through many hands.
+pub(crate) type Buffered = Box<Request<Bytes>>;
 
 /// One upstream, of either kind.
 pub(crate) enum Upstream {
@@ -60,7 +61,7 @@ pub(crate) struct Failure {
     /// One line for the client and the log, without the upstream's name.
     pub(crate) reason: String,
     /// The request, when nothing of it can have been acted upon: another upstream may have it.
-    pub(crate) unsent: Option<Box<Buffered>>,
+    pub(crate) unsent: Option<Buffered>,
 }
 
 /// What sort of failure it is.
@@ -83,7 +84,7 @@ impl Failure {
 
     /// The same, with the request that never left.
     pub(crate) fn unsent(mut self, request: Buffered) -> Failure {
-        self.unsent = Some(Box::new(request));
+        self.unsent = Some(request);
         self
     }
 }

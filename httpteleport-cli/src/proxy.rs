@@ -73,7 +73,7 @@ impl Proxy {
                     tried.push(index);
                     self.note_failure(index, &failure, client);
                     reply = Some(self.explain(index, &failure));
-                    request = failure.unsent.map(|request| *request);
+                    request = failure.unsent;
                     now = Instant::now();
                 }
             }

@@ -24,10 +24,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Inputs;
 use super::rest::{self, Activity, ClientIo, Watch};
+use crate::balance::Load;
 use crate::body::Body;
 use crate::headers::{self, BadHead};
 use crate::listen::{Accepted, Client};
-use crate::outbound::one_line;
+use crate::outbound::{Buffered, one_line};
 use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
 use crate::timer::HeadTimer;
@@ -159,13 +160,8 @@ impl Shared {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = service_fn(|request| {
-            let (shared, running) = (Arc::clone(self), activity.begin());
-            // hyper keeps room for this future as long as the connection lives; boxed, it is a pointer's.
-            Box::pin(async move {
-                Ok::<_, Infallible>(shared.answer(request, ends).await.map(|body| body.of_caller(running)))
-            })
-        });
+        // hyper keeps room for this future as long as the connection lives; boxed, it is a pointer's.
+        let service = service_fn(|request| Box::pin(Arc::clone(self).answer(request, ends, activity.begin())));
         let mut http = self.http.clone();
         http.timer(heads.clone());
         let io = ClientIo::new(stream, first, Arc::clone(activity));
@@ -196,19 +192,26 @@ impl Shared {
         Ok(Some((parts.io.into_inner(), parts.read_buf)))
     }
 
-    async fn answer(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
-        match self.read(request, ends).await {
+    /// The reply holds on to `running`.
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        ends: Ends,
+        running: Option<Load>,
+    ) -> Result<Response<Body>, Infallible> {
+        let reply = match self.read(request, ends).await {
             Ok(request) => self.proxy.forward(request, ends.client).await,
             Err(BadHead(status, why)) => {
                 let mut reply = self.proxy.refuse(status, why);
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 reply
             }
-        }
+        };
+        Ok(reply.map(|body| body.of_caller(running)))
     }
 
     /// Reads the body and makes the request one for an upstream.
-    async fn read(&self, request: Request<Incoming>, ends: Ends) -> Result<Request<Bytes>, BadHead> {
+    async fn read(&self, request: Request<Incoming>, ends: Ends) -> Result<Buffered, BadHead> {
         let too_large = BadHead(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large");
         let (parts, mut body) = request.into_parts();
         // hyper makes the bytes after a CONNECT head part of its body: there is nothing to wait for.
@@ -236,7 +239,7 @@ impl Shared {
         headers::prepare_request(&mut request, || ends.own_address(), length)?;
         // What hyper noted about this connection is of no use on the next one.
         request.extensions_mut().clear();
-        Ok(request)
+        Ok(Box::new(request))
     }
 }
 

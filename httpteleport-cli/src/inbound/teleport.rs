@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use httpteleport::{Body, BoxIo, CollectError, Handler, Limits, Server};
@@ -14,7 +13,7 @@ use super::Inputs;
 use crate::config::{MAX_REPLY_BODY, Settings};
 use crate::headers::{self, BadHead};
 use crate::listen::{Accepted, Client, Listener};
-use crate::outbound::one_line;
+use crate::outbound::{Buffered, one_line};
 use crate::proxy::Proxy;
 
 /// See [`serve`](super::serve).
@@ -92,7 +91,7 @@ impl Handler for Answer {
 }
 
 impl Answer {
-    fn prepare(&self, request: Request<Body>) -> Result<Request<Bytes>, BadHead> {
+    fn prepare(&self, request: Request<Body>) -> Result<Buffered, BadHead> {
         let mut request = request.map(Body::into_bytes);
         let length = request.body().len();
         let own_address = || {
@@ -100,7 +99,7 @@ impl Answer {
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
         };
         headers::prepare_request(&mut request, own_address, length)?;
-        Ok(request)
+        Ok(Box::new(request))
     }
 
     /// The answer to a request whose reply began and could not be brought whole.

@@ -69,14 +69,14 @@ impl TeleportUpstream {
         request: Buffered,
         deadline: Instant,
     ) -> Result<Response<crate::body::Body>, Failure> {
-        let mut call = self.client.call(request.map(Body::from)).deadline(deadline);
+        let mut call = self.client.call((*request).map(Body::from)).deadline(deadline);
         match (&mut call).await {
             Ok(reply) => Ok(reply.map(|body| body.into_bytes().into())),
             Err(error) => {
                 let failure = Failure::new(kind(&error), reason(&error));
                 let unsent = call.take_request().filter(|_| error.may_retry() && !error.is_timeout());
                 Err(match unsent {
-                    Some(request) => failure.unsent(request.map(Body::into_bytes)),
+                    Some(request) => failure.unsent(Box::new(request.map(Body::into_bytes))),
                     None => failure,
                 })
             }
