@@ -7,6 +7,7 @@ mod compress;
 mod crowd;
 mod deadlines;
 mod forgotten;
+mod framed_records;
 mod fuzzed;
 mod golden;
 mod hello;

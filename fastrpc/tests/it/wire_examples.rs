@@ -4,6 +4,8 @@ use bytes::BytesMut;
 use fastrpc::codec::tlv::{Reply, Request, Tlv};
 use fastrpc::internals::append_message;
 use fastrpc::wire::compress::Encoder;
+use fastrpc::wire::framed::codec::RecordCodec;
+use fastrpc::wire::framed::record::{Accepts, RecordDecoder, RecordEncoder};
 use fastrpc::wire::hello::Hello;
 use fastrpc::{Codec, Compression, Decoded, Protocol};
 
@@ -54,4 +56,15 @@ fn stream_marks() {
         Encoder::new(compression).encode(&mut b"some text".to_vec(), &mut wire);
         assert!(if at_start { wire.starts_with(&mark) } else { wire.ends_with(&mark) }, "{compression}: {wire:x?}");
     }
+}
+
+#[test]
+fn records() {
+    let record = row("raw, a ping");
+    let mut wire = Vec::new();
+    RecordEncoder::new(RecordCodec::Zstd, 22).encode_raw(&record[5..], &mut wire);
+    assert_eq!(wire, record);
+    let mut plain = BytesMut::new();
+    let decoded = RecordDecoder::new(Accepts::default()).decode(&mut BytesMut::from(&record[..]), &mut plain).unwrap();
+    assert_eq!((decoded, &plain[..]), (Some(11), &record[5..]));
 }
