@@ -13,6 +13,7 @@ mod golden_reader;
 mod hello;
 mod http;
 mod pending;
+mod records;
 
 pub use decompress::{flate, snappy};
 pub use frames::{frames_client, frames_server};
@@ -20,6 +21,7 @@ pub use golden_reader::golden_reader;
 pub use hello::hello;
 pub use http::{http_reply, http_request};
 pub use pending::pending;
+pub use records::records;
 
 /// Runs `body` over each file of `fuzz/corpus/TARGET/`, in the order of their names; returns how many there were.
 ///
