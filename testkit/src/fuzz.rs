@@ -13,6 +13,7 @@ mod golden_reader;
 mod hello;
 mod http;
 mod pending;
+mod records;
 mod streams;
 
 pub use decompress::{flate, snappy};
@@ -21,6 +22,7 @@ pub use golden_reader::golden_reader;
 pub use hello::hello;
 pub use http::{http_reply, http_request};
 pub use pending::pending;
+pub use records::records;
 pub use streams::streams;
 
 /// Runs `body` over each file of `fuzz/corpus/TARGET/`, in the order of their names; returns how many there were.

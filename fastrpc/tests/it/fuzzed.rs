@@ -13,6 +13,7 @@ fn the_corpus_is_clean() {
     assert!(fuzz::run_corpus("frames_server", fuzz::frames_server) >= 6);
     assert!(fuzz::run_corpus("frames_client", fuzz::frames_client) >= 5);
     assert!(fuzz::run_corpus("pending", fuzz::pending) >= 6);
+    assert!(fuzz::run_corpus("records", fuzz::records) >= 12);
     assert!(fuzz::run_corpus("streams", fuzz::streams) >= 6);
 }
 

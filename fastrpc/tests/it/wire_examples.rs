@@ -111,4 +111,14 @@ fn records() {
     let mut plain = BytesMut::new();
     let decoded = RecordDecoder::new(Accepts::default()).decode(&mut BytesMut::from(&record[..]), &mut plain).unwrap();
     assert_eq!((decoded, &plain[..]), (Some(11), &record[5..]));
+
+    wire.clear();
+    RecordEncoder::new(RecordCodec::Lz4, 22).encode(b"x", &mut wire);
+    assert_eq!(wire, row("lz4, the first record: \"x\""));
+
+    let mut zstd = RecordEncoder::new(RecordCodec::Zstd, 22);
+    zstd.encode(b"x", &mut Vec::new());
+    wire.clear();
+    zstd.end_context(&mut wire);
+    assert_eq!(wire, row("zstd, the end of a frame"));
 }

@@ -7,9 +7,9 @@ use bytes::{Buf, BytesMut};
 use super::{Fault, HEADER, Header, LZ4, RAW, RecordError};
 use crate::wire::framed::compress::{lz4::Lz4Decoder, zstd::ZstdDecoder};
 
-/// The largest zstd context that outlives its frame, in bytes. Messages that go each alone have windows no larger than
-/// themselves; to make their context anew takes longer than to decode most of them.
-const KEPT: usize = 320 << 10;
+/// The largest zstd context that outlives its frame, in bytes: that of a window of 32 KiB. Messages that go each alone have
+/// windows hardly larger than themselves, and to make a context anew takes longer than to decode most of them.
+const KEPT: usize = 256 << 10;
 
 /// What a side decodes, as its settings tell the peer. Raw records always are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,8 @@ impl Default for Accepts {
 
 /// Reads the records of one direction.
 ///
-/// A context takes its memory at the first record that needs it. When a zstd frame ends it is given back, unless it is less
-/// than 320 KiB, as for messages that go each alone.
+/// A context takes its memory at the first record that needs it. When a zstd frame ends it is given back, unless it is 256
+/// KiB or less, as for most messages that go each alone.
 pub struct RecordDecoder {
     accepts: Accepts,
     /// A frame is open in it, or it is a small one and kept.

@@ -64,7 +64,7 @@ impl RecordEncoder {
     }
 
     /// Appends the record of a batch, 1 to [`MOST_PLAIN`] bytes, as it is and past the context: for what does not compress
-    /// ([`looks_incompressible`](crate::wire::framed::codec::looks_incompressible)), or must not be seen in sizes.
+    /// ([`looks_incompressible`](crate::wire::framed::codec::looks_incompressible)), or must not share a context.
     ///
     /// # Panics
     ///
