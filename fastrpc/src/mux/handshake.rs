@@ -17,23 +17,33 @@ use crate::io::BoxIo;
 use crate::wire::compress::Compression;
 use crate::wire::hello::{Hello, Protocol};
 
+pub mod framed;
+
 /// What a client needs to open TLS.
 #[derive(Clone)]
-pub(crate) struct ClientTls {
-    pub(crate) config: Arc<ClientConfig>,
-    pub(crate) name: ServerName<'static>,
+pub struct ClientTls {
+    /// Ready-made.
+    pub config: Arc<ClientConfig>,
+    /// Whom the certificate has to name.
+    pub name: ServerName<'static>,
 }
 
 /// A stream ready for messages, and how the peer compresses.
-pub(crate) struct Opened {
+pub struct Opened {
     pub(crate) io: BoxIo,
     pub(crate) theirs: Compression,
     /// Inside TLS: what the stream below it has written.
     pub(crate) meter: Option<Meter>,
+    /// What ALPN agreed on.
+    pub(crate) alpn: Option<Vec<u8>>,
 }
 
 /// Opens as the client: hello, the server's hello, TLS.
-pub(crate) async fn client(
+///
+/// # Errors
+///
+/// The peer cannot be understood, or took longer than `limit`.
+pub async fn client(
     io: BoxIo,
     protocol: &Protocol,
     ours: Compression,
@@ -50,10 +60,10 @@ async fn client_steps(
     ours: Compression,
     tls: Option<&ClientTls>,
 ) -> Result<Opened, Error> {
-    write_hello(&mut io, protocol, Hello::new(ours, tls.is_some())).await?;
+    write_hello(&mut io, protocol, Hello::new(ours, tls.is_some()), &[]).await?;
     let hello = read_hello(&mut io, protocol).await?;
     let theirs = hello.compression().ok_or_else(|| unknown_compression(hello))?;
-    let Some(tls) = tls else { return Ok(Opened { io, theirs, meter: None }) };
+    let Some(tls) = tls else { return Ok(Opened { io, theirs, meter: None, alpn: None }) };
     if !hello.tls() {
         return Err(failed("the server does not speak TLS here: give it a certificate, or dial without TLS"));
     }
@@ -62,7 +72,8 @@ async fn client_steps(
         .connect(tls.name.clone(), io)
         .await
         .map_err(|error| failed("TLS failed").with_source(error))?;
-    Ok(Opened { io: Box::new(stream), theirs, meter: Some(meter) })
+    let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    Ok(Opened { io: Box::new(stream), theirs, meter: Some(meter), alpn })
 }
 
 /// Opens as the server: the client's hello, our own, TLS. With `tls` set, a client that wants clear text is refused.
@@ -83,27 +94,41 @@ async fn server_steps(
     tls: Option<Arc<ServerConfig>>,
 ) -> Result<Opened, Error> {
     let hello = read_hello(&mut io, protocol).await?;
+    answer_classic(io, protocol, ours, tls, hello).await
+}
+
+/// Goes on after the client's hello.
+async fn answer_classic(
+    mut io: BoxIo,
+    protocol: &Protocol,
+    ours: Compression,
+    tls: Option<Arc<ServerConfig>>,
+    hello: Hello,
+) -> Result<Opened, Error> {
     if tls.is_some() && !hello.tls() {
         return Err(failed("the client wants clear text on a port that requires TLS"));
     }
     // An unknown compression is answered before the connection is closed, so that a peer can tell this from a wrong
     // protocol and offer less.
-    write_hello(&mut io, protocol, Hello::new(ours, tls.is_some())).await?;
+    write_hello(&mut io, protocol, Hello::new(ours, tls.is_some()), &[]).await?;
     let theirs = hello.compression().ok_or_else(|| unknown_compression(hello))?;
     if !hello.tls() {
-        return Ok(Opened { io, theirs, meter: None });
+        return Ok(Opened { io, theirs, meter: None, alpn: None });
     }
     let Some(config) = tls else {
         return Err(failed("the client wants TLS and this port has no certificate"));
     };
     let (io, meter) = Metered::new(io);
     let stream = TlsAcceptor::from(config).accept(io).await.map_err(|error| failed("TLS failed").with_source(error))?;
-    Ok(Opened { io: Box::new(stream), theirs, meter: Some(meter) })
+    let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    Ok(Opened { io: Box::new(stream), theirs, meter: Some(meter), alpn })
 }
 
-async fn write_hello(io: &mut BoxIo, protocol: &Protocol, hello: Hello) -> Result<(), Error> {
-    let mut bytes = Vec::with_capacity(protocol.hello_len());
+/// Writes a hello, and the settings behind it.
+async fn write_hello(io: &mut BoxIo, protocol: &Protocol, hello: Hello, settings: &[u8]) -> Result<(), Error> {
+    let mut bytes = Vec::with_capacity(protocol.hello_len() + settings.len());
     hello.encode(protocol, &mut bytes);
+    bytes.extend_from_slice(settings);
     let written = async {
         io.write_all(&bytes).await?;
         io.flush().await

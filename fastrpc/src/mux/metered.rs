@@ -1,4 +1,4 @@
-//! A stream that counts what it has written: under TLS, the only sign that a slow peer still reads.
+//! A stream that counts what passes: under TLS, the only sign that a slow peer still reads, or has ever said a word.
 
 use std::io;
 use std::pin::Pin;
@@ -12,13 +12,19 @@ use crate::io::BoxIo;
 
 pub(crate) struct Metered {
     io: BoxIo,
+    read: Meter,
     written: Meter,
 }
 
 impl Metered {
     pub(crate) fn new(io: BoxIo) -> (Self, Meter) {
         let written = Meter::default();
-        (Self { io, written: written.clone() }, written)
+        (Self { io, read: Meter::default(), written: written.clone() }, written)
+    }
+
+    /// Counts bytes read.
+    pub(crate) fn heard(&self) -> Meter {
+        self.read.clone()
     }
 
     fn count(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -31,7 +37,10 @@ impl Metered {
 
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut *self.io).poll_read(cx, buffer);
+        self.read.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        read
     }
 }
 
