@@ -7,6 +7,7 @@
 mod bodies;
 mod calls;
 mod fill;
+mod flood;
 mod keepalive;
 mod outbox;
 mod receive;

@@ -20,8 +20,8 @@ impl Pair {
     fn new(ours: Settings) -> Self {
         let (client, server) = (Role::Client, Role::Server);
         Self {
-            client: Streams::new(client, ours.clone(), ours.clone(), 1 << 24),
-            server: Streams::new(server, ours.clone(), ours, 1 << 24),
+            client: Streams::new(client, ours.clone(), ours.clone(), 1 << 24, Instant::now()),
+            server: Streams::new(server, ours.clone(), ours, 1 << 24, Instant::now()),
             now: Instant::now(),
         }
     }
@@ -61,7 +61,7 @@ fn receive(to: &mut Streams<()>, record: &Bytes) -> Result<Vec<Received>, Violat
     let mut rest = &record[..];
     let mut all = Vec::new();
     while !rest.is_empty() {
-        all.push(to.receive(Frame::take(&mut rest)?, record, || ())?);
+        all.push(to.receive(Frame::take(&mut rest)?, record, Instant::now(), || ())?);
     }
     Ok(all)
 }
@@ -292,7 +292,7 @@ fn a_reply_before_the_end_of_its_call_stands_and_stops_the_call() {
 fn too_many_calls_and_long_heads_are_refused_alone() {
     let mut pair = Pair::new(settings(100_000, 20_000));
     let server = Settings { calls: 2, head: 10, ..settings(100_000, 20_000) };
-    pair.server = Streams::new(Role::Server, server, settings(100_000, 20_000), 1 << 24);
+    pair.server = Streams::new(Role::Server, server, settings(100_000, 20_000), 1 << 24, pair.now);
     let keys = [&b"1"[..], b"longer than ten", b"2", b"3"].map(|head| open(&mut pair.client, head, b"body", false));
     pair.up();
     pair.down();
@@ -425,4 +425,38 @@ fn what_crosses_a_reset_is_dropped_and_its_credit_returns() {
     receive(&mut pair.server, &under_way).unwrap();
     receive(&mut pair.server, &data(1, 5000, true)).unwrap();
     assert_eq!(pair.server.balance().unread, 0);
+}
+
+#[test]
+fn floods_end_the_connection_with_their_name() {
+    let cases: [(Bytes, usize, &str); 4] = [
+        (frames(|out| frame::put_ping(out, [0; 8])), 11, "too many pings"),
+        (frames(|out| frame::put_credit(out, 0, 63)), 110, "too many tiny credits"),
+        (data(1, 0, false), 110, "too many empty frames"),
+        (
+            frames(|out| {
+                assert!(frame::put_call(out, 0, false, 9, writes(b"c"), b"", false).unwrap());
+            }),
+            1100,
+            "too many resets",
+        ),
+    ];
+    for (record, most, text) in cases {
+        let mut pair = Pair::new(settings(100_000, 20_000));
+        pair.call(b"", true);
+        let mut told = None;
+        for n in 0..most {
+            let received = receive(&mut pair.server, &record);
+            told = received.err();
+            if told.is_some() {
+                break;
+            }
+            if text.ends_with("resets") {
+                let id = u32::try_from(n).unwrap() + 2;
+                let reset = frames(|out| frame::put_reset(out, id, ResetCode::Cancelled, ""));
+                told = receive(&mut pair.server, &reset).err();
+            }
+        }
+        assert_eq!(told, Some(Violation { code: CloseCode::Flood, text: text.into() }));
+    }
 }

@@ -225,6 +225,7 @@ impl<T> Streams<T> {
         let Some(stream) = self.table.get_mut(key) else { return };
         stream.sent_end = true;
         stream.outgoing = None;
+        self.floods.honest();
         if self.role == Role::Server && !stream.got_end {
             // The rest of a call that was answered is of no use.
             self.control.resets.push_back((stream.id, ResetCode::Cancelled, "".into()));

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
+use super::flood::TINY;
 use super::stream::{Incoming, Reset, Stream};
 use super::streams::{Role, Streams};
 use super::table::Key;
@@ -64,6 +66,15 @@ pub enum Received {
     },
 }
 
+/// A call frame.
+struct Call {
+    time_left: u32,
+    one_way: bool,
+    head: Bytes,
+    body: Bytes,
+    end: bool,
+}
+
 /// What a peer did that ends the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -93,6 +104,7 @@ impl<T> Streams<T> {
         &mut self,
         frame: Frame<'_>,
         record: &Bytes,
+        now: Instant,
         tag: impl FnOnce() -> T,
     ) -> Result<Received, Violation> {
         if self.closed {
@@ -101,17 +113,31 @@ impl<T> Streams<T> {
         match frame {
             Frame::Call { time_left, one_way, head, body, end } => {
                 let (head, body) = (record.slice_ref(head), record.slice_ref(body));
-                self.receive_call(tag, time_left, one_way, head, body, end)
+                self.receive_call(tag, Call { time_left, one_way, head, body, end }, now)
             }
             Frame::Reply { id, head, body, end } => {
                 self.receive_reply(id, record.slice_ref(head), record.slice_ref(body), end)
             }
-            Frame::Interim { id, head } => self.receive_interim(id, record.slice_ref(head)),
-            Frame::Data { id, body, end } => self.receive_data(id, record.slice_ref(body), end),
+            Frame::Interim { id, head } => {
+                self.floods.interim(now)?;
+                self.receive_interim(id, record.slice_ref(head))
+            }
+            Frame::Data { id, body, end } => {
+                if body.is_empty() && !end {
+                    self.floods.empty(now)?;
+                }
+                self.receive_data(id, record.slice_ref(body), end)
+            }
             Frame::Trailers { id, trailers } => self.receive_trailers(id, record.slice_ref(trailers)),
-            Frame::Reset { id, code, text } => self.receive_reset(id, code, text),
-            Frame::Credit { id, bytes } => self.receive_credit(id, bytes),
+            Frame::Reset { id, code, text } => self.receive_reset(id, code, text, now),
+            Frame::Credit { id, bytes } => {
+                if bytes < TINY {
+                    self.floods.credit(now)?;
+                }
+                self.receive_credit(id, bytes)
+            }
             Frame::Ping(bytes) => {
+                self.floods.ping(now)?;
                 self.control.pong = Some(bytes);
                 Ok(Received::Ping)
             }
@@ -128,15 +154,8 @@ impl<T> Streams<T> {
         }
     }
 
-    fn receive_call(
-        &mut self,
-        tag: impl FnOnce() -> T,
-        time_left: u32,
-        one_way: bool,
-        head: Bytes,
-        body: Bytes,
-        end: bool,
-    ) -> Result<Received, Violation> {
+    fn receive_call(&mut self, tag: impl FnOnce() -> T, call: Call, now: Instant) -> Result<Received, Violation> {
+        let Call { time_left, one_way, head, body, end } = call;
         if self.role == Role::Client {
             return Err(protocol("a server opened a call"));
         }
@@ -150,6 +169,7 @@ impl<T> Streams<T> {
         }
         self.take_credit(body.len())?;
         if let Some((code, text)) = self.refusal(head.len()) {
+            self.floods.reset(now)?;
             self.window.consume(body.len());
             self.control.resets.push_back((id, code, text));
             return Ok(Received::Nothing);
@@ -258,8 +278,11 @@ impl<T> Streams<T> {
         Ok(Received::Nothing)
     }
 
-    fn receive_reset(&mut self, id: u32, code: ResetCode, text: &[u8]) -> Result<Received, Violation> {
+    fn receive_reset(&mut self, id: u32, code: ResetCode, text: &[u8], now: Instant) -> Result<Received, Violation> {
         let Some(key) = self.find(id, self.role)? else { return Ok(Received::Nothing) };
+        if self.role == Role::Server && self.table.get(key).is_some_and(|stream| !stream.replied) {
+            self.floods.reset(now)?;
+        }
         let text = String::from_utf8_lossy(text).into_owned().into();
         self.break_off(key, Reset { code, text, by_peer: true });
         Ok(Received::Reset { key })

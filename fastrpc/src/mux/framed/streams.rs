@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::flood::Floods;
 use super::outbox::{Control, Heads};
 use super::stream::{Reset, Stream};
 use super::table::{Key, Table};
@@ -56,6 +57,7 @@ pub struct Streams<T> {
     pub(super) most_window: u32,
     /// How long an answer takes at the least, once it is known.
     pub(super) round_trip: Option<Duration>,
+    pub(super) floods: Floods,
     pub(super) heads: Heads,
     pub(super) control: Control,
     /// Streams with body bytes to send, in turn.
@@ -84,11 +86,12 @@ impl<T> Streams<T> {
     /// A connection after both hellos.
     ///
     /// Its window grows up to `most_window` bytes where the distance needs it, an eighth of that for a stream.
-    pub fn new(role: Role, ours: Settings, theirs: Settings, most_window: u32) -> Self {
+    pub fn new(role: Role, ours: Settings, theirs: Settings, most_window: u32, now: Instant) -> Self {
         Self {
             role,
             credit: SendCredit::new(theirs.connection_credit),
             window: RecvWindow::new(ours.connection_credit),
+            floods: Floods::new(ours.ping_ms, now),
             ours,
             theirs,
             table: Table::default(),

@@ -80,7 +80,7 @@ impl<S: Serve> Driver<S> {
         serve: S,
     ) -> (Caller, Self) {
         let now = Instant::now();
-        let streams = Streams::new(role, limits.ours.clone(), limits.theirs.clone(), limits.most_window);
+        let streams = Streams::new(role, limits.ours.clone(), limits.theirs.clone(), limits.most_window, now);
         let shared = Shared::new(streams);
         let least = Duration::from_millis(limits.theirs.ping_ms.into());
         let driver = Self {
@@ -178,7 +178,7 @@ impl<S: Serve> Driver<S> {
             while !rest.is_empty() {
                 let tag = || Tag::Serving(Serving::default());
                 let frame = match Frame::take(&mut rest) {
-                    Ok(frame) => streams.receive(frame, record, tag),
+                    Ok(frame) => streams.receive(frame, record, now, tag),
                     Err(error) => Err(error.into()),
                 };
                 match frame {

@@ -27,10 +27,12 @@ pub(super) struct End {
 
 impl End {
     pub(super) fn new(role: Role) -> Self {
-        let settings = Settings { connection_credit: 100_000, stream_credit: 20_000, ..Settings::default() };
-        let mut streams = Streams::new(role, settings.clone(), settings, 400_000);
+        let settings =
+            Settings { connection_credit: 100_000, stream_credit: 20_000, ping_ms: 0, ..Settings::default() };
+        let now = Instant::now();
+        let mut streams = Streams::new(role, settings.clone(), settings, 400_000, now);
         streams.measured(Duration::from_millis(50));
-        Self { role, streams, sent: VecDeque::new(), now: Instant::now() }
+        Self { role, streams, sent: VecDeque::new(), now }
     }
 
     /// Fills a record; false when there is nothing to send.
@@ -50,7 +52,7 @@ impl End {
         let mut rest = &record[..];
         while !rest.is_empty() {
             let frame = Frame::take(&mut rest).expect("the other end writes whole frames");
-            let received = self.streams.receive(frame, record, || usize::MAX);
+            let received = self.streams.receive(frame, record, self.now, || usize::MAX);
             match received.expect("the other end keeps the rules") {
                 Received::Call { key, head, body, one_way, .. } => {
                     let number = number(&head);

@@ -1,0 +1,133 @@
+//! What costs its receiver and brings nothing has a budget.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::receive::Violation;
+use crate::wire::framed::frame::CloseCode;
+
+/// A budget that is spent one by one, and refills with time and with honest traffic.
+#[derive(Debug)]
+struct Budget {
+    what: &'static str,
+    left: u32,
+    most: u32,
+    /// Time that refills one.
+    refill: Duration,
+    refilled: Instant,
+}
+
+impl Budget {
+    fn new(what: &'static str, most: u32, refill: Duration, now: Instant) -> Self {
+        Self { what, left: most, most, refill, refilled: now }
+    }
+
+    fn spend(&mut self, now: Instant) -> Result<(), Violation> {
+        let since = now.saturating_duration_since(self.refilled);
+        let earned = since.as_nanos() / self.refill.as_nanos().max(1);
+        if earned > 0 {
+            self.refilled = now;
+            self.earn(u32::try_from(earned).unwrap_or(u32::MAX));
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => return Err(Violation { code: CloseCode::Flood, text: format!("too many {}", self.what).into() }),
+        }
+        Ok(())
+    }
+
+    fn earn(&mut self, earned: u32) {
+        self.left = self.left.saturating_add(earned).min(self.most);
+    }
+}
+
+/// All budgets of a connection.
+#[derive(Debug)]
+pub(super) struct Floods {
+    resets: Budget,
+    pings: Budget,
+    empty: Budget,
+    credits: Budget,
+    interims: Budget,
+}
+
+/// Credit below this is hardly worth its frame.
+pub(super) const TINY: u32 = 64;
+
+impl Floods {
+    /// For a peer that was told the least time between two pings.
+    pub(super) fn new(ping_ms: u32, now: Instant) -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            resets: Budget::new("resets", 1000, ms(10), now),
+            pings: Budget::new("pings", 10, ms(u64::from(ping_ms).max(1)), now),
+            empty: Budget::new("empty frames", 100, ms(100), now),
+            credits: Budget::new("tiny credits", 100, ms(100), now),
+            interims: Budget::new("interim heads", 1000, ms(10), now),
+        }
+    }
+
+    /// A call was broken off while it cost something, or was such that it had to be.
+    pub(super) fn reset(&mut self, now: Instant) -> Result<(), Violation> {
+        self.resets.spend(now)
+    }
+
+    pub(super) fn ping(&mut self, now: Instant) -> Result<(), Violation> {
+        self.pings.spend(now)
+    }
+
+    /// A piece of a body of no bytes, and no end either.
+    pub(super) fn empty(&mut self, now: Instant) -> Result<(), Violation> {
+        self.empty.spend(now)
+    }
+
+    pub(super) fn credit(&mut self, now: Instant) -> Result<(), Violation> {
+        self.credits.spend(now)
+    }
+
+    pub(super) fn interim(&mut self, now: Instant) -> Result<(), Violation> {
+        self.interims.spend(now)
+    }
+
+    /// A call came to its end as calls should.
+    pub(super) fn honest(&mut self) {
+        self.resets.earn(1);
+        self.interims.earn(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_spent_and_earned() {
+        let start = Instant::now();
+        let mut floods = Floods::new(500, start);
+        for _ in 0..10 {
+            floods.ping(start).unwrap();
+        }
+        let Violation { code, text } = floods.ping(start).unwrap_err();
+        assert_eq!((code, &*text), (CloseCode::Flood, "too many pings"));
+        floods.ping(start + Duration::from_millis(499)).unwrap_err();
+        floods.ping(start + Duration::from_millis(500)).unwrap();
+        floods.ping(start + Duration::from_millis(500)).unwrap_err();
+        let refilled = (0..20).take_while(|_| floods.ping(start + Duration::from_secs(60)).is_ok()).count();
+        assert_eq!(refilled, 10, "never more than at first");
+    }
+
+    #[test]
+    fn honest_traffic_makes_up_for_resets() {
+        let start = Instant::now();
+        let mut floods = Floods::new(500, start);
+        for _ in 0..5000 {
+            floods.reset(start).unwrap();
+            floods.honest();
+        }
+        let spent = (0..2000).take_while(|_| floods.reset(start).is_ok()).count();
+        assert_eq!(spent, 1000);
+        let refilled = (0..2000).take_while(|_| floods.reset(start + Duration::from_secs(3600)).is_ok()).count();
+        assert_eq!(refilled, 1000, "never more than at first");
+    }
+}
