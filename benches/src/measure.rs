@@ -212,6 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_counted_below_tls() {
+        let bytes = |shape: &str| {
+            let name = format!("fastrpc/{shape}/none");
+            let row = crate::rows::all().into_iter().find(|row| row.name == name).expect("a row of the matrix");
+            let round = start(&row, Duration::from_millis(5)).expect("it starts").round().expect("it runs");
+            round.traffic.expect("counted").bytes_out
+        };
+        // A record of TLS adds some bytes to a batch, which many calls share.
+        let (plain, encrypted) = (bytes("compress"), bytes("tls"));
+        assert!(plain < encrypted && encrypted < 1.5 * plain, "{plain} {encrypted}");
+    }
+
+    #[test]
     fn each_figure_can_be_measured() {
         let rows = crate::rows::all();
         let quick = ["floor/http/100", "tcp/floor/fastrpc/100", "http/no_delay/10", "mt/tcp/fastrpc/tls/flate"];

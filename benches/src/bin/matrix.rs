@@ -10,25 +10,45 @@ use benches::rows::{self, Figure, Row};
 use benches::{allocations, go::GoReference, system};
 use clap::Parser;
 
-/// Measures what a call costs: 2 connections, N callers spread over both, deadlines, limits and counters on.
+/// Measures what a call costs: 2 connections, N callers spread over both, deadlines, limits and
+/// counters on.
 ///
-/// Rows are named CARRIED/SHAPE/VARIANT after the Go original's benchmarks: fastrpc or http; no_delay/N with N callers;
-/// delay/D with a batch delay, compress/C and tls/C with a delay of 1 ms, all three with 1000 callers; pipeline/N with the
-/// server one call at a time; send_nowait fire-and-forget. They run on one thread through an in-memory pipe.
+/// Rows are named CARRIED/SHAPE/VARIANT after the Go original's benchmarks. What is carried:
+///   fastrpc       TLV over fastrpc: the value `foobar` there, 261 bytes of text back
+///   http          GET /foo/bar over httpteleport in the types of the http crate, made anew for each
+///                 call, 261 bytes of text back
+///   lazy          the same with httpteleport's lazy heads. A request and a reply are made once and
+///                 cloned for each call, as the Go original's benchmarks reuse theirs
+/// The shapes, on one thread and through an in-memory pipe:
+///   no_delay/N    N callers
+///   built/N       lazy alone: no_delay/N with request and reply made anew for each call
+///   delay/D       1000 callers, a batch delay of D at the client and of 100 us at the server
+///   compress/C    the same with a delay of 1 ms and compression C
+///   tls/C         compress/C over TLS
+///   pipeline/N    N callers, the server one call of a connection at a time
+///   send_nowait   fastrpc alone: fire and forget
 ///
 /// Further rows, by --all or --only:
 ///   tcp/...       the same over loopback TCP
-///   mt/...        the same on a runtime of 2 worker threads (mt/tcp/... over TCP); under taskset they share its cores
-///   latency/...   how long calls take: N callers, or open/R: R calls a second whatever became of those before, each timed
-///                 from when it was to begin; waiting for that keeps a worker busy. Their ns are the median
+///   mt/...        the same on a runtime of 2 worker threads (mt/tcp/... over TCP); under taskset
+///                 they share its cores
+///   latency/...   how long calls take: N callers, or open/R: R calls a second whatever became of
+///                 those before, each timed from when it was to begin; waiting for that keeps a
+///                 worker busy. Their ns are the median. p99.9 is - where a round has fewer than
+///                 1000 calls
 ///   flush/D       how long after a batch delay of D the batch is written
-///   floor/...     the same bytes in batches of 100, echoed, one task woken per call: what no transport can do without.
-///                 The floors under the rows that are picked always run
+///   floor/...     the same bytes in batches of 100, echoed, one task woken per call: what no
+///                 transport can do without when calls come by the hundred. The floors under the
+///                 rows that are picked always run
 ///
-/// Rows take turns, round by round, so that what disturbs the machine meets all of them. Columns: ns is the median of the
-/// rounds, cpu the time that all threads of both ends ran, out and in the client's bytes on the wire, calls/flush how many
-/// calls share a write to the wire, there and back. "x floor" is ns by the floor's; "x Go" ns by the Go original's median,
+/// Rows take turns, round by round, so that what disturbs the machine meets all of them. Columns: ns
+/// is the median of the rounds, cpu the time that all threads of both ends ran, out and in the
+/// client's bytes on the wire (those of TLS among them), calls/flush how many calls share a write to
+/// the wire, there and back. "x floor" is ns by the floor's; "x Go" ns by the Go original's median,
 /// and once more with each divided by its floor, as machines differ: below 1 this is quicker.
+///
+/// Keep it on one core, but for mt/: taskset -c 1. Allocations are counted by `allocations`, which is
+/// built with this one by: cargo build --release -p benches
 #[derive(Parser)]
 #[command(verbatim_doc_comment)]
 struct Options {

@@ -16,13 +16,24 @@ use clap::Parser;
 /// Rows are named scale/GROWING/SIZE/CARRIED:
 ///   callers      all calling all the time over 2 connections, on one thread
 ///   pool         connections of the pool, with 1000 callers
-///   cores        worker threads of one process with both ends, and `apart`: two processes of one thread, each on its core
-///   body         bytes of a body that is echoed, 2 callers
-///   connections  clients with one connection each, and one caller on each; the largest has a process for each end
+///   cores        worker threads of one process with both ends: 1 is a multi-thread runtime with one
+///                worker, not the one-thread runtime of other rows. And `apart`: two processes of
+///                one thread, each on its core
+///   body         bytes of a body that is echoed, 2 callers. fastrpc ends at 1 MiB, which is the
+///                most that a value of TLV may have
+///   connections  clients with one connection each, and one caller on each. Those that end in
+///                `apart` have a process for each end, so two cores if they are there
 ///
-/// Each row has a process to itself. Rows of a group take turns, round by round. Columns: ns is the median of the rounds,
-/// cpu the time that all threads of both ends ran, ns/byte per byte of body there and back; peak is the most memory
-/// resident, idle and active what each connection holds of it, both ends: idle after one call, active after many.
+/// Each row has a process to itself. Rows of a group take turns, round by round. Columns: ns is the
+/// median of the rounds, cpu the time that all threads of both ends ran, ns/byte per byte of body
+/// there and back; peak is the most memory resident.
+///
+/// idle and active are what each connection holds of the resident memory, both ends: idle when all
+/// are open, right after each one's first call; active right after the last round of calls. (An idle
+/// connection of `proxy` has rested for 4 seconds.)
+///
+/// A row that cannot run here is said on stderr, and with --json in its place: {"name", "skipped"}.
+/// If none can, that is a failure.
 #[derive(Parser)]
 #[command(verbatim_doc_comment)]
 struct Options {

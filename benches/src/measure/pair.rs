@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Traffic;
 use crate::rows::Row;
 use crate::system;
-use crate::transport::{self, Dialer, WriteClock};
+use crate::transport::{self, Dialer, Meter, WriteClock};
 use crate::workload::{Counters, Tls, Workload};
 
 /// Connections that are opened at the same time: no more than a listener lets wait.
@@ -72,6 +72,8 @@ pub struct Pair<W> {
     /// The clients, each with its connections.
     pub clients: Vec<W>,
     pub(super) far: Box<dyn Far>,
+    /// Counts below TLS, where the clients see only what is in it.
+    meter: Option<Meter>,
 }
 
 /// What both ends had done and used at one time.
@@ -97,8 +99,10 @@ impl<W: Workload> Pair<W> {
 
     /// Makes the clients of a server that serves already.
     pub(super) fn connect(row: &Row, dialer: &Dialer, tls: Option<&Tls>, far: Box<dyn Far>) -> anyhow::Result<Self> {
+        let meter = tls.map(|_| Meter::default());
+        let dialer = meter.clone().map_or_else(|| dialer.clone(), |meter| dialer.clone().metered(meter));
         let clients = (0..row.clients).map(|_| W::connect(row, dialer.clone(), tls)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { clients, far })
+        Ok(Self { clients, far, meter })
     }
 
     /// Opens a connection of each client, by a call.
@@ -118,6 +122,9 @@ impl<W: Workload> Pair<W> {
             mark.bytes_out += stats.wire_bytes_out;
             mark.bytes_in += stats.wire_bytes_in;
             mark.batches_out += stats.batches;
+        }
+        if let Some(meter) = &self.meter {
+            (mark.bytes_out, mark.bytes_in) = meter.bytes();
         }
         Ok(mark)
     }

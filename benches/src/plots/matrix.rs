@@ -16,8 +16,9 @@ const CARRIED: [(&str, &str, &str); 3] = [
 ];
 
 /// Sections of the bars: rows that begin so, the heading, and what the last segment counts.
-const SECTIONS: [(&str, &str, &str); 5] = [
+const SECTIONS: [(&str, &str, &str); 6] = [
     ("no_delay/", "No batch delay", " callers"),
+    ("built/", "The same, request and reply built for each call", " callers"),
     ("compress/", "Compressed: 1000 callers, batch delay 1 ms", ""),
     ("tls/", "The same over TLS", ""),
     ("pipeline/", "A server that takes one call of a connection at a time", " callers"),

@@ -8,9 +8,7 @@ use tempfile::TempDir;
 use testkit::programs::{Listen, Nginx, Running, free_address, installed};
 
 use super::route::{Hop, Route};
-
-/// Bytes of the origin's reply.
-pub const REPLY_BYTES: usize = 261;
+use crate::workload::REPLY;
 
 /// A program that runs until this is dropped.
 #[derive(Debug)]
@@ -61,15 +59,14 @@ impl Started {
     }
 }
 
-/// The origin: answers every path with 261 bytes of text.
+/// The origin: answers every path with the text that every bench has for a reply.
 ///
 /// # Panics
 ///
 /// nginx does not start.
 #[must_use]
 pub fn origin() -> Nginx {
-    let text = "x".repeat(REPLY_BYTES);
-    Nginx::start(Listen::Tcp, &format!("location / {{ default_type text/plain; return 200 {text}; }}"))
+    Nginx::start(Listen::Tcp, &format!("location / {{ default_type text/plain; return 200 \"{REPLY}\"; }}"))
 }
 
 /// Programs that are needed and not installed, each with what to do about it.

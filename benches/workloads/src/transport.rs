@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -28,7 +29,7 @@ pub fn join(wire: Wire) -> io::Result<(Dialer, Listening)> {
     match wire {
         Wire::Pipe => {
             let (ends, accepted) = mpsc::channel(BACKLOG as usize);
-            Ok((Dialer { to: Target::Pipe(ends), clock: None }, Listening::Pipe(accepted)))
+            Ok((Dialer { to: Target::Pipe(ends), watch: Watch::default() }, Listening::Pipe(accepted)))
         }
         Wire::Tcp => {
             // TcpListener::bind lets 128 wait; what comes beyond is dropped, and comes again after a second.
@@ -44,7 +45,7 @@ pub fn join(wire: Wire) -> io::Result<(Dialer, Listening)> {
 #[derive(Clone)]
 pub struct Dialer {
     to: Target,
-    clock: Option<WriteClock>,
+    watch: Watch,
 }
 
 #[derive(Clone)]
@@ -57,13 +58,21 @@ impl Dialer {
     /// Dials this address.
     #[must_use]
     pub fn to(address: SocketAddr) -> Self {
-        Self { to: Target::Tcp(address), clock: None }
+        Self { to: Target::Tcp(address), watch: Watch::default() }
     }
 
     /// Its streams tell `clock` when they are written to.
     #[must_use]
-    pub fn watched(self, clock: WriteClock) -> Self {
-        Self { clock: Some(clock), ..self }
+    pub fn watched(mut self, clock: WriteClock) -> Self {
+        self.watch.clock = Some(clock);
+        self
+    }
+
+    /// Its streams tell `meter` how many bytes they carry.
+    #[must_use]
+    pub fn metered(mut self, meter: Meter) -> Self {
+        self.watch.meter = Some(meter);
+        self
     }
 
     /// Opens one.
@@ -84,7 +93,7 @@ impl Dialer {
                 Either::Right(stream)
             }
         };
-        Ok(Stream { io, clock: self.clock })
+        Ok(Stream { io, watch: self.watch })
     }
 }
 
@@ -110,7 +119,7 @@ impl fastrpc::Listener for Listening {
                 (Either::Right(stream), peer)
             }
         };
-        Ok((Stream { io, clock: None }, peer))
+        Ok((Stream { io, watch: Watch::default() }, peer))
     }
 }
 
@@ -130,24 +139,72 @@ impl WriteClock {
     }
 }
 
-/// One end of a connection. Without a clock it costs no more than what is inside.
+/// How many bytes streams have carried, whatever those bytes are: with TLS, what is sent below it.
+#[derive(Clone, Default)]
+pub struct Meter(Arc<Bytes>);
+
+#[derive(Default)]
+struct Bytes {
+    out: AtomicU64,
+    back: AtomicU64,
+}
+
+impl Meter {
+    /// Bytes written and bytes read so far, all streams together.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.0.out.load(Ordering::Relaxed), self.0.back.load(Ordering::Relaxed))
+    }
+}
+
+/// Who is told what a stream does.
+#[derive(Clone, Default)]
+struct Watch {
+    clock: Option<WriteClock>,
+    meter: Option<Meter>,
+}
+
+impl Watch {
+    fn writing(&self) {
+        if let Some(clock) = &self.clock {
+            clock.note();
+        }
+    }
+
+    fn written(&self, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Some(meter), Poll::Ready(Ok(bytes))) = (&self.meter, &done) {
+            meter.0.out.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
+        done
+    }
+
+    fn read(&self, bytes: usize) {
+        if let Some(meter) = &self.meter {
+            meter.0.back.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One end of a connection. Unwatched it costs no more than what is inside.
 pub struct Stream {
     io: Either<DuplexStream, TcpStream>,
-    clock: Option<WriteClock>,
+    watch: Watch,
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let done = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.watch.read(buf.filled().len() - before);
+        done
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(clock) = &self.clock {
-            clock.note();
-        }
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        self.watch.writing();
+        let done = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.watch.written(done)
     }
 
     fn poll_write_vectored(
@@ -155,10 +212,9 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(clock) = &self.clock {
-            clock.note();
-        }
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        self.watch.writing();
+        let done = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.watch.written(done)
     }
 
     fn is_write_vectored(&self) -> bool {
