@@ -29,7 +29,7 @@ pub fn join(wire: Wire) -> io::Result<(Dialer, Listening)> {
     match wire {
         Wire::Pipe => {
             let (ends, accepted) = mpsc::channel(BACKLOG as usize);
-            Ok((Dialer { to: Target::Pipe(ends), watch: Watch::default() }, Listening::Pipe(accepted)))
+            Ok((Dialer { to: Target::Pipe(ends), watch: None }, Listening::Pipe(accepted)))
         }
         Wire::Tcp => {
             // TcpListener::bind lets 128 wait; what comes beyond is dropped, and comes again after a second.
@@ -45,7 +45,7 @@ pub fn join(wire: Wire) -> io::Result<(Dialer, Listening)> {
 #[derive(Clone)]
 pub struct Dialer {
     to: Target,
-    watch: Watch,
+    watch: Option<Watch>,
 }
 
 #[derive(Clone)]
@@ -58,21 +58,13 @@ impl Dialer {
     /// Dials this address.
     #[must_use]
     pub fn to(address: SocketAddr) -> Self {
-        Self { to: Target::Tcp(address), watch: Watch::default() }
+        Self { to: Target::Tcp(address), watch: None }
     }
 
-    /// Its streams tell `clock` when they are written to.
+    /// Its streams tell `watch` what they do.
     #[must_use]
-    pub fn watched(mut self, clock: WriteClock) -> Self {
-        self.watch.clock = Some(clock);
-        self
-    }
-
-    /// Its streams tell `meter` how many bytes they carry.
-    #[must_use]
-    pub fn metered(mut self, meter: Meter) -> Self {
-        self.watch.meter = Some(meter);
-        self
+    pub fn watched(self, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// Opens one.
@@ -119,92 +111,70 @@ impl fastrpc::Listener for Listening {
                 (Either::Right(stream), peer)
             }
         };
-        Ok((Stream { io, watch: Watch::default() }, peer))
+        Ok((Stream { io, watch: None }, peer))
     }
 }
 
-/// When the first byte was written since it was last asked.
+/// What streams do: when they are written to, and how many bytes they carry, with TLS those that are sent below it.
 #[derive(Clone, Default)]
-pub struct WriteClock(Arc<Mutex<Option<Instant>>>);
-
-impl WriteClock {
-    /// The time of the first write since the last look.
-    #[must_use]
-    pub fn take(&self) -> Option<Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn note(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
-    }
-}
-
-/// How many bytes streams have carried, whatever those bytes are: with TLS, what is sent below it.
-#[derive(Clone, Default)]
-pub struct Meter(Arc<Bytes>);
+pub struct Watch(Arc<Seen>);
 
 #[derive(Default)]
-struct Bytes {
+struct Seen {
+    first_write: Mutex<Option<Instant>>,
     out: AtomicU64,
     back: AtomicU64,
 }
 
-impl Meter {
+impl Watch {
+    /// The time of the first write since this was last asked.
+    #[must_use]
+    pub fn take_first_write(&self) -> Option<Instant> {
+        self.0.first_write.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Bytes written and bytes read so far, all streams together.
     #[must_use]
     pub fn bytes(&self) -> (u64, u64) {
         (self.0.out.load(Ordering::Relaxed), self.0.back.load(Ordering::Relaxed))
     }
-}
 
-/// Who is told what a stream does.
-#[derive(Clone, Default)]
-struct Watch {
-    clock: Option<WriteClock>,
-    meter: Option<Meter>,
-}
-
-impl Watch {
-    fn writing(&self) {
-        if let Some(clock) = &self.clock {
-            clock.note();
-        }
-    }
-
-    fn written(&self, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let (Some(meter), Poll::Ready(Ok(bytes))) = (&self.meter, &done) {
-            meter.0.out.fetch_add(*bytes as u64, Ordering::Relaxed);
+    /// Lets `write` write.
+    fn writing(&self, write: impl FnOnce() -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.0.first_write.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        let done = write();
+        if let Poll::Ready(Ok(bytes)) = &done {
+            self.0.out.fetch_add(*bytes as u64, Ordering::Relaxed);
         }
         done
-    }
-
-    fn read(&self, bytes: usize) {
-        if let Some(meter) = &self.meter {
-            meter.0.back.fetch_add(bytes as u64, Ordering::Relaxed);
-        }
     }
 }
 
 /// One end of a connection. Unwatched it costs no more than what is inside.
 pub struct Stream {
     io: Either<DuplexStream, TcpStream>,
-    watch: Watch,
+    watch: Option<Watch>,
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let Some(watch) = &this.watch else { return Pin::new(&mut this.io).poll_read(cx, buf) };
         let before = buf.filled().len();
-        let done = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.watch.read(buf.filled().len() - before);
+        let done = Pin::new(&mut this.io).poll_read(cx, buf);
+        watch.0.back.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
         done
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.watch.writing();
-        let done = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.watch.written(done)
+        let this = &mut *self;
+        let io = Pin::new(&mut this.io);
+        match &this.watch {
+            None => io.poll_write(cx, buf),
+            Some(watch) => watch.writing(|| io.poll_write(cx, buf)),
+        }
     }
 
     fn poll_write_vectored(
@@ -212,9 +182,12 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.watch.writing();
-        let done = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.watch.written(done)
+        let this = &mut *self;
+        let io = Pin::new(&mut this.io);
+        match &this.watch {
+            None => io.poll_write_vectored(cx, bufs),
+            Some(watch) => watch.writing(|| io.poll_write_vectored(cx, bufs)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
