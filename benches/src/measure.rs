@@ -13,13 +13,13 @@ mod calls;
 mod floor;
 mod flush;
 mod latency;
+mod measured;
 mod pair;
-mod spread;
 mod weight;
 
 pub use self::calls::Calls;
+pub use self::measured::Measured;
 pub use self::pair::{Far, Pair, Resident, Usage};
-pub use self::spread::{Measured, Spread};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +75,8 @@ pub struct Traffic {
 pub struct Tail {
     /// 99 of 100 are not above.
     pub p99: f64,
-    /// 999 of 1000 are not above.
-    pub p999: f64,
+    /// 999 of 1000 are not above; not known of fewer than 1000.
+    pub p999: Option<f64>,
     /// The greatest.
     pub max: f64,
     /// How many came before their time, which nothing should.
@@ -176,6 +176,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::spread::Spread;
 
     struct Noted(&'static str, Rc<RefCell<String>>);
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use benches::measure::{Effort, Measured, Subject, interleave, start};
+use benches::program::{at_least_one, check_only, end, say};
 use benches::progress::Progress;
 use benches::report::{Against, Column, Earlier, compare, json_line, table};
 use benches::rows::{self, Figure, Row};
@@ -65,10 +66,10 @@ struct Options {
     #[arg(long)]
     list: bool,
     /// Rounds per row; the median is printed.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = at_least_one::<usize>)]
     rounds: usize,
     /// Milliseconds per round.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = at_least_one::<u64>)]
     round_ms: u64,
     /// Compare with an earlier run: what --json printed.
     #[arg(long, value_name = "FILE")]
@@ -82,26 +83,15 @@ struct Options {
 const SHARED: f64 = 1.2;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let rows = rows::select(&options.only, options.all);
-    if rows.is_empty() {
-        eprintln!("matrix: no row begins with {:?}: --list --all names them all", options.only);
-        return ExitCode::from(2);
-    }
-    if options.list {
-        rows.iter().for_each(|row| println!("{}", row.name));
-        return ExitCode::SUCCESS;
-    }
-    match run(&options, rows) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("matrix: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    end("matrix", run(&Options::parse()))
 }
 
-fn run(options: &Options, rows: Vec<Row>) -> anyhow::Result<()> {
+fn run(options: &Options) -> anyhow::Result<()> {
+    check_only(&options.only, &rows::all().into_iter().map(|row| row.name).collect::<Vec<_>>())?;
+    let rows = rows::select(&options.only, options.all);
+    if options.list {
+        return rows.iter().try_for_each(|row| say(&row.name));
+    }
     let earlier = options.against.as_deref().map(Earlier::read).transpose()?.unwrap_or_default();
     let mut measured = measure(options, rows)?;
     warn_if_shared(&measured);
@@ -114,11 +104,14 @@ fn run(options: &Options, rows: Vec<Row>) -> anyhow::Result<()> {
             ours / theirs
         );
     }
-    let rows = compare(measured, &GoReference::load(), &earlier);
+    let go = GoReference::load();
+    let rows = compare(measured, &go, &earlier);
     if options.json {
-        rows.iter().for_each(|(row, compared)| println!("{}", json_line(row, compared)));
-    } else {
-        print!("{}", table(&COLUMNS, &rows));
+        return rows.iter().try_for_each(|(row, compared)| say(json_line(row, compared)));
+    }
+    say(table(&COLUMNS, &rows).trim_end())?;
+    if rows.iter().any(|(_, compared)| compared.go.is_some()) {
+        say(format_args!("\nGo ns: the Go original's own benchmarks, medians of {}, {}.", go.date, go.machine))?;
     }
     Ok(())
 }
@@ -163,9 +156,12 @@ fn add_allocations(options: &Options, measured: &mut [Measured]) {
 
 const COLUMNS: [Column; 17] = [
     Column::new("ns", |row, _| Some(format!("{:.0}", row.ns.median))),
-    Column::new("min-max", |row, _| Some(format!("{:.0}-{:.0}", row.ns.min, row.ns.max))),
+    Column::new("min-max", |row, _| Some(row.ns.range(0))),
     Column::new("p99", |row, _| row.tail.map(|tail| format!("{:.0}", tail.p99))),
-    Column::new("p99.9", |row, _| row.tail.map(|tail| format!("{:.0}", tail.p999))),
+    Column::new("p99.9", |row, _| {
+        let p999 = |p999: Option<f64>| p999.map_or_else(|| "-".to_owned(), |ns| format!("{ns:.0}"));
+        row.tail.map(|tail| p999(tail.p999))
+    }),
     Column::new("early", |row, _| row.tail.filter(|tail| tail.early > 0).map(|tail| tail.early.to_string())),
     Column::new("calls/s", |row, _| row.rate.map(|rate| format!("{rate:.0}"))),
     Column::new("cpu ns", |row, _| row.cpu_ns.map(|cpu| format!("{:.0}", cpu.median))),
