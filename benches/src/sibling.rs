@@ -8,29 +8,23 @@ use std::time::SystemTime;
 /// Where the program of this name lies, or would.
 #[must_use]
 pub fn beside(name: &str) -> PathBuf {
-    own().with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX))
-}
-
-fn own() -> PathBuf {
-    std::env::current_exe().unwrap_or_default()
+    let own = std::env::current_exe().unwrap_or_default();
+    own.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Why `program` may not be what the source says, if it is older than that; `build` makes it anew.
 #[must_use]
 pub fn stale(program: &Path, build: &str) -> Option<String> {
-    let newer = newer_source(program, &own())?;
+    let newer = newer_source(program)?;
     Some(format!("{} is older than {}: {build}", program.display(), newer.display()))
 }
 
-/// A source of `program` that was changed after it was built. Cargo leaves a list of them beside it; where that is gone,
-/// `own`, which was built from the same source, has to do.
-fn newer_source(program: &Path, own: &Path) -> Option<PathBuf> {
+/// A source of `program` that was changed after it was built. `cargo build` leaves a list of them beside it. (That it is
+/// older than this program would say nothing: one build makes both, one after the other, or only that which is to be made.)
+fn newer_source(program: &Path) -> Option<PathBuf> {
     let built = changed(program)?;
-    let sources = match fs::read_to_string(program.with_extension("d")) {
-        Ok(list) => sources(&list),
-        Err(_) => vec![own.to_owned()],
-    };
-    sources.into_iter().find(|source| changed(source).is_some_and(|time| time > built))
+    let list = fs::read_to_string(program.with_extension("d")).ok()?;
+    sources(&list).into_iter().find(|source| changed(source).is_some_and(|time| time > built))
 }
 
 fn changed(file: &Path) -> Option<SystemTime> {
@@ -59,13 +53,13 @@ mod tests {
             file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).expect("a time");
             path
         };
-        let (program, own, source) = (at("program", 50), at("own", 60), at("a source.rs", 40));
-        assert_eq!(newer_source(&program, &own), Some(own.clone()));
+        let (program, source) = (at("program", 50), at("a source.rs", 40));
+        assert_eq!(newer_source(&program), None);
         let list = format!("{}: {}\n", program.display(), source.display().to_string().replace(' ', "\\ "));
         fs::write(folder.path().join("program.d"), list).expect("a file");
-        assert_eq!(newer_source(&program, &own), None);
+        assert_eq!(newer_source(&program), None);
         at("a source.rs", 51);
-        assert_eq!(newer_source(&program, &own), Some(source));
-        assert_eq!(newer_source(&folder.path().join("absent"), &own), None);
+        assert_eq!(newer_source(&program), Some(source));
+        assert_eq!(newer_source(&folder.path().join("absent")), None);
     }
 }
