@@ -52,7 +52,8 @@ pub(super) fn proxy(rows: &Rows, run: &Run) -> Vec<Picture> {
         let Some(figure) = record.figure("cpu_us_per_request").filter(|figure| figure.median > 0.0) else { continue };
         let day = record.text("cited");
         cited = cited.or(day);
-        let label = record.name.strip_prefix("proxy/").unwrap_or(&record.name);
+        let label =
+            ["proxy/", "cited/"].iter().find_map(|begin| record.name.strip_prefix(begin)).unwrap_or(&record.name);
         let series = usize::from(!label.starts_with("httptp"));
         let label = day.map_or_else(|| label.to_owned(), |day| format!("{label}, {day}"));
         let note = to(record, "ratio_to_haproxy", "haproxy");
