@@ -21,7 +21,7 @@ pub struct Figure {
 }
 
 /// What pictures are drawn of. A row may lack them, but not have something else there: it would be left out unseen.
-const FIGURES: [&str; 11] = [
+const FIGURES: [&str; 12] = [
     "ns_per_op",
     "ns_min",
     "ns_max",
@@ -31,6 +31,7 @@ const FIGURES: [&str; 11] = [
     "tcp_bytes_per_op",
     "cpu_us_per_request",
     "ratio_to_haproxy",
+    "to_ours",
     "idle_bytes_per_connection",
     "active_bytes_per_connection",
 ];

@@ -98,9 +98,13 @@ fn memory(rows: &Rows, run: &Run) -> Option<Picture> {
         Some((what, Row { label: format!("{count} connection{plural}"), bars, mark: None }))
     };
     let series = [(Tone::Ours, "idle"), (Tone::OursBefore, "active")];
-    let note = "Resident memory of the process over that without connections, by their number: with few of them it is what \
-                the first ones of a process take.";
-    let caption = run.caption("target/release/scale", "Memory per connection, both ends", vec![note.to_owned()]);
+    let notes = vec![
+        "Resident memory of the process over that without connections, by their number: with few of them it is what the \
+         first ones of a process take."
+            .to_owned(),
+        "Idle: right after the first call of each connection. Active: right after the last round of calls.".to_owned(),
+    ];
+    let caption = run.caption("target/release/scale", "Memory per connection, both ends", notes);
     picture(
         "scale-memory.svg",
         &Bars { caption, unit: Unit::Bytes, series: named(series), mark: None, sections: by_what(rows, row) },
