@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::measure;
 use crate::rows::Row;
+use crate::sibling;
 
 /// Long enough that what starting the callers allocates is little beside their calls.
 const ROUND: Duration = Duration::from_millis(100);
@@ -58,10 +59,12 @@ pub fn counted(picking: &[String]) -> anyhow::Result<HashMap<String, f64>> {
 
 /// The program, beside the one that runs.
 fn program() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("where this program lies is not known")?;
-    let program = own.with_file_name(format!("allocations{}", std::env::consts::EXE_SUFFIX));
-    if !program.exists() {
-        bail!("allocations are counted by a program that is not built: cargo build --release -p benches");
+    let program = sibling::beside("allocations");
+    ensure!(program.exists(), "they are counted by {}, which is not there: {BUILD}", program.display());
+    if let Some(why) = sibling::stale(&program, BUILD) {
+        eprintln!("allocations: {why}");
     }
     Ok(program)
 }
+
+const BUILD: &str = "cargo build --release -p benches";

@@ -43,12 +43,14 @@ impl GoReference {
     }
 
     /// The row of this name, and the floor under it there. The original has one kind of HTTP heads, which ours are compared
-    /// with whether they are lazy or not.
+    /// with whether they are lazy or not, and whether they are built for each call or not.
     #[must_use]
     pub fn row(&self, name: &str) -> Option<(GoRow, f64)> {
-        let name = name.strip_prefix("lazy/").map_or(name.to_owned(), |rest| format!("http/{rest}"));
-        let name = name.as_str();
-        Some((*self.rows.get(name)?, self.floor(name.split('/').next()?)?))
+        let name = match name.strip_prefix("lazy/") {
+            Some(shape) => format!("http/{}", shape.replace("built/", "no_delay/")),
+            None => name.to_owned(),
+        };
+        Some((*self.rows.get(&name)?, self.floor(name.split('/').next()?)?))
     }
 
     /// The floor on that machine that day for rows of this kind.

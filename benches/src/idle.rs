@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::process::memory;
-use crate::proxy::hop::{REPLY_BYTES, origin, start_httptp};
+use crate::proxy::hop::{origin, start_httptp};
+use crate::workload::REPLY_BYTES;
 
 /// A connection that was used a moment ago is not idle yet: a program may do something about those that rest.
 const AT_REST: Duration = Duration::from_secs(4);

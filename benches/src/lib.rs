@@ -11,10 +11,13 @@ pub mod peers;
 pub mod plot;
 pub mod plots;
 pub mod process;
+pub mod program;
 pub mod progress;
 pub mod proxy;
 pub mod report;
 pub mod scale;
+pub mod sibling;
+pub mod spread;
 pub mod system;
 
 pub use workloads::{rows, transport, workload};

@@ -40,7 +40,7 @@ pub fn json_line(row: &Measured, compared: &Compared) -> String {
     }
     if let Some(tail) = row.tail {
         put("p99_ns", Some(round(tail.p99, 0)));
-        put("p999_ns", Some(round(tail.p999, 0)));
+        put("p999_ns", tail.p999.map(|p999| round(p999, 0)));
         put("greatest_ns", Some(round(tail.max, 0)));
         put("early", (row.figure == Figure::Flush).then(|| tail.early.into()));
     }
@@ -113,7 +113,7 @@ mod tests {
             cpu_ns: Some(5.0),
             rate: Some(7.0),
             traffic: Some(Traffic { bytes_out: 18.0, bytes_in: 269.0, batches_out: 0.01, batches_in: 0.02 }),
-            tail: Some(Tail { p99: 2.0, p999: 3.0, max: 4.0, early: 0 }),
+            tail: Some(Tail { p99: 2.0, p999: Some(3.0), max: 4.0, early: 0 }),
             memory: Some(Memory {
                 peak: 9.0,
                 each: Some(PerConnection { idle: 1.0, active: 2.0, idle_client: Some(0.5) }),

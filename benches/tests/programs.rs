@@ -64,11 +64,127 @@ fn scale_runs_rows_in_processes_of_their_own() {
     assert!(apart["cpu_ns_per_op"].as_f64().is_some_and(|cpu| cpu > 0.0));
 }
 
+/// What the program says when it does not do what was asked.
+fn complaint(program: &str, arguments: &[&str]) -> String {
+    let output = run(program, arguments);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{program} {arguments:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+#[test]
+fn every_program_names_its_rows() {
+    let first_and_last = [
+        (env!("CARGO_BIN_EXE_matrix"), "floor/fastrpc/100", "lazy/built/10000"),
+        (env!("CARGO_BIN_EXE_scale"), "scale/callers/1/fastrpc", "scale/connections/18000/http/apart"),
+        (env!("CARGO_BIN_EXE_peers"), "http/httpteleport/1", "floor/typed/100"),
+        (env!("CARGO_BIN_EXE_bytes"), "bytes/rtb/http1/1", "bytes/chat/flate/64"),
+        (env!("CARGO_BIN_EXE_proxy"), "proxy/direct", "proxy/idle/teleport-flate"),
+    ];
+    for (program, first, last) in first_and_last {
+        let output = run(program, &["--list"]);
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(output.status.success() && text.starts_with(&format!("{first}\n")), "{text}");
+        assert!(text.ends_with(&format!("{last}\n")), "{text}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let shell = format!("{} --list --all | head -n 1", env!("CARGO_BIN_EXE_matrix"));
+    let output = Command::new("sh").args(["-c", &shell]).output().expect("a shell");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "floor/fastrpc/100\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn scale_that_can_run_nothing_fails_and_says_so_in_json() {
+    let program = env!("CARGO_BIN_EXE_scale");
+    let shell = format!("ulimit -n 200; {program} --only scale/connections/18000 --json");
+    let output = Command::new("sh").args(["-c", &shell]).output().expect("a shell");
+    assert!(!output.status.success());
+    let line: Value = serde_json::from_slice(&output.stdout).expect("a line of JSON");
+    assert_eq!(line["name"], "scale/connections/18000/http/apart");
+    assert!(line["skipped"].as_str().is_some_and(|why| why.contains("open files")), "{line}");
+}
+
+#[test]
+fn plots_draws_what_is_printed_and_refuses_what_is_no_figure() {
+    let (program, folder) = (env!("CARGO_BIN_EXE_plots"), tempfile::tempdir().expect("a folder"));
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (good, bad, out) = (path("good.jsonl"), path("bad.jsonl"), path("out"));
+    let row = r#"{"name":"fastrpc/no_delay/1","ns_per_op":900,"ns_min":800,"ns_max":1000}"#;
+    std::fs::write(&good, row).expect("a file");
+    std::fs::write(&bad, row.replace("900", "\"x\"")).expect("a file");
+    let options = ["--machine", "a machine", "--date", "2026-11-25", "--out", &out];
+    let output = run(program, &[&[good.as_str()], &options[..]].concat());
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), path("out/matrix-fastrpc.svg"));
+    let said = complaint(program, &[&[bad.as_str()], &options[..]].concat());
+    assert!(said.contains("bad.jsonl, line 1") && said.contains("\"ns_per_op\""), "{said}");
+}
+
+/// A recording of one exchange, in the folder, whose reply has these records: head and body.
+fn record(folder: &std::path::Path, name: &str, replies: &[(&str, &str)]) {
+    let records = |records: &[(&str, &str)]| {
+        let length = |text: &str| u32::try_from(text.len()).expect("short").to_le_bytes();
+        let record =
+            |(head, body): &(&str, &str)| [&length(head)[..], &length(body), head.as_bytes(), body.as_bytes()].concat();
+        zstd::encode_all(&records.iter().flat_map(record).collect::<Vec<u8>>()[..], 1).expect("zstd")
+    };
+    let request = ("GET /a HTTP/1.1\r\nHost: a.example\r\n\r\n", "");
+    std::fs::write(folder.join(format!("{name}.req.zst")), records(&vec![request; replies.len()])).expect("a file");
+    std::fs::write(folder.join(format!("{name}.resp.zst")), records(replies)).expect("a file");
+}
+
+#[test]
+fn bytes_carries_a_recording_and_refuses_event_streams() {
+    let (program, folder) = (env!("CARGO_BIN_EXE_bytes"), tempfile::tempdir().expect("a folder"));
+    let reply = ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "hello");
+    record(folder.path(), "whole", &[reply, reply]);
+    record(folder.path(), "streams", &[reply, ("", "data: 1")]);
+    let quick = ["--rounds=1", "--round-ms=1", "--file"];
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let rows = lines(program, &[&quick[..], &[&path("whole.req.zst"), "--only", "bytes/whole/flate"]].concat());
+    assert_eq!(rows.len(), 4);
+    let row = &rows[0];
+    assert!(row["name"] == "bytes/whole/flate/1" && row["tcp_bytes_per_op"].as_f64().is_some(), "{row}");
+    let said = complaint(program, &[&quick[..], &[&path("streams.req.zst")]].concat());
+    assert!(said.contains("streams: refused") && said.contains("nothing is left"), "{said}");
+}
+
+#[test]
+fn peers_measures_a_row_and_what_it_is_held_against() {
+    let arguments = ["--only", "rpc/fastrpc-tlv", "--callers=2", "--rounds=1", "--round-ms=5"];
+    let rows = lines(env!("CARGO_BIN_EXE_peers"), &arguments);
+    let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap_or_default()).collect();
+    assert_eq!(names, ["rpc/fastrpc-tlv/2", "floor/tlv/2"]);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_in_a_line() {
+    let refused = [
+        (env!("CARGO_BIN_EXE_proxy"), &["--httptp", "/bin/true"][..], "/bin/true: "),
+        (env!("CARGO_BIN_EXE_proxy"), &["--only", "proxy/idle/http", "--idle", "0"], "--idle"),
+        (env!("CARGO_BIN_EXE_bytes"), &["--mib", "0"], "--mib"),
+        (env!("CARGO_BIN_EXE_bytes"), &["--rounds", "0"], "--rounds"),
+        (env!("CARGO_BIN_EXE_matrix"), &["--only", "fastrpc/no_delay/1", "--only", "nonsense"], "\"nonsense\""),
+    ];
+    for (program, arguments, named) in refused {
+        let said = complaint(program, arguments);
+        assert!(said.contains(named) && !said.contains("panicked"), "{said}");
+    }
+}
+
 #[test]
 fn a_row_that_is_not_there_is_named_and_nothing_runs() {
-    for program in [env!("CARGO_BIN_EXE_matrix"), env!("CARGO_BIN_EXE_scale"), env!("CARGO_BIN_EXE_allocations")] {
-        let output = run(program, &["--only", "nonsense"]);
-        assert!(!output.status.success() && output.stdout.is_empty());
-        assert!(String::from_utf8_lossy(&output.stderr).contains("nonsense"));
+    for program in [
+        env!("CARGO_BIN_EXE_matrix"),
+        env!("CARGO_BIN_EXE_scale"),
+        env!("CARGO_BIN_EXE_allocations"),
+        env!("CARGO_BIN_EXE_peers"),
+        env!("CARGO_BIN_EXE_bytes"),
+        env!("CARGO_BIN_EXE_proxy"),
+    ] {
+        let said = complaint(program, &["--only", "nonsense"]);
+        assert!(said.contains("no row begins with \"nonsense\""), "{said}");
     }
 }

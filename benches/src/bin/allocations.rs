@@ -4,6 +4,7 @@ use std::alloc::System;
 use std::process::ExitCode;
 
 use benches::allocations::count;
+use benches::program::{check_only, end, say};
 use benches::{rows, system};
 use clap::Parser;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -30,27 +31,21 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("allocations: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    end("allocations", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
     if options.child {
         system::end_with_parent()?;
     }
+    check_only(&options.only, &rows::all().into_iter().map(|row| row.name).collect::<Vec<_>>())?;
     let rows = rows::select(&options.only, options.all);
-    anyhow::ensure!(!rows.is_empty(), "no row begins with {:?}: `matrix --list` names them", options.only);
     for row in rows {
         let counted = count(&row, || HEAP.stats().allocations)?;
         if options.json {
-            println!("{}", serde_json::to_string(&counted)?);
+            say(serde_json::to_string(&counted)?)?;
         } else {
-            println!("{:<32} {:>8.2}", counted.name, counted.allocs_per_op);
+            say(format_args!("{:<32} {:>8.2}", counted.name, counted.allocs_per_op))?;
         }
     }
     Ok(())

@@ -1,9 +1,7 @@
 //! What traffic costs, by the way it travels: bytes on the wire and CPU of both ends.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use benches::cost::measure::measure;
@@ -11,6 +9,7 @@ use benches::cost::sample::Sample;
 use benches::cost::tcp::Tcp;
 use benches::cost::{recorded, table, ways};
 use benches::measure::Effort;
+use benches::program::{at_least_one, check_only, end, say};
 use clap::Parser;
 use httpteleport_cli::traffic::Shape;
 
@@ -30,19 +29,23 @@ struct Options {
     /// Names are bytes/SAMPLE/WAY/MESSAGES; ways are http1, http1_gzip, http2, http2_gzip and the compressions.
     #[arg(long, value_name = "PREFIX", default_value = "")]
     only: String,
+    /// Only name the rows.
+    #[arg(long)]
+    list: bool,
     /// Rounds per row; the median is printed.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = at_least_one::<usize>)]
     rounds: usize,
     /// Milliseconds of CPU per round, at least: a round is as many whole passes over the sample as that takes.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = at_least_one::<u64>)]
     round_ms: u64,
     /// Size of a sample in MiB of HTTP/1.1 text, requests and replies.
-    #[arg(long, value_name = "MIB", default_value_t = 4)]
+    #[arg(long, value_name = "MIB", default_value_t = 4, value_parser = at_most_a_gib)]
     mib: usize,
     /// Recorded traffic instead of generated: NAME.req.zst (NAME.resp.zst is beside it), or a folder of such pairs.
     ///
     /// A file is a zstd stream of records, u32le head length, u32le body length, head, body. The head is HTTP/1.1 text;
-    /// record k of the one file is answered by record k of the other.
+    /// record k of the one file is answered by record k of the other. Event streams, whose replies come in many records,
+    /// are refused.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     file: Vec<PathBuf>,
     /// Count segments without TCP timestamps: 1460 bytes and 40 of headers instead of 1448 and 52.
@@ -50,35 +53,35 @@ struct Options {
     no_timestamps: bool,
 }
 
-fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever read has seen enough.
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bytes: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+/// A sample is held in memory several times over.
+fn at_most_a_gib(text: &str) -> Result<usize, String> {
+    at_least_one(text).ok().filter(|mib| *mib <= 1024).ok_or_else(|| "give a number from 1 to 1024".to_owned())
 }
 
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+fn main() -> ExitCode {
+    end("bytes", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {
+    let sources = sources(options)?;
+    let names = sources.iter().flat_map(|source| ways::rows(source.name())).map(|row| row.name);
+    let names: Vec<String> = names.collect();
+    check_only([&options.only], &names)?;
+    if options.list {
+        return names.iter().filter(|name| name.starts_with(&options.only)).try_for_each(say);
+    }
     let tcp = if options.no_timestamps { Tcp::PLAIN } else { Tcp::WITH_TIMESTAMPS };
-    let effort = Effort { rounds: options.rounds.max(1), round: Duration::from_millis(options.round_ms.max(1)) };
-    let mut out = io::stdout();
+    let effort = Effort::new(options.rounds, options.round_ms);
     let mut printed = 0;
-    for source in sources(options)? {
+    for source in sources {
         let rows = wanted(&source, &options.only);
         if rows.is_empty() {
             continue;
         }
-        let Some(sample) = source.sample(options.mib.clamp(1, 1024) << 20)? else {
+        let Some(sample) = source.sample(options.mib << 20)? else {
             eprintln!(
-                "bytes: {}: left out, it holds event streams and whole messages are compared here",
+                "bytes: {}: refused, it is a recording of event streams: their chunks are interleaved and do not say which \
+                 reply they continue, and whole messages are what is compared here",
                 source.name()
             );
             continue;
@@ -87,16 +90,16 @@ fn run(options: &Options) -> Result<()> {
         measured.retain(|row| row.row.name.starts_with(&options.only));
         printed += measured.len();
         if options.json {
-            measured.iter().try_for_each(|row| writeln!(out, "{}", row.json()))?;
+            measured.iter().try_for_each(|row| say(row.json()))?;
         } else {
-            writeln!(out, "{}", table::table(&sample, &measured))?;
+            say(table::table(&sample, &measured))?;
         }
     }
-    ensure!(printed > 0, "no row begins with {:?}; see --help for how rows are called", options.only);
-    if !options.json {
-        writeln!(out, "{}", table::footnotes(tcp))?;
-    }
-    Ok(())
+    ensure!(
+        printed > 0,
+        "nothing is left to compare: give recordings of whole messages, or none for generated traffic"
+    );
+    if options.json { Ok(()) } else { say(table::footnotes(tcp)) }
 }
 
 /// Where a sample comes from.

@@ -4,31 +4,52 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use benches::measure::{Effort, Measured, Subject, interleave, start};
+use benches::program::{at_least_one, check_only, end, say};
 use benches::progress::Progress;
 use benches::report::{Against, Column, Earlier, compare, json_line, table};
 use benches::rows::{self, Figure, Row};
 use benches::{allocations, go::GoReference, system};
 use clap::Parser;
 
-/// Measures what a call costs: 2 connections, N callers spread over both, deadlines, limits and counters on.
+/// Measures what a call costs: 2 connections, N callers spread over both, deadlines, limits and
+/// counters on.
 ///
-/// Rows are named CARRIED/SHAPE/VARIANT after the Go original's benchmarks: fastrpc or http; no_delay/N with N callers;
-/// delay/D with a batch delay, compress/C and tls/C with a delay of 1 ms, all three with 1000 callers; pipeline/N with the
-/// server one call at a time; send_nowait fire-and-forget. They run on one thread through an in-memory pipe.
+/// Rows are named CARRIED/SHAPE/VARIANT after the Go original's benchmarks. What is carried:
+///   fastrpc       TLV over fastrpc: the value `foobar` there, 261 bytes of text back
+///   http          GET /foo/bar over httpteleport in the types of the http crate, made anew for each
+///                 call, 261 bytes of text back
+///   lazy          the same with httpteleport's lazy heads. A request and a reply are made once and
+///                 cloned for each call, as the Go original's benchmarks reuse theirs
+/// The shapes, on one thread and through an in-memory pipe:
+///   no_delay/N    N callers
+///   built/N       lazy alone: no_delay/N with request and reply made anew for each call
+///   delay/D       1000 callers, a batch delay of D at the client and of 100 us at the server
+///   compress/C    the same with a delay of 1 ms and compression C
+///   tls/C         compress/C over TLS
+///   pipeline/N    N callers, the server one call of a connection at a time
+///   send_nowait   fastrpc alone: fire and forget
 ///
 /// Further rows, by --all or --only:
 ///   tcp/...       the same over loopback TCP
-///   mt/...        the same on a runtime of 2 worker threads (mt/tcp/... over TCP); under taskset they share its cores
-///   latency/...   how long calls take: N callers, or open/R: R calls a second whatever became of those before, each timed
-///                 from when it was to begin; waiting for that keeps a worker busy. Their ns are the median
+///   mt/...        the same on a runtime of 2 worker threads (mt/tcp/... over TCP); under taskset
+///                 they share its cores
+///   latency/...   how long calls take: N callers, or open/R: R calls a second whatever became of
+///                 those before, each timed from when it was to begin; waiting for that keeps a
+///                 worker busy. Their ns are the median. p99.9 is - where a round has fewer than
+///                 1000 calls
 ///   flush/D       how long after a batch delay of D the batch is written
-///   floor/...     the same bytes in batches of 100, echoed, one task woken per call: what no transport can do without.
-///                 The floors under the rows that are picked always run
+///   floor/...     the same bytes in batches of 100, echoed, one task woken per call: what no
+///                 transport can do without when calls come by the hundred. The floors under the
+///                 rows that are picked always run
 ///
-/// Rows take turns, round by round, so that what disturbs the machine meets all of them. Columns: ns is the median of the
-/// rounds, cpu the time that all threads of both ends ran, out and in the client's bytes on the wire, calls/flush how many
-/// calls share a write to the wire, there and back. "x floor" is ns by the floor's; "x Go" ns by the Go original's median,
+/// Rows take turns, round by round, so that what disturbs the machine meets all of them. Columns: ns
+/// is the median of the rounds, cpu the time that all threads of both ends ran, out and in the
+/// client's bytes on the wire (those of TLS among them), calls/flush how many calls share a write to
+/// the wire, there and back. "x floor" is ns by the floor's; "x Go" ns by the Go original's median,
 /// and once more with each divided by its floor, as machines differ: below 1 this is quicker.
+///
+/// Keep it on one core, but for mt/: taskset -c 1. Allocations are counted by `allocations`, which is
+/// built with this one by: cargo build --release -p benches
 #[derive(Parser)]
 #[command(verbatim_doc_comment)]
 struct Options {
@@ -45,10 +66,10 @@ struct Options {
     #[arg(long)]
     list: bool,
     /// Rounds per row; the median is printed.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = at_least_one::<usize>)]
     rounds: usize,
     /// Milliseconds per round.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = at_least_one::<u64>)]
     round_ms: u64,
     /// Compare with an earlier run: what --json printed.
     #[arg(long, value_name = "FILE")]
@@ -62,26 +83,15 @@ struct Options {
 const SHARED: f64 = 1.2;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let rows = rows::select(&options.only, options.all);
-    if rows.is_empty() {
-        eprintln!("matrix: no row begins with {:?}: --list --all names them all", options.only);
-        return ExitCode::from(2);
-    }
-    if options.list {
-        rows.iter().for_each(|row| println!("{}", row.name));
-        return ExitCode::SUCCESS;
-    }
-    match run(&options, rows) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("matrix: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    end("matrix", run(&Options::parse()))
 }
 
-fn run(options: &Options, rows: Vec<Row>) -> anyhow::Result<()> {
+fn run(options: &Options) -> anyhow::Result<()> {
+    check_only(&options.only, &rows::all().into_iter().map(|row| row.name).collect::<Vec<_>>())?;
+    let rows = rows::select(&options.only, options.all);
+    if options.list {
+        return rows.iter().try_for_each(|row| say(&row.name));
+    }
     let earlier = options.against.as_deref().map(Earlier::read).transpose()?.unwrap_or_default();
     let mut measured = measure(options, rows)?;
     warn_if_shared(&measured);
@@ -94,11 +104,14 @@ fn run(options: &Options, rows: Vec<Row>) -> anyhow::Result<()> {
             ours / theirs
         );
     }
-    let rows = compare(measured, &GoReference::load(), &earlier);
+    let go = GoReference::load();
+    let rows = compare(measured, &go, &earlier);
     if options.json {
-        rows.iter().for_each(|(row, compared)| println!("{}", json_line(row, compared)));
-    } else {
-        print!("{}", table(&COLUMNS, &rows));
+        return rows.iter().try_for_each(|(row, compared)| say(json_line(row, compared)));
+    }
+    say(table(&COLUMNS, &rows).trim_end())?;
+    if rows.iter().any(|(_, compared)| compared.go.is_some()) {
+        say(format_args!("\nGo ns: the Go original's own benchmarks, medians of {}, {}.", go.date, go.machine))?;
     }
     Ok(())
 }
@@ -143,9 +156,12 @@ fn add_allocations(options: &Options, measured: &mut [Measured]) {
 
 const COLUMNS: [Column; 17] = [
     Column::new("ns", |row, _| Some(format!("{:.0}", row.ns.median))),
-    Column::new("min-max", |row, _| Some(format!("{:.0}-{:.0}", row.ns.min, row.ns.max))),
+    Column::new("min-max", |row, _| Some(row.ns.range(0))),
     Column::new("p99", |row, _| row.tail.map(|tail| format!("{:.0}", tail.p99))),
-    Column::new("p99.9", |row, _| row.tail.map(|tail| format!("{:.0}", tail.p999))),
+    Column::new("p99.9", |row, _| {
+        let p999 = |p999: Option<f64>| p999.map_or_else(|| "-".to_owned(), |ns| format!("{ns:.0}"));
+        row.tail.map(|tail| p999(tail.p999))
+    }),
     Column::new("early", |row, _| row.tail.filter(|tail| tail.early > 0).map(|tail| tail.early.to_string())),
     Column::new("calls/s", |row, _| row.rate.map(|rate| format!("{rate:.0}"))),
     Column::new("cpu ns", |row, _| row.cpu_ns.map(|cpu| format!("{:.0}", cpu.median))),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use benches::plots::families::{Run, draw};
 use benches::plots::record::parse;
+use benches::program::{end, say};
 use clap::Parser;
 
 /// Draws what the benches print with --json: one or more SVG files for each family of rows.
@@ -15,7 +16,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(
     name = "plots",
-    after_help = "Example:\n  bytes --json > bytes.jsonl\n  plots bytes.jsonl --machine '2 cores of an Intel Xeon' --date 2026-11-25 --out docs/performance"
+    after_help = "Example:\n  bytes --json > bytes.jsonl\n  plots bytes.jsonl --machine '2 cores of an Intel Xeon' \\\n    --date 2026-11-25 --out docs/performance"
 )]
 struct Options {
     /// What benches printed: matrix, bytes, peers, proxy, scale.
@@ -33,13 +34,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("plots: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    end("plots", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {
@@ -56,7 +51,7 @@ fn run(options: &Options) -> Result<()> {
     for picture in pictures {
         let path = options.out.join(&picture.file);
         fs::write(&path, &picture.svg).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("{}", path.display());
+        say(path.display())?;
     }
     Ok(())
 }

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use benches::idle::{self, Kind};
-use benches::proxy::hop::{Started, missing, origin};
-use benches::proxy::report::{CITED, HEADING, Measured};
-use benches::proxy::rounds;
+use benches::program::{at_least_one, check_only, end, say};
+use benches::proxy::hop::{BUILD, Started, missing, origin};
+use benches::proxy::report::{CITED, Measured, cited_from, heading};
 use benches::proxy::route::{self, BASELINE, Route};
+use benches::proxy::{folder, rounds, tied};
+use benches::{sibling, system};
 use clap::Parser;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures proxies as real processes on loopback: wrk with one thread and 64 connections, the proxies of a row, an nginx
@@ -18,7 +20,10 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// CPU is microseconds per request, user and system, of the proxies of the row alone. The ratio is to haproxy in the same
 /// round; its row always runs beside others. Rows named cited/ were measured on another day and are comparable by their
-/// ratio only. Rows named proxy/idle/ are the memory that an idle connection holds in httptp.
+/// ratio only. Rows named proxy/idle/ are the memory that an idle connection holds in httptp: each was used once, and all
+/// have rested for 4 seconds, as a program may do something about those that rest (`scale` does not wait).
+///
+/// Build it with the httptp that it measures: cargo build --release -p benches -p httpteleport-cli
 #[derive(Parser)]
 struct Options {
     /// Print one JSON object a line instead of a table.
@@ -27,14 +32,17 @@ struct Options {
     /// Only rows whose name begins with this, for instance proxy/httptp or proxy/nginx; several with commas.
     #[arg(long, value_name = "PREFIX", default_value = "", value_delimiter = ',')]
     only: Vec<String>,
+    /// Only name the rows.
+    #[arg(long)]
+    list: bool,
     /// Rounds per row; the median is printed.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = at_least_one::<usize>)]
     rounds: usize,
     /// Milliseconds per round; wrk knows whole seconds, so it is rounded up to them.
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 4000, value_parser = at_least_one::<u64>)]
     round_ms: u64,
     /// Idle connections of the rows proxy/idle/.
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 4000, value_parser = at_least_one::<usize>)]
     idle: usize,
     /// The httptp to measure [default: the one beside this program].
     #[arg(long, value_name = "FILE")]
@@ -44,99 +52,97 @@ struct Options {
     before: Option<PathBuf>,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let options = Options::parse();
-    // Before anything is started, so that nothing outlives a signal: what was started ends when it is dropped.
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return complain("cannot handle signals");
-    };
-    tokio::select! {
-        biased;
-        _ = interrupt.recv() => complain("interrupted"),
-        _ = terminate.recv() => complain("terminated"),
-        done = measure(&options) => match done {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => complain(&why),
-        },
+fn main() -> ExitCode {
+    if let Err(error) = tied::become_another(std::env::args_os()) {
+        return end("proxy", Err(error));
     }
+    let options = Options::parse();
+    end("proxy", run(&options))
 }
 
-fn complain(why: &str) -> ExitCode {
-    eprintln!("proxy: {why}");
-    ExitCode::FAILURE
-}
-
-async fn measure(options: &Options) -> Result<(), String> {
-    let httptp = options.httptp.clone().unwrap_or_else(beside_this_program);
+fn run(options: &Options) -> Result<()> {
+    let httptp = options.httptp.clone().unwrap_or_else(|| sibling::beside("httptp"));
+    let routes = route::all(&httptp, options.before.as_deref());
+    let names = routes.iter().map(|route| route.name.clone()).chain(Kind::ALL.map(|kind| kind.name().to_owned()));
+    let names: Vec<String> = names.collect();
+    check_only(&options.only, &names)?;
+    if options.list {
+        let wanted = names.iter().filter(|name| options.wants(name));
+        return wanted.into_iter().try_for_each(say);
+    }
     let programs: Vec<&Path> = [Some(httptp.as_path()), options.before.as_deref()].into_iter().flatten().collect();
     let missing = missing(&programs);
-    if !missing.is_empty() {
-        return Err(format!("not installed:\n  {}", missing.join("\n  ")));
+    ensure!(missing.is_empty(), "cannot run without:\n  {}", missing.join("\n  "));
+    if let Some(why) = sibling::stale(&httptp, BUILD).filter(|_| options.httptp.is_none()) {
+        eprintln!("proxy: {why}");
     }
-    let mut routes = route::all(&httptp, options.before.as_deref());
-    for prefix in &options.only {
-        let names = routes.iter().map(|route| route.name.as_str()).chain(Kind::ALL.map(Kind::name));
-        if !names.into_iter().any(|name| name.starts_with(prefix)) {
-            return Err(format!("--only {prefix}: no row begins so; the rows begin with proxy/"));
-        }
+    let _files = folder::of_this_run()?; // To be dropped when nothing uses them any more.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(measure_or_end(options, &httptp, routes))
+}
+
+/// Measures until a signal comes: what was started ends when it is dropped, so nothing outlives that.
+async fn measure_or_end(options: &Options, httptp: &Path, routes: Vec<Route>) -> Result<()> {
+    let handled = "signals cannot be handled";
+    let mut interrupt = signal(SignalKind::interrupt()).context(handled)?;
+    let mut terminate = signal(SignalKind::terminate()).context(handled)?;
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("terminated"),
+        done = measure(options, httptp, routes) => done,
     }
-    let wanted = |name: &str| options.only.iter().any(|prefix| name.starts_with(prefix));
-    if routes.iter().any(|route| wanted(&route.name)) {
-        routes.retain(|route| wanted(&route.name) || route.name == BASELINE);
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.iter().any(|prefix| name.starts_with(prefix))
+    }
+}
+
+async fn measure(options: &Options, httptp: &Path, mut routes: Vec<Route>) -> Result<()> {
+    if routes.iter().any(|route| options.wants(&route.name)) {
+        routes.retain(|route| options.wants(&route.name) || route.name == BASELINE);
         traffic(options, &routes).await?;
     }
-    let kinds = Kind::ALL.into_iter().filter(|kind| wanted(kind.name()));
-    memory(options, &httptp, kinds).await
+    let kinds = Kind::ALL.into_iter().filter(|kind| options.wants(kind.name())).collect::<Vec<_>>();
+    if kinds.is_empty() { Ok(()) } else { memory(options, httptp, &kinds).await }
 }
 
 /// The rows of proxies at work.
-async fn traffic(options: &Options, routes: &[Route]) -> Result<(), String> {
+async fn traffic(options: &Options, routes: &[Route]) -> Result<()> {
     let origin = origin();
-    let address = origin.address.ok_or("the origin has no address")?;
+    let address = origin.address.context("the origin has no address")?;
     let started: Vec<_> = routes.iter().map(|route| Started::start(route, address)).collect();
-    let rounds = rounds::run(&started, options.rounds.max(1), Duration::from_millis(options.round_ms.max(1))).await?;
+    let rounds = rounds::run(&started, options.rounds, Duration::from_millis(options.round_ms)).await;
+    let rounds = rounds.map_err(Error::msg)?;
 
-    let baseline = routes.iter().position(|route| route.name == BASELINE).ok_or("the baseline is missing")?;
-    let measured = routes.iter().zip(&rounds).map(|(route, own)| Measured::new(&route.name, own, &rounds[baseline]));
+    let baseline = routes.iter().position(|route| route.name == BASELINE).context("the baseline is missing")?;
+    let summed = |(route, own): (&Route, &Vec<_>)| Measured::new(&route.name, own, &rounds[baseline]);
+    let mut measured = routes.iter().zip(&rounds).map(summed);
     if options.json {
-        measured.for_each(|row| println!("{}", row.json()));
-        CITED.iter().for_each(|row| println!("{}", row.json()));
-    } else {
-        println!("{HEADING}");
-        measured.for_each(|row| println!("{}", row.line()));
-        CITED.iter().for_each(|row| println!("{}", row.line()));
+        measured.try_for_each(|row| say(row.json()))?;
+        return CITED.iter().try_for_each(|row| say(row.json()));
     }
-    Ok(())
+    say(heading())?;
+    measured.try_for_each(|row| say(row.line()))?;
+    CITED.iter().try_for_each(|row| say(row.line()))?;
+    say(format_args!("\n{}", cited_from()))
 }
 
 /// The rows of connections at rest.
-async fn memory(options: &Options, httptp: &Path, kinds: impl Iterator<Item = Kind>) -> Result<(), String> {
-    allow_open_files(options.idle + 1000)?;
+async fn memory(options: &Options, httptp: &Path, kinds: &[Kind]) -> Result<()> {
+    // Both ends of every connection are a file, one here and one in a child, which inherits the limit.
+    let (needed, allowed) = (options.idle + 1000, system::raise_open_files());
+    ensure!(needed <= allowed, "needs {needed} open files, may have {allowed}: raise `ulimit -Hn` or lower --idle");
     for kind in kinds {
-        let idle = idle::measure(httptp, kind, options.idle.max(1)).await?;
+        let idle = idle::measure(httptp, *kind, options.idle).await.map_err(Error::msg)?;
         if options.json {
-            println!("{}", idle.json());
+            say(idle.json())?;
         } else {
-            println!("{:<26} {:>8.1} KiB for each idle connection", kind.name(), idle.bytes_each / 1024.0);
+            let kib = idle.bytes_each / 1024.0;
+            say(format_args!("{:<26} {kib:>8.1} KiB for each idle connection", kind.name()))?;
         }
     }
     Ok(())
-}
-
-/// Both ends of every connection are a file, one here and one in a child, which inherits the limit.
-fn allow_open_files(needed: usize) -> Result<(), String> {
-    let needed = needed as u64;
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
-    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum })
-        .map_err(|error| format!("needs {needed} open files: {error}; raise `ulimit -Hn` or lower --idle"))
-}
-
-/// Cargo puts the binaries of one profile into one folder.
-fn beside_this_program() -> PathBuf {
-    std::env::current_exe().unwrap_or_default().with_file_name("httptp")
 }

@@ -8,14 +8,15 @@ use super::sample::Sample;
 use super::tcp::{Flights, Tcp};
 use super::ways::Row;
 use crate::measure::Effort;
+use crate::spread::Spread;
 
 /// What one row came to, for each exchange: a request and its reply.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The row.
     pub row: Row,
-    /// Nanoseconds of CPU, both ends: median, least, most of the rounds.
-    pub ns: (f64, f64, f64),
+    /// Nanoseconds of CPU, both ends.
+    pub ns: Spread,
     /// Bytes of requests and of replies, as given to the connection.
     pub payload: (f64, f64),
     /// The same with TCP and IP.
@@ -33,9 +34,9 @@ impl Measured {
         let round = |value: f64| (value * 10.0).round() / 10.0;
         json!({
             "name": self.row.name,
-            "ns_per_op": self.ns.0.round(),
-            "ns_min": self.ns.1.round(),
-            "ns_max": self.ns.2.round(),
+            "ns_per_op": self.ns.median.round(),
+            "ns_min": self.ns.min.round(),
+            "ns_max": self.ns.max.round(),
             "payload_bytes_per_op": round(self.payload.0 + self.payload.1),
             "tcp_bytes_per_op": round(self.with_tcp.0 + self.with_tcp.1),
             "tcp_bytes_up": round(self.with_tcp.0),
@@ -95,13 +96,12 @@ impl Running {
         (tcp.bytes(&self.first.up) + tcp.bytes(&self.first.down)) as f64
     }
 
-    fn end(mut self, sample: &Sample, tcp: Tcp, baseline: f64) -> Measured {
-        self.ns.sort_by(f64::total_cmp);
+    fn end(self, sample: &Sample, tcp: Tcp, baseline: f64) -> Measured {
         let count = sample.exchanges.len() as f64;
         let Passed { up, down, .. } = self.first;
         let messages = |flights: Flights| count / flights.count.max(1) as f64;
         Measured {
-            ns: (self.ns[self.ns.len() / 2], self.ns[0], self.ns[self.ns.len() - 1]),
+            ns: Spread::of(self.ns.iter().copied()).expect("a row has a round"),
             payload: (up.payload as f64 / count, down.payload as f64 / count),
             with_tcp: (tcp.bytes(&up) as f64 / count, tcp.bytes(&down) as f64 / count),
             of_http1: self.bytes(tcp) / baseline,

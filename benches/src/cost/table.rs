@@ -18,7 +18,6 @@ pub fn table(sample: &Sample, rows: &[Measured]) -> String {
         line(&mut text, [way, messages, payload, with_tcp, of, cpu, range]);
     }
     for row in rows {
-        let (median, least, most) = row.ns;
         line(
             &mut text,
             [
@@ -27,8 +26,8 @@ pub fn table(sample: &Sample, rows: &[Measured]) -> String {
                 &format!("{:.1}", row.payload.0 + row.payload.1),
                 &format!("{:.1}", row.with_tcp.0 + row.with_tcp.1),
                 &format!("{:.1} %", row.of_http1 * 100.0),
-                &format!("{:.2}", median / 1e3),
-                &format!("{:.2}-{:.2}", least / 1e3, most / 1e3),
+                &format!("{:.2}", row.ns.median / 1e3),
+                &format!("{:.2}-{:.2}", row.ns.min / 1e3, row.ns.max / 1e3),
             ],
         );
     }

@@ -9,13 +9,13 @@ use super::latency::Times;
 use super::pair::Pair;
 use super::{Round, Subject, runtime};
 use crate::rows::Row;
-use crate::transport::WriteClock;
+use crate::transport::Watch;
 use crate::workload::{IDLE, Workload};
 
 /// A row of this kind, started.
 pub(super) struct Flush<W> {
     pair: Pair<W>,
-    written: WriteClock,
+    written: Watch,
     delay: Duration,
     calls: u32,
     runtime: Runtime,
@@ -24,7 +24,7 @@ pub(super) struct Flush<W> {
 impl<W: Workload> Flush<W> {
     pub(super) fn start(row: &Row, round: Duration) -> anyhow::Result<Self> {
         let runtime = runtime(row)?;
-        let written = WriteClock::default();
+        let written = Watch::default();
         let pair: Pair<W> = Pair::start(&runtime, row, Some(written.clone()))?;
         runtime.block_on(pair.open())?;
         let fits = round.as_nanos() / row.client_delay.as_nanos().max(1);
@@ -41,10 +41,10 @@ impl<W: Workload> Subject for Flush<W> {
         let calling = async {
             let mut early = 0;
             for _ in 0..calls {
-                let _ = written.take(); // What was written before this call is not its batch.
+                let _ = written.take_first_write(); // What was written before this call is not its batch.
                 let begun = Instant::now();
                 client.call(tokio::time::Instant::now() + IDLE).await?;
-                let at = written.take().context("a reply came to what was not written")?;
+                let at = written.take_first_write().context("a reply came to what was not written")?;
                 let late = at.checked_duration_since(begun + delay);
                 early += u64::from(late.is_none());
                 times.add(late.unwrap_or_default());

@@ -20,6 +20,9 @@ const LONGEST: u64 = 60_000_000_000;
 /// Calls that a fixed rate may have under way. Past it the next ones begin late, which their latency shows.
 const UNDER_WAY: u32 = 1 << 14;
 
+/// Of fewer calls, the one in a thousand is the greatest, which says nothing about the others.
+const LEAST_FOR_P999: u64 = 1000;
+
 /// Times of one round, to be shared.
 #[derive(Clone)]
 pub(super) struct Times(Arc<Mutex<Histogram<u64>>>);
@@ -38,7 +41,8 @@ impl Times {
     pub(super) fn take(&self) -> (f64, Tail, u64) {
         let mut times = self.lock();
         let at = |quantile| times.value_at_quantile(quantile) as f64;
-        let tail = Tail { p99: at(0.99), p999: at(0.999), max: times.max() as f64, early: 0 };
+        let p999 = (times.len() >= LEAST_FOR_P999).then(|| at(0.999));
+        let tail = Tail { p99: at(0.99), p999, max: times.max() as f64, early: 0 };
         let taken = (at(0.5), tail, times.len());
         times.reset();
         taken
@@ -180,8 +184,15 @@ mod tests {
         }
         let (median, tail, count) = times.take();
         let near = |found: f64, micros: f64| (found / 1000.0 / micros - 1.0).abs() < 0.002;
-        assert!(near(median, 500.0) && near(tail.p99, 990.0) && near(tail.p999, 999.0) && near(tail.max, 1000.0));
+        assert!(
+            near(median, 500.0)
+                && near(tail.p99, 990.0)
+                && tail.p999.is_some_and(|p999| near(p999, 999.0))
+                && near(tail.max, 1000.0)
+        );
         assert_eq!((count, times.take().2), (1000, 0));
+        times.add(Duration::from_micros(1));
+        assert_eq!(times.take().1.p999, None);
     }
 
     /// Takes so long for its first call, and no time for the others.

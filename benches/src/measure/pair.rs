@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Traffic;
 use crate::rows::Row;
 use crate::system;
-use crate::transport::{self, Dialer, WriteClock};
+use crate::transport::{self, Dialer, Watch};
 use crate::workload::{Counters, Tls, Workload};
 
 /// Connections that are opened at the same time: no more than a listener lets wait.
@@ -72,6 +72,8 @@ pub struct Pair<W> {
     /// The clients, each with its connections.
     pub clients: Vec<W>,
     pub(super) far: Box<dyn Far>,
+    /// Counts below TLS, where the clients see only what is in it.
+    below_tls: Option<Watch>,
 }
 
 /// What both ends had done and used at one time.
@@ -85,20 +87,22 @@ pub(super) struct Mark {
 }
 
 impl<W: Workload> Pair<W> {
-    /// Starts the server and makes the clients, on this runtime.
-    pub(super) fn start(runtime: &Runtime, row: &Row, clock: Option<WriteClock>) -> anyhow::Result<Self> {
+    /// Starts the server and makes the clients, on this runtime; their streams tell `watch` what they do.
+    pub(super) fn start(runtime: &Runtime, row: &Row, watch: Option<Watch>) -> anyhow::Result<Self> {
         let _inside = runtime.enter();
         let (dialer, listening) = transport::join(row.setting.wire).context("no stream to be had")?;
-        let dialer = clock.map_or_else(|| dialer.clone(), |clock| dialer.clone().watched(clock));
+        let watch = watch.or_else(|| row.tls.then(Watch::default));
+        let dialer = watch.clone().map_or_else(|| dialer.clone(), |watch| dialer.clone().watched(watch));
         let tls = row.tls.then(Tls::new);
         let far = Box::new(Here(W::serve(row, listening, tls.as_ref())?));
-        Self::connect(row, &dialer, tls.as_ref(), far)
+        let pair = Self::connect(row, &dialer, tls.as_ref(), far)?;
+        Ok(Self { below_tls: watch.filter(|_| row.tls), ..pair })
     }
 
     /// Makes the clients of a server that serves already.
     pub(super) fn connect(row: &Row, dialer: &Dialer, tls: Option<&Tls>, far: Box<dyn Far>) -> anyhow::Result<Self> {
         let clients = (0..row.clients).map(|_| W::connect(row, dialer.clone(), tls)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { clients, far })
+        Ok(Self { clients, far, below_tls: None })
     }
 
     /// Opens a connection of each client, by a call.
@@ -118,6 +122,9 @@ impl<W: Workload> Pair<W> {
             mark.bytes_out += stats.wire_bytes_out;
             mark.bytes_in += stats.wire_bytes_in;
             mark.batches_out += stats.batches;
+        }
+        if let Some(watch) = &self.below_tls {
+            (mark.bytes_out, mark.bytes_in) = watch.bytes();
         }
         Ok(mark)
     }

@@ -6,25 +6,7 @@ use serde_json::json;
 
 use super::measure::Measured;
 use super::rows::PEERS;
-
-/// Median, least and most.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let median =
-            if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] };
-        Self { median, least: values[0], most: values[values.len() - 1] }
-    }
-}
+use crate::spread::Spread;
 
 /// One row as it is printed.
 pub struct Line<'a> {
@@ -48,24 +30,25 @@ impl<'a> Line<'a> {
             let same =
                 |other: &&Measured| Some(other.row.peer.name) == name && other.row.callers == measured.row.callers;
             let other = run.iter().find(same)?;
-            Some(Spread::of(measured.ns.iter().zip(&other.ns).map(|(ns, other)| ns / other)))
+            Spread::of(measured.ns.iter().zip(&other.ns).map(|(ns, other)| ns / other))
         };
         let peer = measured.row.peer;
-        Self { measured, ns: Spread::of(measured.ns.iter().copied()), to_ours: to(peer.ours), to_floor: to(peer.floor) }
+        let ns = Spread::of(measured.ns.iter().copied()).expect("a row has a round");
+        Self { measured, ns, to_ours: to(peer.ours), to_floor: to(peer.floor) }
     }
 
     /// One JSON object on one line.
     #[must_use]
     pub fn json(&self) -> String {
         let ratio = |spread: Option<Spread>| {
-            spread.map(|s| json!({ "median": round(s.median), "min": round(s.least), "max": round(s.most) }))
+            spread.map(|s| json!({ "median": round(s.median), "min": round(s.min), "max": round(s.max) }))
         };
         let peer = self.measured.row.peer;
         json!({
             "name": self.measured.row.name(),
             "ns_per_op": self.ns.median.round(),
-            "ns_min": self.ns.least.round(),
-            "ns_max": self.ns.most.round(),
+            "ns_min": self.ns.min.round(),
+            "ns_max": self.ns.max.round(),
             "allocs_per_op": self.measured.allocs.map(round),
             "callers": self.measured.row.callers,
             "deadline": peer.deadline,
@@ -81,11 +64,11 @@ impl<'a> Line<'a> {
     #[must_use]
     pub fn text(&self) -> String {
         let Self { measured, ns, to_ours, to_floor } = self;
-        let range = format!("{:.0}-{:.0}", ns.least, ns.most);
+        let range = ns.range(0);
         let peer = measured.row.peer;
         let times = |spread: &Option<Spread>| spread.map(|s| format!("{:.2}", s.median)).unwrap_or_default();
         let spread = match to_ours {
-            Some(s) if peer.ours != Some(peer.name) => format!("{:.2}-{:.2}", s.least, s.most),
+            Some(s) if peer.ours != Some(peer.name) => s.range(2),
             _ => String::new(),
         };
         let ours = peer.ours.filter(|_| !spread.is_empty()).unwrap_or_default();
@@ -114,7 +97,8 @@ pub fn notes() -> String {
     format!(
         "ns/call: time of a round by the calls in it, both ends on one core; median, least and most of the rounds.\n\
          x floor, x ours: how many times as long as the floor, and as our row that makes the same calls, round by round.\n\
-         floor: the same bytes as ours, echoed in batches of all callers, and one task woken per call.\n\
+         floor: the same bytes as ours, echoed in batches of all callers, and one task woken per call. With 1 caller both \
+         are system calls and wakes for the most part, and as far apart as noise takes them: below 1 is no gain.\n\
          gathered: over a stream without vectored writes, where HTTP/2 gathers what else it writes reply by reply.\n\
          Every call carries a deadline an hour away; those of {without} do not, as these know none."
     )
@@ -142,14 +126,9 @@ mod tests {
             measured("http/hyper2", 7, &[200.0, 800.0, 300.0]),
         ];
         let lines = lines(&run);
-        assert_eq!(lines[2].ns, Spread { median: 300.0, least: 200.0, most: 800.0 });
-        assert_eq!(lines[2].to_ours, Some(Spread { median: 2.0, least: 2.0, most: 3.0 }));
+        assert_eq!(lines[2].ns, Spread { median: 300.0, min: 200.0, max: 800.0 });
+        assert_eq!(lines[2].to_ours, Some(Spread { median: 2.0, min: 2.0, max: 3.0 }));
         assert_eq!(lines[2].to_floor, None);
-        assert_eq!(lines[1].to_ours, Some(Spread { median: 1.0, least: 1.0, most: 1.0 }));
-    }
-
-    #[test]
-    fn an_even_number_has_its_median_in_the_middle() {
-        assert_eq!(Spread::of([4.0, 1.0, 3.0, 2.0]), Spread { median: 2.5, least: 1.0, most: 4.0 });
+        assert_eq!(lines[1].to_ours, Some(Spread { median: 1.0, min: 1.0, max: 1.0 }));
     }
 }

@@ -10,16 +10,10 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::BoxError;
+pub use crate::workload::REPLY;
 
 /// So far that it never comes, yet every call carries it where its library has such a thing.
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
-
-/// The reply of every call: 261 bytes of text.
-pub const REPLY: &str = "The far side answers every call with the same lines of text, which are as long as the reply \
-                         in the benchmarks of the Go original. They hold nothing that one of the formats would have to \
-                         escape, so each carries them byte for byte and pays for it the same length.";
-
-const _: () = assert!(REPLY.len() == 261);
 
 /// What RPC peers are asked; the type is the same for all, whatever puts it into bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, prost::Message)]

@@ -74,6 +74,8 @@ pub struct Point {
 const SPACE_FOR_TICKS: f64 = 58.0;
 const BETWEEN_PANELS: f64 = 26.0;
 const LINE_OF_TEXT: f64 = 17.0;
+/// As close to the right edge as this there is no room for a name.
+const NEAR: f64 = 80.0;
 
 impl Lines {
     /// The picture.
@@ -193,24 +195,22 @@ impl Lines {
         }
     }
 
-    /// Names at the right ends of the lines, moved apart where lines end close to each other.
+    /// Names at the right ends of the lines, moved apart where lines end close to each other. Lines that end near the edge
+    /// have theirs in a column beyond it, others below their end.
     fn draw_names(&self, svg: &mut Svg, area: &Area<'_>, panel: &Panel) {
-        let mut names: Vec<(f64, &Series)> = Vec::new();
-        for line in &panel.lines {
-            if let (Some(point), Some(series)) = (line.points.last(), self.series.get(line.series)) {
-                let (x, y) = (area.x(point.x), area.y(point.y));
-                if x < area.right - 1.0 {
-                    // It ends early, and is named where it does.
-                    svg.text(x + 8.0, y + 17.0, name(series), &series.label);
-                } else {
-                    names.push((y, series));
-                }
+        let named = |line: &Line| {
+            let (point, series) = (line.points.last()?, self.series.get(line.series)?);
+            let (x, y) = (area.x(point.x), area.y(point.y));
+            let place = if x > area.right - NEAR { (area.right + 12.0, y + 4.5) } else { (x + 8.0, y + 17.0) };
+            (!series.label.is_empty()).then_some((place, series))
+        };
+        let mut names: Vec<((f64, f64), &Series)> = panel.lines.iter().filter_map(named).collect();
+        names.sort_by(|((x, y), _), ((other_x, other_y), _)| x.total_cmp(other_x).then(y.total_cmp(other_y)));
+        for column in names.chunk_by(|((x, _), _), ((other_x, _), _)| x == other_x) {
+            let heights = apart(column.iter().map(|((_, y), _)| *y).collect(), LINE_OF_TEXT);
+            for (y, ((x, _), series)) in heights.into_iter().zip(column) {
+                svg.text(*x, y, name(series), &series.label);
             }
-        }
-        names.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let heights = apart(names.iter().map(|(y, _)| *y).collect(), LINE_OF_TEXT);
-        for (y, (_, series)) in heights.into_iter().zip(names).filter(|(_, (_, series))| !series.label.is_empty()) {
-            svg.text(area.right + 12.0, y + 4.5, name(series), &series.label);
         }
     }
 }

@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn lines_keep_all_words_and_their_room() {
-        let text = "one core of a machine with two, 2026-11-25, cargo run --release -p benches --bin matrix";
+        let text = "one core of a machine with two, 2026-11-25, taskset -c 1 target/release/matrix --only latency --only flush";
         let lines = wrap(text, 12.0, 200.0);
         assert_eq!(lines.join(" "), text);
         assert!(lines.len() > 2 && lines.iter().all(|line| width(line, 12.0) <= 200.0));

@@ -99,7 +99,7 @@ fn bars(
     );
     let notes = vec![how, note.to_owned()];
     let bars = Bars {
-        caption: run.caption("bytes", title_text, notes),
+        caption: run.caption("target/release/bytes", title_text, notes),
         unit,
         series: vec![
             Series { label: "teleported".to_owned(), tone: Tone::Ours },
@@ -144,7 +144,7 @@ fn over_flushes(rows: &Rows, samples: &[&str], run: &Run) -> Option<Picture> {
     series.reverse();
     let title = "Bytes on the wire over messages a flush, in percent of HTTP/1.1";
     let lines = Lines {
-        caption: run.caption("bytes", title, vec!["TCP/IP included; logarithmic axes.".to_owned()]),
+        caption: run.caption("target/release/bytes", title, vec!["TCP/IP included; logarithmic axes.".to_owned()]),
         x: Scale { label: "messages a flush".to_owned(), unit: Unit::Count },
         y: Scale { label: "percent of HTTP/1.1".to_owned(), unit: Unit::Percent },
         series,

@@ -16,13 +16,17 @@ const CARRIED: [(&str, &str, &str); 3] = [
 ];
 
 /// Sections of the bars: rows that begin so, the heading, and what the last segment counts.
-const SECTIONS: [(&str, &str, &str); 5] = [
+const SECTIONS: [(&str, &str, &str); 6] = [
     ("no_delay/", "No batch delay", " callers"),
+    ("built/", "The same, request and reply built for each call", " callers"),
     ("compress/", "Compressed: 1000 callers, batch delay 1 ms", ""),
     ("tls/", "The same over TLS", ""),
     ("pipeline/", "A server that takes one call of a connection at a time", " callers"),
     ("send_nowait", "Fire and forget", ""),
 ];
+
+/// What prints the rows of all pictures here but that of the transports.
+const ON_ONE_CORE: &str = "taskset -c 1 target/release/matrix";
 
 /// Callers of the rows with a batch delay.
 const DELAYED_CALLERS: f64 = 1000.0;
@@ -64,7 +68,7 @@ fn bars(rows: &Rows, run: &Run, reference: &GoReference, carried: &str, name: &s
     let sections = SECTIONS.iter().map(section).filter(|section| !section.rows.is_empty()).collect();
     let ours = format!("{name}, and how many times less time than Go");
     Bars {
-        caption: run.caption("matrix", title, notes(reference, carried, floor)),
+        caption: run.caption(ON_ONE_CORE, title, notes(reference, carried, floor)),
         unit: Unit::Time,
         series: vec![
             Series { label: ours, tone: Tone::Ours },
@@ -116,7 +120,7 @@ fn callers(rows: &Rows, run: &Run, reference: &GoReference) -> Option<Picture> {
     let lines = both(rows, reference, "no_delay/", x);
     let note = format!("Broken lines: the Go original on {}, {}.", reference.date, reference.machine);
     let lines = Lines {
-        caption: run.caption("matrix", "Cost of a call over callers that wait at a time", vec![note]),
+        caption: run.caption(ON_ONE_CORE, "Cost of a call over callers that wait at a time", vec![note]),
         x: Scale { label: "callers".to_owned(), unit: Unit::Count },
         y: Scale { label: "time per call, one core, both ends".to_owned(), unit: Unit::Time },
         series: series(),
@@ -142,7 +146,7 @@ fn delays(rows: &Rows, run: &Run, reference: &GoReference) -> Option<Picture> {
         format!("Broken lines: the Go original on {}, {}.", reference.date, reference.machine),
     ];
     let lines = Lines {
-        caption: run.caption("matrix", "Cost of a call over the batch delay, 1000 callers", notes),
+        caption: run.caption(ON_ONE_CORE, "Cost of a call over the batch delay, 1000 callers", notes),
         x: Scale { label: "batch delay of the client".to_owned(), unit: Unit::Time },
         y: Scale { label: "time per call, one core, both ends".to_owned(), unit: Unit::Time },
         series,
@@ -181,7 +185,11 @@ fn transports(rows: &Rows, run: &Run) -> Option<Picture> {
         dashed: false,
     };
     let lines = Lines {
-        caption: run.caption("matrix", "Cost of a call over callers, by transport", vec![ROUNDS.to_owned()]),
+        caption: run.caption(
+            "target/release/matrix --all",
+            "Cost of a call over callers, by transport",
+            vec![ROUNDS.to_owned()],
+        ),
         x: Scale { label: "callers".to_owned(), unit: Unit::Count },
         y: Scale { label: "time per call".to_owned(), unit: Unit::Time },
         series: TRANSPORTS.iter().map(series).collect(),

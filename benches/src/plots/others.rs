@@ -27,7 +27,10 @@ pub(super) fn peers(rows: &Rows, run: &Run) -> Vec<Picture> {
         sections.add(&format!("{kind}, {callers} caller{plural}"), row);
     }
     let title = "Cost of a call beside other libraries, one core, both ends";
-    sections.picture("peers.svg", run.caption("peers", title, vec![ROUNDS.to_owned()]), ["this project", "others"])
+    let note = "Floor: the same bytes echoed in batches of all callers, and one task woken a call. With one caller both are system \
+                calls and wakes for the most part, within noise of each other.";
+    let caption = run.caption("taskset -c 1 target/release/peers", title, vec![ROUNDS.to_owned(), note.to_owned()]);
+    sections.picture("peers.svg", caption, ["this project", "others"])
 }
 
 /// How many times as much as the row of ours with the same calls, unless it is that row.
@@ -43,22 +46,27 @@ fn to_ours(record: &Record) -> String {
 /// Proxies: CPU a request.
 pub(super) fn proxy(rows: &Rows, run: &Run) -> Vec<Picture> {
     let mut sections = Sections::default();
-    let mut cited = false;
+    let mut cited = None;
     for record in rows.iter() {
         // Without a proxy there is none of its CPU.
         let Some(figure) = record.figure("cpu_us_per_request").filter(|figure| figure.median > 0.0) else { continue };
-        cited |= record.has("cited");
-        let label = record.name.strip_prefix("proxy/").unwrap_or(&record.name);
+        let day = record.text("cited");
+        cited = cited.or(day);
+        let label =
+            ["proxy/", "cited/"].iter().find_map(|begin| record.name.strip_prefix(begin)).unwrap_or(&record.name);
         let series = usize::from(!label.starts_with("httptp"));
+        let label = day.map_or_else(|| label.to_owned(), |day| format!("{label}, {day}"));
         let note = to(record, "ratio_to_haproxy", "haproxy");
-        sections.add("", row(label, bar(series, figure.times(1e3), note)));
+        sections.add("", row(&label, bar(series, figure.times(1e3), note)));
     }
     let mut notes = vec![ROUNDS.to_owned()];
-    if cited {
-        notes.push("Cited rows were measured on another day: only their ratios compare with the others'.".to_owned());
+    if let Some(day) = cited {
+        notes.push(format!(
+            "Cited rows were measured on {day}, on another machine: only their ratios compare with the others'."
+        ));
     }
     let title = "CPU of proxies per request, user and system";
-    sections.picture("proxy.svg", run.caption("proxy", title, notes), ["httptp", "others"])
+    sections.picture("proxy.svg", run.caption("target/release/proxy", title, notes), ["httptp", "others"])
 }
 
 /// `1.23x haproxy`, of a field that is a ratio.
@@ -83,7 +91,7 @@ pub(super) fn plain(name: &str, rows: &Rows, run: &Run) -> Vec<Picture> {
         };
         sections.add(&heading, row(&label, bar(0, figure, String::new())));
     }
-    let caption = run.caption("matrix", format!("Time per operation: {name}"), vec![ROUNDS.to_owned()]);
+    let caption = run.caption("what a bench printed", format!("Time per operation: {name}"), vec![ROUNDS.to_owned()]);
     sections.picture(&format!("{name}.svg"), caption, ["this project", "others"])
 }
 
@@ -93,6 +101,9 @@ pub(super) fn percentiles(rows: &Rows, run: &Run) -> Vec<Picture> {
     for record in rows.iter() {
         let Some(median) = record.ns() else { continue };
         let (kind, label) = record.name.split_once('/').unwrap_or(("", &record.name));
+        if ["tcp", "mt"].contains(&kind) {
+            continue; // `matrix --all` has them; they would be three pictures more.
+        }
         let mut bars = vec![bar(0, median, String::new())];
         for (series, field) in [(1, "p99_ns"), (2, "p999_ns")] {
             bars.extend(record.figure(field).map(|figure| bar(series, figure, String::new())));
@@ -106,8 +117,15 @@ pub(super) fn percentiles(rows: &Rows, run: &Run) -> Vec<Picture> {
     }
     let tones = [(Tone::Ours, "median"), (Tone::OursBefore, "99 %"), (Tone::Other, "99.9 %")];
     let series = tones.map(|(tone, label)| Series { label: label.to_owned(), tone });
-    let note = "Each call counts from the moment at which it was to be made; each batch from the end of its delay.";
-    let caption = run.caption("matrix", "Latency, and lateness of flushes", vec![note.to_owned()]);
+    let notes = vec![
+        "Each call counts from the moment at which it was to be made; each batch from the end of its delay.".to_owned(),
+        "99.9 % is left out where a round has fewer than 1000 of them.".to_owned(),
+    ];
+    let caption = run.caption(
+        "taskset -c 1 target/release/matrix --only latency --only flush",
+        "Latency, and lateness of flushes",
+        notes,
+    );
     let bars = Bars { caption, unit: Unit::Time, series: series.into(), mark: None, sections: sections.0 };
     vec![Picture { file: "latency.svg".to_owned(), svg: bars.svg() }]
 }

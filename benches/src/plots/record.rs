@@ -20,11 +20,27 @@ pub struct Figure {
     pub range: Option<(f64, f64)>,
 }
 
+/// What pictures are drawn of. A row may lack them, but not have something else there: it would be left out unseen.
+const FIGURES: [&str; 12] = [
+    "ns_per_op",
+    "ns_min",
+    "ns_max",
+    "p99_ns",
+    "p999_ns",
+    "of_http1",
+    "tcp_bytes_per_op",
+    "cpu_us_per_request",
+    "ratio_to_haproxy",
+    "to_ours",
+    "idle_bytes_per_connection",
+    "active_bytes_per_connection",
+];
+
 /// Reads lines; `source` is what errors call the place they come from.
 ///
 /// # Errors
 ///
-/// The line that is no JSON object with a name.
+/// The line that is no JSON object with a name, or whose figure is no number.
 pub fn parse(source: &str, lines: &str) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for (number, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -39,7 +55,12 @@ impl Record {
     fn parse(line: &str) -> Result<Self> {
         let fields: Map<String, Value> = serde_json::from_str(line).context("no JSON object")?;
         let name = fields.get("name").and_then(Value::as_str).context("no \"name\"")?.to_owned();
-        Ok(Self { name, fields })
+        let record = Self { name, fields };
+        for field in FIGURES {
+            let good = record.fields.get(field).is_none_or(Value::is_null) || record.figure(field).is_some();
+            ensure!(good, "\"{field}\" of {} is {}, which is no number", record.name, record.fields[field]);
+        }
+        Ok(record)
     }
 
     /// Its name's segments.
@@ -111,5 +132,7 @@ mod tests {
         let error = format!("{:#}", parse("x.jsonl", "{\"name\":\"a\"}\nrow   ns/op").expect_err("a table"));
         assert!(error.starts_with("x.jsonl, line 2: "), "{error}");
         assert!(parse("x.jsonl", " \n").is_err());
+        let error = format!("{:#}", parse("x.jsonl", r#"{"name":"a","ns_per_op":"x"}"#).expect_err("a text"));
+        assert!(error.starts_with("x.jsonl, line 1: ") && error.contains("\"ns_per_op\" of a is \"x\""), "{error}");
     }
 }

@@ -46,7 +46,7 @@ fn over((dimension, unit, label): &(&str, Unit, &str), rows: &Rows, run: &Run) -
         lines.push(Line { series: index, points });
     }
     let picture = Lines {
-        caption: run.caption("scale", format!("Cost of a call over {label}"), vec![ROUNDS.to_owned()]),
+        caption: run.caption("target/release/scale", format!("Cost of a call over {label}"), vec![ROUNDS.to_owned()]),
         x: Scale { label: (*label).to_owned(), unit: *unit },
         y: Scale { label: "time per call".to_owned(), unit: Unit::Time },
         series,
@@ -59,7 +59,7 @@ fn over((dimension, unit, label): &(&str, Unit, &str), rows: &Rows, run: &Run) -
 fn size_and_what<'a>(record: &'a Record, dimension: &str) -> Option<(&'a str, String)> {
     let rest = record.name.strip_prefix("scale/")?.strip_prefix(dimension)?.strip_prefix('/')?;
     let (size, what) = rest.split_once('/').unwrap_or((rest, ""));
-    Some((size, what.replace('/', ", ")))
+    Some((size, what.replace('/', ", ").replace("apart", "two processes")))
 }
 
 /// One core, two, and two processes on a core each.
@@ -67,14 +67,20 @@ fn cores(rows: &Rows, run: &Run) -> Option<Picture> {
     let row = |record: &Record| {
         let (cores, what) = size_and_what(record, "cores")?;
         let label = match cores {
-            "1" => "1 core".to_owned(),
+            "1" => "1 worker thread".to_owned(),
             "apart" => "a process on each core".to_owned(),
-            cores => format!("{cores} cores"),
+            workers => format!("{workers} worker threads"),
         };
         Some((what, Row { label, bars: vec![bar(0, record.ns()?)], mark: None }))
     };
     let series = [(Tone::Ours, "this project")];
-    let caption = run.caption("scale", "Time per call by cores", vec![ROUNDS.to_owned()]);
+    let note = "One worker thread is a multi-thread runtime with one worker, which takes longer than the one-thread runtime of \
+                other pictures.";
+    let caption = run.caption(
+        "target/release/scale",
+        "Time per call by cores, 100 callers",
+        vec![ROUNDS.to_owned(), note.to_owned()],
+    );
     picture(
         "scale-cores.svg",
         &Bars { caption, unit: Unit::Time, series: named(series), mark: None, sections: by_what(rows, row) },
@@ -92,9 +98,13 @@ fn memory(rows: &Rows, run: &Run) -> Option<Picture> {
         Some((what, Row { label: format!("{count} connection{plural}"), bars, mark: None }))
     };
     let series = [(Tone::Ours, "idle"), (Tone::OursBefore, "active")];
-    let note = "Resident memory of the process over that without connections, by their number: with few of them it is what \
-                the first ones of a process take.";
-    let caption = run.caption("scale", "Memory per connection, both ends", vec![note.to_owned()]);
+    let notes = vec![
+        "Resident memory of the process over that without connections, by their number: with few of them it is what the \
+         first ones of a process take."
+            .to_owned(),
+        "Idle: right after the first call of each connection. Active: right after the last round of calls.".to_owned(),
+    ];
+    let caption = run.caption("target/release/scale", "Memory per connection, both ends", notes);
     picture(
         "scale-memory.svg",
         &Bars { caption, unit: Unit::Bytes, series: named(series), mark: None, sections: by_what(rows, row) },

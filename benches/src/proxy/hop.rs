@@ -2,15 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use testkit::programs::{Listen, Nginx, Running, free_address, installed};
 
 use super::route::{Hop, Route};
-
-/// Bytes of the origin's reply.
-pub const REPLY_BYTES: usize = 261;
+use super::tied::tied;
+use crate::workload::REPLY;
 
 /// A program that runs until this is dropped.
 #[derive(Debug)]
@@ -61,29 +60,46 @@ impl Started {
     }
 }
 
-/// The origin: answers every path with 261 bytes of text.
+/// The origin: answers every path with the text that every bench has for a reply.
 ///
 /// # Panics
 ///
 /// nginx does not start.
 #[must_use]
 pub fn origin() -> Nginx {
-    let text = "x".repeat(REPLY_BYTES);
-    Nginx::start(Listen::Tcp, &format!("location / {{ default_type text/plain; return 200 {text}; }}"))
+    Nginx::start_by(
+        tied,
+        Listen::Tcp,
+        "",
+        &format!("location / {{ default_type text/plain; return 200 \"{REPLY}\"; }}"),
+    )
 }
 
-/// Programs that are needed and not installed, each with what to do about it.
+/// Programs that are needed and not there, each with what to do about it.
 #[must_use]
 pub fn missing(httptp: &[&Path]) -> Vec<String> {
     let from_debian = [("wrk", "wrk"), ("nginx", "nginx-light"), ("haproxy", "haproxy")];
     let absent = from_debian.iter().filter(|(program, _)| installed(program).is_none());
     let mut missing: Vec<_> =
         absent.map(|(program, package)| format!("{program}: get it with `apt-get install {package}`")).collect();
-    for program in httptp.iter().filter(|program| !program.is_file()) {
+    for program in httptp {
         let path = program.display();
-        missing.push(format!("{path}: build it with `cargo build --release --bin httptp`, or name one with --httptp"));
+        if !program.is_file() {
+            missing.push(format!("{path}: build it with `{BUILD}`, or name one with --httptp"));
+        } else if !is_httptp(program) {
+            missing.push(format!("{path}: is no httptp, which says its name when it is asked for its --version"));
+        }
     }
     missing
+}
+
+/// What builds this bench and the httptp beside it.
+pub const BUILD: &str = "cargo build --release -p benches -p httpteleport-cli";
+
+/// Whether the program says that it is one.
+fn is_httptp(program: &Path) -> bool {
+    let said = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
+    said.is_ok_and(|said| said.stdout.starts_with(b"httptp "))
 }
 
 fn start(hop: &Hop, target: SocketAddr) -> (Process, SocketAddr) {
@@ -100,7 +116,7 @@ fn nginx(target: SocketAddr) -> (Process, SocketAddr) {
     // Without all three it makes a connection for each request.
     let upstream = format!("upstream next {{ server {target}; keepalive 256; keepalive_requests 1000000; }}");
     let server = "location / { proxy_pass http://next; proxy_http_version 1.1; proxy_set_header Connection \"\"; }";
-    let nginx = Nginx::start_with(Listen::Tcp, &upstream, server);
+    let nginx = Nginx::start_by(tied, Listen::Tcp, &upstream, server);
     let address = nginx.address.expect("an nginx on TCP");
     (Process::Nginx(nginx), address)
 }
@@ -120,7 +136,7 @@ fn haproxy(target: SocketAddr, http2_in: bool, http2_out: bool) -> (Process, Soc
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("haproxy.cfg");
         std::fs::write(&file, configuration).expect("a file in a folder of ours");
-        let mut command = Command::new(installed("haproxy").expect("looked for before"));
+        let mut command = tied(&installed("haproxy").expect("looked for before"));
         command.arg("-db").arg("-f").arg(&file);
         let mut running = Running::start(command);
         if running.accepts(address) {
@@ -139,7 +155,7 @@ fn haproxy(target: SocketAddr, http2_in: bool, http2_out: bool) -> (Process, Soc
 /// It does not start; the message shows what it printed.
 #[must_use]
 pub fn start_httptp(program: &Path, scheme_in: &str, out: &str, options: &[String]) -> (Running, SocketAddr) {
-    let mut command = Command::new(program);
+    let mut command = tied(program);
     command.args(["--in", &format!("{scheme_in}://127.0.0.1:0"), "--out", out, "--threads", "1"]).args(options);
     let running = Running::start(command);
     // httptp: http://127.0.0.1:4711 -> http://127.0.0.1:80

@@ -8,6 +8,8 @@ use testkit::programs::installed;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::tied::tied;
+
 /// Connections, all busy all the time.
 pub const CONNECTIONS: usize = 64;
 /// What a run may take longer than asked for.
@@ -33,7 +35,7 @@ pub struct Load {
 /// A request failed or was answered with an error, or wrk itself failed: one line.
 pub async fn run(address: SocketAddr, seconds: u64) -> Result<Load, String> {
     let program = installed("wrk").ok_or("wrk is not installed: get it with `apt-get install wrk`")?;
-    let mut command = Command::new(program);
+    let mut command = Command::from(tied(&program));
     command.args(["--threads", "1", "--latency", "--connections", &CONNECTIONS.to_string()]);
     command.args(["--duration", &format!("{seconds}s"), &format!("http://{address}/foo/bar")]);
     command.stdin(Stdio::null()).kill_on_drop(true);

@@ -123,9 +123,10 @@ fn connections() -> Vec<ScaleRow> {
         let name = format!("{}/{compression}", scale.row.name);
         rows.push(ScaleRow { row: Row { name, compression, ..scale.row }, ..scale });
     }
-    let small = of(1000, Carried::Http, Place::Apart);
-    rows.push(ScaleRow { row: Row { name: format!("{}/apart", small.row.name), ..small.row }, ..small });
-    rows.push(of(18_000, Carried::Http, Place::Apart));
+    rows.extend([1000, 18_000].map(|connections| {
+        let scale = of(connections, Carried::Http, Place::Apart);
+        ScaleRow { row: Row { name: format!("{}/apart", scale.row.name), ..scale.row }, ..scale }
+    }));
     rows
 }
 
@@ -139,7 +140,9 @@ mod tests {
     fn names_are_unique_and_tell_what_grows() {
         let names: Vec<_> = groups().into_iter().flatten().map(|scale| scale.row.name).collect();
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
-        for name in ["scale/callers/100000/http", "scale/connections/9000/fastrpc", "scale/connections/18000/http"] {
+        for name in
+            ["scale/callers/100000/http", "scale/connections/9000/fastrpc", "scale/connections/18000/http/apart"]
+        {
             assert!(names.iter().any(|found| found == name), "{name}");
         }
         assert!(names.iter().any(|name| name == "scale/body/67108864/http"));

@@ -9,7 +9,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use httpteleport::{Body, ClassicCodec, Reply, lazy};
 
-use crate::workload::REPLY_BYTES;
+use crate::workload::{REPLY_BYTES, text};
 
 /// A request and its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ fn answering(message: Message) -> &'static Fields {
 
 fn answer(message: Message) -> Bytes {
     match message {
-        Message::Small => Bytes::from(vec![b'x'; REPLY_BYTES]),
+        Message::Small => text(REPLY_BYTES),
         Message::Real => Bytes::from_static(ANSWER.as_bytes()),
     }
 }

@@ -162,6 +162,9 @@ pub struct Row {
     pub pipeline: bool,
     /// Whether calls are fire-and-forget.
     pub one_way: bool,
+    /// Whether each call makes its request and its reply anew, where the others send the same ones again. Those with the
+    /// types of the `http` crate always do.
+    pub built: bool,
     /// What is looked at of its memory.
     pub weigh: Weigh,
 }
@@ -185,6 +188,7 @@ impl Row {
             tls: false,
             pipeline: false,
             one_way: false,
+            built: false,
             weigh: Weigh::No,
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -28,7 +29,7 @@ pub fn join(wire: Wire) -> io::Result<(Dialer, Listening)> {
     match wire {
         Wire::Pipe => {
             let (ends, accepted) = mpsc::channel(BACKLOG as usize);
-            Ok((Dialer { to: Target::Pipe(ends), clock: None }, Listening::Pipe(accepted)))
+            Ok((Dialer { to: Target::Pipe(ends), watch: None }, Listening::Pipe(accepted)))
         }
         Wire::Tcp => {
             // TcpListener::bind lets 128 wait; what comes beyond is dropped, and comes again after a second.
@@ -44,7 +45,7 @@ pub fn join(wire: Wire) -> io::Result<(Dialer, Listening)> {
 #[derive(Clone)]
 pub struct Dialer {
     to: Target,
-    clock: Option<WriteClock>,
+    watch: Option<Watch>,
 }
 
 #[derive(Clone)]
@@ -57,13 +58,13 @@ impl Dialer {
     /// Dials this address.
     #[must_use]
     pub fn to(address: SocketAddr) -> Self {
-        Self { to: Target::Tcp(address), clock: None }
+        Self { to: Target::Tcp(address), watch: None }
     }
 
-    /// Its streams tell `clock` when they are written to.
+    /// Its streams tell `watch` what they do.
     #[must_use]
-    pub fn watched(self, clock: WriteClock) -> Self {
-        Self { clock: Some(clock), ..self }
+    pub fn watched(self, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// Opens one.
@@ -84,7 +85,7 @@ impl Dialer {
                 Either::Right(stream)
             }
         };
-        Ok(Stream { io, clock: self.clock })
+        Ok(Stream { io, watch: self.watch })
     }
 }
 
@@ -110,44 +111,70 @@ impl fastrpc::Listener for Listening {
                 (Either::Right(stream), peer)
             }
         };
-        Ok((Stream { io, clock: None }, peer))
+        Ok((Stream { io, watch: None }, peer))
     }
 }
 
-/// When the first byte was written since it was last asked.
+/// What streams do: when they are written to, and how many bytes they carry, with TLS those that are sent below it.
 #[derive(Clone, Default)]
-pub struct WriteClock(Arc<Mutex<Option<Instant>>>);
+pub struct Watch(Arc<Seen>);
 
-impl WriteClock {
-    /// The time of the first write since the last look.
+#[derive(Default)]
+struct Seen {
+    first_write: Mutex<Option<Instant>>,
+    out: AtomicU64,
+    back: AtomicU64,
+}
+
+impl Watch {
+    /// The time of the first write since this was last asked.
     #[must_use]
-    pub fn take(&self) -> Option<Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub fn take_first_write(&self) -> Option<Instant> {
+        self.0.first_write.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn note(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+    /// Bytes written and bytes read so far, all streams together.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.0.out.load(Ordering::Relaxed), self.0.back.load(Ordering::Relaxed))
+    }
+
+    /// Lets `write` write.
+    fn writing(&self, write: impl FnOnce() -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.0.first_write.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        let done = write();
+        if let Poll::Ready(Ok(bytes)) = &done {
+            self.0.out.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
+        done
     }
 }
 
-/// One end of a connection. Without a clock it costs no more than what is inside.
+/// One end of a connection. Unwatched it costs no more than what is inside.
 pub struct Stream {
     io: Either<DuplexStream, TcpStream>,
-    clock: Option<WriteClock>,
+    watch: Option<Watch>,
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let this = &mut *self;
+        let Some(watch) = &this.watch else { return Pin::new(&mut this.io).poll_read(cx, buf) };
+        let before = buf.filled().len();
+        let done = Pin::new(&mut this.io).poll_read(cx, buf);
+        watch.0.back.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        done
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(clock) = &self.clock {
-            clock.note();
+        let this = &mut *self;
+        let io = Pin::new(&mut this.io);
+        match &this.watch {
+            None => io.poll_write(cx, buf),
+            Some(watch) => watch.writing(|| io.poll_write(cx, buf)),
         }
-        Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -155,10 +182,12 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(clock) = &self.clock {
-            clock.note();
+        let this = &mut *self;
+        let io = Pin::new(&mut this.io);
+        match &this.watch {
+            None => io.poll_write_vectored(cx, bufs),
+            Some(watch) => watch.writing(|| io.poll_write_vectored(cx, bufs)),
         }
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
@@ -20,12 +21,25 @@ pub use self::http::HttpCalls;
 pub use self::lazy::LazyCalls;
 pub use self::tlv::TlvCalls;
 
-/// The reply of every call with a small payload.
-pub const REPLY_BYTES: usize = 261;
+/// The reply of every call with a small payload: as long as that of the Go original's benchmarks, and text as it is there.
+pub const REPLY: &str = "The far side answers every call with the same lines of text, which are as long as the reply \
+                         in the benchmarks of the Go original. They hold nothing that one of the formats would have to \
+                         escape, so each carries them byte for byte and pays for it the same length.";
+/// Its length.
+pub const REPLY_BYTES: usize = REPLY.len();
+const _: () = assert!(REPLY_BYTES == 261);
 /// What waits for company between the rounds of other rows must not be taken for gone.
 pub const IDLE: Duration = Duration::from_secs(3600);
 /// Calls that a caller takes from the common count at once.
 const MOST_GRAIN: u64 = 64;
+
+/// So many bytes of [`REPLY`], over and over: a body that is text, however long it is.
+#[must_use]
+pub fn text(bytes: usize) -> Bytes {
+    let mut text = REPLY.repeat(bytes.div_ceil(REPLY_BYTES)).into_bytes();
+    text.truncate(bytes);
+    text.into()
+}
 
 /// Makes one kind of call.
 pub trait Caller: Clone + Send + Sync + 'static {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -49,17 +49,26 @@ impl Nginx {
     ///
     /// As [`start`](Nginx::start).
     pub fn start_with(listen: Listen<'_>, http: &str, server: &str) -> Self {
+        Self::start_by(|program| Command::new(program), listen, http, server)
+    }
+
+    /// The same, with the command that `command` makes of where nginx is: one that starts it by another program, say.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Nginx::start).
+    pub fn start_by(command: impl Fn(&Path) -> Command, listen: Listen<'_>, http: &str, server: &str) -> Self {
         let program = find("nginx", "nginx-light");
         // Another process may take the port between choosing it and nginx binding it: then with another one.
         for _ in 0..5 {
-            if let Some(nginx) = Self::try_start(program.clone(), listen, http, server) {
+            if let Some(nginx) = Self::try_start(command(&program), listen, http, server) {
                 return nginx;
             }
         }
         panic!("nginx found its port taken five times");
     }
 
-    fn try_start(program: PathBuf, listen: Listen<'_>, http: &str, server: &str) -> Option<Self> {
+    fn try_start(mut command: Command, listen: Listen<'_>, http: &str, server: &str) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for inner in ["www", "tmp"] {
             fs::create_dir(folder.path().join(inner)).expect("a folder in a folder of ours");
@@ -77,7 +86,6 @@ impl Nginx {
         };
         write(&folder, "nginx.conf", configuration(&path.to_string(), &listen, http, server).as_bytes());
 
-        let mut command = Command::new(program);
         command.arg("-p").arg(folder.path()).args(["-e", "stderr", "-c"]).arg(folder.path().join("nginx.conf"));
         let mut running = Running::start(command);
         let accepts = match address {

@@ -1,5 +1,8 @@
 //! One row, a fixed number of times: what is counted or profiled from outside, under callgrind for instance.
 
+use std::io::{Write as _, stdout};
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::Parser;
 use workloads::counted::{self, Counted};
@@ -26,13 +29,23 @@ struct Options {
     list: bool,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let options = Options::parse();
-    let (Some(name), Some(times)) = (options.row, options.times) else {
-        list();
-        return Ok(());
+    let done = match (options.row, options.times) {
+        (Some(name), Some(times)) => run(&name, times),
+        _ => list(),
     };
-    let row = find(&name).with_context(|| {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fixed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(name: &str, times: u64) -> anyhow::Result<()> {
+    let row = find(name).with_context(|| {
         format!(
             "no row is named {name:?}: --list prints names, and call/ with a row that `matrix --list` prints is one too"
         )
@@ -40,10 +53,11 @@ fn main() -> anyhow::Result<()> {
     row.run(times)
 }
 
-fn list() {
+fn list() -> anyhow::Result<()> {
     for Counted { name, times: (few, many), .. } in counted::all() {
-        println!("{name} {few} {many}");
+        writeln!(stdout(), "{name} {few} {many}")?;
     }
+    Ok(())
 }
 
 fn find(name: &str) -> Option<Counted> {

@@ -7,6 +7,9 @@ use fastrpc::Compression;
 
 use super::{BATCH, CONNECTIONS, Carried, Figure, Row, Setting};
 
+/// Callers of the rows without a delay.
+const CALLERS: [usize; 5] = [1, 10, 100, 1000, 10_000];
+
 /// The rows that have a counterpart in the Go original, and the floors under them.
 #[must_use]
 pub fn original() -> Vec<Row> {
@@ -61,7 +64,7 @@ fn shapes() -> Vec<Row> {
 
 fn shapes_of(carried: Carried) -> Vec<Row> {
     let mut rows = Vec::new();
-    for callers in [1, 10, 100, 1000, 10_000] {
+    for callers in CALLERS {
         rows.push(Row::new(carried, &format!("no_delay/{callers}"), callers));
     }
     for ms in [1, 2, 4, 8, 16] {
@@ -75,6 +78,11 @@ fn shapes_of(carried: Carried) -> Vec<Row> {
     }
     for callers in [1, 10, 100, 1000] {
         rows.push(Row { pipeline: true, ..Row::new(carried, &format!("pipeline/{callers}"), callers) });
+    }
+    if carried == Carried::Lazy {
+        for callers in CALLERS {
+            rows.push(Row { built: true, ..Row::new(carried, &format!("built/{callers}"), callers) });
+        }
     }
     if carried == Carried::Tlv {
         rows.push(Row { one_way: true, ..Row::new(carried, "send_nowait", CONNECTIONS) });
@@ -123,7 +131,9 @@ mod tests {
         let rows = all();
         let unique: HashSet<_> = names(&rows).into_iter().collect();
         assert_eq!(unique.len(), rows.len());
-        for name in ["fastrpc/no_delay/100", "http/compress/snappy", "fastrpc/send_nowait", "floor/http/100"] {
+        for name in
+            ["fastrpc/no_delay/100", "http/compress/snappy", "fastrpc/send_nowait", "lazy/built/10", "floor/http/100"]
+        {
             assert!(names(&original()).contains(&name), "{name}");
         }
         for name in ["tcp/fastrpc/no_delay/100", "mt/tcp/http/no_delay/100", "latency/http/open/20000", "flush/1ms"] {

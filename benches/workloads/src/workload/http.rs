@@ -7,7 +7,7 @@ use http::{Method, Request, Response, Uri};
 use httpteleport::{Body, Client, Limits, Server};
 use tokio::time::Instant;
 
-use super::{Caller, Counters, REPLY_BYTES, Tls, Workload, client_settings, server_settings};
+use super::{Caller, Counters, REPLY_BYTES, Tls, Workload, client_settings, server_settings, text};
 use crate::rows::{Payload, Row};
 use crate::transport::{Dialer, Listening};
 
@@ -22,10 +22,10 @@ pub struct HttpCalls {
 impl Workload for HttpCalls {
     fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters> {
         let server = server_settings!(Server::builder(limits(row)), row, tls).build()?;
-        let (text, payload) = (Bytes::from(vec![b'x'; REPLY_BYTES]), row.payload);
+        let (small, payload) = (text(REPLY_BYTES), row.payload);
         let handler = move |request: Request<Body>| {
             let body = match payload {
-                Payload::Small => text.clone(),
+                Payload::Small => small.clone(),
                 Payload::Echo(_) => request.into_body().into_bytes(),
             };
             let mut response = Response::new(Body::from(body));
@@ -41,7 +41,7 @@ impl Workload for HttpCalls {
         let client = client.connect_with("bench", move || dialer.clone().dial())?;
         let (body, reply) = match row.payload {
             Payload::Small => (Bytes::new(), REPLY_BYTES),
-            Payload::Echo(bytes) => (Bytes::from(vec![b'x'; bytes]), bytes),
+            Payload::Echo(bytes) => (text(bytes), bytes),
         };
         Ok(Self { client, body, reply })
     }

@@ -5,7 +5,7 @@ use fastrpc::codec::tlv::{Reply, Request, Tlv};
 use fastrpc::{Call, Client, Server};
 use tokio::time::Instant;
 
-use super::{Caller, Counters, REPLY_BYTES, Tls, Workload, client_settings, server_settings};
+use super::{Caller, Counters, REPLY_BYTES, Tls, Workload, client_settings, server_settings, text};
 use crate::rows::{Payload, Row};
 use crate::transport::{Dialer, Listening};
 
@@ -21,7 +21,7 @@ pub struct TlvCalls {
 impl Workload for TlvCalls {
     fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters> {
         let server = server_settings!(Server::builder(Tlv::new()), row, tls).build()?;
-        let (small, payload) = (Reply::new(vec![b'x'; REPLY_BYTES]), row.payload);
+        let (small, payload) = (Reply::new(text(REPLY_BYTES)), row.payload);
         let handler = move |call: Call<Request>| {
             std::future::ready(match payload {
                 Payload::Small => small.clone(),
@@ -37,7 +37,7 @@ impl Workload for TlvCalls {
         let client = client.connect_with("bench", move || dialer.clone().dial())?;
         let (request, reply) = match row.payload {
             Payload::Small => (Request::new("", "foobar"), REPLY_BYTES),
-            Payload::Echo(bytes) => (Request::new("", vec![b'x'; bytes]), bytes),
+            Payload::Echo(bytes) => (Request::new("", text(bytes)), bytes),
         };
         Ok(Self { client, request, reply, one_way: row.one_way })
     }

@@ -2,30 +2,7 @@
 
 use super::{Memory, Round, Tail, Traffic};
 use crate::rows::{Figure, Payload, Row};
-
-/// The middle, the least and the greatest of the rounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Spread {
-    /// Half of the rounds are not above.
-    pub median: f64,
-    /// The least.
-    pub min: f64,
-    /// The greatest.
-    pub max: f64,
-}
-
-impl Spread {
-    /// That of these values; `None` of none.
-    #[must_use]
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
-        let upper = values[values.len() / 2];
-        let median = if values.len() % 2 == 1 { upper } else { f64::midpoint(values[values.len() / 2 - 1], upper) };
-        Some(Self { median, min, max })
-    }
-}
+use crate::spread::Spread;
 
 /// What one row came to.
 #[derive(Clone, Debug)]
@@ -80,7 +57,7 @@ impl Measured {
             }),
             tail: (!tails.is_empty()).then(|| Tail {
                 p99: median(&tails, |of| Some(of.p99)).unwrap_or_default(),
-                p999: median(&tails, |of| Some(of.p999)).unwrap_or_default(),
+                p999: median(&tails, |of| of.p999),
                 max: median(&tails, |of| Some(of.max)).unwrap_or_default(),
                 early: tails.iter().map(|of| of.early).sum(),
             }),
@@ -105,13 +82,6 @@ fn mean<T>(of: &[T], value: impl Fn(&T) -> f64) -> f64 {
 mod tests {
     use super::*;
     use crate::rows::Carried;
-
-    #[test]
-    fn the_median_is_the_middle_of_odd_and_between_the_middles_of_even() {
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
-        assert_eq!(Spread::of([4.0, 1.0, 2.0, 9.0]).map(|spread| spread.median), Some(3.0));
-        assert_eq!(Spread::of([]), None);
-    }
 
     #[test]
     fn parts_that_no_round_has_are_left_out_and_others_summed_up() {
