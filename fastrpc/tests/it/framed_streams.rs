@@ -335,6 +335,18 @@ fn a_drain_of_a_client_goes_behind_its_last_call_and_one_of_a_server_ahead_of_al
 }
 
 #[test]
+fn control_alone_travels_raw() {
+    let mut pair = Pair::new(settings(100_000, 20_000));
+    let mut record = Vec::new();
+    pair.client.ping([7; 8]);
+    assert_eq!(pair.client.fill(&mut record, pair.now), Filled::Raw);
+    pair.client.ping([8; 8]);
+    open(&mut pair.client, b"call", b"", false);
+    record.clear();
+    assert_eq!(pair.client.fill(&mut record, pair.now), Filled::Frames);
+}
+
+#[test]
 fn close_is_the_last_word() {
     let mut pair = Pair::new(settings(100_000, 20_000));
     let (call, _) = pair.call(b"", false);

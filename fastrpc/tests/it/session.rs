@@ -42,6 +42,7 @@ fn scene(codec: RecordCodec, serve: impl Serve) -> Scene {
         most_window: 1 << 24,
         ping: Some(5 * S),
         write_timeout: 30 * S,
+        idle_context: 60 * S,
         stall: 10 * S,
     };
     let encoder = || RecordEncoder::new(codec, 22);
@@ -360,4 +361,24 @@ async fn a_connection_that_breaks_fails_everything_with_its_cause() {
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Connection, "the peer closed"));
     assert!(!error.may_retry(), "it was sent");
     until_none(&alive).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_gives_its_compression_up_and_takes_it_again() {
+    let scene = scene(RecordCodec::Zstd, echo);
+    let call = async |head: &str| {
+        let before = scene.up.written();
+        let mut reply = scene.call(head, &noise(10_000)).await.unwrap();
+        assert_eq!(all(&mut reply.body).await.unwrap(), noise(10_000));
+        scene.up.written() - before
+    };
+    assert!(call("first").await > 10_000, "noise does not compress");
+    assert!(call("again").await < 1000, "but it is known by now");
+    scene.up.record();
+    tokio::time::sleep(90 * S).await;
+    assert!(call("later").await > 10_000, "and then forgotten");
+    // What was written in between: pings, raw, and the end of the zstd frame: a record of no plain bytes.
+    let recorded = scene.up.recorded();
+    assert!(recorded.windows(5).any(|header| header == [2, 0, 0, 3, 0]), "{recorded:x?}");
+    scene.drained().await;
 }

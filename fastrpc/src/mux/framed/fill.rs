@@ -26,7 +26,7 @@ pub enum Filled {
     Nothing,
     /// Frames to compress.
     Frames,
-    /// Bodies that do not compress.
+    /// Bodies that do not compress, or control alone.
     Raw,
 }
 
@@ -42,9 +42,13 @@ impl<T> Streams<T> {
             return Filled::Raw;
         }
         self.put_control(record, now);
+        let control = record.len();
         while !self.said_close && self.put_next(record) {}
-        if !record.is_empty() {
+        if record.len() > control {
             return Filled::Frames;
+        }
+        if control > 0 {
+            return Filled::Raw; // A few bytes without a pattern: they need not wake an idle context.
         }
         if std::mem::take(&mut self.raw_next) && self.put_raw_bodies(record) { Filled::Raw } else { Filled::Nothing }
     }

@@ -41,6 +41,8 @@ pub struct Limits {
     pub ping: Option<Duration>,
     /// How long the peer may take nothing of what waits to be written.
     pub write_timeout: Duration,
+    /// After this long without a message the compression context is given up, here and at the peer.
+    pub idle_context: Duration,
     /// How long a body may lie unread while the connection waits for credit.
     pub stall: Duration,
 }
@@ -62,6 +64,8 @@ pub struct Driver<S> {
     /// Since when nothing has left, though something waits.
     stalled: Option<Instant>,
     stall_check: Instant,
+    /// When the compression context was last used, if it was since it was given up.
+    compressed: Option<Instant>,
     record: Vec<u8>,
     yielded: bool,
     /// What ends the connection once it is told to the peer.
@@ -94,6 +98,7 @@ impl<S: Serve> Driver<S> {
             alarm: Alarm::default(),
             stalled: None,
             stall_check: now + STALL_CHECK,
+            compressed: None,
             record: Vec::new(),
             yielded: false,
             closing: None,
@@ -265,6 +270,9 @@ impl<S: Serve> Driver<S> {
                 self.record.clear();
                 let filled = self.shared.with(|streams| streams.fill(&mut self.record, now));
                 self.link.seal(&self.record, filled);
+                if filled == Filled::Frames {
+                    self.compressed = Some(now);
+                }
                 if filled == Filled::Nothing {
                     break;
                 }
@@ -315,6 +323,9 @@ impl<S: Serve> Driver<S> {
         if now >= self.stall_check {
             self.stall_check = now + STALL_CHECK;
             self.shared.with(|streams| streams.reset_stalled(now, self.limits.stall));
+            if self.compressed.take_if(|used| now >= *used + self.limits.idle_context).is_some() {
+                self.link.end_context();
+            }
         }
         let limit = self.limits.write_timeout;
         match self.stalled {

@@ -79,6 +79,13 @@ impl RecordLink {
         self.flushed = false;
     }
 
+    /// Gives the memory of the compression context back, here and at the peer.
+    pub(super) fn end_context(&mut self) {
+        let before = self.wire.len();
+        self.encoder.end_context(&mut self.wire);
+        self.flushed &= self.wire.len() == before;
+    }
+
     /// Whether all that was made is written.
     pub(super) fn is_clear(&self) -> bool {
         self.flushed
