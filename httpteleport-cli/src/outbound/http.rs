@@ -83,7 +83,7 @@ impl HttpUpstream {
         match self.exchange(idle, request, deadline).await {
             Ok(done) => Idle::Done(Ok(done)),
             Err((failure, lost)) => match (failure.unsent, spare) {
-                (Some(request), _) => Idle::Stale(*request),
+                (Some(request), _) => Idle::Stale(request),
                 (None, Some(request)) if lost => Idle::Stale(request),
                 (unsent, _) => Idle::Done(Err(Failure { unsent, ..failure })),
             },
@@ -109,13 +109,13 @@ impl HttpUpstream {
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Box<Connection>), (Failure, bool)> {
         let body = request.body().clone();
-        match connection.exchange(request.map(Full::new), deadline).await {
+        match connection.exchange((*request).map(Full::new), deadline).await {
             Ok(reply) => Ok((reply, connection)),
             Err(Unanswered::Failed(mut error)) => {
                 let lost = error.error().is_incomplete_message() || error.error().is_closed();
                 let failure = Failure::new(FailureKind::Broken, self.explain(error.error()));
                 Err(match error.take_message() {
-                    Some(request) => (failure.unsent(request.map(|_| body)), true),
+                    Some(request) => (failure.unsent(Box::new(request.map(|_| body))), true),
                     None => (failure, lost),
                 })
             }
