@@ -14,6 +14,7 @@ mod hello;
 mod http;
 mod pending;
 mod records;
+mod session;
 mod streams;
 
 pub use decompress::{flate, snappy};
@@ -23,6 +24,7 @@ pub use hello::hello;
 pub use http::{http_reply, http_request};
 pub use pending::pending;
 pub use records::records;
+pub use session::{session_damage, session_server};
 pub use streams::streams;
 
 /// Runs `body` over each file of `fuzz/corpus/TARGET/`, in the order of their names; returns how many there were.

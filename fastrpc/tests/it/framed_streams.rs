@@ -428,6 +428,24 @@ fn what_a_client_may_not_send() {
 }
 
 #[test]
+fn a_body_that_is_whole_needs_no_credit_and_has_a_limit() {
+    let mut pair = Pair::new(settings(0, 0));
+    let (call, key) = pair.call(&[1; 16_384], false);
+    pair.server.reply(key, writes(b""), Bytes::from(vec![2; 16_384]), false).unwrap();
+    let received = pair.down();
+    assert!(matches!(&received[..], [Received::Reply { body: Some(body), .. }] if body.len() == 16_384));
+    pair.client.release(call);
+
+    open(&mut pair.client, b"call", &[1; 16_385], false);
+    assert_eq!(words(&record(&mut pair.client, pair.now).unwrap()), ["call+0"], "the body waits for credit");
+    let long = frames(|out| {
+        assert!(frame::put_call(out, 0, false, 9, writes(b"c"), &[0; 16_385], true).unwrap());
+    });
+    let text = "16385 bytes came whole with the head of call 2: 16384 may";
+    assert_eq!(receive(&mut pair.server, &long).unwrap_err().text, text);
+}
+
+#[test]
 fn what_crosses_a_reset_is_dropped_and_its_credit_returns() {
     let mut pair = Pair::new(settings(100_000, 20_000));
     let (up, key) = pair.call(b"", true);

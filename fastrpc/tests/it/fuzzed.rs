@@ -15,6 +15,8 @@ fn the_corpus_is_clean() {
     assert!(fuzz::run_corpus("pending", fuzz::pending) >= 6);
     assert!(fuzz::run_corpus("records", fuzz::records) >= 12);
     assert!(fuzz::run_corpus("streams", fuzz::streams) >= 6);
+    assert!(fuzz::run_corpus("session_server", fuzz::session_server) >= 6);
+    assert!(fuzz::run_corpus("session_damage", fuzz::session_damage) >= 5);
 }
 
 proptest! {
@@ -56,5 +58,15 @@ proptest! {
     fn the_ends_of_a_framed_connection_agree(operations in prop::collection::vec((0..20u8, any::<u8>()), 0..300)) {
         let bytes: Vec<u8> = operations.into_iter().flat_map(|(operation, argument)| [operation, argument]).collect();
         fuzz::streams(&bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(seeded(100))]
+
+    #[test]
+    fn framed_connections_stand_any_bytes(input in prop::collection::vec(any::<u8>(), 0..200)) {
+        fuzz::session_server(&input);
+        fuzz::session_damage(&input);
     }
 }

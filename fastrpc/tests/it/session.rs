@@ -41,6 +41,7 @@ fn scene(codec: RecordCodec, serve: impl Serve) -> Scene {
         theirs: settings,
         most_window: 1 << 24,
         ping: Some(5 * S),
+        max_unread: 1 << 20,
         write_timeout: 30 * S,
         idle_context: 60 * S,
         stall: 10 * S,
@@ -381,4 +382,38 @@ async fn an_idle_connection_gives_its_compression_up_and_takes_it_again() {
     let recorded = scene.up.recorded();
     assert!(recorded.windows(5).any(|header| header == [2, 0, 0, 3, 0]), "{recorded:x?}");
     scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_lets_calls_wait_whose_replies_are_not_read() {
+    let served = Arc::new(AtomicUsize::new(0));
+    let counted = served.clone();
+    let scene = scene(RecordCodec::None, move |call: Incoming| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        echo(call)
+    });
+    scene.down.choke();
+    let calls: Vec<_> = (0..400).map(|_| scene.call("call", &noise(10_000))).collect();
+    tokio::time::sleep(S).await;
+    let begun = served.load(Ordering::SeqCst);
+    assert!((100..150).contains(&begun), "1 MiB of replies lie unread, and a record's calls: {begun}");
+    scene.down.allow_all();
+    for call in calls {
+        assert_eq!(all(&mut call.await.unwrap().body).await.unwrap().len(), 10_000);
+    }
+    scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_while_the_peer_reads_nothing() {
+    let (serve, ..) = endless();
+    let scene = scene(RecordCodec::None, serve);
+    scene.up.choke();
+    let _long: Vec<_> = (0..10).map(|_| scene.call("fills what may wait", &noise(16_000))).collect();
+    tokio::time::sleep(S / 2).await;
+    let start = Instant::now();
+    let (reply, _) = scene.caller.call(text("late"), SendBody::Whole(Bytes::new()), Some(S / 10)).unwrap();
+    let Err(error) = reply.await else { panic!("it never left") };
+    assert!(error.is_timeout() && error.may_retry(), "{error}");
+    assert!(start.elapsed() <= S / 10 + Duration::from_millis(2), "{:?}", start.elapsed());
 }

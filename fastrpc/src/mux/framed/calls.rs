@@ -4,13 +4,12 @@ use bytes::Bytes;
 
 use super::outbox::HeadKind;
 use super::stream::{Outgoing, Stream};
-use super::streams::{PIECE, Role, Streams};
+use super::streams::{Role, Streams, WHOLE};
 use super::table::Key;
 use crate::wire::framed::frame::{self, TooLong};
 
 impl<T> Streams<T> {
-    /// Begins a call (of a client): its head waits for the next record, and `body` with it as far as credit goes. With
-    /// `more`, further pieces and the end follow.
+    /// Begins a call (of a client): its head waits for the next record, and `body` with it if it is short. With `more`, further pieces and the end follow.
     ///
     /// The key is held once; see [`Streams::release`].
     ///
@@ -89,7 +88,7 @@ impl<T> Streams<T> {
         })
     }
 
-    /// Puts a head into the queue, with the body or the start of it where it may.
+    /// Puts a head into the queue, with the body if that is short and whole.
     fn begin<E>(
         &mut self,
         key: Key,
@@ -98,28 +97,19 @@ impl<T> Streams<T> {
         body: Bytes,
         more: bool,
     ) -> Result<(), E> {
-        let stream = self.table.get_mut(key).expect("it was just found");
-        let room = PIECE.min(self.credit.available()).min(stream.credit.available());
-        let inline = if body.len() <= room { &body[..] } else { &[] };
-        let end = !more && inline.len() == body.len();
-        let mut fits = false;
+        let whole = !more && body.len() <= WHOLE;
         let mut ended = false;
         self.heads.push(key, |out: &mut Vec<u8>| {
-            fits = put(out, inline, end)?;
-            ended = end && fits;
+            let inline = if whole { &body[..] } else { &[] };
+            let fits = put(out, inline, whole)?;
+            ended = whole && fits;
             Ok(kind(ended))
         })?;
-        if fits {
-            self.credit.take(inline.len());
-            stream.credit.take(inline.len());
-            stream.inline = inline.len();
-        }
         if !ended {
             let mut outgoing = Outgoing::default();
-            if !fits || inline.len() < body.len() {
-                outgoing.push(body);
-            }
+            outgoing.push(body);
             outgoing.end = (!more).then_some(None);
+            let stream = self.table.get_mut(key).expect("it was just found");
             stream.outgoing = Some(Box::new(outgoing));
         }
         Ok(())

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::flood::TINY;
 use super::stream::{Incoming, Reset, Stream};
-use super::streams::{Role, Streams};
+use super::streams::{Role, Streams, WHOLE};
 use super::table::Key;
 use super::window::RecvWindow;
 use crate::wire::framed::frame::{CloseCode, Frame, FrameError, ResetCode};
@@ -164,13 +164,10 @@ impl<T> Streams<T> {
         }
         self.last = self.last.checked_add(1).ok_or_else(|| protocol("there are no more ids"))?;
         let id = self.last;
-        if body.len() > self.ours.stream_credit as usize {
-            return Err(over_credit(id));
-        }
-        self.take_credit(body.len())?;
+        self.check_first(id, body.len(), end)?;
         if let Some((code, text)) = self.refusal(head.len()) {
             self.floods.reset(now)?;
-            self.window.consume(body.len());
+            self.forget_first(body.len(), end);
             self.control.resets.push_back((id, code, text));
             return Ok(Received::Nothing);
         }
@@ -179,7 +176,7 @@ impl<T> Streams<T> {
         stream.one_way = one_way;
         stream.sent_end = one_way;
         stream.got_end = end;
-        let body = first_piece(&mut stream, &mut self.window, self.ours.stream_credit, body, end);
+        let body = first_piece(&mut stream, self.ours.stream_credit, body, end);
         let key = self.table.insert(stream);
         if !(one_way && end) {
             self.table.name(id, key);
@@ -199,26 +196,25 @@ impl<T> Streams<T> {
     }
 
     fn receive_reply(&mut self, id: u32, head: Bytes, body: Bytes, end: bool) -> Result<Received, Violation> {
-        self.take_credit(body.len())?;
-        let Some(key) = self.find(id, Role::Client)? else {
-            self.window.consume(body.len());
+        let found = self.find(id, Role::Client)?;
+        self.check_first(id, body.len(), end)?;
+        let Some(key) = found else {
+            self.forget_first(body.len(), end);
             return Ok(Received::Nothing);
         };
-        if body.len() > self.ours.stream_credit as usize {
-            return Err(over_credit(id));
-        }
         let limit = self.ours.head;
         let stream = self.table.get_mut(key).expect("it was just found");
         if std::mem::replace(&mut stream.replied, true) {
             return Err(protocol(format!("call {id} was answered twice")));
         }
         if head.len() > limit as usize {
-            self.window.consume(body.len());
-            let text = format!("a head of {} bytes is over the limit of {limit}", head.len());
+            let length = head.len();
+            self.forget_first(body.len(), end);
+            let text = format!("a head of {length} bytes is over the limit of {limit}");
             self.reset(key, ResetCode::TooLarge, text);
             return Ok(Received::Reset { key });
         }
-        let body = first_piece(stream, &mut self.window, self.ours.stream_credit, body, end);
+        let body = first_piece(stream, self.ours.stream_credit, body, end);
         self.settle(key);
         Ok(Received::Reply { key, head, body })
     }
@@ -314,6 +310,24 @@ impl<T> Streams<T> {
         Ok(self.table.key(id))
     }
 
+    /// A body that came whole with its head needs no credit and has a limit; the first piece of another needs credit.
+    fn check_first(&mut self, id: u32, bytes: usize, end: bool) -> Result<(), Violation> {
+        if end && bytes > WHOLE {
+            return Err(protocol(format!("{bytes} bytes came whole with the head of call {id}: {WHOLE} may")));
+        }
+        if !end && bytes > self.ours.stream_credit as usize {
+            return Err(over_credit(id));
+        }
+        if end { Ok(()) } else { self.take_credit(bytes) }
+    }
+
+    /// What [`Streams::check_first`] has let pass is for nobody.
+    fn forget_first(&mut self, bytes: usize, end: bool) {
+        if !end {
+            self.window.consume(bytes);
+        }
+    }
+
     fn take_credit(&mut self, bytes: usize) -> Result<(), Violation> {
         if self.window.receive(bytes) {
             return Ok(());
@@ -322,17 +336,10 @@ impl<T> Streams<T> {
     }
 }
 
-/// A body that came whole is given, and makes room at once; the first piece of another lies and waits for its reader.
-fn first_piece<T>(
-    stream: &mut Stream<T>,
-    connection: &mut RecvWindow,
-    credit: u32,
-    body: Bytes,
-    end: bool,
-) -> Option<Bytes> {
+/// A body that came whole is given; the first piece of another lies and waits for its reader.
+fn first_piece<T>(stream: &mut Stream<T>, credit: u32, body: Bytes, end: bool) -> Option<Bytes> {
     stream.got_end = end;
     if end {
-        connection.consume(body.len());
         return Some(body);
     }
     let mut incoming = Incoming::new(RecvWindow::new(credit));

@@ -50,8 +50,6 @@ pub(super) struct Stream<T> {
     pub(super) got_end: bool,
     /// Body bytes that may be sent on it.
     pub(super) credit: SendCredit,
-    /// Body bytes that went with its head.
-    pub(super) inline: usize,
     /// What is left to send after its head; `None` when nothing is.
     pub(super) outgoing: Option<Box<Outgoing>>,
     /// What comes after its head; `None` when nothing does.
@@ -71,7 +69,6 @@ impl<T> Stream<T> {
             sent_end: false,
             got_end: false,
             credit: SendCredit::new(credit),
-            inline: 0,
             outgoing: None,
             incoming: None,
             reset: None,

@@ -18,6 +18,10 @@ use crate::wire::framed::settings::Settings;
 
 /// Body bytes that go in one piece: others have their turn after that.
 pub(super) const PIECE: usize = 16 * 1024;
+/// Bytes of a body that may go whole in the frame of its head. They need no credit, as heads do not: so small calls go on
+/// while the readers of large bodies lag.
+pub(super) const WHOLE: usize = 16 * 1024;
+
 /// Which side this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -320,10 +324,6 @@ impl<T> Streams<T> {
     pub(super) fn break_off(&mut self, key: Key, reset: Reset) {
         let Some(stream) = self.table.get_mut(key) else { return };
         stream.reset.get_or_insert(reset);
-        if !stream.head_sent && stream.inline > 0 {
-            let returned = self.credit.grant(u32::try_from(stream.inline).unwrap_or(0));
-            debug_assert!(returned, "it was taken before");
-        }
         if let Some(outgoing) = stream.outgoing.take() {
             self.wakers.extend(outgoing.waker);
         }

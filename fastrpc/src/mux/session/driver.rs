@@ -39,6 +39,8 @@ pub struct Limits {
     pub most_window: u32,
     /// Silence after which the peer is asked whether it lives; twice that ends the connection. `None`: never.
     pub ping: Option<Duration>,
+    /// Bytes of replies that a peer may leave unread before its calls wait (of a server).
+    pub max_unread: usize,
     /// How long the peer may take nothing of what waits to be written.
     pub write_timeout: Duration,
     /// After this long without a message the compression context is given up, here and at the peer.
@@ -110,6 +112,7 @@ impl<S: Serve> Driver<S> {
     fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let now = Instant::now();
+            let choked = self.is_choked();
             self.read(cx, now);
             let deadline = self.shared.expire(now);
             let alive = self.keep_alive(now)?;
@@ -118,6 +121,9 @@ impl<S: Serve> Driver<S> {
                 Ok(blocked) => blocked,
                 Err(error) => return Poll::Ready(self.peers_reason(cx, now, error)),
             };
+            if choked && !self.is_choked() {
+                cx.waker().wake_by_ref(); // Room again: what was left unread goes on next turn.
+            }
             if self.link.is_clear()
                 && let Some(outcome) = self.closing.take()
             {
@@ -127,12 +133,12 @@ impl<S: Serve> Driver<S> {
             let stall = self.stalled.map(|since| since + self.limits.write_timeout);
             let due = [deadline, alive, stall, Some(self.stall_check)].into_iter().flatten().min();
             if self.alarm.poll(cx, due, now).is_pending() {
-                if !blocked {
-                    self.shared.park(cx.waker(), due);
-                }
+                self.shared.park(cx.waker(), due, blocked);
                 return Poll::Pending;
             }
-            self.check_clock(Instant::now())?;
+            if let Err(error) = self.check_clock(Instant::now()) {
+                return Poll::Ready(self.closing.take().unwrap_or(Err(error)));
+            }
         }
     }
 
@@ -146,7 +152,7 @@ impl<S: Serve> Driver<S> {
 
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) {
         for _ in 0..RECORDS_PER_TURN {
-            if self.closing.is_some() {
+            if self.closing.is_some() || self.is_choked() {
                 return;
             }
             let mut heard = false;
@@ -172,6 +178,11 @@ impl<S: Serve> Driver<S> {
             }
         }
         cx.waker().wake_by_ref();
+    }
+
+    /// Whether the peer of a server leaves so many replies unread that its calls have to wait. A client always reads.
+    fn is_choked(&self) -> bool {
+        self.role == Role::Server && self.shared.with(|streams| streams.waiting_heads()) > self.limits.max_unread
     }
 
     /// Takes all frames of a record under one lock, then acts on them.

@@ -77,8 +77,10 @@ pub(super) struct Shared {
 
 struct State {
     streams: Streams<Tag>,
-    /// The driver, when it has nothing to do.
+    /// The driver, while it waits.
     driver: Option<Waker>,
+    /// It waits for the peer to read: more to send is no reason to wake it.
+    blocked: bool,
     /// The driver looks at deadlines no later than this.
     armed: Option<Instant>,
     /// Why it ended.
@@ -87,7 +89,7 @@ struct State {
 
 impl Shared {
     pub(super) fn new(streams: Streams<Tag>) -> Arc<Self> {
-        let state = State { streams, driver: None, armed: None, ended: None };
+        let state = State { streams, driver: None, blocked: false, armed: None, ended: None };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -128,18 +130,19 @@ impl Shared {
     fn release(&self, mut state: MutexGuard<'_, State>, wake_driver: bool) {
         let mut wakers = Vec::new();
         state.streams.take_wakers(&mut wakers);
-        if wake_driver || state.streams.wants_to_send() {
+        if wake_driver || (!state.blocked && state.streams.wants_to_send()) {
             wakers.extend(state.driver.take());
         }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// The driver has nothing to do until somebody else does something.
-    pub(super) fn park(&self, waker: &Waker, armed: Option<Instant>) {
+    /// The driver waits until something happens, or until `due`. `blocked`: the peer takes nothing for now.
+    pub(super) fn park(&self, waker: &Waker, due: Option<Instant>, blocked: bool) {
         let mut state = self.lock();
-        state.armed = armed;
-        let missed = state.streams.wants_to_send();
+        state.armed = due;
+        state.blocked = blocked;
+        let missed = !blocked && state.streams.wants_to_send();
         let replaced = state.driver.replace(waker.clone());
         drop(state);
         drop(replaced);
