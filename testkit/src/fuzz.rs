@@ -14,6 +14,7 @@ mod hello;
 mod http;
 mod pending;
 mod records;
+#[cfg(feature = "virtual-time")]
 mod session;
 mod streams;
 
@@ -24,6 +25,7 @@ pub use hello::hello;
 pub use http::{http_reply, http_request};
 pub use pending::pending;
 pub use records::records;
+#[cfg(feature = "virtual-time")]
 pub use session::{session_damage, session_server};
 pub use streams::streams;
 

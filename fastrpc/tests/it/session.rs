@@ -43,6 +43,7 @@ fn scene(codec: RecordCodec, serve: impl Serve) -> Scene {
         ping: Some(5 * S),
         max_unread: 1 << 20,
         write_timeout: 30 * S,
+        drain: 60 * S,
         idle_context: 60 * S,
         stall: 10 * S,
     };
@@ -416,4 +417,19 @@ async fn a_deadline_holds_while_the_peer_reads_nothing() {
     let Err(error) = reply.await else { panic!("it never left") };
     assert!(error.is_timeout() && error.may_retry(), "{error}");
     assert!(start.elapsed() <= S / 10 + Duration::from_millis(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_has_a_bound() {
+    let (serve, alive, begun) = endless();
+    let scene = scene(RecordCodec::None, serve);
+    let reply = scene.call("never answered", b"");
+    begun.notified().await;
+    let start = Instant::now();
+    scene.caller.drain();
+    let Err(error) = reply.await else { panic!("nobody answers") };
+    assert_eq!(error.to_string(), "calls went on for 60 s after the drain");
+    assert!(start.elapsed() >= 60 * S && start.elapsed() <= 63 * S, "{:?}", start.elapsed());
+    until_none(&alive).await;
+    assert!(scene.server.await.unwrap().is_ok(), "it was told");
 }

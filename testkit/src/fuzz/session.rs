@@ -145,6 +145,7 @@ fn driver<S: Serve>(role: Role, io: End, codec: RecordCodec, serve: S) -> (Calle
         ping: Some(seconds(5)),
         max_unread: 50_000,
         write_timeout: seconds(5),
+        drain: seconds(60),
         idle_context: seconds(60),
         stall: seconds(10),
     };

@@ -15,13 +15,15 @@ use super::call::Caller;
 use super::link::{Read, ReadError, RecordLink};
 use super::serving::{Incoming, Responder, Serve};
 use super::shared::{Held, Serving, Shared, Tag};
-use crate::error::{Error, ErrorKind, human};
+use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
-use crate::mux::framed::{Action, Filled, Keepalive, Key, Received, Reset, Role, Streams, Violation};
+use crate::mux::framed::{Filled, Keepalive, Key, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::Alarm;
 use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
 use crate::wire::framed::record::{Accepts, RecordDecoder, RecordEncoder};
 use crate::wire::framed::settings::Settings;
+
+mod clock;
 
 /// Records read in a turn, after which others run.
 const RECORDS_PER_TURN: usize = 16;
@@ -43,6 +45,8 @@ pub struct Limits {
     pub max_unread: usize,
     /// How long the peer may take nothing of what waits to be written.
     pub write_timeout: Duration,
+    /// How long calls may go on after a drain; then the connection ends whatever goes on.
+    pub drain: Duration,
     /// After this long without a message the compression context is given up, here and at the peer.
     pub idle_context: Duration,
     /// How long a body may lie unread while the connection waits for credit.
@@ -66,6 +70,8 @@ pub struct Driver<S> {
     /// Since when nothing has left, though something waits.
     stalled: Option<Instant>,
     stall_check: Instant,
+    /// Since when no more calls are opened.
+    draining: Option<Instant>,
     /// When the compression context was last used, if it was since it was given up.
     compressed: Option<Instant>,
     record: Vec<u8>,
@@ -100,6 +106,7 @@ impl<S: Serve> Driver<S> {
             alarm: Alarm::default(),
             stalled: None,
             stall_check: now + STALL_CHECK,
+            draining: None,
             compressed: None,
             record: Vec::new(),
             yielded: false,
@@ -311,58 +318,6 @@ impl<S: Serve> Driver<S> {
         }
         cx.waker().wake_by_ref();
         true
-    }
-
-    // ---- clock and end ----
-
-    fn keep_alive(&mut self, now: Instant) -> Result<Option<Instant>, Error> {
-        match self.keepalive.decide(now) {
-            Action::Wait(until) => Ok(until),
-            Action::Ping(bytes) => {
-                self.shared.with(|streams| streams.ping(bytes));
-                Ok(Some(now)) // Looks again, for the time after that.
-            }
-            Action::Dead => {
-                let silence = human(self.limits.ping.unwrap_or_default() * 2);
-                let message = format!("nothing was heard from the peer for {silence}");
-                Err(Error::new(ErrorKind::Connection, message))
-            }
-        }
-    }
-
-    fn check_clock(&mut self, now: Instant) -> Result<(), Error> {
-        if now >= self.stall_check {
-            self.stall_check = now + STALL_CHECK;
-            self.shared.with(|streams| streams.reset_stalled(now, self.limits.stall));
-            if self.compressed.take_if(|used| now >= *used + self.limits.idle_context).is_some() {
-                self.link.end_context();
-            }
-        }
-        let limit = self.limits.write_timeout;
-        match self.stalled {
-            Some(since) if since + limit <= now => {
-                let message = format!("the peer has not read for {}", human(limit));
-                Err(Error::new(ErrorKind::Connection, message))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A server ends a drained connection when its last call has ended; its client waits for that.
-    fn end_when_done(&mut self) {
-        if self.closing.is_some() || self.role == Role::Client {
-            return;
-        }
-        let done = self.shared.with(|streams| {
-            let done = streams.peer_drains() && streams.open_calls() == 0 && !streams.wants_to_send();
-            if done {
-                streams.close(CloseCode::Done, "");
-            }
-            done
-        });
-        if done {
-            self.closing = Some(Ok(()));
-        }
     }
 
     fn finish(&mut self, cause: Error) {

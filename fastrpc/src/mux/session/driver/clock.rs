@@ -1,0 +1,75 @@
+//! What a framed connection's driver does because time passes.
+
+use tokio::time::Instant;
+
+use super::{Driver, STALL_CHECK};
+use crate::error::{Error, ErrorKind, human};
+use crate::mux::framed::{Action, Role};
+use crate::mux::session::Serve;
+use crate::wire::framed::frame::CloseCode;
+
+impl<S: Serve> Driver<S> {
+    pub(super) fn keep_alive(&mut self, now: Instant) -> Result<Option<Instant>, Error> {
+        match self.keepalive.decide(now) {
+            Action::Wait(until) => Ok(until),
+            Action::Ping(bytes) => {
+                self.shared.with(|streams| streams.ping(bytes));
+                Ok(Some(now)) // Looks again, for the time after that.
+            }
+            Action::Dead => {
+                let silence = human(self.limits.ping.unwrap_or_default() * 2);
+                let message = format!("nothing was heard from the peer for {silence}");
+                Err(Error::new(ErrorKind::Connection, message))
+            }
+        }
+    }
+
+    pub(super) fn check_clock(&mut self, now: Instant) -> Result<(), Error> {
+        if now >= self.stall_check {
+            self.stall_check = now + STALL_CHECK;
+            self.bound_drain(now);
+            self.shared.with(|streams| streams.reset_stalled(now, self.limits.stall));
+            if self.compressed.take_if(|used| now >= *used + self.limits.idle_context).is_some() {
+                self.link.end_context();
+            }
+        }
+        let limit = self.limits.write_timeout;
+        match self.stalled {
+            Some(since) if since + limit <= now => {
+                let message = format!("the peer has not read for {}", human(limit));
+                Err(Error::new(ErrorKind::Connection, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a connection whose drain takes too long. The last frame names the last call that was taken.
+    fn bound_drain(&mut self, now: Instant) {
+        if !self.shared.with(|streams| streams.is_draining()) {
+            return;
+        }
+        let limit = self.limits.drain;
+        if now >= *self.draining.get_or_insert(now) + limit && self.closing.is_none() {
+            let message = format!("calls went on for {} after the drain", human(limit));
+            self.shared.with(|streams| streams.close(CloseCode::Done, message.clone()));
+            self.closing = Some(Err(Error::new(ErrorKind::Connection, message)));
+        }
+    }
+
+    /// A server ends a drained connection when its last call has ended; its client waits for that.
+    pub(super) fn end_when_done(&mut self) {
+        if self.closing.is_some() || self.role == Role::Client {
+            return;
+        }
+        let done = self.shared.with(|streams| {
+            let done = streams.peer_drains() && streams.open_calls() == 0 && !streams.wants_to_send();
+            if done {
+                streams.close(CloseCode::Done, "");
+            }
+            done
+        });
+        if done {
+            self.closing = Some(Ok(()));
+        }
+    }
+}
