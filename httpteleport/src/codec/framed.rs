@@ -6,6 +6,9 @@
 //! Values share the memory of the head that they came in, and keep their bytes, over 127 too. Fields keep their order, those
 //! of one name standing together. [`Limits`] count a head as the HTTP/1.1 text that it would be, without a reason.
 //!
+//! A `Content-Length` is one number and passes on; that the body, which is not seen here, has this length is for whoever
+//! reads the body to see to.
+//!
 //! ```
 //! use httpteleport::Limits;
 //! use httpteleport::codec::framed;

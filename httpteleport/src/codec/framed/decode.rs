@@ -114,8 +114,8 @@ impl Fields {
             return Err(Fault::BadValue);
         }
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| Fault::BadValue)?;
-        let most = self.map.capacity();
-        self.map.try_append(name, value).map(|_| ()).map_err(|_| Fault::TooManyHeaders { limit: most })
+        let limit = self.map.len();
+        self.map.try_append(name, value).map(|_| ()).map_err(|_| Fault::TooManyHeaders { limit })
     }
 
     /// The URI of a `CONNECT`, whose target is the host.

@@ -57,6 +57,9 @@ pub(super) fn trailers(trailers: &HeaderMap, limit: usize, out: &mut Vec<u8>) ->
     Encoder::new(Section::Trailers, limit, out).all(trailers, |_| true)
 }
 
+/// No head is longer, whatever the limit: its lengths fit varints.
+const LONGEST: usize = 1 << 30;
+
 struct Encoder<'a> {
     out: &'a mut Vec<u8>,
     rules: Rules,
@@ -67,6 +70,7 @@ struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     fn new(section: Section, limit: usize, out: &'a mut Vec<u8>) -> Self {
+        let limit = limit.min(LONGEST);
         Self { out, rules: Rules::new(section), limit, room: limit }
     }
 
@@ -161,6 +165,6 @@ impl<'a> Encoder<'a> {
     }
 
     fn varint(&mut self, number: usize) {
-        varint::put(u32::try_from(number).expect("what is within the limit of a head"), self.out);
+        varint::put(u32::try_from(number).expect("no head is longer than 1 GiB"), self.out);
     }
 }
