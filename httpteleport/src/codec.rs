@@ -2,3 +2,4 @@
 
 pub mod classic;
 pub(crate) mod error;
+pub mod framed;

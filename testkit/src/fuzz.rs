@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
 mod decompress;
+mod framed_heads;
 mod frames;
 mod golden_reader;
 mod hello;
@@ -19,6 +20,7 @@ mod session;
 mod streams;
 
 pub use decompress::{flate, snappy};
+pub use framed_heads::framed_heads;
 pub use frames::{frames_client, frames_server};
 pub use golden_reader::golden_reader;
 pub use hello::hello;

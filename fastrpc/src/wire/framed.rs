@@ -5,4 +5,4 @@ mod compress;
 pub mod frame;
 pub mod record;
 pub mod settings;
-mod varint;
+pub mod varint;

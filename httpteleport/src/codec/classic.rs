@@ -46,7 +46,7 @@ mod rewrite;
 mod target;
 
 pub use decode::Partial;
-pub(crate) use encode::status_line;
+pub(crate) use encode::{status_line, target};
 pub(crate) use framing::length;
 pub use messages::{ReplyMessage, RequestMessage};
 pub use reply::Reply;

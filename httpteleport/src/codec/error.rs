@@ -66,8 +66,22 @@ pub enum Fault {
     BadStatus,
     /// A header name is not a token.
     BadName,
-    /// A header value holds a control byte.
+    /// A header value holds a control byte or, on the framed wire, a blank at one of its ends.
     BadValue,
+    /// A head of the framed wire ends in the middle of something.
+    CutHead,
+    /// A field that concerns one connection came over the framed wire, which has others for that.
+    ConnectionField,
+    /// `Content-Length` is not a number, says two, or stands where none may be.
+    BadLength,
+    /// The host holds what no host can.
+    BadHost,
+    /// The protocol that is asked for is none, is given twice, or a scheme without one is.
+    BadProtocol,
+    /// A trailer says what has to be known before the body, or what is not believed behind it.
+    NotATrailer,
+    /// A final status, or 101, as that of an interim head.
+    NotInterim(StatusCode),
     /// The end of the message cannot be known; what was wrong with it. The connection ends.
     Malformed(&'static str),
     /// The message was refused and is longer than what is read just to find its end. The connection ends.
@@ -122,6 +136,13 @@ impl CodecError {
             | Fault::BadStatus
             | Fault::BadName
             | Fault::BadValue
+            | Fault::CutHead
+            | Fault::ConnectionField
+            | Fault::BadLength
+            | Fault::BadHost
+            | Fault::BadProtocol
+            | Fault::NotATrailer
+            | Fault::NotInterim(_)
             | Fault::Malformed(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -157,7 +178,26 @@ impl fmt::Display for CodecError {
             Fault::BadVersion => f.write_str("its version is not supported; use HTTP/1.1"),
             Fault::BadStatus => f.write_str("its status is not in 100..=999"),
             Fault::BadName => f.write_str("a header name is not a token; remove it"),
-            Fault::BadValue => f.write_str("a header value holds a control byte; remove it"),
+            Fault::BadValue => f.write_str("a header value holds a control byte or a blank at an end; remove it"),
+            Fault::CutHead => f.write_str("its head ends in the middle of a field; send it whole"),
+            Fault::ConnectionField => f.write_str(
+                "a header of one hop (Connection, Transfer-Encoding, Upgrade, TE and the like) is in it; remove it",
+            ),
+            Fault::BadLength => {
+                f.write_str("its Content-Length is not one number that may be there; send one, or none")
+            }
+            Fault::BadHost => {
+                f.write_str("its host holds what no host can; send a name or address, and a port if need be")
+            }
+            Fault::BadProtocol => f.write_str(
+                "what it says of protocol or scheme cannot be; name one protocol, in a request, and its scheme",
+            ),
+            Fault::NotATrailer => {
+                f.write_str("a trailer frames, routes, authenticates or describes the message; send it as a header")
+            }
+            Fault::NotInterim(status) => {
+                write!(f, "status {} is not one of an interim head; send a status 1xx but 101", status.as_u16())
+            }
             Fault::Malformed(what) => write!(f, "its end cannot be known: {what}; is the peer a teleport node?"),
             Fault::SkipLimit { limit } => {
                 write!(f, "it is refused and longer than the {limit} bytes that are read to find its end")

@@ -17,7 +17,11 @@ pub(super) fn groups(mut value: u32) -> ([u8; MAX_LEN], usize) {
 }
 
 /// Appends `value`.
-pub(super) fn put(value: u32, out: &mut Vec<u8>) {
+#[inline]
+pub fn put(value: u32, out: &mut Vec<u8>) {
+    if value < 0x80 {
+        return out.push(low_bits(value));
+    }
     let (groups, length) = groups(value);
     out.extend_from_slice(&groups[..length]);
 }
@@ -29,7 +33,8 @@ pub(super) fn len(value: u32) -> usize {
 }
 
 /// Takes a varint from the front of `input`. `None` if there is none: it is cut off, over 2^32 - 1, or longer than needed.
-pub(super) fn take(input: &mut &[u8]) -> Option<u32> {
+#[inline]
+pub fn take(input: &mut &[u8]) -> Option<u32> {
     if let [byte, rest @ ..] = input
         && *byte < 0x80
     {

@@ -304,7 +304,7 @@ impl<'a> Host<'a> {
 
 /// Path and query as they stand in the URI, nothing decoded or put right, and before them the `/` that stands for an
 /// empty path (RFC 9112, 3.2.1).
-fn target(uri: &Uri) -> (&'static str, &str) {
+pub(crate) fn target(uri: &Uri) -> (&'static str, &str) {
     let target = uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     (if target.is_empty() || target.starts_with('?') { "/" } else { "" }, target)
 }

@@ -127,6 +127,11 @@ fn token_len(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(bytes.len())
 }
 
+/// Whether this is a token.
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && token_len(bytes) == bytes.len()
+}
+
 const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
 /// What may stand in a path and a query (RFC 3986, 3.3 and 3.4).
 const PATH: [bool; 256] = table(b"/?-._~!$&'()*+,;=:@%");
