@@ -23,6 +23,8 @@ pub mod lazy;
 mod limits;
 mod message;
 mod server;
+#[doc(hidden)]
+pub mod stream;
 
 pub use body::{Body, CollectError};
 pub use client::{Calling, Client, ClientBuilder};

@@ -15,5 +15,6 @@ mod received;
 mod refused;
 mod replay;
 mod roundtrip;
+mod stream;
 mod support;
 mod wire_examples;

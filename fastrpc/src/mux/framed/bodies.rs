@@ -27,6 +27,14 @@ impl<T> Streams<T> {
         Poll::Pending
     }
 
+    /// Ready once nobody takes the body any more. `waker` is called then, and when there is room.
+    pub fn poll_gone(&mut self, key: Key, waker: &Waker) -> Poll<Gone> {
+        let Some(stream) = self.table.get_mut(key) else { return Poll::Ready(Gone(None)) };
+        let Some(outgoing) = &mut stream.outgoing else { return Poll::Ready(Gone(stream.reset.clone())) };
+        outgoing.waker = Some(waker.clone());
+        Poll::Pending
+    }
+
     /// Adds a piece to a body. One that nobody takes any more is forgotten.
     pub fn push(&mut self, key: Key, piece: Bytes) {
         let Some(outgoing) = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut()) else { return };

@@ -123,6 +123,12 @@ impl BodyWriter {
         room.map_err(|gone| self.held.shared.explain(gone, false))
     }
 
+    /// Ready once nobody takes the body any more: for whoever waits for its next piece meanwhile.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let gone = self.held.with(|streams, key| streams.poll_gone(key, cx.waker()));
+        gone.map(|gone| self.held.shared.explain(gone, false))
+    }
+
     /// Ends the body, with `trailers` behind it.
     ///
     /// # Errors
