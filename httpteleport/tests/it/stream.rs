@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use httpteleport::stream::{Incoming, StreamClient, service};
 use httpteleport::{ErrorKind, Limits};
 use testkit::pipe::duplex;
-use tokio::time::{Instant, Interval, interval, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -112,14 +112,17 @@ async fn heads_and_bodies_arrive_as_they_were_sent() {
     }
 }
 
-/// An event a second.
-fn events(mut clock: Interval, count: usize) -> UnsyncBoxBody<Bytes, Infallible> {
+/// An event at once, and then one a second.
+fn events(count: usize) -> UnsyncBoxBody<Bytes, Infallible> {
     let mut sent = 0;
+    let mut next = Box::pin(sleep_until(Instant::now()));
     polled(move |cx| {
         if sent == count {
             return Poll::Ready(None);
         }
-        ready!(clock.poll_tick(cx));
+        ready!(next.as_mut().poll(cx));
+        let after = next.deadline() + S;
+        next.as_mut().reset(after);
         sent += 1;
         Poll::Ready(Some(Frame::data(Bytes::from(format!("data: {sent}\n\n")))))
     })
@@ -127,7 +130,7 @@ fn events(mut clock: Interval, count: usize) -> UnsyncBoxBody<Bytes, Infallible>
 
 #[tokio::test(start_paused = true)]
 async fn events_arrive_one_by_one_when_they_happen() {
-    let client = connected(async |_| Response::new(events(interval(S), 5)));
+    let client = connected(async |_| Response::new(events(5)));
     let start = Instant::now();
     let mut body = client.call(get("/events"), None).await.unwrap().into_body();
     for n in 1..=5u32 {
@@ -189,7 +192,7 @@ async fn who_reads_no_more_ends_the_source_at_the_other_side() {
     let client = connected(move |_| {
         let held = Alive::new(&counted);
         async move {
-            let mut events = Box::pin(events(interval(S), usize::MAX));
+            let mut events = Box::pin(events(usize::MAX));
             Response::new(polled(move |cx| {
                 let _ = &held;
                 events.as_mut().poll_frame(cx).map(|frame| frame.map(|frame| frame.unwrap()))
