@@ -4,10 +4,14 @@ mod body;
 mod call;
 mod driver;
 mod link;
+mod open;
+mod options;
 mod serving;
 mod shared;
 
 pub use body::{BodyReader, BodyWriter};
 pub use call::{Caller, Reply, ReplyFuture, SendBody};
-pub use driver::{Driver, Limits};
+pub use driver::Driver;
+pub use open::{Accepted, Connected, accept, connect};
+pub use options::Options;
 pub use serving::{Incoming, NoCalls, Responder, Serve};

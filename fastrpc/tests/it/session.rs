@@ -10,10 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrpc::internals::framed::Role;
 use fastrpc::internals::session::{
-    BodyReader, BodyWriter, Caller, Driver, Incoming, Limits, NoCalls, Reply, ReplyFuture, SendBody, Serve,
+    BodyReader, BodyWriter, Caller, Driver, Incoming, NoCalls, Options, Reply, ReplyFuture, SendBody, Serve,
 };
 use fastrpc::wire::framed::codec::RecordCodec;
-use fastrpc::wire::framed::record::{Accepts, RecordEncoder};
 use fastrpc::wire::framed::settings::Settings;
 use fastrpc::{Error, ErrorKind};
 use testkit::pipe::{Way, duplex};
@@ -35,22 +34,10 @@ struct Scene {
 fn scene(codec: RecordCodec, serve: impl Serve) -> Scene {
     let (near, far) = duplex();
     let (up, down) = (near.outgoing(), near.incoming());
-    let settings = Settings { connection_credit: 1 << 20, stream_credit: 1 << 16, ..Settings::default() };
-    let limits = Limits {
-        ours: settings.clone(),
-        theirs: settings,
-        most_window: 1 << 24,
-        ping: Some(5 * S),
-        max_unread: 1 << 20,
-        write_timeout: 30 * S,
-        drain: 60 * S,
-        idle_context: 60 * S,
-        stall: 10 * S,
-    };
-    let encoder = || RecordEncoder::new(codec, 22);
-    let (caller, client) =
-        Driver::new(Role::Client, Box::new(near), limits.clone(), encoder(), Accepts::default(), NoCalls);
-    let (_, server) = Driver::new(Role::Server, Box::new(far), limits, encoder(), Accepts::default(), serve);
+    let settings = Settings { codecs: vec![1, 2], ..Settings::default() };
+    let options = Options { settings: settings.clone(), codec, most_window: 1 << 24, ..Options::default() };
+    let (caller, client) = Driver::new(Role::Client, Box::new(near), options.clone(), settings.clone(), NoCalls);
+    let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, serve);
     Scene { caller, client: tokio::spawn(client), server: tokio::spawn(server), up, down }
 }
 

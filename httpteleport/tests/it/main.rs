@@ -16,5 +16,6 @@ mod refused;
 mod replay;
 mod roundtrip;
 mod stream;
+mod stream_sockets;
 mod support;
 mod wire_examples;

@@ -9,10 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrpc::internals::framed::Role;
-use fastrpc::internals::session::{Driver, Limits as SessionLimits, NoCalls};
-use fastrpc::wire::framed::codec::RecordCodec;
-use fastrpc::wire::framed::record::{Accepts, RecordEncoder};
-use fastrpc::wire::framed::settings::Settings;
+use fastrpc::internals::session::{Driver, NoCalls, Options};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
@@ -32,23 +29,10 @@ where
     F: Future<Output = Answer> + Send + 'static,
 {
     let (near, far) = duplex();
-    let settings = Settings { connection_credit: 1 << 20, stream_credit: 1 << 16, ..Settings::default() };
-    let limits = SessionLimits {
-        ours: settings.clone(),
-        theirs: settings,
-        most_window: 1 << 24,
-        ping: Some(5 * S),
-        max_unread: 1 << 20,
-        write_timeout: 30 * S,
-        drain: 60 * S,
-        idle_context: 60 * S,
-        stall: 10 * S,
-    };
-    let encoder = || RecordEncoder::new(RecordCodec::Zstd, 22);
-    let (caller, client) =
-        Driver::new(Role::Client, Box::new(near), limits.clone(), encoder(), Accepts::default(), NoCalls);
-    let serve = service(handler, Limits::default());
-    let (_, server) = Driver::new(Role::Server, Box::new(far), limits, encoder(), Accepts::default(), serve);
+    let (options, serve) = (Options::default(), service(handler, Limits::default()));
+    let settings = options.settings.clone();
+    let (caller, client) = Driver::new(Role::Client, Box::new(near), options.clone(), settings.clone(), NoCalls);
+    let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, serve);
     tokio::spawn(client);
     tokio::spawn(server);
     StreamClient::new(caller, Limits::default())

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrpc::BoxError;
 use fastrpc::internals::framed::Role;
-use fastrpc::internals::session::{Caller, Driver, Incoming, Limits, NoCalls, SendBody, Serve};
+use fastrpc::internals::session::{Caller, Driver, Incoming, NoCalls, Options, SendBody, Serve};
 use fastrpc::wire::framed::codec::RecordCodec;
-use fastrpc::wire::framed::record::{Accepts, RecordEncoder};
+use fastrpc::wire::framed::record::RecordEncoder;
 use fastrpc::wire::framed::settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
@@ -136,20 +136,16 @@ async fn echo(mut call: Incoming) {
 }
 
 fn driver<S: Serve>(role: Role, io: End, codec: RecordCodec, serve: S) -> (Caller, Driver<S>) {
-    let settings = Settings { connection_credit: 100_000, stream_credit: 20_000, calls: 100, ..Settings::default() };
-    let seconds = Duration::from_secs;
-    let limits = Limits {
-        ours: settings.clone(),
-        theirs: settings,
-        most_window: 400_000,
-        ping: Some(seconds(5)),
-        max_unread: 50_000,
-        write_timeout: seconds(5),
-        drain: seconds(60),
-        idle_context: seconds(60),
-        stall: seconds(10),
+    let settings = Settings {
+        codecs: vec![1, 2],
+        connection_credit: 100_000,
+        stream_credit: 20_000,
+        calls: 100,
+        ..Settings::default()
     };
-    Driver::new(role, Box::new(io), limits, RecordEncoder::new(codec, 22), Accepts::default(), serve)
+    let options =
+        Options { settings: settings.clone(), codec, most_window: 400_000, max_unread: 50_000, ..Options::default() };
+    Driver::new(role, Box::new(io), options, settings, serve)
 }
 
 /// Raw records of the plain bytes, each as long as the byte in front of it says.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::body::BodyReader;
 use super::call::Caller;
 use super::link::{Read, ReadError, RecordLink};
+use super::options::Options;
 use super::serving::{Incoming, Responder, Serve};
 use super::shared::{Held, Serving, Shared, Tag};
 use crate::error::{Error, ErrorKind};
@@ -20,38 +21,17 @@ use crate::io::BoxIo;
 use crate::mux::framed::{Filled, Keepalive, Key, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::Alarm;
 use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
-use crate::wire::framed::record::{Accepts, RecordDecoder, RecordEncoder};
+use crate::wire::framed::record::RecordDecoder;
 use crate::wire::framed::settings::Settings;
 
 mod clock;
 
 /// Records read in a turn, after which others run.
 const RECORDS_PER_TURN: usize = 16;
+/// Bytes read at once, at least.
+const READ_BUFFER: usize = 16 * 1024;
 /// How often unread bodies are looked at.
 const STALL_CHECK: Duration = Duration::from_secs(1);
-
-/// What one end of a framed connection is told about it.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// What this side takes; the peer has been told.
-    pub ours: Settings,
-    /// What the peer takes.
-    pub theirs: Settings,
-    /// The connection's window grows to this, in bytes.
-    pub most_window: u32,
-    /// Silence after which the peer is asked whether it lives; twice that ends the connection. `None`: never.
-    pub ping: Option<Duration>,
-    /// Bytes of replies that a peer may leave unread before its calls wait (of a server).
-    pub max_unread: usize,
-    /// How long the peer may take nothing of what waits to be written.
-    pub write_timeout: Duration,
-    /// How long calls may go on after a drain; then the connection ends whatever goes on.
-    pub drain: Duration,
-    /// After this long without a message the compression context is given up, here and at the peer.
-    pub idle_context: Duration,
-    /// How long a body may lie unread while the connection waits for credit.
-    pub stall: Duration,
-}
 
 /// Drives one framed connection: reads and writes records, watches the clock, runs handlers.
 ///
@@ -64,7 +44,7 @@ pub struct Driver<S> {
     link: RecordLink,
     serve: Arc<S>,
     handlers: JoinSet<()>,
-    limits: Limits,
+    options: Options,
     keepalive: Keepalive,
     alarm: Alarm,
     /// Since when nothing has left, though something waits.
@@ -83,26 +63,19 @@ pub struct Driver<S> {
 
 impl<S: Serve> Driver<S> {
     /// For a stream on which both hellos were exchanged; a client also gets what makes its calls.
-    pub fn new(
-        role: Role,
-        io: BoxIo,
-        limits: Limits,
-        encoder: RecordEncoder,
-        accepts: Accepts,
-        serve: S,
-    ) -> (Caller, Self) {
+    pub fn new(role: Role, io: BoxIo, options: Options, theirs: Settings, serve: S) -> (Caller, Self) {
         let now = Instant::now();
-        let streams = Streams::new(role, limits.ours.clone(), limits.theirs.clone(), limits.most_window, now);
-        let shared = Shared::new(streams);
-        let least = Duration::from_millis(limits.theirs.ping_ms.into());
+        let least = Duration::from_millis(theirs.ping_ms.into());
+        let (encoder, decoder) = (options.encoder(&theirs), RecordDecoder::new(options.accepts()));
+        let shared = Shared::new(Streams::new(role, options.settings.clone(), theirs, options.most_window, now));
         let driver = Self {
             role,
             shared: shared.clone(),
-            link: RecordLink::new(io, RecordDecoder::new(accepts), encoder, 16 * 1024),
+            link: RecordLink::new(io, decoder, encoder, READ_BUFFER),
             serve: Arc::new(serve),
             handlers: JoinSet::new(),
-            keepalive: Keepalive::new(limits.ping, least, now),
-            limits,
+            keepalive: Keepalive::new(options.ping, least, now),
+            options,
             alarm: Alarm::default(),
             stalled: None,
             stall_check: now + STALL_CHECK,
@@ -137,7 +110,7 @@ impl<S: Serve> Driver<S> {
                 return Poll::Ready(outcome);
             }
             while let Poll::Ready(Some(_)) = self.handlers.poll_join_next(cx) {}
-            let stall = self.stalled.map(|since| since + self.limits.write_timeout);
+            let stall = self.stalled.map(|since| since + self.options.write_timeout);
             let due = [deadline, alive, stall, Some(self.stall_check)].into_iter().flatten().min();
             if self.alarm.poll(cx, due, now).is_pending() {
                 self.shared.park(cx.waker(), due, blocked);
@@ -189,7 +162,7 @@ impl<S: Serve> Driver<S> {
 
     /// Whether the peer of a server leaves so many replies unread that its calls have to wait. A client always reads.
     fn is_choked(&self) -> bool {
-        self.role == Role::Server && self.shared.with(|streams| streams.waiting_heads()) > self.limits.max_unread
+        self.role == Role::Server && self.shared.with(|streams| streams.waiting_heads()) > self.options.max_unread
     }
 
     /// Takes all frames of a record under one lock, then acts on them.

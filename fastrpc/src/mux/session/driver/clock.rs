@@ -17,7 +17,7 @@ impl<S: Serve> Driver<S> {
                 Ok(Some(now)) // Looks again, for the time after that.
             }
             Action::Dead => {
-                let silence = human(self.limits.ping.unwrap_or_default() * 2);
+                let silence = human(self.options.ping.unwrap_or_default() * 2);
                 let message = format!("nothing was heard from the peer for {silence}");
                 Err(Error::new(ErrorKind::Connection, message))
             }
@@ -28,12 +28,12 @@ impl<S: Serve> Driver<S> {
         if now >= self.stall_check {
             self.stall_check = now + STALL_CHECK;
             self.bound_drain(now);
-            self.shared.with(|streams| streams.reset_stalled(now, self.limits.stall));
-            if self.compressed.take_if(|used| now >= *used + self.limits.idle_context).is_some() {
+            self.shared.with(|streams| streams.reset_stalled(now, self.options.stall));
+            if self.compressed.take_if(|used| now >= *used + self.options.idle_context).is_some() {
                 self.link.end_context();
             }
         }
-        let limit = self.limits.write_timeout;
+        let limit = self.options.write_timeout;
         match self.stalled {
             Some(since) if since + limit <= now => {
                 let message = format!("the peer has not read for {}", human(limit));
@@ -48,7 +48,7 @@ impl<S: Serve> Driver<S> {
         if !self.shared.with(|streams| streams.is_draining()) {
             return;
         }
-        let limit = self.limits.drain;
+        let limit = self.options.drain;
         if now >= *self.draining.get_or_insert(now) + limit && self.closing.is_none() {
             let message = format!("calls went on for {} after the drain", human(limit));
             self.shared.with(|streams| streams.close(CloseCode::Done, message.clone()));

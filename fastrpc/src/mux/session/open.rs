@@ -1,0 +1,77 @@
+//! From a stream of bytes to a framed connection.
+
+use std::sync::Arc;
+
+use tokio_rustls::rustls::ServerConfig;
+
+use super::{Caller, Driver, NoCalls, Options, Serve};
+use crate::error::Error;
+use crate::io::BoxIo;
+use crate::mux::framed::Role;
+use crate::mux::handshake::framed::{self, ServerOpened, Tried};
+use crate::mux::handshake::{ClientTls, Opened};
+use crate::wire::compress::Compression;
+use crate::wire::hello::Protocol;
+
+/// What became of a client's attempt.
+pub enum Connected {
+    /// The peer speaks the framed wire. Nothing moves until the driver is polled.
+    Framed(Caller, Box<Driver<NoCalls>>),
+    /// The peer answered with a whole hello of the classic wire: dial again and speak that.
+    Classic,
+    /// The peer ended the connection before the first byte of TLS: try the classic wire, whose hello will tell.
+    NoTls,
+}
+
+/// Opens a framed connection as its client.
+///
+/// # Errors
+///
+/// The peer cannot be understood, or took too long.
+pub async fn connect(
+    io: BoxIo,
+    protocol: &Protocol,
+    options: Options,
+    tls: Option<&ClientTls>,
+) -> Result<Connected, Error> {
+    let tried = framed::client(io, protocol, &options.settings, tls, options.handshake_timeout).await?;
+    Ok(match tried {
+        Tried::Framed(opened) => {
+            let (caller, driver) = Driver::new(Role::Client, opened.io, options, opened.theirs, NoCalls);
+            Connected::Framed(caller, Box::new(driver))
+        }
+        Tried::Classic => Connected::Classic,
+        Tried::NoTls => Connected::NoTls,
+    })
+}
+
+/// What a server was opened with.
+pub enum Accepted<S> {
+    /// The client speaks the framed wire. Nothing moves until the driver is polled.
+    Framed(Box<Driver<S>>),
+    /// The client speaks the classic wire.
+    Classic(Opened),
+}
+
+/// Opens a connection of either wire as its server; `serve` answers the calls of a framed one.
+///
+/// # Errors
+///
+/// The peer cannot be understood, wants what this port does not do, or took too long.
+pub async fn accept<S: Serve>(
+    io: BoxIo,
+    protocol: &Protocol,
+    compression: Compression,
+    options: Options,
+    tls: Option<Arc<ServerConfig>>,
+    serve: S,
+) -> Result<Accepted<S>, Error> {
+    let limit = options.handshake_timeout;
+    let opened = framed::server(io, protocol, compression, Some(&options.settings), tls, limit).await?;
+    Ok(match opened {
+        ServerOpened::Framed(opened) => {
+            Accepted::Framed(Box::new(Driver::new(Role::Server, opened.io, options, opened.theirs, serve).1))
+        }
+        ServerOpened::Classic(opened) => Accepted::Classic(opened),
+    })
+}

@@ -1,0 +1,72 @@
+//! What one end of a framed connection is told about it.
+
+use std::time::Duration;
+
+use crate::wire::framed::codec::RecordCodec;
+use crate::wire::framed::record::{Accepts, RecordEncoder};
+use crate::wire::framed::settings::Settings;
+
+const LZ4: u8 = 1;
+const ZSTD: u8 = 2;
+
+/// Settings of one end. The default is what most connections want.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the peer is told that this side takes.
+    pub settings: Settings,
+    /// How this side compresses what it sends, if the peer decodes that; otherwise it sends raw records.
+    pub codec: RecordCodec,
+    /// The connection's window grows to this, in bytes: memory that bodies may take which nobody reads.
+    pub most_window: u32,
+    /// Silence after which the peer is asked whether it lives; twice that ends the connection. `None`: never.
+    pub ping: Option<Duration>,
+    /// Bytes of replies that a peer may leave unread before its calls wait (of a server).
+    pub max_unread: usize,
+    /// How long the opening exchange may take, TLS included.
+    pub handshake_timeout: Duration,
+    /// How long the peer may take nothing of what waits to be written.
+    pub write_timeout: Duration,
+    /// How long calls may go on after a drain; then the connection ends whatever goes on.
+    pub drain: Duration,
+    /// After this long without a message the compression context is given up, here and at the peer.
+    pub idle_context: Duration,
+    /// How long a body may lie unread while the connection waits for credit.
+    pub stall: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            settings: Settings { codecs: vec![ZSTD, LZ4], calls: 10_000, ..Settings::default() },
+            codec: RecordCodec::default(),
+            most_window: 64 << 20,
+            ping: Some(seconds(5)),
+            max_unread: 1 << 20,
+            handshake_timeout: seconds(3),
+            write_timeout: seconds(30),
+            drain: seconds(60),
+            idle_context: seconds(60),
+            stall: seconds(10),
+        }
+    }
+}
+
+impl Options {
+    /// Compresses for a peer of these settings.
+    pub(super) fn encoder(&self, theirs: &Settings) -> RecordEncoder {
+        let decoded = theirs.codecs.contains(&self.codec.wire_byte());
+        let codec = if decoded { self.codec } else { RecordCodec::None };
+        RecordEncoder::new(codec, window_log(theirs))
+    }
+
+    /// What this side decodes, as its settings say.
+    pub(super) fn accepts(&self) -> Accepts {
+        let codecs = &self.settings.codecs;
+        Accepts { lz4: codecs.contains(&LZ4), zstd: codecs.contains(&ZSTD), window_log: window_log(&self.settings) }
+    }
+}
+
+fn window_log(settings: &Settings) -> u8 {
+    u8::try_from(settings.window_log).unwrap_or(u8::MAX)
+}
