@@ -92,8 +92,9 @@ impl Future for ReplyFuture {
     type Output = Result<Reply, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let held = self.held.as_ref().expect("it is polled until it ends");
-        let outcome = held.with(|streams, key| poll_reply(streams, key, cx));
+        let held = self.held.as_mut().expect("it is polled until it ends");
+        let whole = |outcome: &Outcome| matches!(outcome, Outcome::Reply(_, Some(_)));
+        let outcome = held.with_last(|streams, key| poll_reply(streams, key, cx), whole);
         match outcome {
             Outcome::Waiting => Poll::Pending,
             Outcome::Reply(head, body) => {

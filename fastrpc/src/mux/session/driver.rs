@@ -1,14 +1,17 @@
 //! The one task of a framed connection.
 
-use std::future::Future;
+use std::future::{Future, poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
+use tokio_util::sync::ReusableBoxFuture;
 
 use super::body::BodyReader;
 use super::call::Caller;
@@ -42,7 +45,10 @@ pub struct Driver<S> {
     role: Role,
     shared: Arc<Shared>,
     link: RecordLink,
-    serve: Arc<S>,
+    serve: S,
+    /// Where handlers are polled first.
+    handler: ReusableBoxFuture<'static, ()>,
+    /// Those that did not end then.
     handlers: JoinSet<()>,
     options: Options,
     keepalive: Keepalive,
@@ -72,7 +78,8 @@ impl<S: Serve> Driver<S> {
             role,
             shared: shared.clone(),
             link: RecordLink::new(io, decoder, encoder, READ_BUFFER),
-            serve: Arc::new(serve),
+            serve,
+            handler: nothing(),
             handlers: JoinSet::new(),
             keepalive: Keepalive::new(options.ping, least, now),
             options,
@@ -227,14 +234,21 @@ impl<S: Serve> Driver<S> {
             None => BodyReader::pieces(held.again(), Role::Server),
         };
         let call = Incoming { head, body, one_way, responder: Responder::new(held, one_way) };
-        let serve = self.serve.clone();
-        let task = self.handlers.spawn(async move { serve.serve(call).await });
         let deadline = (time_left > 0).then(|| now + Duration::from_millis(time_left.into()));
-        self.shared.with(|streams| {
-            if let Some(Tag::Serving(serving)) = streams.tag_mut(key) {
-                *serving = Serving { task: Some(task), deadline };
+        // Making the future is a user's code too. Most end when they are polled first, and need no task.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            self.handler.set(self.serve.serve(call));
+            self.handler.poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        let Ok(Poll::Ready(())) = polled else {
+            let handler = std::mem::replace(&mut self.handler, nothing());
+            if polled.is_ok() {
+                let task = self.handlers.spawn(handler);
+                return self.shared.serving(key, task, deadline);
             }
-        });
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
+            return;
+        };
     }
 
     fn ended(&mut self, midway: bool) {
@@ -301,6 +315,10 @@ impl<S: Serve> Driver<S> {
     }
 }
 
+fn nothing() -> ReusableBoxFuture<'static, ()> {
+    ReusableBoxFuture::new(ready(()))
+}
+
 /// Gives a reply to its caller.
 fn answered(streams: &mut Streams<Tag>, key: Key, head: Bytes, body: Option<Bytes>) {
     let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return };
@@ -315,7 +333,10 @@ impl<S: Serve> Future for Driver<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Poll::Ready(outcome) = this.poll_steps(cx) else { return Poll::Pending };
+        // Outside tokio's cooperative budget, which would make a ready handler look pending after the first hundred of a
+        // record. So every loop in here has to have a bound of its own.
+        let mut steps = unconstrained(poll_fn(|cx| this.poll_steps(cx)));
+        let Poll::Ready(outcome) = Pin::new(&mut steps).poll(cx) else { return Poll::Pending };
         let closed = || Error::new(ErrorKind::Closed, "the connection was drained");
         this.finish(outcome.as_ref().err().cloned().unwrap_or_else(closed));
         // One attempt: a goodbye that TLS can send at once is polite, waiting for it is not needed.

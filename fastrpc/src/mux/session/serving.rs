@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::body::{BodyReader, BodyWriter};
 use super::call::SendBody;
-use super::shared::{Held, NotEncoded};
+use super::shared::{Held, NotEncoded, Tag};
 use crate::codec::BoxError;
 use crate::error::Error;
+use crate::mux::framed::Streams;
 use crate::wire::framed::frame::ResetCode;
 
 /// A call that has arrived.
@@ -86,8 +87,9 @@ impl Responder {
             SendBody::Whole(body) => (body, false),
             SendBody::Pieces => (Bytes::new(), true),
         };
-        let begun =
-            self.held.with(|streams, key| streams.reply(key, |out| encode(out).map_err(NotEncoded), body, more));
+        let reply =
+            |streams: &mut Streams<Tag>, key| streams.reply(key, |out| encode(out).map_err(NotEncoded), body, more);
+        let begun = self.held.with_last(reply, |begun| begun.is_ok() && !more);
         begun.map_err(|error| Error::encode(error.0))?;
         self.done = true;
         Ok(more.then(|| BodyWriter::new(self.held.again())))

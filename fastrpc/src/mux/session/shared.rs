@@ -83,13 +83,24 @@ struct State {
     blocked: bool,
     /// The driver looks at deadlines no later than this.
     armed: Option<Instant>,
+    /// No deadline is before this.
+    next_deadline: Option<Instant>,
     /// Why it ended.
     ended: Option<Arc<Error>>,
 }
 
+impl State {
+    fn note(&mut self, deadline: Option<Instant>) {
+        let sooner = |deadline| self.next_deadline.is_none_or(|next| deadline < next);
+        if deadline.is_some_and(sooner) {
+            self.next_deadline = deadline;
+        }
+    }
+}
+
 impl Shared {
     pub(super) fn new(streams: Streams<Tag>) -> Arc<Self> {
-        let state = State { streams, driver: None, blocked: false, armed: None, ended: None };
+        let state = State { streams, driver: None, blocked: false, armed: None, next_deadline: None, ended: None };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -119,12 +130,28 @@ impl Shared {
             return Err(Error::new(ErrorKind::Closed, "the connection takes no new calls").with_retry(true));
         }
         let result = act(&mut state.streams);
+        state.note(deadline);
         let sooner = deadline.is_some_and(|deadline| state.armed.is_none_or(|armed| deadline < armed));
         if sooner {
             state.armed = deadline;
         }
         self.release(state, sooner);
         Ok(result)
+    }
+
+    /// A call's handler goes on in a task, until its deadline.
+    pub(super) fn serving(&self, key: Key, task: AbortHandle, deadline: Option<Instant>) {
+        let mut state = self.lock();
+        match state.streams.tag_mut(key) {
+            Some(Tag::Serving(serving)) => {
+                *serving = Serving { task: Some(task), deadline };
+                state.note(deadline);
+            }
+            _ => {
+                drop(state);
+                task.abort(); // Nobody waits for it any more.
+            }
+        }
     }
 
     fn release(&self, mut state: MutexGuard<'_, State>, wake_driver: bool) {
@@ -151,26 +178,27 @@ impl Shared {
         }
     }
 
-    /// Ends what nobody waits for any more; the next deadline.
+    /// Ends what nobody waits for any more; the next deadline. Looks at all streams only when one may be late.
     pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
-        self.with(|streams| {
-            let mut next: Option<Instant> = None;
-            let mut late = Vec::new();
-            for key in streams.keys() {
-                let Some(deadline) = streams.tag(key).and_then(Tag::deadline) else { continue };
-                if deadline <= now {
-                    late.push(key);
-                } else {
-                    next = Some(next.map_or(deadline, |next| next.min(deadline)));
-                }
+        let mut state = self.lock();
+        if state.next_deadline.is_none_or(|next| now < next) {
+            return state.next_deadline;
+        }
+        let State { streams, next_deadline, .. } = &mut *state;
+        *next_deadline = None;
+        for key in streams.keys() {
+            let Some(deadline) = streams.tag(key).and_then(Tag::deadline) else { continue };
+            if deadline > now {
+                *next_deadline = Some(next_deadline.map_or(deadline, |next| next.min(deadline)));
+                continue;
             }
-            for key in late {
-                let waker = streams.tag_mut(key).and_then(Tag::expire);
-                streams.wake_later(waker);
-                streams.reset(key, ResetCode::Late, "");
-            }
-            next
-        })
+            let waker = streams.tag_mut(key).and_then(Tag::expire);
+            streams.wake_later(waker);
+            streams.reset(key, ResetCode::Late, "");
+        }
+        let next = *next_deadline;
+        self.release(state, false);
+        next
     }
 
     /// Ends everything with one cause.
@@ -206,11 +234,12 @@ impl Shared {
 pub(super) struct Held {
     pub(super) shared: Arc<Shared>,
     pub(super) key: Key,
+    released: bool,
 }
 
 impl Held {
     pub(super) fn new(shared: &Arc<Shared>, key: Key) -> Self {
-        Self { shared: shared.clone(), key }
+        Self { shared: shared.clone(), key, released: false }
     }
 
     /// Another handle of the same stream.
@@ -222,10 +251,30 @@ impl Held {
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Streams<Tag>, Key) -> R) -> R {
         self.shared.with(|streams| act(streams, self.key))
     }
+
+    /// The same, after which the stream is held no more if `last` says so of the result.
+    pub(super) fn with_last<R>(
+        &mut self,
+        act: impl FnOnce(&mut Streams<Tag>, Key) -> R,
+        last: impl FnOnce(&R) -> bool,
+    ) -> R {
+        let (result, released, tag) = self.shared.with(|streams| {
+            let result = act(streams, self.key);
+            let released = last(&result);
+            let tag = if released { streams.release(self.key) } else { None };
+            (result, released, tag)
+        });
+        self.released |= released;
+        drop(tag); // Foreign wakers, so not under the lock.
+        result
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
+        if self.released {
+            return;
+        }
         let tag = self.shared.with(|streams| streams.release(self.key));
         drop(tag); // Foreign wakers, so not under the lock.
     }
