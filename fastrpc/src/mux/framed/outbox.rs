@@ -82,6 +82,10 @@ impl Heads {
         self.queue.is_empty()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Bytes that wait, those of streams that are gone included.
     pub(super) fn len(&self) -> usize {
         self.whole - self.start

@@ -13,6 +13,7 @@ use super::stream::{Reset, Stream};
 use super::table::{Key, Table};
 use super::window::{RecvWindow, SendCredit};
 use crate::error::human;
+use crate::mux::batch::{Load, Wave};
 use crate::wire::framed::frame::{CloseCode, ResetCode};
 use crate::wire::framed::settings::Settings;
 
@@ -72,6 +73,8 @@ pub struct Streams<T> {
     pub(super) ahead_of_bodies: usize,
     /// The record that comes next begins with bodies that travel raw.
     pub(super) raw_next: bool,
+    /// Callers that replies have woken since heads were last sent.
+    pub(crate) wave: Wave,
     /// Wakers to call when the lock is released.
     pub(super) wakers: Vec<Waker>,
     /// The peer opens no more calls (of a client), or asks for none (of a server).
@@ -108,6 +111,7 @@ impl<T> Streams<T> {
             ends: VecDeque::new(),
             ahead_of_bodies: 0,
             raw_next: false,
+            wave: Wave::default(),
             wakers: Vec::new(),
             peer_drains: false,
             closed: false,
@@ -281,6 +285,11 @@ impl<T> Streams<T> {
             || control.drain
             || control.close.is_some();
         !self.said_close && (waits || self.window.is_due() || (!self.bodies.is_empty() && self.credit.available() > 0))
+    }
+
+    /// What waits to be sent in the frames of heads, and whether more is about to come.
+    pub(crate) fn load(&self) -> Load {
+        Load { bytes: self.heads.len(), messages: self.heads.count(), company: self.table.named() > 0, wave: self.wave }
     }
 
     /// Bytes of heads, with what goes in their frames, that wait.

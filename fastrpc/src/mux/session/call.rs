@@ -130,6 +130,7 @@ fn poll_reply(streams: &mut Streams<Tag>, key: Key, cx: &mut Context<'_>) -> Out
     let reset = streams.reset_of(key).cloned();
     let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return Outcome::Broken(Gone(None), sent) };
     if let Some((head, body)) = waiting.reply.take() {
+        streams.wave.arrived();
         return Outcome::Reply(head, body);
     }
     if waiting.expired {

@@ -21,6 +21,7 @@ use super::serving::{Incoming, Responder, Serve};
 use super::shared::{Held, Serving, Shared, Tag};
 use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
+use crate::mux::batch::{Batcher, Flush, Wave};
 use crate::mux::framed::{Filled, Keepalive, Key, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::Alarm;
 use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
@@ -33,6 +34,8 @@ mod clock;
 const RECORDS_PER_TURN: usize = 16;
 /// Bytes read at once, at least.
 const READ_BUFFER: usize = 16 * 1024;
+/// Bytes of heads that do not wait for more.
+const RECORD_FULL: usize = 32 * 1024;
 /// How often unread bodies are looked at.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 
@@ -61,7 +64,7 @@ pub struct Driver<S> {
     /// When the compression context was last used, if it was since it was given up.
     compressed: Option<Instant>,
     record: Vec<u8>,
-    yielded: bool,
+    batcher: Batcher,
     /// What ends the connection once it is told to the peer.
     closing: Option<Result<(), Error>>,
     over: bool,
@@ -89,7 +92,7 @@ impl<S: Serve> Driver<S> {
             draining: None,
             compressed: None,
             record: Vec::new(),
-            yielded: false,
+            batcher: Batcher::new(Duration::ZERO, RECORD_FULL),
             closing: None,
             over: false,
         };
@@ -271,9 +274,12 @@ impl<S: Serve> Driver<S> {
     /// Fills records and writes them; tells whether the peer takes no more for now.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Error> {
         loop {
-            while self.link.has_room() && !self.waits_for_company(cx) {
+            while self.link.has_room() {
                 self.record.clear();
-                let filled = self.shared.with(|streams| streams.fill(&mut self.record, now));
+                let Some(filled) = self.fill(now) else {
+                    cx.waker().wake_by_ref();
+                    break;
+                };
                 self.link.seal(&self.record, filled);
                 if filled == Filled::Frames {
                     self.compressed = Some(now);
@@ -296,15 +302,21 @@ impl<S: Serve> Driver<S> {
         }
     }
 
-    /// Lets every other ready task run once before a batch of heads goes: those that are about to call add theirs.
-    fn waits_for_company(&mut self, cx: &mut Context<'_>) -> bool {
-        let waiting = self.shared.with(|streams| streams.waiting_heads());
-        if waiting == 0 || self.closing.is_some() || std::mem::replace(&mut self.yielded, true) {
-            self.yielded = false;
-            return false;
-        }
-        cx.waker().wake_by_ref();
-        true
+    /// Fills a record; `None` when it is better to let every other ready task run first: those that are about to call, or
+    /// to answer, add theirs.
+    fn fill(&mut self, now: Instant) -> Option<Filled> {
+        let Self { shared, batcher, record, handlers, .. } = self;
+        // Replies that were made where their calls were read are complete as a batch.
+        let alone = self.closing.is_some() || (self.role == Role::Server && handlers.is_empty());
+        shared.with(|streams| {
+            let load = streams.load();
+            if !alone && batcher.decide(load, now) == Flush::Yield {
+                return None;
+            }
+            batcher.flushed();
+            streams.wave = Wave::default();
+            Some(streams.fill(record, now))
+        })
     }
 
     fn finish(&mut self, cause: Error) {
@@ -325,6 +337,7 @@ fn answered(streams: &mut Streams<Tag>, key: Key, head: Bytes, body: Option<Byte
     waiting.reply = Some((head, body));
     waiting.deadline = None;
     let waker = waiting.waker.take();
+    streams.wave.woken(usize::from(waker.is_some()));
     streams.wake_later(waker);
 }
 

@@ -71,16 +71,13 @@ fn put_with_head<E: From<TooLong>>(
     });
     let length = encoded.inspect_err(|_| out.truncate(start))?;
     let fits = length + body.len() <= MAX_FRAME - ROOM;
-    if fits {
-        out.extend_from_slice(body);
-    }
+    let body = if fits { body } else { &[] };
     let short = |length: usize| u32::try_from(length).expect("a frame fits a record");
-    let whole = out.len() - start - ROOM;
     let before = head.time_left.map_or(0, varint::len) + varint::len(short(length));
     let mut beginning = Beginning::default();
     beginning.byte(head.kind | flag(end && fits, END));
     beginning.varint(head.id);
-    beginning.varint(short(before + whole));
+    beginning.varint(short(before + length + body.len()));
     if let Some(time_left) = head.time_left {
         beginning.varint(time_left);
     }
@@ -88,7 +85,8 @@ fn put_with_head<E: From<TooLong>>(
     let beginning = beginning.bytes();
     out[start..start + beginning.len()].copy_from_slice(beginning);
     out.copy_within(start + ROOM.., start + beginning.len());
-    out.truncate(out.len() - (ROOM - beginning.len()));
+    out.truncate(start + beginning.len() + length);
+    out.extend_from_slice(body);
     Ok(fits)
 }
 
