@@ -13,5 +13,5 @@ pub use body::{BodyReader, BodyWriter};
 pub use call::{Caller, Reply, ReplyFuture, SendBody};
 pub use driver::Driver;
 pub use open::{Accepted, Connected, accept, connect};
-pub use options::Options;
+pub use options::{Counted, Options};
 pub use serving::{Incoming, NoCalls, Responder, Serve};

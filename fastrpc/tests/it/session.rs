@@ -420,3 +420,26 @@ async fn a_drain_has_a_bound() {
     until_none(&alive).await;
     assert!(scene.server.await.unwrap().is_ok(), "it was told");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_connections_do_is_counted() {
+    let (near, far) = duplex();
+    let (ours, theirs) = (Options::default(), Options::default());
+    let settings = ours.settings.clone();
+    let (caller, client) = Driver::new(Role::Client, Box::new(near), ours.clone(), settings.clone(), NoCalls);
+    let (_, server) = Driver::new(Role::Server, Box::new(far), theirs.clone(), settings, echo);
+    let drivers = [tokio::spawn(client), tokio::spawn(server)];
+    for n in 0..10 {
+        let body = SendBody::Whole(Bytes::from(vec![n; 1000]));
+        caller.call(text("head"), body, None).unwrap().0.await.unwrap();
+    }
+    caller.drain();
+    for driver in drivers {
+        driver.await.unwrap().unwrap();
+    }
+    let (client, server) = (ours.counted.stats(), theirs.counted.stats());
+    assert_eq!((client.replies, server.calls, client.connections, server.connections), (10, 10, 1, 1));
+    assert_eq!((client.bytes_out, client.wire_bytes_out), (server.bytes_in, server.wire_bytes_in));
+    assert!(client.bytes_out > 10_000 && client.wire_bytes_out < 1000, "{client:?}");
+    assert_eq!((client.connection_errors, server.connection_errors), (0, 0));
+}

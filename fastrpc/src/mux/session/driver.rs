@@ -24,6 +24,7 @@ use crate::io::BoxIo;
 use crate::mux::batch::{Batcher, Flush, Wave};
 use crate::mux::framed::{Filled, Keepalive, Key, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::Alarm;
+use crate::stats::add;
 use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
 use crate::wire::framed::record::RecordDecoder;
 use crate::wire::framed::settings::Settings;
@@ -73,6 +74,7 @@ pub struct Driver<S> {
 impl<S: Serve> Driver<S> {
     /// For a stream on which both hellos were exchanged; a client also gets what makes its calls.
     pub fn new(role: Role, io: BoxIo, options: Options, theirs: Settings, serve: S) -> (Caller, Self) {
+        add(&options.counted.0.connections, 1);
         let now = Instant::now();
         let least = Duration::from_millis(theirs.ping_ms.into());
         let (encoder, decoder) = (options.encoder(&theirs), RecordDecoder::new(options.accepts()));
@@ -80,7 +82,7 @@ impl<S: Serve> Driver<S> {
         let driver = Self {
             role,
             shared: shared.clone(),
-            link: RecordLink::new(io, decoder, encoder, READ_BUFFER),
+            link: RecordLink::new(io, decoder, encoder, READ_BUFFER, options.counted.0.clone()),
             serve,
             handler: nothing(),
             handlers: JoinSet::new(),
@@ -178,6 +180,7 @@ impl<S: Serve> Driver<S> {
     /// Takes all frames of a record under one lock, then acts on them.
     fn receive(&mut self, record: &Bytes, now: Instant) -> Result<(), Violation> {
         let role = self.role;
+        let mut replies = 0;
         let mut rest = &record[..];
         let (received, outcome) = self.shared.with(|streams| {
             let mut received = Vec::new();
@@ -189,13 +192,19 @@ impl<S: Serve> Driver<S> {
                 };
                 match frame {
                     Ok(Received::Nothing) => {}
-                    Ok(Received::Reply { key, head, body }) => answered(streams, key, head, body),
+                    Ok(Received::Reply { key, head, body }) => {
+                        replies += 1;
+                        answered(streams, key, head, body);
+                    }
                     Ok(other) => received.push(other),
                     Err(violation) => return (received, Err(violation)),
                 }
             }
             (received, Ok(()))
         });
+        let calls = received.iter().filter(|one| matches!(one, Received::Call { .. })).count();
+        add(&self.options.counted.0.replies, replies);
+        add(&self.options.counted.0.calls, calls as u64);
         debug_assert!(role == Role::Server || !received.iter().any(|one| matches!(one, Received::Call { .. })));
         received.into_iter().for_each(|one| self.act(one, now));
         outcome
@@ -350,6 +359,7 @@ impl<S: Serve> Future for Driver<S> {
         // record. So every loop in here has to have a bound of its own.
         let mut steps = unconstrained(poll_fn(|cx| this.poll_steps(cx)));
         let Poll::Ready(outcome) = Pin::new(&mut steps).poll(cx) else { return Poll::Pending };
+        add(&this.options.counted.0.connection_errors, u64::from(outcome.is_err()));
         let closed = || Error::new(ErrorKind::Closed, "the connection was drained");
         this.finish(outcome.as_ref().err().cloned().unwrap_or_else(closed));
         // One attempt: a goodbye that TLS can send at once is polite, waiting for it is not needed.

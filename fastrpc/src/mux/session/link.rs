@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +11,7 @@ use tokio_util::io::poll_read_buf;
 
 use crate::io::BoxIo;
 use crate::mux::framed::Filled;
+use crate::stats::{Counters, add};
 use crate::wire::framed::record::{RecordDecoder, RecordEncoder, RecordError};
 
 /// Wire bytes that may wait unwritten before another record is made: what is in here, nothing overtakes.
@@ -18,6 +20,7 @@ const AHEAD: usize = 64 * 1024;
 /// One connection's records, both ways.
 pub(super) struct RecordLink {
     io: BoxIo,
+    counters: Arc<Counters>,
     decoder: RecordDecoder,
     encoder: RecordEncoder,
     input: BytesMut,
@@ -42,8 +45,15 @@ pub(super) enum ReadError {
 }
 
 impl RecordLink {
-    pub(super) fn new(io: BoxIo, decoder: RecordDecoder, encoder: RecordEncoder, chunk: usize) -> Self {
-        Self { io, decoder, encoder, input: BytesMut::new(), chunk, wire: Vec::new(), written: 0, flushed: true }
+    pub(super) fn new(
+        io: BoxIo,
+        decoder: RecordDecoder,
+        encoder: RecordEncoder,
+        chunk: usize,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let (input, wire) = (BytesMut::new(), Vec::new());
+        Self { io, counters, decoder, encoder, input, chunk, wire, written: 0, flushed: true }
     }
 
     /// The next record. `heard` is set when bytes came.
@@ -52,14 +62,19 @@ impl RecordLink {
             let mut plain = BytesMut::new();
             match self.decoder.decode(&mut self.input, &mut plain).map_err(ReadError::Record)? {
                 Some(0) => continue,
-                Some(_) => return Poll::Ready(Ok(Read::Record(plain.freeze()))),
+                Some(length) => {
+                    add(&self.counters.bytes_in, length as u64);
+                    return Poll::Ready(Ok(Read::Record(plain.freeze())));
+                }
                 None => {}
             }
             self.input.reserve(RecordDecoder::missing(&self.input).max(self.chunk));
             let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input)).or_else(bare_end);
-            if read.map_err(ReadError::Io)? == 0 {
+            let read = read.map_err(ReadError::Io)?;
+            if read == 0 {
                 return Poll::Ready(Ok(Read::End { midway: !self.input.is_empty() }));
             }
+            add(&self.counters.wire_bytes_in, read as u64);
             *heard = true;
         }
     }
@@ -76,6 +91,8 @@ impl RecordLink {
             Filled::Frames => self.encoder.encode(plain, &mut self.wire),
             Filled::Raw => self.encoder.encode_raw(plain, &mut self.wire),
         }
+        add(&self.counters.batches, 1);
+        add(&self.counters.bytes_out, plain.len() as u64);
         self.flushed = false;
     }
 
@@ -100,6 +117,7 @@ impl RecordLink {
             }
             *progress = true;
             self.written += wrote;
+            add(&self.counters.wire_bytes_out, wrote as u64);
         }
         self.wire.clear();
         self.written = 0;

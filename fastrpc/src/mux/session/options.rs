@@ -1,7 +1,9 @@
 //! What one end of a framed connection is told about it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::stats::{Counters, Stats};
 use crate::wire::framed::codec::RecordCodec;
 use crate::wire::framed::record::{Accepts, RecordEncoder};
 use crate::wire::framed::settings::Settings;
@@ -32,6 +34,8 @@ pub struct Options {
     pub idle_context: Duration,
     /// How long a body may lie unread while the connection waits for credit.
     pub stall: Duration,
+    /// Counts what the connections of these options, and of their clones, do.
+    pub counted: Counted,
 }
 
 impl Default for Options {
@@ -48,6 +52,7 @@ impl Default for Options {
             drain: seconds(60),
             idle_context: seconds(60),
             stall: seconds(10),
+            counted: Counted::default(),
         }
     }
 }
@@ -69,4 +74,16 @@ impl Options {
 
 fn window_log(settings: &Settings) -> u8 {
     u8::try_from(settings.window_log).unwrap_or(u8::MAX)
+}
+
+/// What connections have done. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Counted(pub(super) Arc<Counters>);
+
+impl Counted {
+    /// Bytes, batches (records), calls and replies, connections and those that ended with an error.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.snapshot(0)
+    }
 }
