@@ -443,3 +443,30 @@ async fn what_connections_do_is_counted() {
     assert!(client.bytes_out > 10_000 && client.wire_bytes_out < 1000, "{client:?}");
     assert_eq!((client.connection_errors, server.connection_errors), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn heads_ahead_of_the_reply_are_seen_by_who_asks() {
+    let scene = scene(RecordCodec::Zstd, async |mut call: Incoming| {
+        for n in 0..20 {
+            call.responder.interim(text(&format!("early {n}"))).unwrap();
+            tokio::time::sleep(S).await;
+        }
+        call.responder.reply(text("final"), SendBody::Whole(Bytes::new())).unwrap();
+    });
+    let start = Instant::now();
+    let mut reply = scene.call("asks", b"");
+    for n in 0..20u32 {
+        assert_eq!(reply.interim().await.unwrap(), format!("early {n}"));
+        assert!(start.elapsed() < S * n + Duration::from_millis(5), "it is there when it was sent");
+    }
+    assert!(reply.interim().await.is_none());
+    assert_eq!(reply.await.unwrap().head, "final");
+
+    let mut patient = scene.call("waits", b"");
+    tokio::time::sleep(30 * S).await;
+    for n in 4..20 {
+        assert_eq!(patient.interim().await.unwrap(), format!("early {n}"), "the last 16 are kept");
+    }
+    assert_eq!(patient.await.unwrap().head, "final");
+    scene.drained().await;
+}

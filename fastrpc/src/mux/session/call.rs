@@ -1,6 +1,6 @@
 //! Calls as a client's program makes them.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -86,6 +86,35 @@ pub struct Reply {
 #[must_use = "the call is cancelled when this is dropped"]
 pub struct ReplyFuture {
     held: Option<Held>,
+}
+
+impl ReplyFuture {
+    /// The next head that comes ahead of the reply, as its codec wrote it: 103 of HTTP, for instance. `None` once the call
+    /// has its outcome, which awaiting the future then gives at once. Whoever does not ask finds the last 16 here.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped has taken nothing.
+    pub async fn interim(&mut self) -> Option<Bytes> {
+        poll_fn(|cx| {
+            let Some(held) = &self.held else { return Poll::Ready(None) };
+            held.with(|streams, key| poll_interim(streams, key, cx))
+        })
+        .await
+    }
+}
+
+fn poll_interim(streams: &mut Streams<Tag>, key: Key, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    let over = streams.reset_of(key).is_some();
+    let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return Poll::Ready(None) };
+    if let Some(head) = waiting.interims.pop_front() {
+        return Poll::Ready(Some(head));
+    }
+    if over || waiting.expired || waiting.reply.is_some() {
+        return Poll::Ready(None);
+    }
+    waiting.waker = Some(cx.waker().clone());
+    Poll::Pending
 }
 
 impl Future for ReplyFuture {

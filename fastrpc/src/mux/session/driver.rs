@@ -37,6 +37,8 @@ const RECORDS_PER_TURN: usize = 16;
 const READ_BUFFER: usize = 16 * 1024;
 /// Bytes of heads that do not wait for more.
 const RECORD_FULL: usize = 32 * 1024;
+/// Heads ahead of a reply that are kept.
+const MOST_INTERIMS: usize = 16;
 /// How often unread bodies are looked at.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 
@@ -196,6 +198,7 @@ impl<S: Serve> Driver<S> {
                         replies += 1;
                         answered(streams, key, head, body);
                     }
+                    Ok(Received::Interim { key, head }) => announced(streams, key, head),
                     Ok(other) => received.push(other),
                     Err(violation) => return (received, Err(violation)),
                 }
@@ -338,6 +341,17 @@ impl<S: Serve> Driver<S> {
 
 fn nothing() -> ReusableBoxFuture<'static, ()> {
     ReusableBoxFuture::new(ready(()))
+}
+
+/// Gives a head ahead of the reply to its caller. Who does not look at them finds the last ones.
+fn announced(streams: &mut Streams<Tag>, key: Key, head: Bytes) {
+    let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return };
+    if waiting.interims.len() == MOST_INTERIMS {
+        waiting.interims.pop_front();
+    }
+    waiting.interims.push_back(head);
+    let waker = waiting.waker.take();
+    streams.wake_later(waker);
 }
 
 /// Gives a reply to its caller.

@@ -1,5 +1,6 @@
 //! The state that handles share with the driver of their connection.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -56,6 +57,8 @@ impl Tag {
 #[derive(Default)]
 pub(super) struct Waiting {
     pub(super) waker: Option<Waker>,
+    /// Heads that came ahead of the reply's and were not looked at.
+    pub(super) interims: VecDeque<Bytes>,
     /// The reply's head, and its body if that came whole.
     pub(super) reply: Option<(Bytes, Option<Bytes>)>,
     pub(super) deadline: Option<Instant>,
