@@ -470,3 +470,29 @@ async fn heads_ahead_of_the_reply_are_seen_by_who_asks() {
     assert_eq!(patient.await.unwrap().head, "final");
     scene.drained().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_are_compressed_alone_tell_nothing_of_others_by_their_size() {
+    let secret = noise(2000);
+    let mut sizes = Vec::new();
+    for before in [&secret, &noise(4000)[2000..].to_vec()] {
+        let (near, far) = duplex();
+        let up = near.outgoing();
+        let options = Options { each_alone: true, ..Options::default() };
+        let settings = options.settings.clone();
+        let (caller, client) = Driver::new(Role::Client, Box::new(near), options.clone(), settings.clone(), NoCalls);
+        let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, echo);
+        tokio::spawn(client);
+        tokio::spawn(server);
+        let call = async |body: &[u8]| {
+            let body = SendBody::Whole(Bytes::copy_from_slice(body));
+            caller.call(text("head"), body, None).unwrap().0.await.unwrap()
+        };
+        call(before).await;
+        let start = up.written();
+        // At the same time as another, too.
+        tokio::join!(call(&secret), call(before));
+        sizes.push(up.written() - start);
+    }
+    assert_eq!(sizes[0], sizes[1], "what went before, or goes beside it, does not show");
+}

@@ -42,8 +42,11 @@ impl<T> Streams<T> {
             return Filled::Raw;
         }
         self.put_control(record, now);
+        if self.each_alone && !record.is_empty() {
+            return Filled::Raw;
+        }
         let control = record.len();
-        while !self.said_close && self.put_next(record) {}
+        while !self.said_close && self.put_next(record) && !self.each_alone {}
         if record.len() > control {
             return Filled::Frames;
         }

@@ -71,6 +71,8 @@ pub struct Streams<T> {
     pub(super) ends: VecDeque<Key>,
     /// Bytes of heads sent since the last piece of a body.
     pub(super) ahead_of_bodies: usize,
+    /// Each record holds one message, or a piece of one, or control.
+    pub(super) each_alone: bool,
     /// The record that comes next begins with bodies that travel raw.
     pub(super) raw_next: bool,
     /// Callers that replies have woken since heads were last sent.
@@ -110,6 +112,7 @@ impl<T> Streams<T> {
             bodies: VecDeque::new(),
             ends: VecDeque::new(),
             ahead_of_bodies: 0,
+            each_alone: false,
             raw_next: false,
             wave: Wave::default(),
             wakers: Vec::new(),
@@ -119,6 +122,11 @@ impl<T> Streams<T> {
             said_close: false,
             said_drain: false,
         }
+    }
+
+    /// Puts each message into a record of its own from now on.
+    pub fn keep_apart(&mut self) {
+        self.each_alone = true;
     }
 
     // ---- ends ----

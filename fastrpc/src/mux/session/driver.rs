@@ -80,7 +80,11 @@ impl<S: Serve> Driver<S> {
         let now = Instant::now();
         let least = Duration::from_millis(theirs.ping_ms.into());
         let (encoder, decoder) = (options.encoder(&theirs), RecordDecoder::new(options.accepts()));
-        let shared = Shared::new(Streams::new(role, options.settings.clone(), theirs, options.most_window, now));
+        let mut streams = Streams::new(role, options.settings.clone(), theirs, options.most_window, now);
+        if options.each_alone {
+            streams.keep_apart();
+        }
+        let shared = Shared::new(streams);
         let driver = Self {
             role,
             shared: shared.clone(),

@@ -18,6 +18,9 @@ pub struct Options {
     pub settings: Settings,
     /// How this side compresses what it sends, if the peer decodes that; otherwise it sends raw records.
     pub codec: RecordCodec,
+    /// Compresses each message alone, so that sizes tell nothing of other messages. It costs most of what compression gains;
+    /// a connection for each group of users who may see each other's data costs less.
+    pub each_alone: bool,
     /// The connection's window grows to this, in bytes: memory that bodies may take which nobody reads.
     pub most_window: u32,
     /// Silence after which the peer is asked whether it lives; twice that ends the connection. `None`: never.
@@ -44,6 +47,7 @@ impl Default for Options {
         Self {
             settings: Settings { codecs: vec![ZSTD, LZ4], calls: 10_000, ..Settings::default() },
             codec: RecordCodec::default(),
+            each_alone: false,
             most_window: 64 << 20,
             ping: Some(seconds(5)),
             max_unread: 1 << 20,
@@ -62,7 +66,8 @@ impl Options {
     pub(super) fn encoder(&self, theirs: &Settings) -> RecordEncoder {
         let decoded = theirs.codecs.contains(&self.codec.wire_byte());
         let codec = if decoded { self.codec } else { RecordCodec::None };
-        RecordEncoder::new(codec, window_log(theirs))
+        let encoder = RecordEncoder::new(codec, window_log(theirs));
+        if self.each_alone { encoder.each_alone() } else { encoder }
     }
 
     /// What this side decodes, as its settings say.
