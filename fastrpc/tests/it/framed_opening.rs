@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fastrpc::internals::handshake::framed::{FramedOpened, ServerOpened, Tried, client, server};
 use fastrpc::internals::handshake::{self, ClientTls};
+use fastrpc::internals::session::{Caller, Connected, ContextMemory, Options, connect};
 use fastrpc::wire::framed::settings::Settings;
 use fastrpc::wire::hello::Hello;
 use fastrpc::{BoxIo, Compression, Error, Protocol};
@@ -173,4 +174,32 @@ async fn settings_that_make_no_sense_or_never_come_end_the_exchange() {
     let (near, far) = duplex();
     let _silent = near;
     assert_eq!(told(answer(far, true, None).await), "the opening exchange took longer than 3 s");
+}
+
+/// A connection whose client keeps to `memory`: what its settings offered, and both drivers.
+async fn connected(memory: &ContextMemory) -> (Settings, Caller, impl Sized) {
+    let (near, far) = duplex();
+    let options = Options { memory: memory.clone(), ..Options::default() };
+    let protocol = protocol();
+    let answered = server(Box::new(far), &protocol, Compression::Flate, Some(&options.settings), None, LIMIT);
+    let (opened, answered) = tokio::join!(connect(Box::new(near), &protocol, options.clone(), None), answered);
+    let Ok(Connected::Framed(caller, driver)) = opened else { panic!("framed") };
+    let Ok(ServerOpened::Framed(FramedOpened { io, theirs })) = answered else { panic!("framed") };
+    (theirs, caller, (driver, io))
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_budget_contexts_get_smaller_and_then_there_are_none() {
+    let memory = ContextMemory::new(15 << 20);
+    let (first, _caller, held) = connected(&memory).await;
+    assert_eq!((first.codecs.len(), first.window_log), (2, 22));
+    let full = memory.used();
+    let (second, ..) = connected(&memory).await;
+    assert_eq!((second.codecs.len(), second.window_log), (2, 20), "{} of 15 MiB are taken", full >> 20);
+    let (_, _, second) = connected(&memory).await;
+    let (third, ..) = connected(&memory).await;
+    assert_eq!(third.codecs.len(), 0);
+    drop(second);
+    drop(held);
+    assert_eq!(memory.used(), 0, "it returns with the connection");
 }

@@ -496,3 +496,38 @@ async fn messages_that_are_compressed_alone_tell_nothing_of_others_by_their_size
     }
     assert_eq!(sizes[0], sizes[1], "what went before, or goes beside it, does not show");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_of_age_drains_whichever_side_is_told_so() {
+    for old in [Role::Client, Role::Server] {
+        let (near, far) = duplex();
+        let of = |role| Options { max_age: (role == old).then_some(100 * S), ..Options::default() };
+        let settings = Options::default().settings;
+        let (caller, client) = Driver::new(Role::Client, Box::new(near), of(Role::Client), settings.clone(), NoCalls);
+        let slow = async |call: Incoming| {
+            tokio::time::sleep(20 * S).await;
+            echo(call).await;
+        };
+        let (_, server) = Driver::new(Role::Server, Box::new(far), of(Role::Server), settings, slow);
+        let drivers = [tokio::spawn(client), tokio::spawn(server)];
+        let (start, mut calls) = (Instant::now(), Vec::new());
+        let refused = loop {
+            match caller.call(text("call"), SendBody::Whole(Bytes::new()), None) {
+                Ok((reply, _)) => calls.push(reply),
+                Err(error) => break error,
+            }
+            tokio::time::sleep(S).await;
+        };
+        assert!(
+            refused.may_retry() && start.elapsed() >= 90 * S && start.elapsed() <= 103 * S,
+            "{:?}",
+            start.elapsed()
+        );
+        for call in calls {
+            assert_eq!(call.await.unwrap().head, "call", "what had begun is finished");
+        }
+        for driver in drivers {
+            driver.await.unwrap().unwrap();
+        }
+    }
+}

@@ -16,13 +16,14 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::body::BodyReader;
 use super::call::Caller;
 use super::link::{Read, ReadError, RecordLink};
+use super::memory::Reserved;
 use super::options::Options;
 use super::serving::{Incoming, Responder, Serve};
 use super::shared::{Held, Serving, Shared, Tag};
 use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
-use crate::mux::batch::{Batcher, Flush, Wave};
-use crate::mux::framed::{Filled, Keepalive, Key, Received, Reset, Role, Streams, Violation};
+use crate::mux::batch::Batcher;
+use crate::mux::framed::{Keepalive, Key, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::Alarm;
 use crate::stats::add;
 use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
@@ -30,6 +31,7 @@ use crate::wire::framed::record::RecordDecoder;
 use crate::wire::framed::settings::Settings;
 
 mod clock;
+mod write;
 
 /// Records read in a turn, after which others run.
 const RECORDS_PER_TURN: usize = 16;
@@ -62,6 +64,8 @@ pub struct Driver<S> {
     /// Since when nothing has left, though something waits.
     stalled: Option<Instant>,
     stall_check: Instant,
+    /// When it is of age.
+    retire: Option<Instant>,
     /// Since when no more calls are opened.
     draining: Option<Instant>,
     /// When the compression context was last used, if it was since it was given up.
@@ -93,6 +97,7 @@ impl<S: Serve> Driver<S> {
             handler: nothing(),
             handlers: JoinSet::new(),
             keepalive: Keepalive::new(options.ping, least, now),
+            retire: options.max_age.and_then(|age| now.checked_add(jittered(age))),
             options,
             alarm: Alarm::default(),
             stalled: None,
@@ -285,54 +290,9 @@ impl<S: Serve> Driver<S> {
         self.closing = Some(Err(error));
     }
 
-    // ---- writing ----
-
-    /// Fills records and writes them; tells whether the peer takes no more for now.
-    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Error> {
-        loop {
-            while self.link.has_room() {
-                self.record.clear();
-                let Some(filled) = self.fill(now) else {
-                    cx.waker().wake_by_ref();
-                    break;
-                };
-                self.link.seal(&self.record, filled);
-                if filled == Filled::Frames {
-                    self.compressed = Some(now);
-                }
-                if filled == Filled::Nothing {
-                    break;
-                }
-            }
-            if self.link.is_clear() {
-                return Ok(false);
-            }
-            let mut progress = false;
-            let drained = self.link.poll_drain(cx, &mut progress);
-            let Poll::Ready(done) = drained else {
-                self.stalled = Some(self.stalled.filter(|_| !progress).unwrap_or(now));
-                return Ok(true);
-            };
-            self.stalled = None;
-            done.map_err(|error| Error::new(ErrorKind::Connection, "the connection broke").with_source(error))?;
-        }
-    }
-
-    /// Fills a record; `None` when it is better to let every other ready task run first: those that are about to call, or
-    /// to answer, add theirs.
-    fn fill(&mut self, now: Instant) -> Option<Filled> {
-        let Self { shared, batcher, record, handlers, .. } = self;
-        // Replies that were made where their calls were read are complete as a batch.
-        let alone = self.closing.is_some() || (self.role == Role::Server && handlers.is_empty());
-        shared.with(|streams| {
-            let load = streams.load();
-            if !alone && batcher.decide(load, now) == Flush::Yield {
-                return None;
-            }
-            batcher.flushed();
-            streams.wave = Wave::default();
-            Some(streams.fill(record, now))
-        })
+    /// Its contexts' part of a budget, until it ends.
+    pub(super) fn hold(&mut self, reserved: Option<Reserved>) {
+        self.link.hold(reserved);
     }
 
     fn finish(&mut self, cause: Error) {
@@ -341,6 +301,11 @@ impl<S: Serve> Driver<S> {
         self.shared.end(cause, &reset);
         self.handlers.abort_all();
     }
+}
+
+/// So that connections that were opened together do not end together: up to a tenth less.
+fn jittered(age: Duration) -> Duration {
+    age.mul_f64(1.0 - 0.1 * fastrand::f64())
 }
 
 fn nothing() -> ReusableBoxFuture<'static, ()> {

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
+use super::memory::Reserved;
 use crate::io::BoxIo;
 use crate::mux::framed::Filled;
 use crate::stats::{Counters, add};
@@ -21,6 +22,8 @@ const AHEAD: usize = 64 * 1024;
 pub(super) struct RecordLink {
     io: BoxIo,
     counters: Arc<Counters>,
+    /// What the contexts of the decoder and the encoder may take.
+    reserved: Option<Reserved>,
     decoder: RecordDecoder,
     encoder: RecordEncoder,
     input: BytesMut,
@@ -53,7 +56,12 @@ impl RecordLink {
         counters: Arc<Counters>,
     ) -> Self {
         let (input, wire) = (BytesMut::new(), Vec::new());
-        Self { io, counters, decoder, encoder, input, chunk, wire, written: 0, flushed: true }
+        Self { io, counters, reserved: None, decoder, encoder, input, chunk, wire, written: 0, flushed: true }
+    }
+
+    /// Keeps a part of a budget as long as the contexts live.
+    pub(super) fn hold(&mut self, reserved: Option<Reserved>) {
+        self.reserved = reserved;
     }
 
     /// The next record. `heard` is set when bytes came.

@@ -34,10 +34,12 @@ pub async fn connect(
     options: Options,
     tls: Option<&ClientTls>,
 ) -> Result<Connected, Error> {
+    let (options, reserved) = options.fit();
     let tried = framed::client(io, protocol, &options.settings, tls, options.handshake_timeout).await?;
     Ok(match tried {
         Tried::Framed(opened) => {
-            let (caller, driver) = Driver::new(Role::Client, opened.io, options, opened.theirs, NoCalls);
+            let (caller, mut driver) = Driver::new(Role::Client, opened.io, options, opened.theirs, NoCalls);
+            driver.hold(reserved);
             Connected::Framed(caller, Box::new(driver))
         }
         Tried::Classic => Connected::Classic,
@@ -66,11 +68,14 @@ pub async fn accept<S: Serve>(
     tls: Option<Arc<ServerConfig>>,
     serve: S,
 ) -> Result<Accepted<S>, Error> {
+    let (options, reserved) = options.fit();
     let limit = options.handshake_timeout;
     let opened = framed::server(io, protocol, compression, Some(&options.settings), tls, limit).await?;
     Ok(match opened {
         ServerOpened::Framed(opened) => {
-            Accepted::Framed(Box::new(Driver::new(Role::Server, opened.io, options, opened.theirs, serve).1))
+            let (_, mut driver) = Driver::new(Role::Server, opened.io, options, opened.theirs, serve);
+            driver.hold(reserved);
+            Accepted::Framed(Box::new(driver))
         }
         ServerOpened::Classic(opened) => Accepted::Classic(opened),
     })

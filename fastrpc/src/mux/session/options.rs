@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::memory::{ContextMemory, Reserved};
 use crate::stats::{Counters, Stats};
 use crate::wire::framed::codec::RecordCodec;
 use crate::wire::framed::record::{Accepts, RecordEncoder};
@@ -10,6 +11,10 @@ use crate::wire::framed::settings::Settings;
 
 const LZ4: u8 = 1;
 const ZSTD: u8 = 2;
+/// log2 of the window of contexts where there is not memory for more.
+const SMALL_WINDOW: u32 = 20;
+/// What a zstd decoder takes beside its window.
+const BESIDE_WINDOW: usize = 478 << 10;
 
 /// Settings of one end. The default is what most connections want.
 #[derive(Clone, Debug)]
@@ -18,6 +23,9 @@ pub struct Options {
     pub settings: Settings,
     /// How this side compresses what it sends, if the peer decodes that; otherwise it sends raw records.
     pub codec: RecordCodec,
+    /// What compression contexts may take. Past it, the connection gets smaller ones, or none: here and, by what the peer is
+    /// told, over there.
+    pub memory: ContextMemory,
     /// Compresses each message alone, so that sizes tell nothing of other messages. It costs most of what compression gains;
     /// a connection for each group of users who may see each other's data costs less.
     pub each_alone: bool,
@@ -31,6 +39,8 @@ pub struct Options {
     pub handshake_timeout: Duration,
     /// How long the peer may take nothing of what waits to be written.
     pub write_timeout: Duration,
+    /// A connection that is so old drains, less up to a tenth, so that new servers and other ways get their part. `None`: never.
+    pub max_age: Option<Duration>,
     /// How long calls may go on after a drain; then the connection ends whatever goes on.
     pub drain: Duration,
     /// After this long without a message the compression context is given up, here and at the peer.
@@ -47,12 +57,14 @@ impl Default for Options {
         Self {
             settings: Settings { codecs: vec![ZSTD, LZ4], calls: 10_000, ..Settings::default() },
             codec: RecordCodec::default(),
+            memory: ContextMemory::process(),
             each_alone: false,
             most_window: 64 << 20,
             ping: Some(seconds(5)),
             max_unread: 1 << 20,
             handshake_timeout: seconds(3),
             write_timeout: seconds(30),
+            max_age: None,
             drain: seconds(60),
             idle_context: seconds(60),
             stall: seconds(10),
@@ -62,6 +74,31 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The same as far as there is memory for it, which is reserved: with a window of 1 MiB, or without compression, if not.
+    pub(super) fn fit(mut self) -> (Self, Option<Reserved>) {
+        if let Some(reserved) = self.memory.reserve(self.contexts()) {
+            return (self, Some(reserved));
+        }
+        if self.codec.wire_byte() == ZSTD {
+            self.codec = RecordCodec::ZstdSmall;
+        }
+        self.settings.window_log = self.settings.window_log.min(SMALL_WINDOW);
+        if let Some(reserved) = self.memory.reserve(self.contexts()) {
+            return (self, Some(reserved));
+        }
+        self.codec = RecordCodec::None;
+        self.settings.codecs.clear();
+        (self, None)
+    }
+
+    /// Bytes that its contexts take at most.
+    fn contexts(&self) -> usize {
+        let Accepts { lz4, zstd, window_log } = self.accepts();
+        let zstd = if zstd { (1 << window_log) + BESIDE_WINDOW } else { 0 };
+        let lz4 = if lz4 { RecordCodec::Lz4.decode_memory() } else { 0 };
+        self.codec.encode_memory() + zstd + lz4
+    }
+
     /// Compresses for a peer of these settings.
     pub(super) fn encoder(&self, theirs: &Settings) -> RecordEncoder {
         let decoded = theirs.codecs.contains(&self.codec.wire_byte());

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{Driver, STALL_CHECK};
 use crate::error::{Error, ErrorKind, human};
-use crate::mux::framed::{Action, Role};
+use crate::mux::framed::{Action, Role, Streams};
 use crate::mux::session::Serve;
 use crate::wire::framed::frame::CloseCode;
 
@@ -27,6 +27,9 @@ impl<S: Serve> Driver<S> {
     pub(super) fn check_clock(&mut self, now: Instant) -> Result<(), Error> {
         if now >= self.stall_check {
             self.stall_check = now + STALL_CHECK;
+            if self.retire.take_if(|retire| now >= *retire).is_some() {
+                self.shared.with(Streams::drain);
+            }
             self.bound_drain(now);
             self.shared.with(|streams| streams.reset_stalled(now, self.options.stall));
             if self.compressed.take_if(|used| now >= *used + self.options.idle_context).is_some() {
