@@ -13,7 +13,7 @@ use super::body::{BodyReader, BodyWriter};
 use super::shared::{Held, NotEncoded, Shared, Tag, Waiting};
 use crate::codec::BoxError;
 use crate::error::Error;
-use crate::mux::framed::{Gone, Key, Role, Streams};
+use crate::mux::framed::{Balance, Gone, Key, Role, Streams};
 use crate::wire::framed::frame::ResetCode;
 
 /// Makes calls on one connection.
@@ -61,6 +61,18 @@ impl Caller {
         let held = Held::new(&self.shared, key);
         let writer = more.then(|| BodyWriter::new(held.again()));
         Ok((ReplyFuture { held: Some(held) }, writer))
+    }
+
+    /// Streams that anything on this side still names: 0 when every call is over and every handle of it dropped.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.shared.with(|streams| streams.len())
+    }
+
+    /// Where the connection's credit is.
+    #[must_use]
+    pub fn balance(&self) -> Balance {
+        self.shared.with(|streams| streams.balance())
     }
 
     /// Opens no more calls; the connection ends when those that are open have.
