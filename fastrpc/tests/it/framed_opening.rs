@@ -170,7 +170,16 @@ async fn settings_that_make_no_sense_or_never_come_end_the_exchange() {
         near.write_all(&bytes).await.unwrap();
         near.shutdown().await.unwrap();
         assert_eq!(told(answer(far, true, None).await), text);
+        // Behind the server's hello, a close says why: record, close frame, code 2.
+        let mut said = Vec::new();
+        near.read_to_end(&mut said).await.unwrap();
+        let nonsense = text.ends_with("sense");
+        assert_eq!(said.windows(4).any(|window| window[..2] == [11, 0] && window[3] == 2), nonsense, "{said:x?}");
     }
+    let (mut near, far) = duplex();
+    near.write_all(b"httpteleport\x00\x80\x01\x00\x00").await.unwrap();
+    let text = "the client asks for TLS behind a hello of the framed wire, where it goes around it";
+    assert_eq!(told(answer(far, true, None).await), text);
     let (near, far) = duplex();
     let _silent = near;
     assert_eq!(told(answer(far, true, None).await), "the opening exchange took longer than 3 s");

@@ -13,9 +13,12 @@ use fastrpc::internals::session::{
     BodyReader, BodyWriter, Caller, Driver, Incoming, NoCalls, Options, Reply, ReplyFuture, SendBody, Serve,
 };
 use fastrpc::wire::framed::codec::RecordCodec;
+use fastrpc::wire::framed::frame;
+use fastrpc::wire::framed::record::RecordEncoder;
 use fastrpc::wire::framed::settings::Settings;
 use fastrpc::{Error, ErrorKind};
 use testkit::pipe::{Way, duplex};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -530,4 +533,46 @@ async fn a_connection_of_age_drains_whichever_side_is_told_so() {
             driver.await.unwrap().unwrap();
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_taken_for_dead_is_told_so() {
+    let scene = scene(RecordCodec::None, echo);
+    tokio::time::sleep(S).await;
+    scene.down.hold();
+    scene.up.record();
+    let error = scene.client.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "nothing was heard from the peer for 10 s");
+    let said = scene.up.recorded();
+    assert!(
+        said.windows(5).any(|window| window[..2] == [11, 0] && window[3..] == [6, 0]),
+        "a close of code 6: {said:x?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_answers_a_call_that_wants_no_answer_does_no_harm() {
+    let (ends, mut told) = mpsc::channel(1);
+    let (near, far) = duplex();
+    let options = Options::default();
+    let settings = options.settings.clone();
+    let serve = move |mut call: Incoming| {
+        let ends = ends.clone();
+        async move {
+            let writer = call.responder.reply(text("answer"), SendBody::Pieces).unwrap();
+            assert!(call.one_way && writer.is_none());
+            ends.send(all(&mut call.body).await.unwrap().len()).await.unwrap();
+        }
+    };
+    let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, serve);
+    tokio::spawn(server);
+    let (mut frames, mut record) = (Vec::new(), Vec::new());
+    let head = |_: &mut Vec<u8>| -> Result<(), frame::TooLong> { Ok(()) };
+    frame::put_call(&mut frames, 0, true, 9, head, b"", false).unwrap();
+    frame::put_data(&mut frames, 1, [&[0; 3000][..]].into_iter(), false).unwrap();
+    frame::put_data(&mut frames, 1, [&[0; 4000][..]].into_iter(), true).unwrap();
+    RecordEncoder::new(RecordCodec::None, 22).encode_raw(&frames, &mut record);
+    let mut near = near;
+    near.write_all(&record).await.unwrap();
+    assert_eq!(told.recv().await, Some(7000));
 }

@@ -1,10 +1,11 @@
 //! The framed wire's opening exchange, and how a port that serves both wires tells them apart.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -14,7 +15,10 @@ use crate::io::BoxIo;
 use crate::mux::metered::Metered;
 use crate::mux::prefixed::Prefixed;
 use crate::wire::compress::Compression;
-use crate::wire::framed::settings::Settings;
+use crate::wire::framed::codec::RecordCodec;
+use crate::wire::framed::frame::{CloseCode, put_close};
+use crate::wire::framed::record::RecordEncoder;
+use crate::wire::framed::settings::{Settings, SettingsError};
 use crate::wire::hello::{Hello, Protocol};
 
 /// The first byte of every TLS connection: a handshake record.
@@ -82,8 +86,8 @@ async fn client_steps(
     if !hello.is_framed() {
         return Ok(Tried::Classic);
     }
-    let theirs = read_settings(&mut io).await?;
-    Ok(Tried::Framed(FramedOpened { io, theirs }))
+    let theirs = read_settings(&mut io).await;
+    Ok(Tried::Framed(FramedOpened { theirs: understood(&mut io, theirs).await?, io }))
 }
 
 /// `None` when the peer ended the connection without a byte.
@@ -154,6 +158,9 @@ async fn serve_clear(
 ) -> Result<ServerOpened, Error> {
     let hello = read_hello(&mut io, protocol).await?;
     if hello.is_framed() {
+        if hello.tls() {
+            return Err(failed("the client asks for TLS behind a hello of the framed wire, where it goes around it"));
+        }
         return answer_framed(io, protocol, ours).await.map(ServerOpened::Framed);
     }
     super::answer_classic(io, protocol, compression, None, hello).await.map(ServerOpened::Classic)
@@ -190,9 +197,9 @@ async fn serve_framed(mut io: BoxIo, protocol: &Protocol, ours: &Settings) -> Re
 }
 
 async fn answer_framed(mut io: BoxIo, protocol: &Protocol, ours: &Settings) -> Result<FramedOpened, Error> {
-    let theirs = read_settings(&mut io).await?;
+    let theirs = read_settings(&mut io).await;
     write_framed_hello(&mut io, protocol, ours).await?;
-    Ok(FramedOpened { io, theirs })
+    Ok(FramedOpened { theirs: understood(&mut io, theirs).await?, io })
 }
 
 async fn write_framed_hello(io: &mut BoxIo, protocol: &Protocol, ours: &Settings) -> Result<(), Error> {
@@ -215,4 +222,21 @@ async fn read_settings(io: &mut BoxIo) -> Result<Settings, Error> {
     io.read_exact(&mut bytes[2..]).await.map_err(cut)?;
     let decoded = Settings::decode(&bytes).map_err(nonsense)?;
     decoded.map(|(settings, _)| settings).ok_or_else(|| failed("the peer's settings make no sense"))
+}
+
+/// Tells a peer whose settings make no sense so, in a last frame.
+async fn understood(io: &mut BoxIo, theirs: Result<Settings, Error>) -> Result<Settings, Error> {
+    if let Err(error) = &theirs
+        && let Some(why) = error.source().and_then(|source| source.downcast_ref::<SettingsError>())
+    {
+        let (mut close, mut record) = (Vec::new(), Vec::new());
+        put_close(&mut close, CloseCode::Settings, 0, &why.to_string());
+        RecordEncoder::new(RecordCodec::None, 10).encode_raw(&close, &mut record);
+        let told = async {
+            io.write_all(&record).await?;
+            io.shutdown().await
+        };
+        let _ = told.await; // It is over in any case.
+    }
+    theirs
 }

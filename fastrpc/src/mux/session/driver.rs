@@ -74,6 +74,8 @@ pub struct Driver<S> {
     batcher: Batcher,
     /// What ends the connection once it is told to the peer.
     closing: Option<Result<(), Error>>,
+    /// The peer is taken for dead: what it does not take at once is not waited for.
+    given_up: bool,
     over: bool,
 }
 
@@ -107,6 +109,7 @@ impl<S: Serve> Driver<S> {
             record: Vec::new(),
             batcher: Batcher::new(Duration::ZERO, RECORD_FULL),
             closing: None,
+            given_up: false,
             over: false,
         };
         (Caller::new(shared), driver)
@@ -118,7 +121,7 @@ impl<S: Serve> Driver<S> {
             let choked = self.is_choked();
             self.read(cx, now);
             let deadline = self.shared.expire(now);
-            let alive = self.keep_alive(now)?;
+            let alive = self.keep_alive(now);
             self.end_when_done();
             let blocked = match self.write(cx, now) {
                 Ok(blocked) => blocked,
@@ -127,7 +130,7 @@ impl<S: Serve> Driver<S> {
             if choked && !self.is_choked() {
                 cx.waker().wake_by_ref(); // Room again: what was left unread goes on next turn.
             }
-            if self.link.is_clear()
+            if (self.given_up || self.link.is_clear())
                 && let Some(outcome) = self.closing.take()
             {
                 return Poll::Ready(outcome);

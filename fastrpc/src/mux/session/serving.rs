@@ -54,12 +54,13 @@ impl Serve for NoCalls {
 /// Answers one call. Dropping it without a reply breaks the call off.
 pub struct Responder {
     held: Held,
+    one_way: bool,
     done: bool,
 }
 
 impl Responder {
     pub(super) fn new(held: Held, one_way: bool) -> Self {
-        Self { held, done: one_way }
+        Self { held, one_way, done: one_way }
     }
 
     /// Sends a head ahead of the reply; nothing when nobody waits for it.
@@ -72,7 +73,7 @@ impl Responder {
         sent.map_err(|error| Error::encode(error.0))
     }
 
-    /// Sends the reply; nothing when nobody waits for it. `encode` appends its head to what it is given, while the
+    /// Sends the reply; nothing when nobody waits for it, or none is wanted. `encode` appends its head to what it is given, while the
     /// connection is locked.
     ///
     /// # Errors
@@ -83,6 +84,9 @@ impl Responder {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>,
         body: SendBody,
     ) -> Result<Option<BodyWriter>, Error> {
+        if self.one_way {
+            return Ok(None);
+        }
         let (body, more) = match body {
             SendBody::Whole(body) => (body, false),
             SendBody::Pieces => (Bytes::new(), true),

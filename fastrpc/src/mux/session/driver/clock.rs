@@ -9,17 +9,20 @@ use crate::mux::session::Serve;
 use crate::wire::framed::frame::CloseCode;
 
 impl<S: Serve> Driver<S> {
-    pub(super) fn keep_alive(&mut self, now: Instant) -> Result<Option<Instant>, Error> {
+    pub(super) fn keep_alive(&mut self, now: Instant) -> Option<Instant> {
         match self.keepalive.decide(now) {
-            Action::Wait(until) => Ok(until),
+            Action::Wait(until) => until,
             Action::Ping(bytes) => {
                 self.shared.with(|streams| streams.ping(bytes));
-                Ok(Some(now)) // Looks again, for the time after that.
+                Some(now) // Looks again, for the time after that.
             }
             Action::Dead => {
                 let silence = human(self.options.ping.unwrap_or_default() * 2);
                 let message = format!("nothing was heard from the peer for {silence}");
-                Err(Error::new(ErrorKind::Connection, message))
+                self.given_up = true;
+                self.shared.with(|streams| streams.close(CloseCode::Silent, message.clone()));
+                self.closing.get_or_insert(Err(Error::new(ErrorKind::Connection, message)));
+                None
             }
         }
     }
