@@ -252,10 +252,12 @@ async fn a_quiet_connection_lives_by_its_pings() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_panics_or_forgets_its_reply_costs_its_call_alone() {
-    let scene = scene(RecordCodec::None, async |call: Incoming| match &call.head[..] {
-        b"panic" => panic!("as it was asked to"),
-        b"forget" => {}
-        _ => echo(call).await,
+    let scene = scene(RecordCodec::None, |call: Incoming| async move {
+        match &call.head[..] {
+            b"panic" => panic!("as it was asked to"),
+            b"forget" => {}
+            _ => echo(call).await,
+        }
     });
     for head in ["panic", "forget"] {
         let Err(error) = scene.call(head, b"").await else { panic!("nobody answers") };
@@ -449,7 +451,7 @@ async fn what_connections_do_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn heads_ahead_of_the_reply_are_seen_by_who_asks() {
-    let scene = scene(RecordCodec::Zstd, async |mut call: Incoming| {
+    let scene = scene(RecordCodec::Zstd, |mut call: Incoming| async move {
         for n in 0..20 {
             call.responder.interim(text(&format!("early {n}"))).unwrap();
             tokio::time::sleep(S).await;
@@ -507,7 +509,7 @@ async fn a_connection_of_age_drains_whichever_side_is_told_so() {
         let of = |role| Options { max_age: (role == old).then_some(100 * S), ..Options::default() };
         let settings = Options::default().settings;
         let (caller, client) = Driver::new(Role::Client, Box::new(near), of(Role::Client), settings.clone(), NoCalls);
-        let slow = async |call: Incoming| {
+        let slow = |call: Incoming| async move {
             tokio::time::sleep(20 * S).await;
             echo(call).await;
         };

@@ -73,7 +73,12 @@ fn varints() {
 fn framed_hellos() {
     let protocol = Protocol::new("httpteleport", 0).unwrap();
     let some = Settings { codecs: vec![2, 1], head: 4096, ..Settings::default() };
-    for (name, settings) in [("framed, no settings", Settings::default()), ("framed, zstd and lz4", some)] {
+    let server = Settings { codecs: vec![2, 1], calls: 10_000, ..Settings::default() };
+    for (name, settings) in [
+        ("framed, no settings", Settings::default()),
+        ("framed, a server's: zstd, lz4, 10,000 calls", server),
+        ("framed, zstd and lz4", some),
+    ] {
         let mut bytes = Vec::new();
         Hello::framed().encode(&protocol, &mut bytes);
         settings.encode(&mut bytes);

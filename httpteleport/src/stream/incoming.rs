@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use fastrpc::internals::session::BodyReader;
+use fastrpc::wire::framed::frame::ResetCode;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::{Frame, SizeHint};
@@ -35,6 +36,7 @@ impl Incoming {
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.ended = true;
         let error = CodecError::new(self.of, fault);
+        self.reader.refuse(ResetCode::Malformed, error.to_string());
         Poll::Ready(Some(Err(fastrpc::Error::refused_reply(error).into())))
     }
 

@@ -64,6 +64,13 @@ impl BodyReader {
         }
     }
 
+    /// Breaks the stream off because of what came, unless it is over.
+    pub fn refuse(&mut self, code: ResetCode, text: String) {
+        if let Source::Pieces { held, .. } = &self.0 {
+            held.with(|streams, key| streams.reset(key, code, text));
+        }
+    }
+
     /// What came behind the body, as its codec wrote it; `None` before the end, or when nothing did. It is given once.
     pub fn trailers(&mut self) -> Option<Bytes> {
         match &mut self.0 {
