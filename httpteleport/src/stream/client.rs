@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use fastrpc::BoxError;
 use fastrpc::internals::session::Caller;
+use fastrpc::wire::framed::frame::ResetCode;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use super::incoming::Incoming;
 use super::outgoing::{Start, pump};
-use crate::codec::error::{CodecError, MessageKind};
+use crate::codec::error::MessageKind;
 use crate::codec::framed;
 use crate::{Error, Limits};
 
@@ -50,9 +51,11 @@ impl StreamClient {
         if let Some(writer) = writer {
             tokio::spawn(pump(body, first, writer, MessageKind::Request, self.limits));
         }
-        let reply = reply.await?;
-        let refused = |error: CodecError| fastrpc::Error::refused_reply(error);
-        let head = framed::decode_reply(&reply.head, &self.limits).map_err(refused)?;
+        let mut reply = reply.await?;
+        let head = framed::decode_reply(&reply.head, &self.limits).map_err(|error| {
+            reply.body.refuse(ResetCode::Malformed, error.to_string());
+            fastrpc::Error::refused_reply(error)
+        })?;
         let bare = is_bare(&parts.method, head.status);
         let body = Incoming::new(reply.body, MessageKind::Reply, &head.headers, bare, self.limits);
         Ok(Response::from_parts(head, body))
