@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use super::incoming::Incoming;
-use super::outgoing::{Start, pump};
+use super::outgoing::{Sender, Start, pump};
 use crate::codec::error::MessageKind;
 use crate::codec::framed;
 use crate::{Error, Limits};
@@ -49,7 +49,8 @@ impl StreamClient {
         let encode = |out: &mut Vec<u8>| framed::encode_request(&parts, &self.limits, out).map_err(BoxError::from);
         let (reply, writer) = self.caller.call(encode, send, timeout)?;
         if let Some(writer) = writer {
-            tokio::spawn(pump(body, first, writer, MessageKind::Request, self.limits));
+            let sender = Sender::of(MessageKind::Request, &parts.headers, self.limits);
+            tokio::spawn(pump(body, first, writer, sender));
         }
         let mut reply = reply.await?;
         let head = framed::decode_reply(&reply.head, &self.limits).map_err(|error| {

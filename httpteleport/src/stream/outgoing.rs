@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes};
 use fastrpc::BoxError;
 use fastrpc::internals::session::{BodyWriter, SendBody};
-use http::HeaderMap;
+use fastrpc::wire::framed::codec::looks_incompressible;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame};
 
 use crate::Limits;
@@ -49,30 +51,56 @@ impl Start {
     }
 }
 
-/// Sends a body piece by piece, as its receiver makes room, until it ends, breaks, or nobody takes it any more.
-pub(super) async fn pump<B>(
-    mut body: Pin<Box<B>>,
-    first: Bytes,
-    mut writer: BodyWriter,
-    of: MessageKind,
+/// Of which message a body is.
+pub(super) struct Sender {
+    message: MessageKind,
     limits: Limits,
-) where
+    /// It is compressed already.
+    raw: bool,
+}
+
+impl Sender {
+    /// Of one with these headers.
+    pub(super) fn of(message: MessageKind, headers: &HeaderMap, limits: Limits) -> Self {
+        Self { message, limits, raw: is_compressed(headers) }
+    }
+}
+
+/// Whether headers say that their body does not compress.
+fn is_compressed(headers: &HeaderMap) -> bool {
+    const PACKED: [&str; 6] = ["image/", "video/", "audio/", "font/woff", "application/zip", "application/gzip"];
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+    let (encoding, kind) = (text(CONTENT_ENCODING), text(CONTENT_TYPE));
+    let packed = PACKED.iter().any(|packed| kind.starts_with(packed)) && !kind.starts_with("image/svg");
+    packed || !(encoding.is_empty() || encoding.eq_ignore_ascii_case("identity"))
+}
+
+/// Sends a body piece by piece, as its receiver makes room, until it ends, breaks, or nobody takes it any more.
+pub(super) async fn pump<B>(mut body: Pin<Box<B>>, first: Bytes, mut writer: BodyWriter, of: Sender)
+where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    if !first.is_empty() && writer.write(first).await.is_err() {
-        return;
+    let Sender { message, limits, mut raw } = of;
+    if raw {
+        writer.raw();
     }
+    let mut piece = first;
     loop {
-        match next(body.as_mut(), &mut writer).await {
-            Next::Piece(piece) => {
-                if writer.write(piece).await.is_err() {
-                    return;
-                }
+        if !piece.is_empty() {
+            if !raw && looks_incompressible(&piece) {
+                raw = true;
+                writer.raw();
             }
+            if writer.write(piece).await.is_err() {
+                return;
+            }
+        }
+        match next(body.as_mut(), &mut writer).await {
+            Next::Piece(next) => piece = next,
             Next::End(trailers) => {
                 // Trailers that cannot be sent break the stream off: a part must not pass for the whole.
-                let _ = encode(trailers.as_ref(), of, &limits).map(|trailers| writer.finish(trailers));
+                let _ = encode(trailers.as_ref(), message, &limits).map(|trailers| writer.finish(trailers));
                 return;
             }
             Next::Broken => return, // Dropping the writer tells the receiver.
@@ -112,4 +140,25 @@ fn encode(trailers: Option<&HeaderMap>, of: MessageKind, limits: &Limits) -> Res
     let mut bytes = Vec::new();
     framed::encode_trailers(of, trailers, limits, &mut bytes)?;
     Ok(Some(bytes.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_already_is_known_by_its_headers() {
+        for (name, value, compressed) in [
+            ("content-encoding", "gzip", true),
+            ("content-encoding", "Identity", false),
+            ("content-type", "image/png", true),
+            ("content-type", "image/svg+xml", false),
+            ("content-type", "application/json", false),
+            ("content-type", "video/mp4; codecs=avc1", true),
+        ] {
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+            assert_eq!(is_compressed(&headers), compressed, "{name}: {value}");
+        }
+        assert!(!is_compressed(&HeaderMap::new()));
+    }
 }

@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, Response, StatusCode, response};
 use http_body::Body;
 
 use super::incoming::Incoming;
-use super::outgoing::{Start, pump};
+use super::outgoing::{Sender, Start, pump};
 use crate::Limits;
 use crate::codec::error::MessageKind;
 use crate::codec::framed;
@@ -65,7 +65,10 @@ where
     let mut body = Box::pin(body);
     let (send, first) = Start::of(body.as_mut()).split();
     match responder.reply(|out| encode(&parts, &limits, out), send) {
-        Ok(Some(writer)) => pump(body, first, writer, MessageKind::Reply, limits).await,
+        Ok(Some(writer)) => {
+            let sender = Sender::of(MessageKind::Reply, &parts.headers, limits);
+            pump(body, first, writer, sender).await;
+        }
         Ok(None) => {}
         Err(error) => {
             refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), &limits);

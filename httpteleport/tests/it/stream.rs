@@ -15,7 +15,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use httpteleport::stream::{Incoming, StreamClient, service};
 use httpteleport::{ErrorKind, Limits};
-use testkit::pipe::duplex;
+use testkit::pipe::{Way, duplex};
 use tokio::time::{Instant, sleep_until, timeout};
 
 const S: Duration = Duration::from_secs(1);
@@ -28,14 +28,24 @@ where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
+    watched(handler).0
+}
+
+/// The same, and the way on which it hears.
+fn watched<H, F>(handler: H) -> (StreamClient, Way)
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
     let (near, far) = duplex();
+    let down = near.incoming();
     let (options, serve) = (Options::default(), service(handler, Limits::default()));
     let settings = options.settings.clone();
     let (caller, client) = Driver::new(Role::Client, Box::new(near), options.clone(), settings.clone(), NoCalls);
     let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, serve);
     tokio::spawn(client);
     tokio::spawn(server);
-    StreamClient::new(caller, Limits::default())
+    (StreamClient::new(caller, Limits::default()), down)
 }
 
 fn get(path: &str) -> Request<Empty<Bytes>> {
@@ -265,4 +275,36 @@ async fn a_response_that_cannot_be_sent_and_a_panic_cost_their_call_alone() {
     assert_eq!(error.kind(), ErrorKind::Reset);
     let response = client.call(get("/"), None).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "fine");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_compress_passes_by_the_compressor_and_its_context() {
+    let mut random = 7u32;
+    let mut noise = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        random.to_le_bytes()[3]
+    };
+    let noise: Bytes = (0..100_000).map(|_| noise()).collect();
+    let bodies = [(noise, "application/octet-stream"), (Bytes::from(vec![b'a'; 100_000]), "image/png")];
+    let (client, down) = watched(move |request: Request<Incoming>| {
+        let (body, kind) = match request.uri().path() {
+            "/noise" => bodies[0].clone(),
+            "/image" => bodies[1].clone(),
+            _ => (Bytes::from(vec![b'a'; 100_000]), "text/plain"),
+        };
+        let mut answer = full(body);
+        answer.headers_mut().insert("content-type", kind.parse().unwrap());
+        std::future::ready(answer)
+    });
+    let weigh = async |path| {
+        let before = down.written();
+        let body = client.call(get(path), None).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.len(), 100_000);
+        down.written() - before
+    };
+    assert!(weigh("/text").await < 1000);
+    for path in ["/noise", "/noise", "/image", "/image"] {
+        let weight = weigh(path).await;
+        assert!((100_000..101_000).contains(&weight), "{path}: {weight}, for the second time too");
+    }
 }

@@ -120,6 +120,12 @@ impl BodyWriter {
         Ok(())
     }
 
+    /// Has it travel past the compressor from here on, as it does not compress: it would only push better things out of the
+    /// context.
+    pub fn raw(&mut self) {
+        self.held.with(Streams::send_raw);
+    }
+
     /// Waits for room.
     ///
     /// # Errors
