@@ -18,7 +18,7 @@ use fastrpc::wire::framed::record::RecordEncoder;
 use fastrpc::wire::framed::settings::Settings;
 use fastrpc::{Error, ErrorKind};
 use testkit::pipe::{Way, duplex};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -577,4 +577,28 @@ async fn a_handler_that_answers_a_call_that_wants_no_answer_does_no_harm() {
     let mut near = near;
     near.write_all(&record).await.unwrap();
     assert_eq!(told.recv().await, Some(7000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_had_to_wait_for_room_go_on_at_once() {
+    let (mut near, far) = duplex();
+    near.outgoing().set_capacity(1 << 20);
+    near.incoming().set_capacity(1 << 20);
+    let options = Options { codec: RecordCodec::None, max_unread: 1000, ..Options::default() };
+    let settings = options.settings.clone();
+    let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, echo);
+    tokio::spawn(server);
+    let (mut record, mut wire) = (Vec::new(), Vec::new());
+    let head = |_: &mut Vec<u8>| -> Result<(), frame::TooLong> { Ok(()) };
+    frame::put_call(&mut record, 0, false, 9, head, &[7; 2000], true).unwrap();
+    for _ in 0..100 {
+        RecordEncoder::new(RecordCodec::None, 22).encode_raw(&record, &mut wire);
+    }
+    near.write_all(&wire).await.unwrap();
+    let start = Instant::now();
+    let (mut replied, mut bytes) = (0, [0; 4096]);
+    while replied < 100 * 2000 {
+        replied += near.read(&mut bytes).await.unwrap();
+    }
+    assert!(start.elapsed() < S / 10, "{:?}", start.elapsed());
 }

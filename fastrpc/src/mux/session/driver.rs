@@ -118,8 +118,7 @@ impl<S: Serve> Driver<S> {
     fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let now = Instant::now();
-            let choked = self.is_choked();
-            self.read(cx, now);
+            let choked = self.read(cx, now);
             let deadline = self.shared.expire(now);
             let alive = self.keep_alive(now);
             self.end_when_done();
@@ -156,10 +155,14 @@ impl<S: Serve> Driver<S> {
 
     // ---- reading ----
 
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Reads what there is; true if it stopped because of replies that nobody reads.
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         for _ in 0..RECORDS_PER_TURN {
-            if self.closing.is_some() || self.is_choked() {
-                return;
+            if self.closing.is_some() {
+                return false;
+            }
+            if self.is_choked() {
+                return true;
             }
             let mut heard = false;
             let read = self.link.poll_record(cx, &mut heard);
@@ -167,7 +170,7 @@ impl<S: Serve> Driver<S> {
                 self.keepalive.heard(now);
             }
             match read {
-                Poll::Pending => return,
+                Poll::Pending => return false,
                 Poll::Ready(Ok(Read::Record(record))) => {
                     if let Err(violation) = self.receive(&record, now) {
                         self.close(violation);
@@ -184,6 +187,7 @@ impl<S: Serve> Driver<S> {
             }
         }
         cx.waker().wake_by_ref();
+        false
     }
 
     /// Whether the peer of a server leaves so many replies unread that its calls have to wait. A client always reads.
