@@ -194,8 +194,8 @@ fn frames_of_the_wrong_shape_are_named() {
         ("08 00 07 01 02 03 04 05 06 07", "a ping frame has a payload of the wrong shape"),
         ("0a 00 01 00", "a drain frame has a payload of the wrong shape"),
         ("0b 00 01 00", "a close frame has a payload of the wrong shape"),
-        ("04 01 05 00", "a frame is cut off at the end of its record"),
-        ("0a 80 00 00", "a frame is cut off at the end of its record"),
+        ("04 01 05 00", "a frame is cut off at the end of its record, or a number in it is longer than needed"),
+        ("0a 80 00 00", "a frame is cut off at the end of its record, or a number in it is longer than needed"),
     ] {
         let bytes = crate::hex(bytes);
         assert_eq!(Frame::take(&mut &bytes[..]).unwrap_err().to_string(), text);

@@ -239,7 +239,9 @@ pub enum FrameError {
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Cut => f.write_str("a frame is cut off at the end of its record"),
+            Self::Cut => {
+                f.write_str("a frame is cut off at the end of its record, or a number in it is longer than needed")
+            }
             Self::Kind { kind } => write!(f, "frames of kind {kind} do not exist"),
             Self::Flags { kind, flags } => write!(f, "a {} frame has the flags {flags:#04x}", name(kind)),
             Self::Id { kind, id } => write!(f, "a {} frame has the id {id}", name(kind)),
