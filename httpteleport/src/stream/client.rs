@@ -5,10 +5,10 @@ use std::time::Duration;
 use fastrpc::BoxError;
 use fastrpc::internals::session::Caller;
 use fastrpc::wire::framed::frame::ResetCode;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
 
-use super::incoming::Incoming;
+use super::incoming::{Incoming, is_bare};
 use super::outgoing::{Sender, Start, pump};
 use crate::codec::error::MessageKind;
 use crate::codec::framed;
@@ -66,9 +66,4 @@ impl StreamClient {
     pub fn drain(&self) {
         self.caller.drain();
     }
-}
-
-/// Whether a response has no body whatever its headers say.
-fn is_bare(asked: &Method, status: StatusCode) -> bool {
-    *asked == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

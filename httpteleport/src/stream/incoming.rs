@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use fastrpc::internals::session::BodyReader;
 use fastrpc::wire::framed::frame::ResetCode;
-use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use crate::codec::error::{CodecError, Fault, MessageKind};
@@ -90,4 +90,9 @@ impl http_body::Body for Incoming {
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+/// Whether a response has no body whatever its headers say.
+pub(super) fn is_bare(asked: &Method, status: StatusCode) -> bool {
+    *asked == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

@@ -23,30 +23,33 @@ const WHOLE: usize = 16 * 1024;
 pub(super) enum Start {
     /// This is all of it.
     Whole(Bytes),
-    /// It goes on, after this first piece.
-    Pieces(Bytes),
+    /// It goes on like this.
+    Goes(Next),
 }
 
 impl Start {
     /// Looks at a body once. One that is short and there goes with its head.
-    pub(super) fn of<B: Body>(body: Pin<&mut B>) -> Self {
-        let mut body = body;
+    pub(super) fn of<B: Body>(mut body: Pin<&mut B>) -> Self {
         if body.is_end_stream() {
             return Self::Whole(Bytes::new());
         }
         // Whoever pumps the rest polls it again at once, so nobody needs to be woken from here.
-        let first = body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(Some(Ok(frame))) = first else { return Self::Pieces(Bytes::new()) };
-        let Ok(mut data) = frame.into_data() else { return Self::Pieces(Bytes::new()) };
-        let first = data.copy_to_bytes(data.remaining());
-        if first.len() <= WHOLE && body.is_end_stream() { Self::Whole(first) } else { Self::Pieces(first) }
+        match body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => Self::Goes(Next::Piece(Bytes::new())),
+            Poll::Ready(None) => Self::Whole(Bytes::new()),
+            Poll::Ready(Some(Err(_))) => Self::Goes(Next::Broken),
+            Poll::Ready(Some(Ok(frame))) => match sorted(frame) {
+                Next::Piece(piece) if piece.len() <= WHOLE && body.is_end_stream() => Self::Whole(piece),
+                next => Self::Goes(next),
+            },
+        }
     }
 
     /// What is sent with the head, and what is pumped first.
-    pub(super) fn split(self) -> (SendBody, Bytes) {
+    pub(super) fn split(self) -> (SendBody, Next) {
         match self {
-            Self::Whole(body) => (SendBody::Whole(body), Bytes::new()),
-            Self::Pieces(first) => (SendBody::Pieces, first),
+            Self::Whole(body) => (SendBody::Whole(body), Next::End(None)),
+            Self::Goes(next) => (SendBody::Pieces, next),
         }
     }
 }
@@ -76,7 +79,7 @@ fn is_compressed(headers: &HeaderMap) -> bool {
 }
 
 /// Sends a body piece by piece, as its receiver makes room, until it ends, breaks, or nobody takes it any more.
-pub(super) async fn pump<B>(mut body: Pin<Box<B>>, first: Bytes, mut writer: BodyWriter, of: Sender)
+pub(super) async fn pump<B>(mut body: Pin<Box<B>>, first: Next, mut writer: BodyWriter, of: Sender)
 where
     B: Body,
     B::Error: Into<BoxError>,
@@ -85,19 +88,18 @@ where
     if raw {
         writer.raw();
     }
-    let mut piece = first;
+    let mut step = first;
     loop {
-        if !piece.is_empty() {
-            if !raw && looks_incompressible(&piece) {
-                raw = true;
-                writer.raw();
+        match step {
+            Next::Piece(piece) => {
+                if !raw && looks_incompressible(&piece) {
+                    raw = true;
+                    writer.raw();
+                }
+                if writer.write(piece).await.is_err() {
+                    return;
+                }
             }
-            if writer.write(piece).await.is_err() {
-                return;
-            }
-        }
-        match next(body.as_mut(), &mut writer).await {
-            Next::Piece(next) => piece = next,
             Next::End(trailers) => {
                 // Trailers that cannot be sent break the stream off: a part must not pass for the whole.
                 let _ = encode(trailers.as_ref(), message, &limits).map(|trailers| writer.finish(trailers));
@@ -105,10 +107,12 @@ where
             }
             Next::Broken => return, // Dropping the writer tells the receiver.
         }
+        step = next(body.as_mut(), &mut writer).await;
     }
 }
 
-enum Next {
+/// What comes next of a body.
+pub(super) enum Next {
     Piece(Bytes),
     End(Option<HeaderMap>),
     Broken,

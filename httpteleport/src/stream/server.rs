@@ -7,10 +7,10 @@ use bytes::Bytes;
 use fastrpc::BoxError;
 use fastrpc::internals::session::{self, Responder, SendBody, Serve};
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response, StatusCode, response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, response};
 use http_body::Body;
 
-use super::incoming::Incoming;
+use super::incoming::{Incoming, is_bare};
 use super::outgoing::{Sender, Start, pump};
 use crate::Limits;
 use crate::codec::error::MessageKind;
@@ -47,8 +47,9 @@ where
             match framed::decode_request(&head, &limits) {
                 Ok(parts) => {
                     let body = Incoming::new(body, MessageKind::Request, &parts.headers, false, limits);
+                    let asked = parts.method.clone();
                     let response = handler(Request::from_parts(parts, body)).await;
-                    answer(responder, response, limits).await;
+                    answer(responder, &asked, response, limits).await;
                 }
                 Err(error) => refuse(responder, error.status(), &error.to_string(), &limits),
             }
@@ -56,14 +57,15 @@ where
     }
 }
 
-async fn answer<B>(mut responder: Responder, response: Response<B>, limits: Limits)
+async fn answer<B>(mut responder: Responder, asked: &Method, response: Response<B>, limits: Limits)
 where
     B: Body<Data: Send> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let (parts, body) = response.into_parts();
     let mut body = Box::pin(body);
-    let (send, first) = Start::of(body.as_mut()).split();
+    let start = if is_bare(asked, parts.status) { Start::Whole(Bytes::new()) } else { Start::of(body.as_mut()) };
+    let (send, first) = start.split();
     match responder.reply(|out| encode(&parts, &limits, out), send) {
         Ok(Some(writer)) => {
             let sender = Sender::of(MessageKind::Reply, &parts.headers, limits);

@@ -1,5 +1,7 @@
 //! Calls and replies on their way out.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use bytes::Bytes;
 
 use super::outbox::HeadKind;
@@ -33,7 +35,11 @@ impl<T> Streams<T> {
         let most = self.theirs.head as usize;
         let put =
             |out: &mut Vec<u8>, inline: &[u8], end| frame::put_call(out, time_left, one_way, most, encode, inline, end);
-        let begun = self.begin(key, |end| HeadKind::Call { end }, put, body, more);
+        let begin = || self.begin(key, |end| HeadKind::Call { end }, put, body, more);
+        let begun = catch_unwind(AssertUnwindSafe(begin)).unwrap_or_else(|panic| {
+            self.table.remove(key);
+            resume_unwind(panic)
+        });
         begun.inspect_err(|_| drop(self.table.remove(key)))?;
         Ok(key)
     }

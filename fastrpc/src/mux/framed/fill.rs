@@ -68,7 +68,8 @@ impl<T> Streams<T> {
 
     fn put_control(&mut self, record: &mut Vec<u8>, now: Instant) {
         if let Some((code, text)) = self.control.close.take() {
-            frame::put_close(record, code, self.last, &text);
+            let last = if self.role == Role::Server { self.last } else { 0 };
+            frame::put_close(record, code, last, &text);
             self.said_close = true;
             return;
         }

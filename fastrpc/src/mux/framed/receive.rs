@@ -128,7 +128,7 @@ impl<T> Streams<T> {
                 }
                 self.receive_data(id, record.slice_ref(body), end)
             }
-            Frame::Trailers { id, trailers } => self.receive_trailers(id, record.slice_ref(trailers)),
+            Frame::Trailers { id, trailers } => self.receive_trailers(id, record.slice_ref(trailers), now),
             Frame::Reset { id, code, text } => self.receive_reset(id, code, text, now),
             Frame::Credit { id, bytes } => {
                 if bytes < TINY {
@@ -189,7 +189,8 @@ impl<T> Streams<T> {
             let text = format!("a head of {head} bytes is over the limit of {}", self.ours.head);
             return Some((ResetCode::TooLarge, text.into()));
         }
-        if self.table.named() >= self.ours.calls as usize {
+        // Those count that are held, be it by a handler alone: calls that want no answer too.
+        if self.table.len() >= self.ours.calls as usize {
             return Some((ResetCode::Refused, "too many calls at a time".into()));
         }
         None
@@ -257,12 +258,13 @@ impl<T> Streams<T> {
         Ok(Received::Nothing)
     }
 
-    fn receive_trailers(&mut self, id: u32, trailers: Bytes) -> Result<Received, Violation> {
+    fn receive_trailers(&mut self, id: u32, trailers: Bytes, now: Instant) -> Result<Received, Violation> {
         let Some(key) = self.find(id, self.role)? else { return Ok(Received::Nothing) };
         let limit = self.ours.head;
         let stream = self.table.get_mut(key).expect("it was just found");
         let incoming = expect_body(stream, id, self.role)?;
         if trailers.len() > limit as usize {
+            self.floods.reset(now)?;
             let text = format!("trailers of {} bytes are over the limit of {limit}", trailers.len());
             self.reset(key, ResetCode::TooLarge, text);
             return Ok(Received::Reset { key });

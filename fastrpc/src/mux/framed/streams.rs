@@ -156,10 +156,17 @@ impl<T> Streams<T> {
         }
         for key in stalled {
             let text = format!("nobody has read its body for {} while others waited", human(limit));
-            if let Some(stream) = self.table.get_mut(key) {
-                stream.got_end = false; // A body that came whole is thrown away too, and its reader has to be told.
+            let Some(stream) = self.table.get_mut(key) else { continue };
+            stream.got_end = false; // A body that came whole is thrown away too, and its reader has to be told.
+            if stream.reset.is_none() {
+                self.reset(key, ResetCode::Stalled, text);
+                continue;
             }
-            self.reset(key, ResetCode::Stalled, text);
+            stream.reset = Some(Reset { code: ResetCode::Stalled, text: text.into(), by_peer: false });
+            if let Some(incoming) = stream.incoming.take() {
+                self.window.consume(incoming.window.held() as usize);
+                self.wakers.extend(incoming.waker);
+            }
         }
     }
 

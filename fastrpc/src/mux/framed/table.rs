@@ -19,12 +19,14 @@ struct Slot<S> {
 pub(super) struct Table<S> {
     slots: Vec<Slot<S>>,
     free: Vec<u32>,
+    /// The generation of slots that are new: above all of before, whose keys may still lie in some queue.
+    base: u32,
     ids: HashMap<u32, Key, BuildHasherDefault<Spread>>,
 }
 
 impl<S> Default for Table<S> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), ids: HashMap::default() }
+        Self { slots: Vec::new(), free: Vec::new(), base: 0, ids: HashMap::default() }
     }
 }
 
@@ -39,8 +41,8 @@ impl<S> Table<S> {
             return Key { index, generation: slot.generation };
         }
         let index = u32::try_from(self.slots.len()).expect("calls are limited far below 2^32");
-        self.slots.push(Slot { generation: 0, entry: Some(entry) });
-        Key { index, generation: 0 }
+        self.slots.push(Slot { generation: self.base, entry: Some(entry) });
+        Key { index, generation: self.base }
     }
 
     /// Forgets a stream that nothing names any more.
@@ -50,8 +52,8 @@ impl<S> Table<S> {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.index);
         if self.free.len() == self.slots.len() && self.slots.len() > Self::KEEP {
-            // Keys of before are of no use to anybody: nothing holds them.
-            *self = Self::default();
+            let newest = self.slots.iter().map(|slot| slot.generation).max().unwrap_or(self.base);
+            *self = Self { base: newest.wrapping_add(1), ..Self::default() };
         }
         Some(entry)
     }
@@ -141,7 +143,9 @@ mod tests {
     fn memory_of_a_burst_is_given_back() {
         let mut table = Table::default();
         let keys: Vec<_> = (0..5000).map(|n| table.insert(n)).collect();
-        keys.into_iter().for_each(|key| assert!(table.remove(key).is_some()));
+        keys.iter().for_each(|key| assert!(table.remove(*key).is_some()));
         assert_eq!((table.slots.capacity(), table.len()), (0, 0));
+        let new = table.insert(5000);
+        assert!(keys.iter().all(|key| table.get(*key).is_none() && *key != new), "keys of before find nothing");
     }
 }

@@ -125,6 +125,11 @@ impl RecordLink {
             }
             *progress = true;
             self.written += wrote;
+            if self.written >= AHEAD {
+                // More was made behind it meanwhile; what is out need not be kept until all is.
+                self.wire.drain(..self.written);
+                self.written = 0;
+            }
             add(&self.counters.wire_bytes_out, wrote as u64);
         }
         self.wire.clear();

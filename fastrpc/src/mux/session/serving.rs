@@ -69,6 +69,9 @@ impl Responder {
     ///
     /// `encode` failed, or the head is longer than the peer takes.
     pub fn interim(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>) -> Result<(), Error> {
+        if self.done {
+            return Ok(());
+        }
         let sent = self.held.with(|streams, key| streams.interim(key, |out| encode(out).map_err(NotEncoded)));
         sent.map_err(|error| Error::encode(error.0))
     }
@@ -84,15 +87,19 @@ impl Responder {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>,
         body: SendBody,
     ) -> Result<Option<BodyWriter>, Error> {
-        if self.one_way {
-            return Ok(None);
+        if self.one_way || self.done {
+            return Ok(None); // No answer is wanted, or it was given.
         }
         let (body, more) = match body {
             SendBody::Whole(body) => (body, false),
             SendBody::Pieces => (Bytes::new(), true),
         };
-        let reply =
-            |streams: &mut Streams<Tag>, key| streams.reply(key, |out| encode(out).map_err(NotEncoded), body, more);
+        let reply = |streams: &mut Streams<Tag>, key| {
+            if let Some(Tag::Serving(serving)) = streams.tag_mut(key) {
+                serving.deadline = None; // It holds until the reply begins.
+            }
+            streams.reply(key, |out| encode(out).map_err(NotEncoded), body, more)
+        };
         let begun = self.held.with_last(reply, |begun| begun.is_ok() && !more);
         begun.map_err(|error| Error::encode(error.0))?;
         self.done = true;

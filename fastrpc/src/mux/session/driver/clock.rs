@@ -67,8 +67,9 @@ impl<S: Serve> Driver<S> {
         if self.closing.is_some() || self.role == Role::Client {
             return;
         }
+        let idle = self.handlers.is_empty();
         let done = self.shared.with(|streams| {
-            let done = streams.peer_drains() && streams.open_calls() == 0 && !streams.wants_to_send();
+            let done = idle && streams.peer_drains() && streams.open_calls() == 0 && !streams.wants_to_send();
             if done {
                 streams.close(CloseCode::Done, "");
             }

@@ -33,6 +33,9 @@ impl<S: Serve> Driver<S> {
             }
             let mut progress = false;
             let drained = self.link.poll_drain(cx, &mut progress);
+            if progress && self.is_choked() {
+                self.keepalive.heard(now); // We do not listen meanwhile; that it reads is a sign of life.
+            }
             let Poll::Ready(done) = drained else {
                 self.stalled = Some(self.stalled.filter(|_| !progress).unwrap_or(now));
                 return Ok(true);
