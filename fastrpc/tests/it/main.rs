@@ -28,6 +28,7 @@ mod regressions;
 mod serde;
 mod serving;
 mod session;
+mod session_attacks;
 mod session_storm;
 mod shutdown;
 mod sockets;

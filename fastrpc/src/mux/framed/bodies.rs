@@ -4,7 +4,7 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
-use super::streams::{Gone, Streams};
+use super::streams::{Gone, Streams, remember};
 use super::table::Key;
 use crate::wire::framed::frame::{ResetCode, TooLong};
 
@@ -23,7 +23,9 @@ impl<T> Streams<T> {
         if outgoing.queued < QUEUE {
             return Poll::Ready(Ok(()));
         }
-        outgoing.waker = Some(waker.clone());
+        // One of before is called once more, for nothing, instead of being dropped under the lock.
+        let before = remember(&mut outgoing.waker, waker);
+        self.wakers.extend(before);
         Poll::Pending
     }
 
@@ -31,7 +33,9 @@ impl<T> Streams<T> {
     pub fn poll_gone(&mut self, key: Key, waker: &Waker) -> Poll<Gone> {
         let Some(stream) = self.table.get_mut(key) else { return Poll::Ready(Gone(None)) };
         let Some(outgoing) = &mut stream.outgoing else { return Poll::Ready(Gone(stream.reset.clone())) };
-        outgoing.waker = Some(waker.clone());
+        // One of before is called once more, for nothing, instead of being dropped under the lock.
+        let before = remember(&mut outgoing.waker, waker);
+        self.wakers.extend(before);
         Poll::Pending
     }
 
@@ -89,7 +93,8 @@ impl<T> Streams<T> {
         if stream.got_end {
             return Poll::Ready(None);
         }
-        incoming.waker = Some(waker.clone());
+        let before = remember(&mut incoming.waker, waker);
+        self.wakers.extend(before);
         Poll::Pending
     }
 

@@ -28,6 +28,8 @@ impl<T> Streams<T> {
         more: bool,
     ) -> Result<Key, E> {
         debug_assert_eq!(self.role, Role::Client, "clients call");
+        let table = &self.table;
+        self.heads.compact(|key| table.get(key).is_some_and(|stream| !stream.is_over()));
         let mut stream = Stream::new(tag, 0, self.theirs.stream_credit);
         stream.one_way = one_way;
         stream.got_end = one_way;

@@ -46,7 +46,7 @@ impl<T> Streams<T> {
             return Filled::Raw;
         }
         let control = record.len();
-        while !self.said_close && self.put_next(record) && !self.each_alone {}
+        while !self.said_close && self.put_next(record) && (!self.each_alone || record.len() == control) {}
         if record.len() > control {
             return Filled::Frames;
         }

@@ -6,11 +6,12 @@ use std::collections::VecDeque;
 use super::table::Key;
 use crate::wire::framed::frame::{CloseCode, ResetCode};
 
+/// Fewer frames are not looked through.
+const COMPACT: usize = 64;
 /// Bytes of memory that stay between records.
 const KEEP: usize = 256 * 1024;
 
 /// Frames with heads, whole, in the order in which they go.
-#[derive(Default)]
 pub(super) struct Heads {
     bytes: Vec<u8>,
     /// Bytes at the front that were taken.
@@ -18,6 +19,14 @@ pub(super) struct Heads {
     /// Bytes up to the end of the last whole frame. More lies behind when an encoder has panicked.
     whole: usize,
     queue: VecDeque<Head>,
+    /// So many frames are looked through for those of streams that are gone.
+    compact_at: usize,
+}
+
+impl Default for Heads {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), start: 0, whole: 0, queue: VecDeque::new(), compact_at: COMPACT }
+    }
 }
 
 /// What a waiting frame is.
@@ -76,6 +85,27 @@ impl Heads {
             self.whole -= self.start;
             self.start = 0;
         }
+    }
+
+    /// Throws frames away whose streams are gone, where there may be more of them than others.
+    pub(super) fn compact(&mut self, live: impl Fn(Key) -> bool) {
+        if self.queue.len() < self.compact_at {
+            return;
+        }
+        let mut bytes = Vec::new();
+        let mut from = self.start;
+        self.queue.retain(|head| {
+            let frame = from..from + head.length;
+            from = frame.end;
+            let keep = live(head.key);
+            if keep {
+                bytes.extend_from_slice(&self.bytes[frame]);
+            }
+            keep
+        });
+        (self.whole, self.start) = (bytes.len(), 0);
+        self.bytes = bytes;
+        self.compact_at = (2 * self.queue.len()).max(COMPACT);
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -120,13 +120,13 @@ impl<T> Streams<T> {
             }
             Frame::Interim { id, head } => {
                 self.floods.interim(now)?;
-                self.receive_interim(id, record.slice_ref(head))
+                self.receive_interim(id, Bytes::copy_from_slice(head))
             }
             Frame::Data { id, body, end } => {
                 if body.is_empty() && !end {
                     self.floods.empty(now)?;
                 }
-                self.receive_data(id, record.slice_ref(body), end)
+                self.receive_data(id, record.slice_ref(body), end, record.len())
             }
             Frame::Trailers { id, trailers } => self.receive_trailers(id, record.slice_ref(trailers), now),
             Frame::Reset { id, code, text } => self.receive_reset(id, code, text, now),
@@ -233,7 +233,7 @@ impl<T> Streams<T> {
         Ok(Received::Interim { key, head })
     }
 
-    fn receive_data(&mut self, id: u32, body: Bytes, end: bool) -> Result<Received, Violation> {
+    fn receive_data(&mut self, id: u32, body: Bytes, end: bool, record_length: usize) -> Result<Received, Violation> {
         self.take_credit(body.len())?;
         let Some(key) = self.find(id, self.role)? else {
             self.window.consume(body.len());
@@ -249,7 +249,7 @@ impl<T> Streams<T> {
             incoming.window.consume(body.len());
             self.window.consume(body.len());
         } else if !body.is_empty() {
-            incoming.queue.push_back(body);
+            incoming.queue.push_back(apart(body, record_length));
         }
         if end {
             stream.got_end = true;
@@ -362,6 +362,11 @@ fn expect_body<T>(stream: &mut Stream<T>, id: u32, role: Role) -> Result<&mut In
         return Err(protocol(format!("a body came ahead of the reply to call {id}")));
     }
     stream.incoming.as_deref_mut().ok_or_else(|| protocol(format!("a body came for call {id}, which has none")))
+}
+
+/// A piece that waits for its reader does not keep a record that is much larger.
+fn apart(piece: Bytes, record: usize) -> Bytes {
+    if piece.len() < record / 4 { Bytes::copy_from_slice(&piece) } else { piece }
 }
 
 fn over_credit(id: u32) -> Violation {

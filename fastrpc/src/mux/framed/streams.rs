@@ -210,6 +210,11 @@ impl<T> Streams<T> {
         self.control.drain || self.said_drain
     }
 
+    /// Whether its reply was begun.
+    pub fn is_replied(&self, key: Key) -> bool {
+        self.table.get(key).is_some_and(|stream| stream.replied)
+    }
+
     /// Whether the end of its arriving body is here.
     pub fn has_come_whole(&self, key: Key) -> bool {
         self.table.get(key).is_none_or(|stream| stream.got_end)
@@ -382,4 +387,9 @@ impl<T> Streams<T> {
         }
         Some(stream.tag)
     }
+}
+
+/// Remembers whom to wake; gives the waker of before, which is not to be dropped under the lock.
+pub fn remember(slot: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
+    if slot.as_ref().is_some_and(|known| known.will_wake(waker)) { None } else { slot.replace(waker.clone()) }
 }

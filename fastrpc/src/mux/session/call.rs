@@ -13,7 +13,7 @@ use super::body::{BodyReader, BodyWriter};
 use super::shared::{Held, NotEncoded, Shared, Tag, Waiting};
 use crate::codec::BoxError;
 use crate::error::Error;
-use crate::mux::framed::{Balance, Gone, Key, Role, Streams};
+use crate::mux::framed::{Balance, Gone, Key, Role, Streams, remember};
 use crate::wire::framed::frame::ResetCode;
 
 /// Makes calls on one connection.
@@ -125,7 +125,8 @@ fn poll_interim(streams: &mut Streams<Tag>, key: Key, cx: &mut Context<'_>) -> P
     if over || waiting.expired || waiting.reply.is_some() {
         return Poll::Ready(None);
     }
-    waiting.waker = Some(cx.waker().clone());
+    let before = remember(&mut waiting.waker, cx.waker());
+    streams.wake_later(before);
     Poll::Pending
 }
 
@@ -180,7 +181,8 @@ fn poll_reply(streams: &mut Streams<Tag>, key: Key, cx: &mut Context<'_>) -> Out
     if reset.is_some() {
         return Outcome::Broken(Gone(reset), sent);
     }
-    waiting.waker = Some(cx.waker().clone());
+    let before = remember(&mut waiting.waker, cx.waker());
+    streams.wake_later(before);
     Outcome::Waiting
 }
 

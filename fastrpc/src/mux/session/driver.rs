@@ -134,7 +134,9 @@ impl<S: Serve> Driver<S> {
             {
                 return Poll::Ready(outcome);
             }
-            while let Poll::Ready(Some(_)) = self.handlers.poll_join_next(cx) {}
+            while let Poll::Ready(Some(ended)) = self.handlers.poll_join_next(cx) {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(ended))); // A panic's payload may panic itself.
+            }
             let stall = self.stalled.map(|since| since + self.options.write_timeout);
             let due = [deadline, alive, stall, Some(self.stall_check)].into_iter().flatten().min();
             if self.alarm.poll(cx, due, now).is_pending() {
@@ -272,10 +274,12 @@ impl<S: Serve> Driver<S> {
             self.handler.poll(&mut Context::from_waker(Waker::noop()))
         }));
         let Ok(Poll::Ready(())) = polled else {
+            let pending = polled.is_ok();
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(polled))); // A panic's payload may panic itself.
             let handler = std::mem::replace(&mut self.handler, nothing());
-            if polled.is_ok() {
+            if pending {
                 let task = self.handlers.spawn(handler);
-                return self.shared.serving(key, task, deadline);
+                return self.shared.serving(key, task, deadline, one_way);
             }
             let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
             return;

@@ -143,13 +143,16 @@ impl Shared {
     }
 
     /// A call's handler goes on in a task, until its deadline.
-    pub(super) fn serving(&self, key: Key, task: AbortHandle, deadline: Option<Instant>) {
+    pub(super) fn serving(&self, key: Key, task: AbortHandle, deadline: Option<Instant>, one_way: bool) {
         let mut state = self.lock();
+        // Once the reply has begun it may take its time.
+        let deadline = deadline.filter(|_| !state.streams.is_replied(key));
         match state.streams.tag_mut(key) {
             Some(Tag::Serving(serving)) => {
                 *serving = Serving { task: Some(task), deadline };
                 state.note(deadline);
             }
+            _ if one_way => {}
             _ => {
                 drop(state);
                 task.abort(); // Nobody waits for it any more.

@@ -19,7 +19,7 @@ pub use encode::{
 
 /// Plain bytes of a record, and so of the longest frame.
 pub const MAX_FRAME: usize = 61_440;
-/// Bytes of the text of a reset or a close that are read.
+/// Bytes of the text of a reset or a close, at most.
 pub const MAX_TEXT: usize = 256;
 
 const KIND: u8 = 0x0f;
@@ -158,7 +158,7 @@ impl<'a> Frame<'a> {
             TRAILERS => Self::Trailers { id, trailers: payload },
             RESET => {
                 let (&code, text) = payload.split_first()?;
-                Self::Reset { id, code: ResetCode::from_byte(code), text: short(text) }
+                Self::Reset { id, code: ResetCode::from_byte(code), text: short(text)? }
             }
             CREDIT => {
                 let bytes = varint::take(&mut payload).filter(|_| payload.is_empty())?;
@@ -170,7 +170,7 @@ impl<'a> Frame<'a> {
             CLOSE => {
                 let (&code, mut rest) = payload.split_first()?;
                 let last = varint::take(&mut rest)?;
-                Self::Close { code: CloseCode::from_byte(code), last, text: short(rest) }
+                Self::Close { code: CloseCode::from_byte(code), last, text: short(rest)? }
             }
             _ => return None,
         })
@@ -200,8 +200,8 @@ fn head_and_body(mut payload: &[u8]) -> Option<(&[u8], &[u8])> {
     payload.split_at_checked(length as usize)
 }
 
-fn short(text: &[u8]) -> &[u8] {
-    &text[..text.len().min(MAX_TEXT)]
+fn short(text: &[u8]) -> Option<&[u8]> {
+    (text.len() <= MAX_TEXT).then_some(text)
 }
 
 /// Bytes that are no frame.
