@@ -308,3 +308,48 @@ async fn what_does_not_compress_passes_by_the_compressor_and_its_context() {
         assert!((100_000..101_000).contains(&weight), "{path}: {weight}, for the second time too");
     }
 }
+
+struct Fails(u8);
+impl Body for Fails {
+    type Data = Bytes;
+    type Error = std::io::Error;
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        self.0 += 1;
+        Poll::Ready((self.0 == 1).then(|| Err(std::io::Error::other("disk"))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_fails_at_once_is_no_whole_one() {
+    let (near, far) = duplex();
+    let serve = service(async |_: Request<Incoming>| Response::new(Fails(0)), Limits::default());
+    let options = Options::default();
+    let settings = options.settings.clone();
+    let (caller, client) = Driver::new(Role::Client, Box::new(near), options.clone(), settings.clone(), NoCalls);
+    let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, serve);
+    tokio::spawn(client);
+    tokio::spawn(server);
+    let client = StreamClient::new(caller, Limits::default());
+    let Ok(response) = client.call(get("/"), None).await else { return }; // It may have broken before its head was seen.
+    let collected = response.into_body().collect().await;
+    assert!(collected.is_err(), "it was taken for {:?}", collected.unwrap().to_bytes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn trailers_alone_arrive() {
+    let client = connected(async |_: Request<Incoming>| {
+        let mut trailers = Some(HeaderMap::from_iter([("grpc-status".parse().unwrap(), "5".parse().unwrap())]));
+        Response::new(polled(move |_| Poll::Ready(trailers.take().map(Frame::trailers))))
+    });
+    let response = client.call(get("/"), None).await.unwrap();
+    let collected = response.into_body().collect().await.unwrap();
+    assert!(collected.trailers().is_some(), "the trailers are lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_to_head_has_no_body_whatever_its_handler_made() {
+    let client = connected(async |_: Request<Incoming>| full("hello"));
+    let request = Request::head("http://far.example/").body(Empty::<Bytes>::new()).unwrap();
+    let response = client.call(request, None).await.unwrap();
+    response.into_body().collect().await.expect("a response to HEAD has no body, whatever its handler made");
+}
