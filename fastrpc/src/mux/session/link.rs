@@ -151,3 +151,36 @@ impl RecordLink {
 fn bare_end(error: io::Error) -> io::Result<usize> {
     if error.kind() == io::ErrorKind::UnexpectedEof { Ok(0) } else { Err(error) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::wire::framed::codec::RecordCodec;
+    use crate::wire::framed::record::Accepts;
+
+    #[tokio::test]
+    async fn what_was_written_to_a_slow_peer_is_not_kept() {
+        let (near, mut far) = tokio::io::duplex(8 * 1024);
+        let (decoder, encoder) = (RecordDecoder::new(Accepts::default()), RecordEncoder::new(RecordCodec::None, 22));
+        let mut link = RecordLink::new(Box::new(near), decoder, encoder, 1024, Arc::default());
+        let mut portion = vec![0; 8 * 1024];
+        for _ in 0..1000 {
+            while link.has_room() {
+                link.seal(&[7; 16_000], Filled::Frames);
+            }
+            let drained = link.poll_drain(&mut Context::from_waker(Waker::noop()), &mut false);
+            assert!(drained.is_pending());
+            far.read_exact(&mut portion).await.unwrap();
+        }
+        assert!(
+            link.wire.len() < 4 * AHEAD,
+            "{} bytes for {} that wait",
+            link.wire.len(),
+            link.wire.len() - link.written
+        );
+    }
+}
