@@ -60,12 +60,30 @@ async fn a_frozen_far_node_costs_the_timeout_and_its_late_replies_reach_nobody()
     assert_eq!((counts.bad_gateway, counts.cut_off), (0, 0), "{counts:?}");
 
     pair.far.signal(Signal::STOP);
+    stopped(pair.far.id()).await;
     let (mut caller, start) = (Caller::connect(pair.near.address()).await, Instant::now());
     let reply = caller.get("/frozen").await;
     let took = start.elapsed();
     assert_eq!(reply.status, 504, "{reply:?}");
     assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(2), "{took:?}");
     pair.far.signal(Signal::CONT);
+}
+
+/// Waits until each thread of a process has stopped: the signal only asks for it.
+async fn stopped(process: u32) {
+    let tasks = format!("/proc/{process}/task");
+    let is_stopped = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|state| state.trim_start().starts_with('T'))
+    };
+    let all = || std::fs::read_dir(&tasks).expect("it lives").flatten().all(is_stopped);
+    timeout(PATIENCE, async {
+        while !all() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,8 +45,13 @@ impl Node {
         self.url.split_once("://").expect("a TCP input").1
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.running.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.running.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, signal).expect("a signal");
     }
 

@@ -164,6 +164,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_written_to_a_slow_peer_is_not_kept() {
+        // Polled by hand here, where nobody gives the runtime its turns.
+        tokio::task::coop::unconstrained(write_and_read_little()).await;
+    }
+
+    async fn write_and_read_little() {
         let (near, mut far) = tokio::io::duplex(8 * 1024);
         let (decoder, encoder) = (RecordDecoder::new(Accepts::default()), RecordEncoder::new(RecordCodec::None, 22));
         let mut link = RecordLink::new(Box::new(near), decoder, encoder, 1024, Arc::default());
@@ -174,7 +179,7 @@ mod tests {
             }
             let drained = link.poll_drain(&mut Context::from_waker(Waker::noop()), &mut false);
             assert!(drained.is_pending());
-            far.read_exact(&mut portion).await.unwrap();
+            assert!(far.read(&mut portion).await.unwrap() > 0);
         }
         assert!(
             link.wire.len() < 4 * AHEAD,
