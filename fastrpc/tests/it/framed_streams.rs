@@ -57,7 +57,7 @@ fn record(from: &mut Streams<()>, now: Instant) -> Option<Bytes> {
     (from.fill(&mut record, now) != Filled::Nothing).then(|| record.into())
 }
 
-fn receive(to: &mut Streams<()>, record: &Bytes) -> Result<Vec<Received>, Violation> {
+pub(crate) fn receive(to: &mut Streams<()>, record: &Bytes) -> Result<Vec<Received>, Violation> {
     let mut rest = &record[..];
     let mut all = Vec::new();
     while !rest.is_empty() {

@@ -62,7 +62,7 @@ impl Scene {
     }
 }
 
-fn text(head: &str) -> impl FnOnce(&mut Vec<u8>) -> Result<(), fastrpc::BoxError> {
+pub(crate) fn text(head: &str) -> impl FnOnce(&mut Vec<u8>) -> Result<(), fastrpc::BoxError> {
     let head = head.as_bytes().to_vec();
     move |out| {
         out.extend_from_slice(&head);

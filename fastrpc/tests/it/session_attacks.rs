@@ -1,11 +1,13 @@
-//! What a peer, or a careless program, may try on a framed connection: each of these once worked.
+//! What a peer, or a careless program, may try on a framed connection: each of these once worked. Time is virtual: to sleep is
+//! how it passes, and the longest that anything may need to happen.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastrpc::internals::framed::{Filled, Received, Role, Streams, Violation};
+use fastrpc::internals::framed::{Filled, Received, Role, Streams};
 use fastrpc::internals::session::{BodyReader, Driver, Incoming, NoCalls, Options, SendBody};
 use fastrpc::wire::framed::codec::RecordCodec;
 use fastrpc::wire::framed::frame::{self, Frame, ResetCode, TooLong};
@@ -15,13 +17,8 @@ use testkit::pipe::duplex;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-fn text(head: &str) -> impl FnOnce(&mut Vec<u8>) -> Result<(), fastrpc::BoxError> {
-    let head = head.as_bytes().to_vec();
-    move |out| {
-        out.extend_from_slice(&head);
-        Ok(())
-    }
-}
+use crate::framed_streams::receive;
+use crate::session::text;
 
 async fn all(body: &mut BodyReader) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -35,15 +32,6 @@ async fn echo(mut call: Incoming) {
     let head = String::from_utf8(call.head.to_vec()).unwrap();
     let body = all(&mut call.body).await;
     call.responder.reply(text(&head), SendBody::Whole(body.into())).unwrap();
-}
-
-fn receive(to: &mut Streams<()>, record: &Bytes) -> Result<Vec<Received>, Violation> {
-    let mut rest = &record[..];
-    let mut all = Vec::new();
-    while !rest.is_empty() {
-        all.push(to.receive(Frame::take(&mut rest)?, record, Instant::now(), || ())?);
-    }
-    Ok(all)
 }
 
 fn none(_: &mut Vec<u8>) -> Result<(), TooLong> {
