@@ -1,184 +1,93 @@
 //! The client: calls over one connection or a pool of them.
 
+use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use tokio::net::TcpStream;
-use tokio_rustls::rustls;
-use tokio_rustls::rustls::pki_types::ServerName;
+use std::task::{Context, Poll};
 
 use crate::codec::Codec;
-use crate::config::{FAR, LinkConfig, MAX_PENDING, link_setters, positive, within};
+use crate::config::{Wire, link_setters};
 use crate::error::{Error, ErrorKind};
 use crate::io::{BoxIo, Io};
-use crate::mux::admission::{Admission, AtLimit};
-use crate::mux::client_driver::Driver;
+use crate::mux::admission::Admission;
+use crate::mux::client_driver::Driver as ClassicDriver;
 use crate::mux::conn::{Conn, Deadline, NotRegistered, closed};
-use crate::mux::handshake::{self, ClientTls};
+use crate::mux::handshake;
 use crate::mux::link::{Link, Peer};
+use crate::mux::session::{self, Connected, NoCalls};
 use crate::stats::{Counters, Stats, add};
+use crate::stream::{self, Channel, HeadCodec, NotFramed};
 
 mod call;
-mod dial;
-mod pool;
+pub(crate) mod dial;
+pub(crate) mod places;
+pub(crate) mod pool;
+pub(crate) mod route;
+pub(crate) mod settings;
 
 pub use call::PendingCall;
 use dial::Dialer;
-use pool::Pool;
+use pool::{Pool, runtime};
+use route::Route;
+use settings::{Settings, client_setters};
 
 /// Settings of a [`Client`]. Made by [`Client::builder`].
 #[derive(Clone)]
 #[must_use]
 pub struct ClientBuilder<C> {
     codec: C,
-    link: LinkConfig,
-    connections: usize,
-    max_pending: usize,
-    max_unsent: usize,
-    max_abandoned: usize,
-    at_limit: AtLimit,
-    timeout: Duration,
-    dial_timeout: Duration,
-    backoff: (Duration, Duration),
-    tls: Option<ClientTls>,
+    settings: Settings,
 }
 
 impl<C: Codec> ClientBuilder<C> {
     link_setters!();
+    client_setters!(Client<C>);
 
-    /// Connections in the pool, 1 to 1,024. Default: 1. Each is dialled when a call first needs it; a call takes the
-    /// one with the fewest pending calls.
-    pub fn connections(mut self, n: usize) -> Self {
-        self.connections = n;
-        self
-    }
-
-    /// Most calls that may be pending over the whole pool, 1 to 1,048,575. Default: 32,768. Fire-and-forget calls count
-    /// until their batch goes out.
-    pub fn max_pending(mut self, calls: usize) -> Self {
-        self.max_pending = calls;
-        self
-    }
-
-    /// Most encoded bytes that may wait for the peer to read, over the whole pool. Default: 64 MiB. The last message
-    /// admitted may pass it by its own length.
-    pub fn max_unsent(mut self, bytes: usize) -> Self {
-        self.max_unsent = bytes;
-        self
-    }
-
-    /// Most calls of one connection that were dropped or timed out while the peer still owes their reply. Default:
-    /// 10,000. Past it the connection takes no new calls, finishes, and another takes its place.
-    pub fn max_abandoned(mut self, calls: usize) -> Self {
-        self.max_abandoned = calls;
-        self
-    }
-
-    /// What a call does when a limit is met. Default: it fails.
-    pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
-        self.at_limit = at_limit;
-        self
-    }
-
-    /// The deadline of calls that are given none. Default: 30 s. A peer that is silent for the read timeout ends its
-    /// connection and its calls earlier; for calls that may take longer, raise both.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
-        self
-    }
-
-    /// The longest that reaching the peer may take, before the opening exchange. Default: 5 s.
-    pub fn dial_timeout(mut self, limit: Duration) -> Self {
-        self.dial_timeout = limit;
-        self
-    }
-
-    /// The pause after a dial that failed: `first`, then twice as long each time up to `most`, each shortened by up to
-    /// half at random so that clients do not come in step. Default: 50 ms to 1 s.
-    pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
-        self.backoff = (first, most);
-        self
-    }
-
-    /// Speaks TLS with this configuration to a server of this name. Default: clear text.
-    pub fn tls(mut self, config: Arc<rustls::ClientConfig>, name: ServerName<'static>) -> Self {
-        self.tls = Some(ClientTls { config, name });
-        self
-    }
-
-    /// A client of the server at `address`, `host:port`. Names are resolved at each dial. Nothing is dialled yet.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`] names the setting that is unusable.
-    pub fn connect(self, address: impl Into<String>) -> Result<Client<C>, Error> {
-        let address = address.into();
-        let has_port =
-            address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        if !has_port {
-            return Err(Error::config(format!("address {address:?} has no host or no port: give host:port")));
-        }
-        let peer = Some(Arc::from(address.as_str()));
-        self.with_dialer(peer, move || {
-            let address = address.clone();
-            async move {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?; // Batches are made here; the kernel has nothing to wait for.
-                Ok(stream)
-            }
-        })
-    }
-
-    /// A client of the server at the unix socket `path`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientBuilder::connect`].
-    #[cfg(unix)]
-    pub fn connect_unix(self, path: impl Into<PathBuf>) -> Result<Client<C>, Error> {
-        let path = path.into();
-        let peer = Some(Arc::from(path.display().to_string()));
-        self.with_dialer(peer, move || tokio::net::UnixStream::connect(path.clone()))
-    }
-
-    /// A client over streams that `dial` makes: one for each connection, and one more whenever a connection has ended
-    /// and a call needs it again. `name` is what errors call the peer.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientBuilder::connect`].
-    pub fn connect_with<D, F, S>(self, name: &str, dial: D) -> Result<Client<C>, Error>
-    where
-        D: Fn() -> F + Send + Sync + 'static,
-        F: Future<Output = io::Result<S>> + Send + 'static,
-        S: Io,
-    {
-        self.with_dialer(Some(Arc::from(name)), dial)
+    /// The same settings for a client of streamed calls.
+    pub fn streams<H: HeadCodec>(&self, codec: H) -> stream::ClientBuilder<H> {
+        stream::ClientBuilder::of(codec, self.settings.clone())
     }
 
     /// Opens one connection over `io` now. The caller drives it: the [`Driver`] must be polled, usually by spawning it.
     /// The client is for this connection alone; when it has ended, calls fail. The settings of pools and of dialling do not
     /// apply. [`Client::drain`] needs the driver to be polled, like everything else.
     ///
+    /// It is the framed wire that is opened if [`Wire::Framed`] is set, and the classic one otherwise: there is one stream, and
+    /// so one attempt.
+    ///
     /// # Errors
     ///
     /// An unusable setting, or what went wrong in the opening exchange.
     pub async fn handshake(mut self, io: impl Io) -> Result<(Client<C>, Driver<C>), Error> {
-        self.check()?;
-        let link = &self.link;
+        self.settings.check()?;
         let io: BoxIo = Box::new(io);
+        if self.settings.link.wire == Wire::Framed {
+            return self.handshake_framed(io).await;
+        }
+        self.settings.link.wire = Wire::Classic;
+        let Settings { link, tls, .. } = &self.settings;
         let opened =
-            handshake::client(io, &link.protocol, link.compression, self.tls.as_ref(), link.handshake_timeout, &None)
+            handshake::client(io, &link.protocol, link.compression, tls.as_ref(), link.handshake_timeout, &None)
                 .await?;
+        let config = link.clone();
         let link = Link::new(opened, link);
-        let config = self.link.clone();
         let inner = self.inner(None, None);
         let conn = inner.pool.adopt(&inner);
-        let driver = Driver::opened(conn, config, link);
-        Ok((Client { inner }, driver))
+        let driver = ClassicDriver::opened(conn, config, link);
+        Ok((Client { inner }, Driver(Drives::Classic(driver))))
+    }
+
+    async fn handshake_framed(self, io: BoxIo) -> Result<(Client<C>, Driver<C>), Error> {
+        let inner = self.inner(None, None);
+        let (link, tls) = (&inner.settings.link, inner.settings.tls.as_ref());
+        let connected = session::connect(io, &link.protocol, link.framed_options(&inner.counters), tls).await?;
+        let Connected::Framed(caller, driver) = connected else {
+            return Err(Error::new(ErrorKind::Handshake, "the peer does not speak the framed wire").with_retry(true));
+        };
+        inner.framed.adopt(caller);
+        Ok((Client { inner }, Driver(Drives::Framed(driver))))
     }
 
     fn with_dialer<D, F, S>(mut self, peer: Peer, dial: D) -> Result<Client<C>, Error>
@@ -187,54 +96,62 @@ impl<C: Codec> ClientBuilder<C> {
         F: Future<Output = io::Result<S>> + Send + 'static,
         S: Io,
     {
-        self.check()?;
-        let dialer = Dialer::new(dial, self.dial_timeout, self.tls.clone(), self.link.clone(), peer.clone());
+        self.settings.check()?;
+        let dialer = Dialer::new(dial, &self.settings, peer.clone());
         Ok(Client { inner: self.inner(peer, Some(dialer)) })
     }
 
-    fn check(&mut self) -> Result<(), Error> {
-        self.link.check()?;
-        self.dial_timeout = self.dial_timeout.min(FAR);
-        self.backoff = (self.backoff.0.min(FAR), self.backoff.1.min(FAR));
-        within("connections", self.connections, 1, 1024)?;
-        within("max_pending", self.max_pending, 1, MAX_PENDING)?;
-        within("max_unsent", self.max_unsent, 1, 1 << 40)?;
-        // A batch that waits for more than may wait would wait for its delay.
-        self.link.write_buffer = self.link.write_buffer.min(self.max_unsent);
-        within("max_abandoned", self.max_abandoned, 1, MAX_PENDING / 2)?;
-        positive("timeout", self.timeout)?;
-        positive("dial_timeout", self.dial_timeout)?;
-        positive("backoff", self.backoff.0.min(self.backoff.1))
-    }
-
     fn inner(self, peer: Peer, dialer: Option<Dialer>) -> Arc<Inner<C>> {
-        let connections = if dialer.is_some() { self.connections } else { 1 };
+        let settings = self.settings;
+        let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
+        let counters = Arc::<Counters>::default();
         Arc::new(Inner {
             codec: Arc::new(self.codec),
-            link: self.link,
-            at_limit: self.at_limit,
-            timeout: self.timeout,
-            max_abandoned: self.max_abandoned,
-            peer,
-            admission: Arc::new(Admission::new(self.max_pending, self.max_unsent)),
-            counters: Arc::default(),
+            peer: peer.clone(),
+            route: Route::new(settings.link.wire),
+            framed: Channel::new(&settings, peer, dialer.clone(), admission.clone(), counters.clone()),
+            admission,
+            counters,
             closed: AtomicBool::new(false),
-            pool: Pool::new(connections, dialer, self.backoff),
+            pool: Pool::new(if dialer.is_some() { settings.connections } else { 1 }, dialer, settings.backoff),
+            settings,
         })
+    }
+}
+
+/// Drives the one connection of [`ClientBuilder::handshake`]. It ends when the connection has: `Ok` after it was drained or
+/// closed, the cause otherwise. Dropping it ends the connection.
+#[must_use = "nothing moves on the connection until its driver is polled: spawn it"]
+pub struct Driver<C: Codec>(Drives<C>);
+
+enum Drives<C: Codec> {
+    Classic(ClassicDriver<C>),
+    Framed(Box<session::Driver<NoCalls>>),
+}
+
+impl<C: Codec> Future for Driver<C> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Drives::Classic(driver) => Pin::new(driver).poll(cx),
+            Drives::Framed(driver) => Pin::new(driver).poll(cx),
+        }
     }
 }
 
 pub(crate) struct Inner<C: Codec> {
     codec: Arc<C>,
-    link: LinkConfig,
-    at_limit: AtLimit,
-    timeout: Duration,
-    max_abandoned: usize,
+    settings: Settings,
     peer: Peer,
+    route: Route,
     admission: Arc<Admission>,
     counters: Arc<Counters>,
     closed: AtomicBool,
+    /// Connections of the classic wire.
     pool: Pool<C>,
+    /// And those of the framed one.
+    framed: Channel,
 }
 
 /// Makes calls. Cheap to clone; clones share the pool, its limits and its counters.
@@ -257,19 +174,7 @@ impl<C: Codec> Clone for Client<C> {
 impl<C: Codec> Client<C> {
     /// Settings for a client that speaks `codec`.
     pub fn builder(codec: C) -> ClientBuilder<C> {
-        ClientBuilder {
-            codec,
-            link: LinkConfig::new(Duration::from_secs(100)),
-            connections: 1,
-            max_pending: 32_768,
-            max_unsent: 64 << 20,
-            max_abandoned: 10_000,
-            at_limit: AtLimit::default(),
-            timeout: Duration::from_secs(30),
-            dial_timeout: Duration::from_secs(5),
-            backoff: (Duration::from_millis(50), Duration::from_secs(1)),
-            tls: None,
-        }
+        ClientBuilder { codec, settings: Settings::new() }
     }
 
     /// Calls the server: await what comes back for the reply. **Nothing happens before it is polled first**: to have calls
@@ -278,7 +183,7 @@ impl<C: Codec> Client<C> {
     /// A call whose connection ended before a byte of it left is made once more on another connection; otherwise calls
     /// are never repeated. Cancel safe: dropping the future forgets the call, and a late reply reaches nobody.
     pub fn call(&self, request: C::Request) -> PendingCall<'_, C> {
-        PendingCall::new(&self.inner, request, Deadline::After(self.inner.timeout))
+        PendingCall::new(&self.inner, request, Deadline::After(self.inner.settings.timeout))
     }
 
     /// Hands a request over for which no reply is wanted. It is sent with the next batch; whether it arrived is not
@@ -288,12 +193,10 @@ impl<C: Codec> Client<C> {
     ///
     /// Overload, a request that cannot be encoded, or a client that was closed.
     pub fn send(&self, request: &C::Request) -> Result<(), Error> {
-        self.inner.admit_now()?;
-        let admitted = Admitted(&self.inner);
-        self.inner.on_connection(|conn| conn.send(request))?;
-        std::mem::forget(admitted); // From here the connection gives the admission back.
-        add(&self.inner.counters.calls, 1);
-        Ok(())
+        let sent =
+            if self.inner.route.is_framed() { self.inner.send_framed(request) } else { self.inner.send(request) };
+        add(&self.inner.counters.calls, u64::from(sent.is_ok()));
+        sent
     }
 
     /// Calls that wait for their reply now: a measure of load.
@@ -306,7 +209,8 @@ impl<C: Codec> Client<C> {
     /// better choice for now.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.inner.pool.is_failing()
+        let Inner { route, framed, pool, .. } = &*self.inner;
+        framed.is_failing() && (!route.may_fall_back() || pool.is_failing()) || pool.is_failing()
     }
 
     /// What the client has done so far.
@@ -321,6 +225,7 @@ impl<C: Codec> Client<C> {
         for conn in self.inner.pool.connections() {
             conn.close(closed());
         }
+        self.inner.framed.close();
     }
 
     /// Refuses new calls, waits for the pending ones, then closes. Their deadlines bound the wait. Cancel safe: what
@@ -330,9 +235,11 @@ impl<C: Codec> Client<C> {
         for conn in self.inner.pool.connections() {
             conn.drain();
         }
+        self.inner.framed.begin_drain();
         for conn in self.inner.pool.connections() {
             conn.wait_ended().await;
         }
+        self.inner.framed.drained().await;
     }
 }
 
@@ -359,6 +266,40 @@ impl<C: Codec> Inner<C> {
             .with_retry(true))
     }
 
+    fn send(&self, request: &C::Request) -> Result<(), Error> {
+        self.admit_now()?;
+        let admitted = Admitted(self);
+        self.on_connection(|conn| conn.send(request))?;
+        std::mem::forget(admitted); // From here the connection gives the admission back.
+        Ok(())
+    }
+
+    /// With what goes out next, if there is a connection, or else once there is one.
+    fn send_framed(self: &Arc<Self>, request: &C::Request) -> Result<(), Error> {
+        if self.is_closed() {
+            return Err(closed());
+        }
+        self.admit_now()?;
+        let admitted = Admitted(self);
+        let mut message = Vec::new();
+        self.codec.encode_request(request, &mut message).map_err(Error::encode)?;
+        let message = message.into();
+        if let Some(sent) = self.framed.try_send(&message) {
+            return sent;
+        }
+        let runtime = runtime()?;
+        std::mem::forget(admitted);
+        let inner = self.clone();
+        runtime.spawn(async move {
+            let _admitted = Admitted(&inner);
+            let sent = inner.framed.send(&message).await;
+            if sent.is_err_and(|error| NotFramed::of(&error).is_some()) && inner.route.may_fall_back() {
+                let _ = inner.on_connection(|conn| conn.send_encoded(&message));
+            }
+        });
+        Ok(())
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -382,5 +323,6 @@ impl<C: Codec> Drop for Inner<C> {
         for conn in self.pool.connections() {
             conn.drain();
         }
+        self.framed.begin_drain();
     }
 }

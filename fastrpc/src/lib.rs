@@ -4,6 +4,7 @@
 //! bytes, and a [`Codec`] of yours that turns requests and replies into bytes.
 
 pub mod codec;
+pub mod stream;
 pub mod wire;
 
 mod client;
@@ -14,25 +15,28 @@ mod mux;
 mod server;
 mod stats;
 
-pub use client::{Client, ClientBuilder, PendingCall};
+pub use client::{Client, ClientBuilder, Driver, PendingCall};
 pub use codec::{BoxError, Codec, Decoded, Failure};
-pub use config::BatchTimer;
+pub use config::{BatchTimer, Wire};
 pub use error::{Error, ErrorKind};
 pub use io::{BoxIo, Io};
 pub use mux::admission::AtLimit;
-pub use mux::client_driver::Driver;
+pub use mux::session::ContextMemory;
 pub use server::{Call, Dispatch, Handler, Listener, Serve, Server, ServerBuilder};
 pub use stats::Stats;
 pub use wire::compress::Compression;
+pub use wire::framed::codec::RecordCodec;
 pub use wire::hello::Protocol;
 
 /// The pure parts of the mux, for property tests and fuzzing. No part of the public interface: it changes at will.
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::client::route::Route;
     pub use crate::mux::batch::{Batcher, Flush, Load, Wave};
     pub use crate::mux::framed;
     pub use crate::mux::handshake;
     pub use crate::mux::outbox::{ONE_WAY, Outbox, Taken, append_message};
     pub use crate::mux::pending::{Arrival, Key, Outcome, Pending};
     pub use crate::mux::session;
+    pub use crate::stream::FramedCall;
 }

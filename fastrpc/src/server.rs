@@ -9,14 +9,16 @@ use tokio_rustls::rustls;
 use tokio_util::sync::CancellationToken;
 
 use crate::codec::Codec;
-use crate::config::{LinkConfig, MAX_PENDING, link_setters, within};
-use crate::error::Error;
+use crate::config::{LinkConfig, MAX_PENDING, Wire, link_setters, within};
+use crate::error::{Error, ErrorKind};
 use crate::io::{BoxIo, Io};
 use crate::mux::handlers::encode_or_fail;
 use crate::mux::handshake;
 use crate::mux::link::Link;
 use crate::mux::server_driver::ServerDriver;
+use crate::mux::session::{self, Accepted, Caller, Options};
 use crate::stats::{Counters, Stats, add};
+use crate::stream::{Answering, FramedCall, HeadCodec, StreamHandler, Streaming, messages};
 
 mod accept;
 pub use accept::{Listener, Serve};
@@ -62,6 +64,12 @@ impl<R> Call<R> {
 pub trait Handler<C: Codec>: Send + Sync + 'static {
     /// Answers one call.
     fn call(&self, call: Call<C::Request>) -> impl Future<Output = C::Reply> + Send;
+
+    /// Answers one call of the framed wire as it came. For layers whose messages stream there.
+    #[doc(hidden)]
+    fn answer(&self, call: FramedCall<'_, C>) -> impl Future<Output = ()> + Send {
+        messages::answer(self, call)
+    }
 }
 
 impl<C, F, Fut> Handler<C> for F
@@ -94,47 +102,42 @@ pub enum Dispatch {
 #[must_use]
 pub struct ServerBuilder<C> {
     codec: C,
-    link: LinkConfig,
-    dispatch: Dispatch,
-    concurrency: usize,
-    max_unread: usize,
-    calls_per_turn: usize,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    settings: Settings,
 }
 
-impl<C: Codec> ServerBuilder<C> {
+impl<C> ServerBuilder<C> {
     link_setters!();
 
     /// Where handlers run. Default: inline first.
     pub fn dispatch(mut self, dispatch: Dispatch) -> Self {
-        self.dispatch = dispatch;
+        self.settings.dispatch = dispatch;
         self
     }
 
     /// Most handlers that run at once, over all connections, 1 to 1,048,575. Default: 10,000. A call beyond it is
     /// answered at once with the reply that [`Codec::failure`] makes of the overload.
     pub fn concurrency(mut self, limit: usize) -> Self {
-        self.concurrency = limit;
+        self.settings.concurrency = limit;
         self
     }
 
     /// Reply bytes that a client may leave unread before no more of its requests are taken. Default: 1 MiB. Handlers
     /// that run already may pass it by their replies; at 256 times as much the connection ends.
     pub fn max_unread(mut self, bytes: usize) -> Self {
-        self.max_unread = bytes;
+        self.settings.max_unread = bytes;
         self
     }
 
     /// Calls of one connection that are dispatched before other tasks of the runtime have their turn. Default: 256.
     pub fn calls_per_turn(mut self, calls: usize) -> Self {
-        self.calls_per_turn = calls;
+        self.settings.calls_per_turn = calls;
         self
     }
 
     /// Serves TLS only, with this configuration; clients that want clear text are refused. It begins after the hello,
     /// inside the connection. Default: clear text only.
     pub fn tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
-        self.tls = Some(config);
+        self.settings.tls = Some(config);
         self
     }
 
@@ -144,70 +147,91 @@ impl<C: Codec> ServerBuilder<C> {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) names the setting that is unusable.
     pub fn build(mut self) -> Result<Server<C>, Error> {
-        self.link.check()?;
-        within("concurrency", self.concurrency, 1, MAX_PENDING)?;
-        within("max_unread", self.max_unread, 1024, 1 << 30)?;
+        let settings = &mut self.settings;
+        settings.link.check()?;
+        within("concurrency", settings.concurrency, 1, MAX_PENDING)?;
+        within("max_unread", settings.max_unread, 1024, 1 << 30)?;
         // A batch that waits for more than may wait would wait for its delay.
-        self.link.write_buffer = self.link.write_buffer.min(self.max_unread);
-        within("calls_per_turn", self.calls_per_turn, 1, 1 << 20)?;
-        let settings = Settings {
-            codec: self.codec,
-            link: self.link,
-            dispatch: self.dispatch,
-            concurrency: self.concurrency,
-            max_unread: self.max_unread,
-            calls_per_turn: self.calls_per_turn,
-            tls: self.tls,
-            counters: Counters::default(),
+        settings.link.write_buffer = settings.link.write_buffer.min(settings.max_unread);
+        within("calls_per_turn", settings.calls_per_turn, 1, 1 << 20)?;
+        let inner = Inner {
+            codec: Arc::new(self.codec),
+            settings: self.settings,
+            counters: Arc::default(),
             running: Arc::default(),
             shutdown: CancellationToken::new(),
         };
-        Ok(Server { settings: Arc::new(settings) })
+        Ok(Server { inner: Arc::new(inner) })
     }
 }
 
-struct Settings<C> {
-    codec: C,
+/// What a server is told.
+#[derive(Clone, Debug)]
+struct Settings {
     link: LinkConfig,
     dispatch: Dispatch,
     concurrency: usize,
     max_unread: usize,
     calls_per_turn: usize,
     tls: Option<Arc<rustls::ServerConfig>>,
-    counters: Counters,
+}
+
+struct Inner<C> {
+    codec: Arc<C>,
+    settings: Settings,
+    counters: Arc<Counters>,
     running: Arc<AtomicUsize>,
     shutdown: CancellationToken,
 }
 
 /// Serves calls on any number of listeners and connections, which share its limits and counters. Cheap to clone.
 pub struct Server<C> {
-    settings: Arc<Settings<C>>,
+    inner: Arc<Inner<C>>,
 }
 
 impl<C> Clone for Server<C> {
     fn clone(&self) -> Self {
-        Self { settings: self.settings.clone() }
+        Self { inner: self.inner.clone() }
     }
 }
 
-impl<C: Codec> Server<C> {
-    /// Settings for a server that speaks `codec`.
+impl<C> Server<C> {
+    /// Settings for a server that speaks `codec`: a [`Codec`] to [`serve`](Server::serve) whole messages, a [`HeadCodec`] to
+    /// [serve streams](Server::serve_streams).
     pub fn builder(codec: C) -> ServerBuilder<C> {
-        ServerBuilder {
-            codec,
+        let settings = Settings {
             link: LinkConfig::new(std::time::Duration::from_secs(120)),
             dispatch: Dispatch::default(),
             concurrency: 10_000,
             max_unread: 1 << 20,
             calls_per_turn: 256,
             tls: None,
-        }
+        };
+        ServerBuilder { codec, settings }
     }
 
+    /// Stops taking connections and requests on every listener and connection; what has begun is finished.
+    pub fn shutdown(&self) {
+        self.inner.shutdown.cancel();
+    }
+
+    /// What the server has done so far.
+    pub fn stats(&self) -> Stats {
+        self.inner.counters.snapshot(self.inner.running.load(Ordering::Relaxed))
+    }
+
+    fn service<H>(&self, handler: &Arc<H>, shutdown: CancellationToken) -> Arc<Service<C, H>> {
+        Arc::new(Service { inner: self.inner.clone(), handler: handler.clone(), shutdown })
+    }
+}
+
+impl<C: Codec> Server<C> {
     /// Accepts connections from `listener` and answers their calls with `handler`. Await the value that comes back, or
     /// give it a signal first with [`Serve::with_graceful_shutdown`].
-    pub fn serve<L: Listener, H: Handler<C>>(&self, listener: L, handler: H) -> Serve<C, L, H> {
-        Serve::new(self.clone(), listener, handler)
+    pub fn serve<L: Listener, H: Handler<C>>(&self, listener: L, handler: H) -> Serve<L> {
+        let (server, handler) = (self.clone(), Arc::new(handler));
+        let connect = move |io, peer, shutdown| serve_connection(server.service(&handler, shutdown), io, peer);
+        Serve::new(listener, &self.inner, connect)
     }
 
     /// Serves one connection until it ends: hello, TLS if set, calls. For whoever accepts by other means.
@@ -223,53 +247,87 @@ impl<C: Codec> Server<C> {
         peer: Option<SocketAddr>,
         handler: Arc<H>,
     ) -> Result<(), Error> {
-        let shutdown = self.settings.shutdown.clone();
-        let service = Arc::new(Service { settings: self.settings.clone(), handler, shutdown });
-        serve_connection(service, Box::new(io), peer).await
-    }
-
-    /// Stops taking connections and requests on every listener and connection; what has begun is finished.
-    pub fn shutdown(&self) {
-        self.settings.shutdown.cancel();
-    }
-
-    /// What the server has done so far.
-    pub fn stats(&self) -> Stats {
-        self.settings.counters.snapshot(self.settings.running.load(Ordering::Relaxed))
+        serve_connection(self.service(&handler, self.inner.shutdown.clone()), Box::new(io), peer).await
     }
 }
 
+impl<C: HeadCodec> Server<C> {
+    /// The same for calls whose bodies stream. It speaks the framed wire alone.
+    pub fn serve_streams<L: Listener, H: StreamHandler<C>>(&self, listener: L, handler: H) -> Serve<L> {
+        let (server, handler) = (self.clone(), Arc::new(handler));
+        let connect = move |io, peer, shutdown| serve_streams(server.service(&handler, shutdown), io, peer);
+        Serve::new(listener, &self.inner, connect)
+    }
+
+    /// Serves one connection whose bodies stream until it ends, in the way of [`Server::serve_connection`].
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended, when it was not by the client's close or a shutdown.
+    pub async fn serve_streams_connection<H: StreamHandler<C>>(
+        &self,
+        io: impl Io,
+        peer: Option<SocketAddr>,
+        handler: Arc<H>,
+    ) -> Result<(), Error> {
+        serve_streams(self.service(&handler, self.inner.shutdown.clone()), Box::new(io), peer).await
+    }
+}
+
+/// Serves one connection of whole messages.
 async fn serve_connection<C: Codec, H: Handler<C>>(
     service: Arc<Service<C, H>>,
     io: BoxIo,
     peer: Option<SocketAddr>,
 ) -> Result<(), Error> {
-    let counters = service.counters();
-    let config = service.link();
-    let tls = service.settings.tls.clone();
-    let opening = handshake::server(io, &config.protocol, config.compression, tls, config.handshake_timeout);
-    let opened = tokio::select! {
-        opened = opening => opened.inspect_err(|_| add(&counters.connect_errors, 1))?,
-        () = service.shutdown.cancelled() => return Ok(()),
-    };
-    add(&counters.connections, 1);
-    let link = Link::new(opened, config);
-    let make = |service: Arc<Service<C, H>>, call| async move { service.handler().call(call).await };
-    let ended = ServerDriver::new(service.clone(), make, link, peer).await;
-    ended.inspect_err(|_| add(&counters.connection_errors, 1))
+    let answering = Answering { service: service.clone(), peer };
+    let Some(accepted) = service.accept(io, answering).await? else { return Ok(()) };
+    match accepted {
+        Accepted::Framed(caller, driver) => service.drive(caller, driver).await,
+        Accepted::Classic(opened) if service.link().wire != Wire::Framed => {
+            add(&service.counters().connections, 1);
+            let link = Link::new(opened, service.link());
+            let make = |service: Arc<Service<C, H>>, call| async move { service.handler().call(call).await };
+            let ended = ServerDriver::new(service.clone(), make, link, peer).await;
+            ended.inspect_err(|_| add(&service.counters().connection_errors, 1))
+        }
+        Accepted::Classic(_) => Err(classic_refused()),
+    }
+}
+
+/// Serves one connection of streams.
+async fn serve_streams<C: HeadCodec, H: StreamHandler<C>>(
+    service: Arc<Service<C, H>>,
+    io: BoxIo,
+    peer: Option<SocketAddr>,
+) -> Result<(), Error> {
+    let streaming = Streaming { service: service.clone(), peer };
+    match service.accept(io, streaming).await? {
+        None => Ok(()),
+        Some(Accepted::Framed(caller, driver)) => service.drive(caller, driver).await,
+        Some(Accepted::Classic(_)) => Err(classic_refused()),
+    }
+}
+
+fn classic_refused() -> Error {
+    Error::new(ErrorKind::Handshake, "the client speaks the classic wire, which this port does not")
 }
 
 /// What the driver of a connection needs of its server.
 pub(crate) struct Service<C, H> {
-    settings: Arc<Settings<C>>,
+    inner: Arc<Inner<C>>,
     handler: Arc<H>,
     /// The server's, or that of one of its listeners.
     shutdown: CancellationToken,
 }
 
-impl<C: Codec, H: Handler<C>> Service<C, H> {
+impl<C, H> Service<C, H> {
     pub(crate) fn codec(&self) -> &C {
-        &self.settings.codec
+        &self.inner.codec
+    }
+
+    pub(crate) fn shared_codec(&self) -> Arc<C> {
+        self.inner.codec.clone()
     }
 
     pub(crate) fn handler(&self) -> &H {
@@ -277,27 +335,27 @@ impl<C: Codec, H: Handler<C>> Service<C, H> {
     }
 
     pub(crate) fn link(&self) -> &LinkConfig {
-        &self.settings.link
+        &self.inner.settings.link
     }
 
     pub(crate) fn dispatch(&self) -> Dispatch {
-        self.settings.dispatch
+        self.inner.settings.dispatch
     }
 
     pub(crate) fn concurrency(&self) -> usize {
-        self.settings.concurrency
+        self.inner.settings.concurrency
     }
 
     pub(crate) fn max_unread(&self) -> usize {
-        self.settings.max_unread
+        self.inner.settings.max_unread
     }
 
     pub(crate) fn calls_per_turn(&self) -> usize {
-        self.settings.calls_per_turn
+        self.inner.settings.calls_per_turn
     }
 
     pub(crate) fn counters(&self) -> &Counters {
-        &self.settings.counters
+        &self.inner.counters
     }
 
     pub(crate) fn shutdown(&self) -> CancellationToken {
@@ -306,19 +364,58 @@ impl<C: Codec, H: Handler<C>> Service<C, H> {
 
     /// A permit to run one handler, unless as many run as may.
     pub(crate) fn admit(&self) -> Option<Permit> {
-        let running = &self.settings.running;
-        let one_more = |now: usize| (now < self.settings.concurrency).then_some(now + 1);
+        let running = &self.inner.running;
+        let one_more = |now: usize| (now < self.inner.settings.concurrency).then_some(now + 1);
         running.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
         Some(Permit(running.clone()))
     }
 
+    /// Opens a connection of whichever wire; `None` when the server shuts down meanwhile.
+    async fn accept<S: session::Serve>(&self, io: BoxIo, serve: S) -> Result<Option<Accepted<S>>, Error> {
+        let (link, counters) = (self.link(), self.counters());
+        let tls = self.inner.settings.tls.clone();
+        let opening = async {
+            if link.wire == Wire::Classic {
+                let opened = handshake::server(io, &link.protocol, link.compression, tls, link.handshake_timeout);
+                return opened.await.map(Accepted::Classic);
+            }
+            session::accept(io, &link.protocol, link.compression, self.framed_options(), tls, serve).await
+        };
+        tokio::select! {
+            opened = opening => opened.map(Some).inspect_err(|_| add(&counters.connect_errors, 1)),
+            () = self.shutdown.cancelled() => Ok(None),
+        }
+    }
+
+    fn framed_options(&self) -> Options {
+        let mut options = self.link().framed_options(&self.inner.counters);
+        options.max_unread = self.max_unread();
+        // What is over the concurrency is answered, so this bound lies above it.
+        let calls = u32::try_from(self.concurrency()).unwrap_or(u32::MAX).saturating_mul(2);
+        options.settings.calls = options.settings.calls.max(calls);
+        options
+    }
+
+    /// Runs a framed connection to its end; from a shutdown on it is drained.
+    async fn drive<S: session::Serve>(&self, caller: Caller, mut driver: Box<session::Driver<S>>) -> Result<(), Error> {
+        tokio::select! {
+            ended = &mut driver => return ended,
+            () = self.shutdown.cancelled() => caller.drain(),
+        }
+        driver.await
+    }
+}
+
+impl<C: Codec, H> Service<C, H> {
     pub(crate) fn encode_reply(&self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Option<bool> {
-        encode_or_fail(&self.settings.codec, &self.settings.counters, id, reply, out)
+        encode_or_fail(&*self.inner.codec, &self.inner.counters, id, reply, out)
     }
 }
 
 /// One of the handlers that may run at once.
-pub(crate) struct Permit(Arc<AtomicUsize>);
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Permit(Arc<AtomicUsize>);
 
 impl Drop for Permit {
     fn drop(&mut self) {

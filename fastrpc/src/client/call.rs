@@ -10,12 +10,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Admitted, Inner};
 use crate::codec::Codec;
-use crate::config::FAR;
 use crate::error::{Error, ErrorKind};
 use crate::mux::admission::{AtLimit, Full};
 use crate::mux::conn::{Arrived, Conn, Deadline};
 use crate::mux::pending::{Key, Outcome};
 use crate::stats::add;
+use crate::stream::NotFramed;
+use crate::stream::messages::{self, Exchange};
 
 /// A call that was made with [`Client::call`](super::Client::call): await it for the reply.
 ///
@@ -33,6 +34,8 @@ pub struct PendingCall<'a, C: Codec> {
     deadline: Deadline,
     step: Step<'a, C>,
     retried: bool,
+    /// The peer did not speak the framed wire; whether it speaks the classic one is to be seen.
+    falls_back: bool,
 }
 
 enum Step<'a, C: Codec> {
@@ -44,13 +47,17 @@ enum Step<'a, C: Codec> {
     Admitted,
     /// Waits for its reply.
     Registered(Arc<Conn<C>>, Key),
+    /// Waits for a connection of the framed wire, or for its turn there.
+    Opening(Pin<Box<dyn Future<Output = Result<Exchange, Error>> + Send + 'a>>),
+    /// Waits for its reply there.
+    Framed(Exchange),
     Done,
 }
 
 impl<'a, C: Codec> PendingCall<'a, C> {
     #[inline]
     pub(super) fn new(client: &'a Inner<C>, request: C::Request, deadline: Deadline) -> Self {
-        Self { client, request: Some(request), deadline, step: Step::New, retried: false }
+        Self { client, request: Some(request), deadline, step: Step::New, retried: false, falls_back: false }
     }
 
     /// Gives up when the whole reply has not come after `limit`, counted from the first poll. A peer that is silent for the
@@ -75,10 +82,63 @@ impl<'a, C: Codec> PendingCall<'a, C> {
         if matches!(self.step, Step::Done) { self.request.take() } else { None }
     }
 
-    fn admit(&mut self) -> Result<Step<'a, C>, Error> {
+    fn begin(&mut self) -> Result<Step<'a, C>, Error> {
         add(&self.client.counters.calls, 1);
+        if self.client.route.is_framed() { self.frame() } else { self.admit() }
+    }
+
+    fn frame(&mut self) -> Result<Step<'a, C>, Error> {
+        let Inner { codec, framed, .. } = self.client;
+        let at = framed.resolve(self.deadline);
+        self.deadline = Deadline::At(at);
+        let Some(request) = &self.request else { return Err(polled_again()) };
+        let begun = match messages::begin_now(&**codec, framed, request, at) {
+            Some(begun) => begun.map(Step::Framed),
+            None => messages::encoded(&**codec, request)
+                .map(|message| Step::Opening(Box::pin(messages::begin(framed, message, Deadline::At(at))))),
+        };
+        begun.inspect_err(|error| framed.count_error(error))
+    }
+
+    /// A call on the framed wire has ended: with its outcome, or because the peer speaks another.
+    fn conclude_framed(&mut self, outcome: Result<C::Reply, Error>) -> Result<Step<'a, C>, Result<C::Reply, Error>> {
+        let route = &self.client.route;
+        let not_framed = outcome.as_ref().err().and_then(NotFramed::of).filter(|_| route.may_fall_back());
+        match not_framed {
+            None => {
+                if outcome.is_ok() {
+                    route.went_framed()
+                } else {
+                    route.learnt_nothing()
+                }
+                let lost_unsent = |error: &Error| error.kind() == ErrorKind::Connection && error.may_retry();
+                if self.client.framed.can_dial()
+                    && outcome.as_ref().is_err_and(lost_unsent)
+                    && !std::mem::replace(&mut self.retried, true)
+                {
+                    return self.frame().map_err(Err);
+                }
+                return Err(outcome);
+            }
+            Some(NotFramed::Classic) => route.went_classic(),
+            Some(NotFramed::NoTls) => self.falls_back = true,
+        }
+        self.admit().map_err(Err)
+    }
+
+    /// A peer that is reached by the classic wire after it refused the framed one speaks that alone.
+    fn note_fallback<T>(&self, outcome: &Outcome<T>) {
+        let unreached = |kind| matches!(kind, ErrorKind::Connect | ErrorKind::Handshake);
+        match outcome {
+            Outcome::Failed { cause, .. } if unreached(cause.kind()) => self.client.route.learnt_nothing(),
+            Outcome::Expired { sent: false } => self.client.route.learnt_nothing(),
+            _ => self.client.route.went_classic(),
+        }
+    }
+
+    fn admit(&mut self) -> Result<Step<'a, C>, Error> {
         let Err(full) = self.client.admission.try_admit() else { return Ok(Step::Admitted) };
-        match self.client.at_limit {
+        match self.client.settings.at_limit {
             AtLimit::Wait => Ok(Step::Queued(self.queue())),
             AtLimit::DropOldest if full == Full::Calls && self.client.pool.displace_oldest() => Ok(Step::Admitted),
             AtLimit::DropOldest | AtLimit::Fail => Err(self.client.overload(full)),
@@ -86,13 +146,7 @@ impl<'a, C: Codec> PendingCall<'a, C> {
     }
 
     fn queue(&mut self) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-        let at = match self.deadline {
-            Deadline::At(at) => at,
-            Deadline::After(limit) => {
-                let now = Instant::now();
-                now.checked_add(limit).unwrap_or(now + FAR)
-            }
-        };
+        let at = self.client.framed.resolve(self.deadline);
         self.deadline = Deadline::At(at);
         let admission = self.client.admission.clone();
         Box::pin(async move { timeout_at(at, admission.admit()).await.is_ok() })
@@ -111,6 +165,9 @@ impl<'a, C: Codec> PendingCall<'a, C> {
 
     fn conclude(&mut self, outcome: Outcome<Arrived<C::Reply>>) -> Result<Step<'a, C>, Result<C::Reply, Error>> {
         let peer = || self.client.peer.clone();
+        if std::mem::take(&mut self.falls_back) {
+            self.note_fallback(&outcome);
+        }
         match outcome {
             Outcome::Reply(Ok(reply)) => Err(Ok(reply)),
             Outcome::Reply(Err(refused)) => Err(Err(Error::refused(refused, peer()))),
@@ -121,7 +178,9 @@ impl<'a, C: Codec> PendingCall<'a, C> {
                     self.retried = true;
                     match self.client.admission.try_admit() {
                         Ok(()) => return Ok(Step::Admitted),
-                        Err(_) if self.client.at_limit == AtLimit::Wait => return Ok(Step::Queued(self.queue())),
+                        Err(_) if self.client.settings.at_limit == AtLimit::Wait => {
+                            return Ok(Step::Queued(self.queue()));
+                        }
                         Err(_) => {}
                     }
                 }
@@ -138,7 +197,7 @@ impl<C: Codec> Future for PendingCall<'_, C> {
         let this = self.get_mut();
         loop {
             let next = match &mut this.step {
-                Step::New => this.admit().map_err(Err),
+                Step::New => this.begin().map_err(Err),
                 Step::Queued(queue) => match ready!(queue.as_mut().poll(cx)) {
                     true => Ok(Step::Admitted),
                     false => {
@@ -157,6 +216,20 @@ impl<C: Codec> Future for PendingCall<'_, C> {
                     let outcome = ready!(conn.poll_outcome(*key, cx));
                     this.step = Step::Done;
                     this.conclude(outcome)
+                }
+                Step::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
+                    Ok(exchange) => Ok(Step::Framed(exchange)),
+                    Err(error) => {
+                        if !NotFramed::of(&error).is_some_and(|_| this.client.route.may_fall_back()) {
+                            this.client.framed.count_error(&error);
+                        }
+                        this.conclude_framed(Err(error))
+                    }
+                },
+                Step::Framed(exchange) => {
+                    let most = this.client.settings.link.max_undecoded;
+                    let outcome = ready!(exchange.poll(cx, &*this.client.codec, most));
+                    this.conclude_framed(outcome)
                 }
                 Step::Done => Err(Err(polled_again())),
             };
@@ -179,7 +252,7 @@ impl<C: Codec> Drop for PendingCall<'_, C> {
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::Registered(conn, key) => conn.cancel(key),
             Step::Admitted => self.client.admission.release(1),
-            Step::New | Step::Queued(_) | Step::Done => {}
+            Step::New | Step::Queued(_) | Step::Opening(_) | Step::Framed(_) | Step::Done => {}
         }
     }
 }
@@ -190,17 +263,7 @@ impl<C: Codec> Unpin for PendingCall<'_, C> {}
 impl<C: Codec> Inner<C> {
     pub(super) fn overload(&self, full: Full) -> Error {
         add(&self.counters.overloads, 1);
-        let message = match full {
-            Full::Calls => format!(
-                "{} calls are pending, as many as may: raise max_pending, add servers or send less",
-                self.admission.max_calls()
-            ),
-            Full::Bytes => format!(
-                "{} bytes wait to be sent, as many as may: the peer reads too slowly, or raise max_unsent",
-                self.admission.max_bytes()
-            ),
-        };
-        Error::overload(message).with_peer(self.peer.clone())
+        full.explain(&self.admission).with_peer(self.peer.clone())
     }
 }
 

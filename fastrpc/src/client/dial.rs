@@ -6,29 +6,42 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::config::LinkConfig;
+use super::settings::Settings;
+use crate::config::{LinkConfig, Wire};
 use crate::error::{Error, ErrorKind, human};
 use crate::io::{BoxIo, Io};
 use crate::mux::client_driver::Opening;
-use crate::mux::handshake::{self, ClientTls};
+use crate::mux::handshake::{self, ClientTls, framed};
 use crate::mux::link::{Link, Peer};
+use crate::mux::session::{self, Connected};
+use crate::stats::Counters;
 
 type Dial = dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<BoxIo>> + Send>> + Send + Sync;
 
+/// A TCP connection to `address`.
+pub(crate) async fn tcp(address: String) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?; // Batches are made here; the kernel has nothing to wait for.
+    Ok(stream)
+}
+
 /// Makes streams and opens them.
 #[derive(Clone)]
-pub(super) struct Dialer {
+pub(crate) struct Dialer {
     dial: Arc<Dial>,
     limit: Duration,
     tls: Option<ClientTls>,
+    /// The same for the classic wire.
+    classic_tls: Option<ClientTls>,
     link: LinkConfig,
     peer: Peer,
 }
 
 impl Dialer {
-    pub(super) fn new<D, F, S>(dial: D, limit: Duration, tls: Option<ClientTls>, link: LinkConfig, peer: Peer) -> Self
+    pub(crate) fn new<D, F, S>(dial: D, settings: &Settings, peer: Peer) -> Self
     where
         D: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,
@@ -38,34 +51,59 @@ impl Dialer {
             let stream = dial();
             Box::pin(async move { Ok(Box::new(stream.await?) as BoxIo) })
         });
-        Self { dial, limit, tls, link, peer }
+        let Settings { link, tls, dial_timeout: limit, .. } = settings.clone();
+        let classic_tls = tls.clone().map(|tls| {
+            // A server that speaks the framed wire sees by it that somebody made us believe otherwise, and refuses.
+            if link.wire == Wire::Auto { tls.with_alpn(framed::alpn(&link.protocol)) } else { tls }
+        });
+        Self { dial, limit, tls, classic_tls, link, peer }
     }
 
-    /// Waits until `not_before`, then dials and opens. `report` hears how it went.
-    pub(super) fn open(&self, not_before: Option<Instant>, report: impl FnOnce(bool) + Send + 'static) -> Opening {
+    /// Waits until `not_before`, then dials and opens the classic wire. `report` hears how it went.
+    pub(super) fn open_classic(
+        &self,
+        not_before: Option<Instant>,
+        report: impl FnOnce(bool) + Send + 'static,
+    ) -> Opening {
         let this = self.clone();
         Box::pin(async move {
             if let Some(at) = not_before {
                 sleep_until(at).await;
             }
             let mut report = Report(Some(report));
-            let opened = this.dial_and_open().await;
+            let opened = this.dial_classic().await;
             report.tell(opened.is_ok());
             opened
         })
     }
 
-    async fn dial_and_open(&self) -> Result<Link, Error> {
-        let io = timeout(self.limit, (self.dial)())
+    /// Dials and opens the framed wire, if the peer speaks that.
+    pub(crate) async fn open_framed(&self, counters: &Arc<Counters>) -> Result<Connected, Error> {
+        let io = self.stream().await?;
+        let opened = session::connect(io, &self.link.protocol, self.link.framed_options(counters), self.tls.as_ref());
+        opened.await.map_err(|error| error.with_peer(self.peer.clone()))
+    }
+
+    /// Whom it dials.
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer.clone()
+    }
+
+    async fn stream(&self) -> Result<BoxIo, Error> {
+        timeout(self.limit, (self.dial)())
             .await
             .map_err(|_| self.unreachable(&format!("no connection within {}", human(self.limit))))?
-            .map_err(|error| self.unreachable("cannot connect").with_source(error))?;
+            .map_err(|error| self.unreachable("cannot connect").with_source(error))
+    }
+
+    async fn dial_classic(&self) -> Result<Link, Error> {
+        let io = self.stream().await?;
         let config = &self.link;
         let opened = handshake::client(
             io,
             &config.protocol,
             config.compression,
-            self.tls.as_ref(),
+            self.classic_tls.as_ref(),
             config.handshake_timeout,
             &self.peer,
         )
@@ -97,7 +135,7 @@ impl<F: FnOnce(bool)> Drop for Report<F> {
 
 /// When the next dial may begin: a pure state machine.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     most: Duration,
     failures: u32,
@@ -105,25 +143,25 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    pub(crate) fn new(first: Duration, most: Duration) -> Self {
         Self { first, most, failures: 0, not_before: None }
     }
 
-    pub(super) fn not_before(&self) -> Option<Instant> {
+    pub(crate) fn not_before(&self) -> Option<Instant> {
         self.not_before
     }
 
-    pub(super) fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         self.failures > 0
     }
 
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
         self.not_before = None;
     }
 
     /// `jitter` is a random number from 0 to 1.
-    pub(super) fn failed(&mut self, now: Instant, jitter: f64) {
+    pub(crate) fn failed(&mut self, now: Instant, jitter: f64) {
         let pause = self.first.saturating_mul(1 << self.failures.min(20)).min(self.most);
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + pause.mul_f64(1.0 - jitter / 2.0));

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::error::Error;
 use tokio::sync::{Notify, Semaphore};
 
 /// What a call does when a limit is met.
@@ -21,6 +22,22 @@ pub enum AtLimit {
 pub(crate) enum Full {
     Calls,
     Bytes,
+}
+
+impl Full {
+    /// What the call that was not admitted is told.
+    pub(crate) fn explain(self, limits: &Admission) -> Error {
+        Error::overload(match self {
+            Self::Calls => format!(
+                "{} calls are pending, as many as may: raise max_pending, add servers or send less",
+                limits.max_calls
+            ),
+            Self::Bytes => format!(
+                "{} bytes wait to be sent, as many as may: the peer reads too slowly, or raise max_unsent",
+                limits.max_bytes
+            ),
+        })
+    }
 }
 
 /// Counts calls exactly: a limit of N admits N. Bytes are counted after a message is encoded, so the last message that
@@ -46,14 +63,6 @@ impl Admission {
             bytes_left: Notify::new(),
             bytes_waiters: AtomicUsize::new(0),
         }
-    }
-
-    pub(crate) fn max_calls(&self) -> usize {
-        self.max_calls
-    }
-
-    pub(crate) fn max_bytes(&self) -> usize {
-        self.max_bytes
     }
 
     /// Calls admitted and not yet ended.

@@ -37,7 +37,7 @@ pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Link, Error>> + Sen
 /// A future that ends when the connection has: `Ok` after a drain, an idle end or a close from this side, the cause
 /// otherwise. Dropping it ends the connection and fails every call that waits on it.
 #[must_use = "nothing moves on the connection until its driver is polled: spawn it"]
-pub struct Driver<C: Codec> {
+pub(crate) struct Driver<C: Codec> {
     conn: Arc<Conn<C>>,
     config: LinkConfig,
     opening: Option<Opening>,

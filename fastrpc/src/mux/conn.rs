@@ -140,7 +140,7 @@ impl<C: Codec> Conn<C> {
             drop(state);
             return Err(NotRegistered::Unusable);
         };
-        if let Err(not) = self.encode(&mut state, key.id(), request) {
+        if let Err(not) = self.encode(&mut state, key.id(), |out| self.codec.encode_request(request, out)) {
             state.pending.cancel(key, false);
             drop(state);
             return Err(not.into_error());
@@ -155,8 +155,20 @@ impl<C: Codec> Conn<C> {
 
     /// Encodes a request that wants no reply.
     pub(crate) fn send(&self, request: &C::Request) -> Result<(), NotRegistered> {
+        self.send_with(|out| self.codec.encode_request(request, out))
+    }
+
+    /// The same for one that was encoded already.
+    pub(crate) fn send_encoded(&self, message: &[u8]) -> Result<(), NotRegistered> {
+        self.send_with(|out| {
+            out.extend_from_slice(message);
+            Ok(())
+        })
+    }
+
+    fn send_with(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>) -> Result<(), NotRegistered> {
         let mut state = self.lock_open()?;
-        if let Err(not) = self.encode(&mut state, ONE_WAY, request) {
+        if let Err(not) = self.encode(&mut state, ONE_WAY, encode) {
             drop(state);
             return Err(not.into_error());
         }
@@ -166,9 +178,13 @@ impl<C: Codec> Conn<C> {
         Ok(())
     }
 
-    fn encode(&self, state: &mut State<C::Reply>, id: u32, request: &C::Request) -> Result<(), NotEncoded> {
-        let encoded =
-            catch_unwind(AssertUnwindSafe(|| state.outbox.push(id, |out| self.codec.encode_request(request, out))));
+    fn encode(
+        &self,
+        state: &mut State<C::Reply>,
+        id: u32,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>,
+    ) -> Result<(), NotEncoded> {
+        let encoded = catch_unwind(AssertUnwindSafe(|| state.outbox.push(id, encode)));
         match encoded {
             Ok(Ok(bytes)) => {
                 self.admission.add_bytes(bytes);

@@ -28,6 +28,15 @@ pub struct ClientTls {
     pub name: ServerName<'static>,
 }
 
+impl ClientTls {
+    /// The same, which names `protocol` in ALPN.
+    #[must_use]
+    pub(crate) fn with_alpn(mut self, protocol: Vec<u8>) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols = vec![protocol];
+        self
+    }
+}
+
 /// A stream ready for messages, and how the peer compresses.
 pub struct Opened {
     pub(crate) io: BoxIo,

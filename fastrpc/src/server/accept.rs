@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use super::{Handler, Server, Service, serve_connection};
-use crate::codec::Codec;
+use super::Inner;
 use crate::error::Error;
-use crate::io::Io;
-use crate::stats::add;
+use crate::io::{BoxIo, Io};
+use crate::stats::{Counters, add};
 
 /// After a failed accept, for instance for want of file descriptors, the next try waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -61,23 +61,37 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A server at its listener; await it to serve. Made by [`Server::serve`].
+/// Serves one connection until it ends, or until the token tells it to finish.
+type Connect = Arc<dyn Fn(BoxIo, Option<SocketAddr>, CancellationToken) -> Connection + Send + Sync>;
+type Connection = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// A server at its listener; await it to serve. Made by [`Server::serve`](super::Server::serve).
 #[must_use = "a server serves while it is awaited"]
-pub struct Serve<C, L, H> {
-    server: Server<C>,
+pub struct Serve<L> {
     listener: L,
-    handler: Arc<H>,
+    connect: Connect,
+    /// The server's.
+    shutdown: CancellationToken,
+    counters: Arc<Counters>,
     signal: Option<Signal>,
     grace: Duration,
     observer: Option<Observer>,
 }
 
-impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
-    pub(super) fn new(server: Server<C>, listener: L, handler: H) -> Self {
+impl<L: Listener> Serve<L> {
+    pub(super) fn new<C, F>(
+        listener: L,
+        server: &Inner<C>,
+        connect: impl Fn(BoxIo, Option<SocketAddr>, CancellationToken) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
         Self {
-            server,
             listener,
-            handler: Arc::new(handler),
+            connect: Arc::new(move |io, peer, shutdown| Box::pin(connect(io, peer, shutdown))),
+            shutdown: server.shutdown.clone(),
+            counters: server.counters.clone(),
             signal: None,
             grace: Duration::from_secs(30),
             observer: None,
@@ -110,19 +124,14 @@ impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
 
     async fn run(mut self) {
         // Its own signal stops this listener and its connections; the server's shutdown stops all of them.
-        let shutdown = self.server.settings.shutdown.child_token();
+        let shutdown = self.shutdown.child_token();
         let mut signal = self.signal.take().unwrap_or_else(|| Box::pin(std::future::pending()));
-        let service = Arc::new(Service {
-            settings: self.server.settings.clone(),
-            handler: self.handler.clone(),
-            shutdown: shutdown.clone(),
-        });
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((io, peer)) => {
-                        let serving = serve_connection(service.clone(), Box::new(io), peer);
+                        let serving = (self.connect)(Box::new(io), peer, shutdown.clone());
                         let observer = self.observer.clone();
                         connections.spawn(async move {
                             let ended = serving.await;
@@ -134,7 +143,7 @@ impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
                     // A peer that was gone before it was accepted says nothing of the next one.
                     Err(error) if is_the_peers(&error) => {}
                     Err(_) => {
-                        add(&self.server.settings.counters.accept_errors, 1);
+                        add(&self.counters.accept_errors, 1);
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
@@ -151,7 +160,7 @@ impl<C: Codec, L: Listener, H: Handler<C>> Serve<C, L, H> {
     }
 }
 
-impl<C: Codec, L: Listener, H: Handler<C>> IntoFuture for Serve<C, L, H> {
+impl<L: Listener> IntoFuture for Serve<L> {
     type Output = ();
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 

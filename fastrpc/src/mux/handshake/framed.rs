@@ -52,7 +52,7 @@ pub enum ServerOpened {
 }
 
 /// The name of the framed wire in ALPN.
-fn alpn(protocol: &Protocol) -> Vec<u8> {
+pub(crate) fn alpn(protocol: &Protocol) -> Vec<u8> {
     [protocol.sniff(), b"/1"].concat()
 }
 
@@ -92,11 +92,10 @@ async fn client_steps(
 
 /// `None` when the peer ended the connection without a byte.
 async fn start_tls(io: BoxIo, protocol: &Protocol, tls: &ClientTls) -> Result<Option<BoxIo>, Error> {
-    let mut config = (*tls.config).clone();
-    config.alpn_protocols = vec![alpn(protocol)];
+    let tls = tls.clone().with_alpn(alpn(protocol));
     let (io, _) = Metered::new(io);
     let heard = io.heard();
-    let connected = TlsConnector::from(Arc::new(config)).connect(tls.name.clone(), io).await;
+    let connected = TlsConnector::from(tls.config).connect(tls.name, io).await;
     match connected {
         Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(&alpn(protocol)) => Ok(Some(Box::new(stream))),
         Ok(_) => Err(failed("the server speaks TLS, and not this protocol in it: check the address and port")),

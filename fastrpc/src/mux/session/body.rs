@@ -21,6 +21,8 @@ enum Source {
         held: Held,
         role: Role,
         done: bool,
+        /// What the body occupies until it has ended.
+        kept: Option<Box<dyn Send + Sync>>,
     },
 }
 
@@ -30,7 +32,14 @@ impl BodyReader {
     }
 
     pub(super) fn pieces(held: Held, role: Role) -> Self {
-        Self(Source::Pieces { held, role, done: false })
+        Self(Source::Pieces { held, role, done: false, kept: None })
+    }
+
+    /// Drops `kept` when the body has ended or is dropped; at once if it has come whole.
+    pub(crate) fn keep(&mut self, kept: impl Send + Sync + 'static) {
+        if let Source::Pieces { kept: slot, .. } = &mut self.0 {
+            *slot = Some(Box::new(kept));
+        }
     }
 
     /// The next piece, of any length; `None` at the end, and ever after.
@@ -51,13 +60,17 @@ impl BodyReader {
         match &mut self.0 {
             Source::Whole(body) => Poll::Ready(Some(std::mem::take(body)).filter(|body| !body.is_empty()).map(Ok)),
             Source::Pieces { done: true, .. } => Poll::Ready(None),
-            Source::Pieces { held, done, .. } => {
+            Source::Pieces { held, done, kept, .. } => {
                 let polled = held.with(|streams, key| streams.poll_piece(key, cx.waker()));
-                polled.map(|piece| match piece? {
-                    Ok(piece) => Some(Ok(piece)),
-                    Err(gone) => {
-                        *done = true;
+                polled.map(|piece| match piece {
+                    Some(Ok(piece)) => Some(Ok(piece)),
+                    Some(Err(gone)) => {
+                        (*done, *kept) = (true, None);
                         Some(Err(held.shared.explain(gone, false)))
+                    }
+                    None => {
+                        *kept = None;
+                        None
                     }
                 })
             }
@@ -77,6 +90,12 @@ impl BodyReader {
             Source::Whole(_) => None,
             Source::Pieces { held, .. } => held.with(Streams::trailers),
         }
+    }
+}
+
+impl std::fmt::Debug for BodyReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyReader").finish_non_exhaustive()
     }
 }
 

@@ -23,12 +23,20 @@ pub struct Caller {
 }
 
 /// What is sent behind a head.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum SendBody {
     /// All of it.
     Whole(Bytes),
     /// What is written to the [`BodyWriter`].
     Pieces,
+}
+
+impl SendBody {
+    /// No body at all.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self::Whole(Bytes::new())
+    }
 }
 
 impl Caller {
@@ -191,5 +199,42 @@ impl Drop for ReplyFuture {
         if let Some(held) = &self.held {
             held.with(|streams, key| streams.reset(key, ResetCode::Cancelled, ""));
         }
+    }
+}
+
+impl Caller {
+    /// TEMP
+    pub fn is_usable(&self) -> bool {
+        self.shared.is_usable()
+    }
+    pub fn has_ended(&self) -> bool {
+        self.shared.has_ended()
+    }
+    pub fn displace_oldest(&self) -> bool {
+        false
+    }
+    pub fn unsent(&self) -> usize {
+        self.shared.with(|streams| streams.waiting_heads())
+    }
+    pub fn close(&self, _cause: Error) {
+        self.drain();
+    }
+    pub async fn ended(&self) {}
+}
+
+impl Caller {
+    /// Sends a call that wants no answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Caller::call`].
+    pub fn send(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>, body: Bytes) -> Result<(), Error> {
+        let begun = self.shared.with_deadline(None, |streams| {
+            let tag = Tag::Waiting(Waiting::default());
+            streams.open(tag, 0, true, |out| encode(out).map_err(NotEncoded), body, false)
+        })?;
+        let key = begun.map_err(|error| Error::encode(error.0))?;
+        drop(Held::new(&self.shared, key)); // It goes on by itself.
+        Ok(())
     }
 }

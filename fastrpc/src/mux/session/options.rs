@@ -120,7 +120,7 @@ fn window_log(settings: &Settings) -> u8 {
 
 /// What connections have done. Clones count together.
 #[derive(Clone, Debug, Default)]
-pub struct Counted(pub(super) Arc<Counters>);
+pub struct Counted(pub(crate) Arc<Counters>);
 
 impl Counted {
     /// Bytes, batches (records), calls and replies, connections and those that ended with an error.

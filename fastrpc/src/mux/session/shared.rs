@@ -230,6 +230,15 @@ impl Shared {
         Error::new(ErrorKind::Reset, message).with_retry(unsent || refused)
     }
 
+    pub(super) fn is_usable(&self) -> bool {
+        let state = self.lock();
+        state.ended.is_none() && !state.streams.is_draining()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().ended.is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Only an encoder can panic under the lock, and what it did is taken back.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,248 @@
+//! Makes calls whose bodies stream.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::HeadCodec;
+use super::channel::{Begun, Channel};
+use crate::client::dial::Dialer;
+use crate::client::settings::{Settings, client_setters};
+use crate::config::{Wire, link_setters};
+use crate::error::{Error, ErrorKind};
+use crate::io::Io;
+use crate::mux::admission::Admission;
+use crate::mux::conn::Deadline;
+use crate::mux::link::Peer;
+use crate::mux::session::{BodyReader, BodyWriter, SendBody};
+use crate::stats::{Counters, Stats};
+use crate::wire::framed::frame::ResetCode;
+
+/// Settings of a [`Client`]. Made by [`Client::builder`].
+#[derive(Clone)]
+#[must_use]
+pub struct ClientBuilder<C> {
+    codec: C,
+    settings: Settings,
+}
+
+impl<C: HeadCodec> ClientBuilder<C> {
+    link_setters!();
+    client_setters!(Client<C>);
+
+    pub(crate) fn of(codec: C, settings: Settings) -> Self {
+        Self { codec, settings }
+    }
+
+    fn with_dialer<D, F, S>(mut self, peer: Peer, dial: D) -> Result<Client<C>, Error>
+    where
+        D: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = io::Result<S>> + Send + 'static,
+        S: Io,
+    {
+        let settings = &mut self.settings;
+        settings.check()?;
+        if settings.link.wire == Wire::Classic {
+            return Err(Error::config("wire is Classic, on which no body streams: set Framed or Auto"));
+        }
+        let dialer = Dialer::new(dial, settings, peer.clone());
+        let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
+        let counters = Arc::<Counters>::default();
+        let channel = Channel::new(settings, peer, Some(dialer), admission.clone(), counters.clone());
+        Ok(Client { inner: Arc::new(Inner { codec: Arc::new(self.codec), channel, admission, counters }) })
+    }
+}
+
+struct Inner<C> {
+    codec: Arc<C>,
+    channel: Channel,
+    admission: Arc<Admission>,
+    counters: Arc<Counters>,
+}
+
+impl<C> Drop for Inner<C> {
+    fn drop(&mut self) {
+        self.channel.begin_drain();
+    }
+}
+
+/// Makes calls whose bodies stream. Cheap to clone; clones share the pool, its limits and its counters.
+///
+/// Connections live in the runtime whose task first needed them, as those of [`fastrpc::Client`](crate::Client).
+pub struct Client<C> {
+    inner: Arc<Inner<C>>,
+}
+
+impl<C> Clone for Client<C> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<C: HeadCodec> Client<C> {
+    /// Settings for a client whose heads `codec` reads and writes.
+    pub fn builder(codec: C) -> ClientBuilder<C> {
+        ClientBuilder::of(codec, Settings::new())
+    }
+
+    /// Begins a call: what comes back is awaited for the reply, and if the body goes in pieces, they are given to the writer.
+    /// The client's timeout holds until the reply's head has come; the server is told, and drops what nobody awaits.
+    ///
+    /// # Errors
+    ///
+    /// A limit is met, the head cannot be encoded, or there is no connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, or later what it gave, cancels the call.
+    pub async fn call(&self, request: &C::Request, body: SendBody) -> Result<(Answer<C>, Option<BodyWriter>), Error> {
+        self.begin(request, body, Deadline::After(self.inner.channel.timeout())).await
+    }
+
+    /// The same with a deadline of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`].
+    pub async fn call_before(
+        &self,
+        deadline: Instant,
+        request: &C::Request,
+        body: SendBody,
+    ) -> Result<(Answer<C>, Option<BodyWriter>), Error> {
+        self.begin(request, body, Deadline::At(deadline)).await
+    }
+
+    async fn begin(
+        &self,
+        request: &C::Request,
+        body: SendBody,
+        deadline: Deadline,
+    ) -> Result<(Answer<C>, Option<BodyWriter>), Error> {
+        let Inner { codec, channel, .. } = &*self.inner;
+        let (begun, writer) = channel.begin(|out| codec.encode_request(request, out), body, deadline).await?;
+        Ok((Answer { begun, codec: codec.clone() }, writer))
+    }
+
+    /// Calls with a body that is at hand, and waits for the reply. A call that never left, because its connection ended first,
+    /// is made once more on another.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Client::call`] and of [`Answer`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call.
+    pub async fn exchange(&self, request: &C::Request, body: Bytes) -> Result<Reply<C::Reply>, Error> {
+        let deadline = Instant::now() + self.inner.channel.timeout().min(crate::config::FAR);
+        let mut again = self.inner.channel.can_dial();
+        loop {
+            let (answer, _) = self.call_before(deadline, request, SendBody::Whole(body.clone())).await?;
+            match answer.await {
+                Err(error) if again && error.kind() == ErrorKind::Connection && error.may_retry() => again = false,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Calls that are not over: a measure of load.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.inner.admission.pending()
+    }
+
+    /// Whether the last attempt to open a connection failed and none has succeeded since.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.inner.channel.is_failing()
+    }
+
+    /// What the client has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.counters.snapshot(self.pending())
+    }
+
+    /// Ends at once: pending calls fail, connections close, later calls are refused.
+    pub fn close(&self) {
+        self.inner.channel.close();
+    }
+
+    /// Refuses new calls, waits for those that go on, bodies included, then closes. Cancel safe: what was refused stays so, and
+    /// the connections still end after their last call.
+    pub async fn drain(&self) {
+        self.inner.channel.begin_drain();
+        self.inner.channel.drained().await;
+    }
+
+    /// The deadline of calls that are given none.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.inner.channel.timeout()
+    }
+}
+
+/// A reply: its head, and the body that follows it.
+#[derive(Debug)]
+pub struct Reply<R> {
+    /// As the codec read it.
+    pub head: R,
+    /// Dropping it before its end cancels the call.
+    pub body: BodyReader,
+}
+
+/// The answer to a call: await it for the reply's head.
+///
+/// # Errors
+///
+/// [`Error::kind`] tells the phase that failed; [`Error::may_retry`] whether the peer can have seen the call.
+///
+/// # Cancel safety
+///
+/// Dropping it cancels the call, at the server too.
+#[must_use = "dropping it cancels the call"]
+pub struct Answer<C: HeadCodec> {
+    begun: Begun,
+    codec: Arc<C>,
+}
+
+impl<C: HeadCodec> Answer<C> {
+    /// The next head that comes ahead of the reply, as its codec wrote it: a 103 of HTTP, for instance. `None` once the call
+    /// has its outcome, which awaiting it then gives at once. Whoever does not ask finds the last 16 here.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped has taken nothing.
+    pub async fn interim(&mut self) -> Option<Bytes> {
+        self.begun.interim().await
+    }
+}
+
+impl<C: HeadCodec> Future for Answer<C> {
+    type Output = Result<Reply<C::Reply>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut reply = ready!(self.begun.poll(cx))?;
+        Poll::Ready(match self.codec.decode_reply(&reply.head) {
+            Ok(head) => Ok(Reply { head, body: reply.body }),
+            Err(error) => {
+                reply.body.refuse(ResetCode::Malformed, error.to_string());
+                Err(Error::refused_reply(error))
+            }
+        })
+    }
+}
+
+impl<C: HeadCodec> fmt::Debug for Client<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("pending", &self.pending()).finish_non_exhaustive()
+    }
+}
