@@ -23,39 +23,47 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-const S: Duration = Duration::from_secs(1);
+pub(crate) const S: Duration = Duration::from_secs(1);
 
 /// A client, and what its connection is made of.
-struct Scene {
-    caller: Caller,
-    client: JoinHandle<Result<(), Error>>,
-    server: JoinHandle<Result<(), Error>>,
-    up: Way,
-    down: Way,
+pub(crate) struct Scene {
+    pub(crate) caller: Caller,
+    /// To drain or end the server's end.
+    pub(crate) far: Caller,
+    pub(crate) client: JoinHandle<Result<(), Error>>,
+    pub(crate) server: JoinHandle<Result<(), Error>>,
+    pub(crate) up: Way,
+    pub(crate) down: Way,
 }
 
 fn scene(codec: RecordCodec, serve: impl Serve) -> Scene {
+    let settings = Settings { codecs: vec![1, 2], ..Settings::default() };
+    let options = Options { settings, codec, most_window: 1 << 24, ..Options::default() };
+    with_options(options.clone(), options, serve)
+}
+
+/// A scene of a client and a server with these options.
+pub(crate) fn with_options(ours: Options, theirs: Options, serve: impl Serve) -> Scene {
     let (near, far) = duplex();
     let (up, down) = (near.outgoing(), near.incoming());
-    let settings = Settings { codecs: vec![1, 2], ..Settings::default() };
-    let options = Options { settings: settings.clone(), codec, most_window: 1 << 24, ..Options::default() };
-    let (caller, client) = Driver::new(Role::Client, Box::new(near), options.clone(), settings.clone(), NoCalls);
-    let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, serve);
-    Scene { caller, client: tokio::spawn(client), server: tokio::spawn(server), up, down }
+    let (of_client, of_server) = (ours.settings.clone(), theirs.settings.clone());
+    let (caller, client) = Driver::new(Role::Client, Box::new(near), ours, of_server, NoCalls);
+    let (far, server) = Driver::new(Role::Server, Box::new(far), theirs, of_client, serve);
+    Scene { caller, far, client: tokio::spawn(client), server: tokio::spawn(server), up, down }
 }
 
 impl Scene {
-    fn call(&self, head: &str, body: &[u8]) -> ReplyFuture {
+    pub(crate) fn call(&self, head: &str, body: &[u8]) -> ReplyFuture {
         let body = SendBody::Whole(Bytes::copy_from_slice(body));
         self.caller.call(text(head), body, None).expect("the connection is open").0
     }
 
-    fn stream(&self, head: &str) -> (ReplyFuture, BodyWriter) {
+    pub(crate) fn stream(&self, head: &str) -> (ReplyFuture, BodyWriter) {
         let (reply, writer) = self.caller.call(text(head), SendBody::Pieces, None).expect("the connection is open");
         (reply, writer.expect("it was asked for"))
     }
 
-    async fn drained(self) {
+    pub(crate) async fn drained(self) {
         self.caller.drain();
         let (client, server) = (self.client.await.unwrap(), self.server.await.unwrap());
         assert!(client.is_ok() && server.is_ok(), "{client:?} {server:?}");
@@ -70,7 +78,7 @@ pub(crate) fn text(head: &str) -> impl FnOnce(&mut Vec<u8>) -> Result<(), fastrp
     }
 }
 
-async fn all(body: &mut BodyReader) -> Result<Vec<u8>, Error> {
+pub(crate) async fn all(body: &mut BodyReader) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     while let Some(piece) = body.piece().await {
         bytes.extend_from_slice(&piece?);
@@ -79,7 +87,7 @@ async fn all(body: &mut BodyReader) -> Result<Vec<u8>, Error> {
 }
 
 /// Answers each call with its own head and body: at once, or piece by piece.
-async fn echo(mut call: Incoming) {
+pub(crate) async fn echo(mut call: Incoming) {
     let head = String::from_utf8(call.head.to_vec()).unwrap();
     if head.starts_with("pieces") {
         let mut writer = call.responder.reply(text(&head), SendBody::Pieces).unwrap().unwrap();
@@ -97,7 +105,7 @@ async fn echo(mut call: Incoming) {
 }
 
 /// Bytes that no shift of them equals.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
     (0..length).map(|_| random.u8(..)).collect()
 }
@@ -161,7 +169,7 @@ impl Drop for Alive {
 }
 
 /// Handlers that never end, and how many there are.
-fn endless() -> (impl Serve, Arc<AtomicUsize>, Arc<Notify>) {
+pub(crate) fn endless() -> (impl Serve, Arc<AtomicUsize>, Arc<Notify>) {
     let (alive, begun) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
     let (counted, told) = (alive.clone(), begun.clone());
     let serve = move |call: Incoming| {
@@ -176,7 +184,7 @@ fn endless() -> (impl Serve, Arc<AtomicUsize>, Arc<Notify>) {
     (serve, alive, begun)
 }
 
-async fn until_none(alive: &AtomicUsize) {
+pub(crate) async fn until_none(alive: &AtomicUsize) {
     timeout(
         S,
         poll_fn(|cx| {

@@ -29,6 +29,19 @@ impl<T> Streams<T> {
         Poll::Pending
     }
 
+    /// Ready once the head of its message was taken into a record, so that pieces may follow. Otherwise `waker` is called
+    /// when that has changed.
+    ///
+    /// # Errors
+    ///
+    /// Nobody takes the body any more.
+    pub fn poll_sent(&mut self, key: Key, waker: &Waker) -> Poll<Result<(), Gone>> {
+        if self.table.get(key).is_some_and(|stream| stream.head_sent && stream.outgoing.is_some()) {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_gone(key, waker).map(Err)
+    }
+
     /// Ready once nobody takes the body any more. `waker` is called then, and when there is room.
     pub fn poll_gone(&mut self, key: Key, waker: &Waker) -> Poll<Gone> {
         let Some(stream) = self.table.get_mut(key) else { return Poll::Ready(Gone(None)) };

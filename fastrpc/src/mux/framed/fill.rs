@@ -136,6 +136,8 @@ impl<T> Streams<T> {
         };
         if let Some(stream) = self.table.get_mut(head.key) {
             stream.head_sent = true;
+            let waiting = stream.outgoing.as_mut().and_then(|outgoing| outgoing.waker.take());
+            self.wakers.extend(waiting);
         }
         if end {
             self.sent_end(head.key);

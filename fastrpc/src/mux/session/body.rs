@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::shared::Held;
 use crate::error::Error;
-use crate::mux::framed::{Role, Streams};
+use crate::mux::framed::{Gone, Role, Streams};
 use crate::wire::framed::frame::{ResetCode, TooLong};
 
 /// A body that arrives. Dropping it before its end breaks a reply off at the server, and tells a client's connection to
@@ -152,13 +152,38 @@ impl BodyWriter {
     /// As [`BodyWriter::write`].
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let room = self.held.with(|streams, key| streams.poll_room(key, cx.waker()));
-        room.map_err(|gone| self.held.shared.explain(gone, false))
+        room.map_err(|gone| self.broken(gone))
+    }
+
+    /// Waits until the head of its message was taken into a record, to leave with it: for whoever keeps the beginning of a
+    /// body until its call can be made nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// As [`BodyWriter::write`]. [`Error::may_retry`] is true when no byte of the call left.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped has changed nothing.
+    pub async fn sent(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_sent(cx)).await
+    }
+
+    /// As [`BodyWriter::sent`].
+    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let sent = self.held.with(|streams, key| streams.poll_sent(key, cx.waker()));
+        sent.map_err(|gone| self.broken(gone))
     }
 
     /// Ready once nobody takes the body any more: for whoever waits for its next piece meanwhile.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let gone = self.held.with(|streams, key| streams.poll_gone(key, cx.waker()));
-        gone.map(|gone| self.held.shared.explain(gone, false))
+        gone.map(|gone| self.broken(gone))
+    }
+
+    fn broken(&self, gone: Gone) -> Error {
+        let unsent = self.held.with(|streams, key| !streams.is_sent(key));
+        self.held.shared.explain(gone, unsent)
     }
 
     /// Ends the body, with `trailers` behind it.
