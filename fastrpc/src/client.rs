@@ -50,6 +50,20 @@ impl<C: Codec> ClientBuilder<C> {
         stream::ClientBuilder::of(codec, self.settings.clone())
     }
 
+    /// The same settings for a client of the classic wire that stands beside one of streamed calls.
+    #[doc(hidden)]
+    pub fn beside_streams(mut self) -> Self {
+        self.settings.link.beside_framed = self.settings.link.wire == Wire::Auto;
+        self.settings.link.wire = Wire::Classic;
+        self
+    }
+
+    /// The wire that is set.
+    #[doc(hidden)]
+    pub fn wire_set(&self) -> Wire {
+        self.settings.link.wire
+    }
+
     /// Opens one connection over `io` now. The caller drives it: the [`Driver`] must be polled, usually by spawning it.
     /// The client is for this connection alone; when it has ended, calls fail. The settings of pools and of dialling do not
     /// apply. [`Client::drain`] needs the driver to be polled, like everything else.

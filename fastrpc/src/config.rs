@@ -47,6 +47,8 @@ pub enum Wire {
 #[derive(Clone, Debug)]
 pub(crate) struct LinkConfig {
     pub(crate) wire: Wire,
+    /// It is the classic half of a client of both wires.
+    pub(crate) beside_framed: bool,
     /// What the framed wire has beside what both have.
     pub(crate) framed: Options,
     pub(crate) protocol: Protocol,
@@ -66,6 +68,7 @@ impl LinkConfig {
     pub(crate) fn new(idle_timeout: Duration) -> Self {
         Self {
             wire: Wire::default(),
+            beside_framed: false,
             framed: Options::default(),
             protocol: Protocol::new("fastrpc", 0).expect("seven bytes are a sniff header"),
             compression: Compression::default(),

@@ -84,6 +84,18 @@ impl Error {
         Self::refused(source.into(), None)
     }
 
+    /// For a layer on top that waits for the pieces of a body, and has waited long enough.
+    #[doc(hidden)]
+    pub fn stalled(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Timeout, message)
+    }
+
+    /// For a layer on top that cannot send what its caller gave.
+    #[doc(hidden)]
+    pub fn unsendable(source: impl Into<BoxError>) -> Self {
+        Self::encode(source.into())
+    }
+
     pub(crate) fn refused(source: BoxError, peer: Option<Arc<str>>) -> Self {
         Self::new(ErrorKind::Refused, "the reply was refused").with_source(source).with_peer(peer)
     }

@@ -13,6 +13,14 @@ macro_rules! counters {
             pub pending: u64,
         }
 
+        impl std::ops::Add for Stats {
+            type Output = Self;
+
+            fn add(self, other: Self) -> Self {
+                Self { $($name: self.$name + other.$name,)+ pending: self.pending + other.pending }
+            }
+        }
+
         /// The live counters; drivers add to them once a turn, not once a call.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {

@@ -9,34 +9,43 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use fastrpc::{AtLimit, Io, Stats};
+use fastrpc::internals::Route;
+use fastrpc::{AtLimit, BoxError, ContextMemory, ErrorKind, Io, RecordCodec, Stats, Wire};
 use http::Method;
 use tokio::time::Instant;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::forward::{forward_link_setters, forward_setters};
+use crate::exchange::Exchanging;
+use crate::forward::{LONGEST_PAUSE, forward_framed_setters, forward_link_setters, forward_setters};
+use crate::stream::{FramedClient, HeadsOf, Streaming};
 use crate::{ClassicCodec, CodecError, Eager, Error, Heads, Lazy, Limits, lazy, protocol};
 
 /// Settings of a [`Client`]. Made by [`Client::builder`].
 #[must_use]
 pub struct ClientBuilder<H: Heads = Eager> {
     transport: fastrpc::ClientBuilder<Codec<H>>,
+    limits: Limits,
+    pause: Duration,
 }
 
 /// What a client sends is as it was given, and what it receives becomes what its caller wants where the caller is.
-type Codec<H> = ClassicCodec<<H as Heads>::Request, lazy::Response>;
+pub(crate) type Codec<H> = ClassicCodec<<H as Heads>::Request, lazy::Response>;
 
 impl<H: Heads> Clone for ClientBuilder<H> {
     fn clone(&self) -> Self {
-        Self { transport: self.transport.clone() }
+        Self { transport: self.transport.clone(), limits: self.limits, pause: self.pause }
     }
 }
 
+impl ClientBuilder {
+    forward_framed_setters!("ClientBuilder");
+}
+
 impl<H: Heads> ClientBuilder<H> {
-    fn new(limits: Limits) -> Self {
-        let transport = fastrpc::Client::builder(ClassicCodec::of(limits)).protocol(protocol());
-        Self { transport: transport.max_undecoded(limits.max_undecoded()) }
+    fn new(limits: Limits, wire: Wire) -> Self {
+        let transport = fastrpc::Client::builder(ClassicCodec::of(limits)).protocol(protocol()).wire(wire);
+        Self { transport: transport.max_undecoded(limits.max_undecoded()), limits, pause: LONGEST_PAUSE }
     }
 
     forward_link_setters!("ClientBuilder");
@@ -69,7 +78,8 @@ impl<H: Heads> ClientBuilder<H> {
     /// Names the setting that is unusable.
     pub fn connect(self, address: &str) -> Result<Client<H>, Error> {
         let address = address.strip_prefix("teleport://").unwrap_or(address);
-        Ok(self.transport.connect(address.strip_suffix('/').unwrap_or(address))?.into())
+        let address = address.strip_suffix('/').unwrap_or(address);
+        self.finish(|builder| builder.connect(address), |builder| builder.connect(address))
     }
 
     /// A client of the server at the unix socket `path`.
@@ -79,7 +89,8 @@ impl<H: Heads> ClientBuilder<H> {
     /// Names the setting that is unusable.
     #[cfg(unix)]
     pub fn connect_unix(self, path: impl Into<PathBuf>) -> Result<Client<H>, Error> {
-        Ok(self.transport.connect_unix(path)?.into())
+        let path = path.into();
+        self.finish(|builder| builder.connect_unix(&path), |builder| builder.connect_unix(&path))
     }
 
     /// A client over streams that `dial` makes. `name` is what errors call the peer.
@@ -93,20 +104,43 @@ impl<H: Heads> ClientBuilder<H> {
         F: Future<Output = io::Result<S>> + Send + 'static,
         S: Io,
     {
-        Ok(self.transport.connect_with(name, dial)?.into())
+        let dial = Arc::new(dial);
+        let again = dial.clone();
+        self.finish(
+            |builder| builder.connect_with(name, move || dial()),
+            |builder| builder.connect_with(name, move || again()),
+        )
     }
 
-    /// Opens one connection over `io` now; the caller polls the driver, usually by spawning it.
+    /// Opens one connection of the classic wire over `io` now; the caller polls the driver, usually by spawning it.
     ///
     /// # Errors
     ///
     /// An unusable setting, or what went wrong in the opening exchange.
-    pub async fn handshake(
+    pub async fn handshake(self, io: impl Io) -> Result<(Client<H>, fastrpc::Driver<Codec<H>>), Error> {
+        let (classic, driver) = self.transport.wire(Wire::Classic).handshake(io).await?;
+        Ok((Client { classic, framed: None, route: Arc::new(Route::new(Wire::Classic)), limits: self.limits }, driver))
+    }
+
+    /// Makes the halves of a client that its wire needs.
+    fn finish(
         self,
-        io: impl Io,
-    ) -> Result<(Client<H>, fastrpc::Driver<ClassicCodec<H::Request, lazy::Response>>), Error> {
-        let (client, driver) = self.transport.handshake(io).await?;
-        Ok((client.into(), driver))
+        classic: impl FnOnce(fastrpc::ClientBuilder<Codec<H>>) -> Result<fastrpc::Client<Codec<H>>, fastrpc::Error>,
+        framed: impl FnOnce(
+            fastrpc::stream::ClientBuilder<HeadsOf>,
+        ) -> Result<fastrpc::stream::Client<HeadsOf>, fastrpc::Error>,
+    ) -> Result<Client<H>, Error> {
+        let Self { transport, limits, pause } = self;
+        let wire = transport.wire_set();
+        let framed = match wire {
+            Wire::Classic => None,
+            Wire::Auto | Wire::Framed => {
+                let limits = limits.on_framed();
+                Some(FramedClient { calls: framed(transport.streams(HeadsOf(limits)))?, limits, pause })
+            }
+        };
+        let classic = classic(transport.beside_streams())?;
+        Ok(Client { classic, framed, route: Arc::new(Route::new(wire)), limits })
     }
 }
 
@@ -124,24 +158,23 @@ impl<H: Heads> ClientBuilder<H> {
 /// # }
 /// ```
 pub struct Client<H: Heads = Eager> {
-    transport: fastrpc::Client<Codec<H>>,
+    classic: fastrpc::Client<Codec<H>>,
+    /// There unless the wire is the classic one alone.
+    framed: Option<FramedClient>,
+    route: Arc<Route>,
+    limits: Limits,
 }
 
 impl<H: Heads> Clone for Client<H> {
     fn clone(&self) -> Self {
-        Self { transport: self.transport.clone() }
+        let Self { classic, framed, route, limits } = self;
+        Self { classic: classic.clone(), framed: framed.clone(), route: route.clone(), limits: *limits }
     }
 }
 
 impl<H: Heads> fmt::Debug for Client<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("pending", &self.pending()).finish_non_exhaustive()
-    }
-}
-
-impl<H: Heads> From<fastrpc::Client<Codec<H>>> for Client<H> {
-    fn from(transport: fastrpc::Client<Codec<H>>) -> Self {
-        Self { transport }
     }
 }
 
@@ -157,53 +190,110 @@ impl Client {
 
     /// Settings for a client whose messages keep to `limits`.
     pub fn builder(limits: Limits) -> ClientBuilder {
-        ClientBuilder::new(limits)
+        ClientBuilder::new(limits, Wire::Auto)
     }
 
-    /// Settings for a client that speaks in the types of [`lazy`].
+    /// Settings for a client that speaks in the types of [`lazy`], on the classic wire, whose heads are text.
     pub fn lazy(limits: Limits) -> ClientBuilder<Lazy> {
-        ClientBuilder::new(limits)
+        ClientBuilder::new(limits, Wire::Classic)
+    }
+
+    /// Calls the server with a body that streams, where the wire can: await what comes back for the response, which is there
+    /// when its head is. Its body comes piece by piece, while the request's still goes. Nothing happens before it is polled.
+    ///
+    /// The request needs a host, in a `Host` header or in its URI. See [`stream`](crate::stream) for what becomes of bodies on
+    /// the classic wire, and for upgrades. A call none of whose bytes left, because its connection ended, is made once more on
+    /// another one.
+    pub fn stream<B>(&self, request: http::Request<B>) -> Streaming<'_, B>
+    where
+        B: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        Streaming::new(self, request)
     }
 }
 
 impl<H: Heads> Client<H> {
     /// Calls the server: await what comes back for the response. Nothing happens before it is polled first.
     ///
-    /// The request needs a host, in a `Host` header or in its URI. Request and response bodies are buffered whole: on
-    /// this wire a message travels only when it is complete. Copy what is to be kept for long of a response: it shares
+    /// The request needs a host, in a `Host` header or in its URI. Request and response bodies are buffered whole, the response's
+    /// up to [`Limits::max_body`]; see [`Client::stream`] for others. Copy what is to be kept for long of a response: it shares
     /// [memory](crate::lazy#memory) with others.
     #[inline]
     pub fn call(&self, request: H::Request) -> Calling<'_, H> {
         let method = H::method(&request).clone();
-        Calling { call: self.transport.call(request), method }
+        if self.framed.is_none() || !self.route.is_framed() {
+            return Calling { way: Way::Classic(self.classic.call(request)), method };
+        }
+        Calling { way: Way::Framed(Exchanging::new(self, request)), method }
     }
 
-    /// Calls that wait for their reply now: a measure of load.
+    /// Calls that wait for their reply now, or whose bodies still stream: a measure of load.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.transport.pending()
+        self.classic.pending() + self.framed.as_ref().map_or(0, |framed| framed.calls.pending())
     }
 
     /// Whether the server could not be reached the last time it was dialled.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.transport.is_failing()
+        let framed = self.framed.as_ref().is_some_and(|framed| framed.calls.is_failing());
+        framed || self.classic.is_failing()
     }
 
     /// What the client has done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.transport.stats()
+        let framed = self.framed.as_ref().map(|framed| framed.calls.stats());
+        self.classic.stats() + framed.unwrap_or_default()
     }
 
     /// Ends at once: pending calls fail, connections close, later calls are refused.
     pub fn close(&self) {
-        self.transport.close();
+        self.classic.close();
+        if let Some(framed) = &self.framed {
+            framed.calls.close();
+        }
     }
 
-    /// Refuses new calls, waits for the pending ones, then closes. Cancel safe.
+    /// Refuses new calls, waits for the pending ones, bodies that stream included, then closes. Cancel safe.
     pub async fn drain(&self) {
-        self.transport.drain().await;
+        match &self.framed {
+            Some(framed) => _ = tokio::join!(self.classic.drain(), framed.calls.drain()),
+            None => self.classic.drain().await,
+        }
+    }
+
+    /// The half that speaks the framed wire, if that is what the next call takes.
+    pub(crate) fn framed(&self) -> Option<&FramedClient> {
+        self.framed.as_ref().filter(|_| self.route.is_framed())
+    }
+
+    pub(crate) fn classic(&self) -> &fastrpc::Client<Codec<H>> {
+        &self.classic
+    }
+
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The deadline of calls that are given none.
+    pub(crate) fn deadline(&self) -> Instant {
+        let limit = self.framed.as_ref().map_or(Duration::from_secs(30), |framed| framed.calls.timeout());
+        let now = Instant::now();
+        now.checked_add(limit).unwrap_or(now + Duration::from_secs(60 * 60 * 24 * 365))
+    }
+
+    /// After a call that took the classic wire because the peer had ended the connection before a byte of TLS: one that was
+    /// reached so speaks that wire alone.
+    pub(crate) fn note_fallback(&self, error: Option<&Error>) {
+        let unreached = |error: &Error| {
+            matches!(error.kind(), ErrorKind::Connect | ErrorKind::Handshake) || (error.is_timeout() && error.may_retry())
+        };
+        if error.is_some_and(unreached) { self.route.learnt_nothing() } else { self.route.went_classic() }
     }
 }
 
@@ -214,22 +304,33 @@ impl<H: Heads> Client<H> {
 /// Dropping it forgets the call. A request still unsent is never sent; a reply that comes late reaches nobody.
 #[must_use = "a call is made when it is first polled"]
 pub struct Calling<'a, H: Heads = Eager> {
-    call: fastrpc::PendingCall<'a, Codec<H>>,
+    way: Way<'a, H>,
     method: Method,
+}
+
+enum Way<'a, H: Heads> {
+    Classic(fastrpc::PendingCall<'a, Codec<H>>),
+    Framed(Exchanging<'a, H>),
 }
 
 impl<H: Heads> Calling<'_, H> {
     /// Gives up when the whole reply has not come after `limit`, counted from the first poll.
     #[inline]
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.call = self.call.timeout(limit);
+        self.way = match self.way {
+            Way::Classic(call) => Way::Classic(call.timeout(limit)),
+            Way::Framed(call) => Way::Framed(call.timeout(limit)),
+        };
         self
     }
 
     /// Gives up when the whole reply has not come at `at`.
     #[inline]
     pub fn deadline(mut self, at: Instant) -> Self {
-        self.call = self.call.deadline(at);
+        self.way = match self.way {
+            Way::Classic(call) => Way::Classic(call.deadline(at)),
+            Way::Framed(call) => Way::Framed(call.deadline(at)),
+        };
         self
     }
 
@@ -237,7 +338,10 @@ impl<H: Heads> Calling<'_, H> {
     ///
     /// `None` before the end, after a response, and when it was taken already.
     pub fn take_request(&mut self) -> Option<H::Request> {
-        self.call.take_request()
+        match &mut self.way {
+            Way::Classic(call) => call.take_request(),
+            Way::Framed(call) => call.take_request(),
+        }
     }
 }
 
@@ -251,8 +355,19 @@ impl<H: Heads> Future for Calling<'_, H> {
     type Output = Result<H::Response, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reply = ready!(Pin::new(&mut self.call).poll(cx))?;
-        let refused = |fault| fastrpc::Error::refused_reply(CodecError::reply(fault)).into();
-        Poll::Ready(H::response(&self.method, reply).map_err(refused))
+        let Self { way, method } = &mut *self;
+        match way {
+            Way::Classic(call) => {
+                let reply = ready!(Pin::new(call).poll(cx))?;
+                Poll::Ready(whole_reply::<H>(method, reply))
+            }
+            Way::Framed(call) => Pin::new(call).poll(cx),
+        }
     }
+}
+
+/// What a reply of the classic wire is to its caller.
+pub(crate) fn whole_reply<H: Heads>(asked: &Method, reply: lazy::Response) -> Result<H::Response, Error> {
+    let refused = |fault| fastrpc::Error::refused_reply(CodecError::reply(fault)).into();
+    H::response(asked, reply).map_err(refused)
 }

@@ -16,6 +16,11 @@ use crate::CodecError;
 pub struct Error(fastrpc::Error);
 
 impl Error {
+    /// What fastrpc says of it.
+    pub(crate) fn transport(&self) -> &fastrpc::Error {
+        &self.0
+    }
+
     /// The phase that failed.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -40,4 +40,40 @@ macro_rules! forward_link_setters {
     };
 }
 
-pub(crate) use {forward_link_setters, forward_setters};
+/// How long a body that streams may pause between two pieces, unless told otherwise.
+pub(crate) const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// The settings that client and server share where they may speak the framed wire.
+macro_rules! forward_framed_setters {
+    ($builder:literal) => {
+        $crate::forward::forward_setters! { $builder:
+            /// Which wire is spoken: the framed one with peers that speak it and the classic one with others, or one alone.
+            wire(wire: Wire);
+            /// How this side compresses what it sends on the framed wire.
+            framed_compression(codec: RecordCodec);
+            /// Compresses each message of the framed wire alone.
+            compress_alone(alone: bool);
+            /// Framed wire: the silence after which the peer is asked whether it lives.
+            ping(interval: Option<Duration>);
+            /// Framed wire: how old a connection gets before another takes its place.
+            max_age(age: Option<Duration>);
+            /// Framed wire: how long calls may go on after a drain.
+            drain_timeout(limit: Duration);
+            /// Framed wire: bytes that the bodies on a connection may have under way or unread.
+            max_window(bytes: u32);
+            /// Framed wire: after so long without a message the memory of compression is given back.
+            idle_context(after: Duration);
+            /// Framed wire: what compression contexts may take of memory.
+            context_memory(memory: ContextMemory);
+        }
+
+        /// The longest pause between two pieces of a body that arrives on the framed wire; the body breaks off then. It does not
+        /// hold for streams that were upgraded. Default: 120 s.
+        pub fn body_pause(mut self, limit: Duration) -> Self {
+            self.pause = limit;
+            self
+        }
+    };
+}
+
+pub(crate) use {forward_framed_setters, forward_link_setters, forward_setters};

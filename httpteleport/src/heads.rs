@@ -21,6 +21,23 @@ pub trait Heads: sealed::Sealed + Send + Sync + 'static {
     fn reply(asked: &Method, response: Self::Response) -> Self::Reply;
     #[doc(hidden)]
     fn response(asked: &Method, reply: lazy::Response) -> Result<Self::Response, Fault>;
+    /// Types of which the framed wire makes heads; `None` for those that are the classic wire's alone.
+    #[doc(hidden)]
+    fn framed() -> Option<Framed<Self>>
+    where
+        Self: Sized,
+    {
+        None
+    }
+}
+
+/// To the types of the `http` crate and back.
+#[doc(hidden)]
+pub struct Framed<H: Heads> {
+    pub(crate) request: fn(http::Request<Body>) -> H::Request,
+    pub(crate) into_request: fn(H::Request) -> http::Request<Body>,
+    pub(crate) response: fn(http::Response<Body>) -> H::Response,
+    pub(crate) into_response: fn(H::Response) -> http::Response<Body>,
 }
 
 /// The types of the `http` crate.
@@ -46,6 +63,11 @@ impl Heads for Eager {
 
     fn response(asked: &Method, reply: lazy::Response) -> Result<http::Response<Body>, Fault> {
         reply.answering(asked).into_http()
+    }
+
+    fn framed() -> Option<Framed<Self>> {
+        let (request, response) = (std::convert::identity, std::convert::identity);
+        Some(Framed { request, into_request: request, response, into_response: response })
     }
 }
 

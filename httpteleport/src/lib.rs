@@ -17,13 +17,13 @@ mod body;
 mod client;
 pub mod codec;
 mod error;
+mod exchange;
 mod forward;
 mod heads;
 pub mod lazy;
 mod limits;
 mod message;
 mod server;
-#[doc(hidden)]
 pub mod stream;
 
 pub use body::{Body, CollectError};
@@ -31,7 +31,10 @@ pub use client::{Calling, Client, ClientBuilder};
 pub use codec::classic::{ClassicCodec, Reply, ReplyMessage, RequestMessage};
 pub use codec::error::{CodecError, Fault, MessageKind};
 pub use error::Error;
-pub use fastrpc::{AtLimit, BatchTimer, BoxIo, Compression, Dispatch, ErrorKind, Io, Listener, Serve, Stats};
+pub use fastrpc::{
+    AtLimit, BatchTimer, BoxError, BoxIo, Compression, ContextMemory, Dispatch, ErrorKind, Io, Listener, RecordCodec,
+    Serve, Stats, Wire,
+};
 pub use heads::{Eager, Heads, Lazy};
 pub use limits::Limits;
 pub use server::{Handler, Server, ServerBuilder};

@@ -104,6 +104,11 @@ impl Limits {
         self
     }
 
+    /// The same on the framed wire, whose peers tell what they take.
+    pub(crate) fn on_framed(self) -> Self {
+        self.with_peer_max_head(LARGEST_HEAD)
+    }
+
     /// What a connection has to hold undecoded: a head, and what came with its end. At least fastrpc's default.
     pub(crate) fn max_undecoded(&self) -> usize {
         (2 * self.max_head).max(16 << 20)

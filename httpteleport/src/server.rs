@@ -5,12 +5,17 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use fastrpc::{Call, Dispatch, Io, Listener, Serve, Stats};
+use fastrpc::internals::FramedCall;
+use fastrpc::{Call, ContextMemory, Dispatch, Io, Listener, RecordCodec, Serve, Stats, Wire};
 use tokio_rustls::rustls;
 
 use crate::codec::classic::{RequestMessage as _, refusal};
-use crate::forward::{forward_link_setters, forward_setters};
+use crate::exchange::answer_whole;
+use crate::forward::{LONGEST_PAUSE, forward_framed_setters, forward_link_setters, forward_setters};
+use crate::stream::StreamHandler;
+use crate::stream::answer::AnsweringStreams;
 use crate::{ClassicCodec, Eager, Error, Heads, Lazy, Limits, lazy, protocol};
 
 /// Answers requests. Any `Fn(Request<Body>) -> impl Future<Output = Response<Body>>` is one, and for a
@@ -41,6 +46,8 @@ where
 #[must_use]
 pub struct ServerBuilder<H: Heads = Eager> {
     transport: fastrpc::ServerBuilder<Codec<H>>,
+    limits: Limits,
+    pause: Duration,
 }
 
 /// What a server receives becomes what its handler wants where the handler is.
@@ -48,14 +55,18 @@ type Codec<H> = ClassicCodec<lazy::Request, <H as Heads>::Reply>;
 
 impl<H: Heads> Clone for ServerBuilder<H> {
     fn clone(&self) -> Self {
-        Self { transport: self.transport.clone() }
+        Self { transport: self.transport.clone(), limits: self.limits, pause: self.pause }
     }
 }
 
+impl ServerBuilder {
+    forward_framed_setters!("ServerBuilder");
+}
+
 impl<H: Heads> ServerBuilder<H> {
-    fn new(limits: Limits) -> Self {
-        let transport = fastrpc::Server::builder(ClassicCodec::of(limits)).protocol(protocol());
-        Self { transport: transport.max_undecoded(limits.max_undecoded()) }
+    fn new(limits: Limits, wire: Wire) -> Self {
+        let transport = fastrpc::Server::builder(ClassicCodec::of(limits)).protocol(protocol()).wire(wire);
+        Self { transport: transport.max_undecoded(limits.max_undecoded()), limits, pause: LONGEST_PAUSE }
     }
 
     forward_link_setters!("ServerBuilder");
@@ -79,7 +90,7 @@ impl<H: Heads> ServerBuilder<H> {
     ///
     /// Names the setting that is unusable.
     pub fn build(self) -> Result<Server<H>, Error> {
-        Ok(Server { transport: self.transport.build()? })
+        Ok(Server { transport: self.transport.build()?, limits: self.limits, pause: self.pause })
     }
 }
 
@@ -99,11 +110,13 @@ impl<H: Heads> ServerBuilder<H> {
 /// ```
 pub struct Server<H: Heads = Eager> {
     transport: fastrpc::Server<Codec<H>>,
+    limits: Limits,
+    pause: Duration,
 }
 
 impl<H: Heads> Clone for Server<H> {
     fn clone(&self) -> Self {
-        Self { transport: self.transport.clone() }
+        Self { transport: self.transport.clone(), limits: self.limits, pause: self.pause }
     }
 }
 
@@ -116,12 +129,12 @@ impl<H: Heads> fmt::Debug for Server<H> {
 impl Server {
     /// Settings for a server whose messages keep to `limits`.
     pub fn builder(limits: Limits) -> ServerBuilder {
-        ServerBuilder::new(limits)
+        ServerBuilder::new(limits, Wire::Auto)
     }
 
     /// Settings for a server that speaks in the types of [`lazy`].
     pub fn lazy(limits: Limits) -> ServerBuilder<Lazy> {
-        ServerBuilder::new(limits)
+        ServerBuilder::new(limits, Wire::Classic)
     }
 }
 
@@ -132,8 +145,8 @@ impl<H: Heads> Server<H> {
         &self,
         listener: L,
         handler: F,
-    ) -> Serve<Codec<H>, L, impl fastrpc::Handler<Codec<H>> + use<L, F, H>> {
-        self.transport.serve(listener, Answering::<F, H>::new(Arc::new(handler)))
+    ) -> Serve<L> {
+        self.transport.serve(listener, self.answering(Arc::new(handler)))
     }
 
     /// Serves one connection until it ends. For whoever accepts by other means. Connections may share a handler.
@@ -147,7 +160,11 @@ impl<H: Heads> Server<H> {
         peer: Option<SocketAddr>,
         handler: Arc<F>,
     ) -> Result<(), Error> {
-        Ok(self.transport.serve_connection(io, peer, Arc::new(Answering::<F, H>::new(handler))).await?)
+        Ok(self.transport.serve_connection(io, peer, Arc::new(self.answering(handler))).await?)
+    }
+
+    fn answering<F>(&self, handler: Arc<F>) -> Answering<F, H> {
+        Answering { handler, limits: self.limits.on_framed(), heads: PhantomData }
     }
 
     /// Stops taking connections and requests everywhere; what has begun is finished.
@@ -162,13 +179,38 @@ impl<H: Heads> Server<H> {
     }
 }
 
-/// A [`Handler`] as fastrpc runs it: its response knows whether it answers `HEAD`.
-struct Answering<F, H>(Arc<F>, PhantomData<H>);
-
-impl<F, H> Answering<F, H> {
-    fn new(handler: Arc<F>) -> Self {
-        Self(handler, PhantomData)
+impl Server {
+    /// Accepts connections from `listener` and answers their requests with `handler`, bodies streaming where the wire lets them.
+    /// Await what comes back, or give it a signal first with [`Serve::with_graceful_shutdown`].
+    pub fn serve_streams<L: Listener, F: StreamHandler>(&self, listener: L, handler: F) -> Serve<L> {
+        self.transport.serve(listener, self.answering_streams(Arc::new(handler)))
     }
+
+    /// Serves one connection until it ends, bodies streaming where the wire lets them. For whoever accepts by other means.
+    /// Connections may share a handler.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended, when it was not by the client's close or a shutdown.
+    pub async fn serve_streams_connection<F: StreamHandler>(
+        &self,
+        io: impl Io,
+        peer: Option<SocketAddr>,
+        handler: Arc<F>,
+    ) -> Result<(), Error> {
+        Ok(self.transport.serve_connection(io, peer, Arc::new(self.answering_streams(handler))).await?)
+    }
+
+    fn answering_streams<F>(&self, handler: Arc<F>) -> AnsweringStreams<F> {
+        AnsweringStreams { handler, limits: self.limits.on_framed(), pause: self.pause }
+    }
+}
+
+/// A [`Handler`] as fastrpc runs it: its response knows whether it answers `HEAD`.
+struct Answering<F, H> {
+    handler: Arc<F>,
+    limits: Limits,
+    heads: PhantomData<H>,
 }
 
 impl<F: Handler<H>, H: Heads> fastrpc::Handler<Codec<H>> for Answering<F, H> {
@@ -177,8 +219,15 @@ impl<F: Handler<H>, H: Heads> fastrpc::Handler<Codec<H>> for Answering<F, H> {
         let request = call.into_request();
         let method = request.method().clone();
         match H::Request::received(request) {
-            Ok(request) => H::reply(&method, self.0.call(request, peer).await),
+            Ok(request) => H::reply(&method, self.handler.call(request, peer).await),
             Err(fault) => refusal(fault),
+        }
+    }
+
+    async fn answer(&self, call: FramedCall<'_, Codec<H>>) {
+        // A server of other types speaks the classic wire alone.
+        if let Some(types) = H::framed() {
+            answer_whole(call, types, &self.limits, |request, peer| self.handler.call(request, peer)).await;
         }
     }
 }

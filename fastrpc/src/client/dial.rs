@@ -54,7 +54,11 @@ impl Dialer {
         let Settings { link, tls, dial_timeout: limit, .. } = settings.clone();
         let classic_tls = tls.clone().map(|tls| {
             // A server that speaks the framed wire sees by it that somebody made us believe otherwise, and refuses.
-            if link.wire == Wire::Auto { tls.with_alpn(framed::alpn(&link.protocol)) } else { tls }
+            if link.wire == Wire::Auto || link.beside_framed {
+                tls.with_alpn(framed::alpn(&link.protocol))
+            } else {
+                tls
+            }
         });
         Self { dial, limit, tls, classic_tls, link, peer }
     }

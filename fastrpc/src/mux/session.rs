@@ -16,4 +16,4 @@ pub use driver::Driver;
 pub use memory::ContextMemory;
 pub use open::{Accepted, Connected, accept, connect};
 pub use options::{Counted, Options};
-pub use serving::{Incoming, NoCalls, Responder, Serve};
+pub use serving::{Incoming, InterimSender, NoCalls, Responder, Serve};

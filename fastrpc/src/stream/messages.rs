@@ -16,7 +16,6 @@ use crate::error::Error;
 use crate::mux::conn::Deadline;
 use crate::mux::session::{BodyReader, Reply, Responder, SendBody};
 use crate::server::{Call, Handler};
-use crate::stats::add;
 use crate::wire::framed::frame::ResetCode;
 
 /// Longer messages take turns with other bodies.
@@ -154,7 +153,7 @@ pub(crate) async fn answer<C: Codec, H: Handler<C> + ?Sized>(handler: &H, call: 
     let _permit = match permit {
         Ok(permit) => permit,
         Err(limit) => {
-            add(&counters.overloads, 1);
+            counters.overload();
             return reply(codec, &mut responder, || codec.failure(Failure::Overloaded { limit }));
         }
     };
@@ -168,11 +167,11 @@ pub(crate) async fn answer<C: Codec, H: Handler<C> + ?Sized>(handler: &H, call: 
     };
     match caught(handler.call(Call::new(request, peer, !one_way))).await {
         Some(answer) => {
-            add(&counters.replies, 1);
+            counters.count(true);
             reply(codec, &mut responder, || answer);
         }
         None => {
-            add(&counters.errors, 1);
+            counters.count(false);
             reply(codec, &mut responder, || codec.failure(Failure::Panicked));
         }
     }
@@ -200,7 +199,7 @@ fn send<C: Codec>(codec: &C, responder: &mut Responder, answer: &C::Reply) -> Re
 }
 
 /// What a user's future gives, or `None` if it panics.
-pub(crate) async fn caught<F: Future>(future: F) -> Option<F::Output> {
+pub async fn caught<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Some),

@@ -106,7 +106,24 @@ pub struct FramedCall<'a, C> {
     pub permit: Result<Permit, usize>,
     /// Most bytes of a whole message.
     pub most: usize,
-    pub(crate) counters: &'a Counters,
+    pub counters: Tally<'a>,
+}
+
+/// Counts what becomes of calls.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Tally<'a>(&'a Counters);
+
+impl Tally<'_> {
+    /// It was refused at the limit.
+    pub fn overload(&self) {
+        add(&self.0.overloads, 1);
+    }
+
+    /// It was answered by its handler, or its handler panicked.
+    pub fn count(&self, answered: bool) {
+        add(if answered { &self.0.replies } else { &self.0.errors }, 1);
+    }
 }
 
 /// Has a handler of whole messages answer the calls of a framed connection.
@@ -120,7 +137,7 @@ impl<C: Codec, H: Handler<C>> Serve for Answering<C, H> {
         let (service, peer) = (self.service.clone(), self.peer);
         async move {
             let Incoming { head, body, one_way, responder } = call;
-            let (codec, counters, most) = (service.codec(), service.counters(), service.link().max_undecoded);
+            let (codec, counters, most) = (service.codec(), Tally(service.counters()), service.link().max_undecoded);
             let permit = service.admit().ok_or_else(|| service.concurrency());
             let call = FramedCall { codec, head, body, one_way, responder, peer, permit, most, counters };
             service.handler().answer(call).await;
@@ -151,7 +168,7 @@ impl<C: HeadCodec, H: StreamHandler<C>> Serve for Streaming<C, H> {
             };
             let responder = Responder { codec: service.shared_codec(), inner: responder };
             let answered = caught(service.handler().call(Call { head, body, peer, responder })).await;
-            add(if answered.is_some() { &counters.replies } else { &counters.errors }, 1);
+            Tally(counters).count(answered.is_some());
         }
     }
 }

@@ -108,7 +108,10 @@ fn recordings_decode_whole_byte_by_byte_and_cut_at_random() {
 async fn our_server_answers_recorded_clients() {
     let mut random = fastrand::Rng::with_seed(0x7e1e);
     for transcript in transcripts() {
-        let server = Server::builder(Tlv::new()).compression(compression(&transcript)).protocol(protocol(&transcript));
+        let server = Server::builder(Tlv::new())
+            .wire(fastrpc::Wire::Classic)
+            .compression(compression(&transcript))
+            .protocol(protocol(&transcript));
         let (here, there) = testkit::pipe::duplex();
         let sizes: Vec<_> = (0..50).map(|_| random.usize(1..2000)).collect();
         here.outgoing().read_in_pieces(&sizes);
@@ -151,7 +154,10 @@ async fn our_client_hears_recorded_servers() {
         let answered = read_frames(&plain, tlv::read_reply).unwrap();
 
         let (here, there) = testkit::pipe::duplex();
-        let builder = Client::builder(Tlv::new()).compression(compression(&transcript)).protocol(protocol(&transcript));
+        let builder = Client::builder(Tlv::new())
+            .wire(fastrpc::Wire::Classic)
+            .compression(compression(&transcript))
+            .protocol(protocol(&transcript));
         let hello = hello_of(&transcript);
         let (opened, mut peer) = tokio::join!(builder.handshake(here), RawPeer::server(there, &hello));
         let (client, driver) = opened.unwrap();
@@ -189,7 +195,10 @@ async fn our_client_hears_recorded_servers() {
 async fn recorded_replies_nobody_asked_for_are_let_pass() {
     for transcript in transcripts() {
         let (here, there) = testkit::pipe::duplex();
-        let builder = Client::builder(Tlv::new()).protocol(protocol(&transcript)).compression(Compression::None);
+        let builder = Client::builder(Tlv::new())
+            .wire(fastrpc::Wire::Classic)
+            .protocol(protocol(&transcript))
+            .compression(Compression::None);
         let hello = hello_of(&transcript);
         let (opened, mut peer) = tokio::join!(builder.handshake(here), RawPeer::server(there, &hello));
         let (client, driver) = opened.unwrap();

@@ -72,7 +72,8 @@ async fn a_server_bounds_what_is_undecoded_also_when_it_is_compressed() {
     for compression in [Compression::None, Compression::Flate, Compression::Snappy] {
         let codec = Endless::default();
         let (here, there) = testkit::pipe::duplex();
-        let server = fastrpc::Server::builder(codec.clone()).max_undecoded(LIMIT).build().unwrap();
+        let server =
+            fastrpc::Server::builder(codec.clone()).wire(fastrpc::Wire::Classic).max_undecoded(LIMIT).build().unwrap();
         let serving =
             tokio::spawn(async move { server.serve_connection(there, None, Arc::new(async |_: Call<()>| {})).await });
         let to_server = here.outgoing();
@@ -94,7 +95,7 @@ async fn a_client_bounds_what_is_undecoded_also_when_it_is_compressed() {
     for compression in [Compression::None, Compression::Flate, Compression::Snappy] {
         let codec = Endless::default();
         let (here, there) = testkit::pipe::duplex();
-        let builder = Client::builder(codec.clone()).max_undecoded(LIMIT);
+        let builder = Client::builder(codec.clone()).wire(fastrpc::Wire::Classic).max_undecoded(LIMIT);
         let hello = hello(compression);
         let (opened, peer) = tokio::join!(builder.handshake(here), RawPeer::server(there, &hello));
         let (client, driver) = opened.unwrap();

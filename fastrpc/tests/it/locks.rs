@@ -206,7 +206,7 @@ fn replies_requests_and_errors_are_dropped_outside_the_lock() {
         let handle = Arc::new(OnceLock::new());
         let codec = DropsBack { client: handle.clone() };
         let hello = hello(Compression::None);
-        let builder = Client::builder(codec).compression(Compression::None);
+        let builder = Client::builder(codec).wire(fastrpc::Wire::Classic).compression(Compression::None);
         let (opened, mut peer) = tokio::join!(builder.handshake(here), RawPeer::server(there, &hello));
         let (client, driver) = opened.unwrap();
         handle.set(client.clone()).unwrap_or_else(|_| panic!("set once"));

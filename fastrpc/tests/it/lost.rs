@@ -192,7 +192,7 @@ impl Codec for Panicking {
 #[tokio::test(start_paused = true)]
 async fn by_a_decoder_that_panics() {
     let (here, there) = testkit::pipe::duplex();
-    let client = fastrpc::Client::builder(Panicking).compression(Compression::None);
+    let client = fastrpc::Client::builder(Panicking).wire(fastrpc::Wire::Classic).compression(Compression::None);
     let hello = hello(Compression::None);
     let (opened, mut peer) = tokio::join!(client.handshake(here), RawPeer::server(there, &hello));
     let (client, driver) = opened.unwrap();
@@ -209,7 +209,11 @@ async fn by_a_decoder_that_panics() {
 #[tokio::test(start_paused = true)]
 async fn a_decoder_that_panics_on_the_server_costs_its_connection_alone() {
     let (net, ends) = net();
-    let server = fastrpc::Server::builder(Panicking).compression(Compression::None).build().unwrap();
+    let server = fastrpc::Server::builder(Panicking)
+        .wire(fastrpc::Wire::Classic)
+        .compression(Compression::None)
+        .build()
+        .unwrap();
     let serving = tokio::spawn(server.serve(ends, async |_: fastrpc::Call<()>| {}).into_future());
     let client = net.client(client());
     assert_eq!(client.call(ask("panic")).await.unwrap_err().kind(), ErrorKind::Connection);

@@ -61,7 +61,11 @@ async fn a_reply_or_request_whose_drop_panics_costs_its_call_alone() {
         let codec = Bytes::default();
         let panics = codec.0.clone();
         let (here, there) = testkit::pipe::duplex();
-        let builder = Server::builder(codec.clone()).compression(Compression::None).dispatch(dispatch).concurrency(1);
+        let builder = Server::builder(codec.clone())
+            .wire(fastrpc::Wire::Classic)
+            .compression(Compression::None)
+            .dispatch(dispatch)
+            .concurrency(1);
         let server = builder.build().unwrap();
         let running = server.clone();
         // A request of 4 or 5 is answered after a wait; one of 1 or 5 is dropped by the handler, and that panics.
@@ -74,7 +78,12 @@ async fn a_reply_or_request_whose_drop_panics_costs_its_call_alone() {
             Mine(asked + 7, count)
         };
         tokio::spawn(async move { server.serve_connection(there, None, Arc::new(handler)).await });
-        let (client, driver) = Client::builder(codec).compression(Compression::None).handshake(here).await.unwrap();
+        let (client, driver) = Client::builder(codec)
+            .wire(fastrpc::Wire::Classic)
+            .compression(Compression::None)
+            .handshake(here)
+            .await
+            .unwrap();
         tokio::spawn(driver);
         for (asked, answer) in [(0, 6), (1, 100), (2, 8), (4, 10), (5, 100), (0, 6)] {
             let sent = Mine(asked * 2, Arc::default());

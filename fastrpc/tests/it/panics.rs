@@ -138,9 +138,15 @@ async fn obey(call: Call<String>) -> String {
 
 async fn treacherous(dispatch: Dispatch) -> Client<Treacherous> {
     let (here, there) = testkit::pipe::duplex();
-    let server = Server::builder(Treacherous).compression(Compression::Flate).dispatch(dispatch).build().unwrap();
+    let server = Server::builder(Treacherous)
+        .wire(fastrpc::Wire::Classic)
+        .compression(Compression::Flate)
+        .dispatch(dispatch)
+        .build()
+        .unwrap();
     tokio::spawn(async move { server.serve_connection(there, None, std::sync::Arc::new(obey)).await });
-    let (client, driver) = Client::builder(Treacherous).max_pending(2).handshake(here).await.unwrap();
+    let (client, driver) =
+        Client::builder(Treacherous).wire(fastrpc::Wire::Classic).max_pending(2).handshake(here).await.unwrap();
     tokio::spawn(driver);
     client
 }

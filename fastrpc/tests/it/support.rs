@@ -94,12 +94,12 @@ pub(crate) fn second(compression: Compression) -> wire::Compression {
 
 /// Client settings without compression, whose batches follow the paused clock.
 pub(crate) fn client() -> ClientBuilder<Tlv> {
-    Client::builder(codec()).compression(Compression::None).batch_timer(BatchTimer::Tokio)
+    Client::builder(codec()).wire(fastrpc::Wire::Classic).compression(Compression::None).batch_timer(BatchTimer::Tokio)
 }
 
 /// Server settings without compression, whose batches follow the paused clock.
 pub(crate) fn server() -> ServerBuilder<Tlv> {
-    Server::builder(codec()).compression(Compression::None).batch_timer(BatchTimer::Tokio)
+    Server::builder(codec()).wire(fastrpc::Wire::Classic).compression(Compression::None).batch_timer(BatchTimer::Tokio)
 }
 
 /// TLV that tells failures in words.

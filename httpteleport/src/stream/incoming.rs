@@ -1,36 +1,97 @@
 //! A body that arrives in pieces.
 
+use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use fastrpc::internals::session::BodyReader;
-use fastrpc::wire::framed::frame::ResetCode;
+use fastrpc::stream::{BodyReader, ResetCode};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
 
 use crate::codec::error::{CodecError, Fault, MessageKind};
 use crate::codec::framed;
-use crate::{Error, Limits};
+use crate::{Body, Error, Limits};
 
 /// A body that arrives in pieces, each as it comes; trailers last. Dropping that of a response before its end cancels the
 /// call.
-pub struct Incoming {
+///
+/// # Errors
+///
+/// It breaks off with its connection, when its sender breaks it off, when it is not as long as it said, and when nothing of it
+/// comes for the longest pause that is allowed.
+pub struct Incoming(Source);
+
+enum Source {
+    /// It came whole.
+    Whole(Bytes),
+    Pieces(Box<Pieces>),
+}
+
+struct Pieces {
     reader: BodyReader,
     of: MessageKind,
     limits: Limits,
     /// What `Content-Length` says is still to come.
     left: Option<u64>,
     ended: bool,
+    /// The longest pause between two pieces; none for a stream that was upgraded.
+    pause: Option<Duration>,
+    /// Made when a piece is waited for, so that a body that is there at once needs no timer.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Incoming {
     /// Of a message with these headers. `bare`: it has no body whatever they say.
-    pub(super) fn new(reader: BodyReader, of: MessageKind, headers: &HeaderMap, bare: bool, limits: Limits) -> Self {
+    pub(crate) fn new(
+        reader: BodyReader,
+        of: MessageKind,
+        headers: &HeaderMap,
+        bare: bool,
+        limits: Limits,
+        pause: Option<Duration>,
+    ) -> Self {
         let length = || headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
         let left = if bare { Some(0) } else { length() };
-        Self { reader, of, limits, left, ended: false }
+        Self(Source::Pieces(Box::new(Pieces { reader, of, limits, left, ended: false, pause, timer: None })))
+    }
+}
+
+impl From<Body> for Incoming {
+    fn from(body: Body) -> Self {
+        Self(Source::Whole(body.into_bytes()))
+    }
+}
+
+impl Pieces {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(piece) = self.reader.poll_piece(cx) else { return self.poll_pause(cx) };
+        self.timer = None;
+        match piece {
+            Some(Ok(piece)) => self.piece(piece),
+            Some(Err(error)) => {
+                self.ended = true;
+                Poll::Ready(Some(Err(error.into())))
+            }
+            None => self.end(),
+        }
+    }
+
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(pause) = self.pause else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(pause)));
+        ready!(timer.as_mut().poll(cx));
+        self.ended = true;
+        let why = format!("nothing of the body came for {} s", pause.as_secs());
+        self.reader.refuse(ResetCode::Late, why.clone());
+        Poll::Ready(Some(Err(fastrpc::Error::stalled(why).into())))
     }
 
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
@@ -68,27 +129,35 @@ impl http_body::Body for Incoming {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = self.get_mut();
-        if this.ended {
-            return Poll::Ready(None);
-        }
-        match ready!(this.reader.poll_piece(cx)) {
-            Some(Ok(piece)) => this.piece(piece),
-            Some(Err(error)) => {
-                this.ended = true;
-                Poll::Ready(Some(Err(error.into())))
-            }
-            None => this.end(),
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut self.0 {
+            Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Source::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Source::Pieces(pieces) => pieces.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended
+        match &self.0 {
+            Source::Whole(bytes) => bytes.is_empty(),
+            Source::Pieces(pieces) => pieces.ended || (pieces.reader.is_empty() && pieces.left.unwrap_or(0) == 0),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        match &self.0 {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Pieces(pieces) => {
+                let whole = pieces.reader.whole_len().map(|length| length as u64);
+                whole.or(pieces.left).map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").field("size", &http_body::Body::size_hint(self).exact()).finish_non_exhaustive()
     }
 }
 

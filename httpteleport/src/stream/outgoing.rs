@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use fastrpc::BoxError;
-use fastrpc::internals::session::{BodyWriter, SendBody};
+use fastrpc::stream::{BodyWriter, SendBody};
 use fastrpc::wire::framed::codec::looks_incompressible;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
@@ -28,6 +28,13 @@ pub(super) enum Start {
 }
 
 impl Start {
+    /// Looks at a body once, if it says that it is short: one that is there goes with its head. Another is not asked for
+    /// anything before its call leaves.
+    pub(super) fn of_request<B: Body>(body: Pin<&mut B>) -> Self {
+        let short = body.is_end_stream() || body.size_hint().upper().is_some_and(|upper| upper <= WHOLE as u64);
+        if short { Self::of(body) } else { Self::Goes(Next::Piece(Bytes::new())) }
+    }
+
     /// Looks at a body once. One that is short and there goes with its head.
     pub(super) fn of<B: Body>(mut body: Pin<&mut B>) -> Self {
         if body.is_end_stream() {
@@ -43,6 +50,11 @@ impl Start {
                 next => Self::Goes(next),
             },
         }
+    }
+
+    /// What was to be sent and was not.
+    pub(super) fn again(next: Next) -> Self {
+        if let Next::Whole(body) = next { Self::Whole(body) } else { Self::Goes(next) }
     }
 
     /// What is sent with the head, and what is pumped first.
@@ -78,6 +90,26 @@ fn is_compressed(headers: &HeaderMap) -> bool {
     packed || !(encoding.is_empty() || encoding.eq_ignore_ascii_case("identity"))
 }
 
+/// Sends a body once its head has left. What it had of the body comes back if the head never left.
+pub(super) async fn pump_once_sent<B>(
+    body: Pin<Box<B>>,
+    first: Next,
+    mut writer: BodyWriter,
+    of: Sender,
+) -> Option<(Next, Pin<Box<B>>)>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    match writer.sent().await {
+        Ok(()) => {
+            pump(body, first, writer, of).await;
+            None
+        }
+        Err(error) => error.may_retry().then_some((first, body)),
+    }
+}
+
 /// Sends a body piece by piece, as its receiver makes room, until it ends, breaks, or nobody takes it any more.
 pub(super) async fn pump<B>(mut body: Pin<Box<B>>, first: Next, mut writer: BodyWriter, of: Sender)
 where
@@ -91,7 +123,7 @@ where
     let mut step = first;
     loop {
         match step {
-            Next::Piece(piece) => {
+            Next::Whole(piece) | Next::Piece(piece) => {
                 if !raw && looks_incompressible(&piece) {
                     raw = true;
                     writer.raw();
@@ -113,6 +145,8 @@ where
 
 /// What comes next of a body.
 pub(super) enum Next {
+    /// All of it.
+    Whole(Bytes),
     Piece(Bytes),
     End(Option<HeaderMap>),
     Broken,

@@ -62,7 +62,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let unusable = Client::builder(Tlv::new()).connect("no port").err();
+        let unusable = Client::builder(Tlv::new()).wire(fastrpc::Wire::Classic).connect("no port").err();
         Self {
             table: Pending::default(),
             calls: Vec::new(),

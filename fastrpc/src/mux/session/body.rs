@@ -42,6 +42,18 @@ impl BodyReader {
         }
     }
 
+    /// How long it is, if it came whole: what is left of it.
+    #[must_use]
+    pub fn whole_len(&self) -> Option<usize> {
+        if let Source::Whole(body) = &self.0 { Some(body.len()) } else { None }
+    }
+
+    /// Whether it came whole and nothing is left of it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.whole_len() == Some(0)
+    }
+
     /// The next piece, of any length; `None` at the end, and ever after.
     ///
     /// # Errors

@@ -63,6 +63,12 @@ impl Responder {
         Self { held, one_way, done: one_way }
     }
 
+    /// What sends heads ahead of the reply, apart from this.
+    #[must_use]
+    pub fn interims(&self) -> InterimSender {
+        InterimSender { held: self.held.again(), one_way: self.one_way }
+    }
+
     /// Sends a head ahead of the reply; nothing when nobody waits for it.
     ///
     /// # Errors
@@ -110,6 +116,27 @@ impl Responder {
     pub fn fail(mut self, code: ResetCode, text: String) {
         self.done = true;
         self.held.with(|streams, key| streams.reset(key, code, text));
+    }
+}
+
+/// Sends heads ahead of the reply to one call, as long as that has not begun.
+pub struct InterimSender {
+    held: Held,
+    one_way: bool,
+}
+
+impl InterimSender {
+    /// As [`Responder::interim`].
+    ///
+    /// # Errors
+    ///
+    /// `encode` failed, or the head is longer than the peer takes.
+    pub fn send(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>) -> Result<(), Error> {
+        if self.one_way {
+            return Ok(());
+        }
+        let sent = self.held.with(|streams, key| streams.interim(key, |out| encode(out).map_err(NotEncoded)));
+        sent.map_err(|error| Error::encode(error.0))
     }
 }
 

@@ -17,8 +17,8 @@ fn a_pipe_without_batch_delay_needs_no_runtime_with_io() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let (net, ends) = net();
-        serve(Server::builder(codec()), ends, echo);
-        let client = net.client(Client::builder(codec()));
+        serve(Server::builder(codec()).wire(fastrpc::Wire::Classic), ends, echo);
+        let client = net.client(Client::builder(codec()).wire(fastrpc::Wire::Classic));
         assert_eq!(client.call(ask("served")).await.unwrap().value, "served");
     });
 }

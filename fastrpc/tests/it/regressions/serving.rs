@@ -108,7 +108,10 @@ async fn a_connection_aborted_before_its_accept_does_not_delay_the_next() {
 async fn a_failure_that_panics_ends_the_connection_with_an_error_that_is_told() {
     for dispatch in [Dispatch::Inline, Dispatch::Spawn, Dispatch::Pipeline] {
         let treacherous = Tlv::new().on_failure(|_| panic!("as asked: the failure"));
-        let builder = Server::builder(treacherous).compression(Compression::None).batch_timer(BatchTimer::Tokio);
+        let builder = Server::builder(treacherous)
+            .wire(fastrpc::Wire::Classic)
+            .compression(Compression::None)
+            .batch_timer(BatchTimer::Tokio);
         let server = builder.dispatch(dispatch).build().unwrap();
         let told = Arc::new(Mutex::new(Vec::new()));
         let observer = told.clone();

@@ -1,0 +1,194 @@
+//! Answers calls whose bodies stream, over whichever wire.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrpc::internals::FramedCall;
+use fastrpc::internals::session::{InterimSender, Responder};
+use fastrpc::stream::SendBody;
+use fastrpc::{BoxError, Call};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode, response};
+
+use super::incoming::{Incoming, is_bare};
+use super::outgoing::{Sender, Start, pump};
+use crate::codec::classic::refusal;
+use crate::codec::error::MessageKind;
+use crate::codec::framed::{self, Protocol};
+use crate::{Body, ClassicCodec, CollectError, Error, Limits, Reply, lazy};
+
+/// Answers requests whose bodies stream. Any `Fn(Request<Incoming>) -> impl Future<Output = Response<B>>` is one, where `B` is
+/// any [`http_body::Body`].
+///
+/// The future, and later the body of its response, is dropped when nobody waits for it any more. A panic costs this call alone;
+/// the caller gets a 500.
+pub trait StreamHandler: Send + Sync + 'static {
+    /// The body of its responses.
+    type Body: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
+
+    /// Answers one request.
+    fn call(&self, request: Request<Incoming>, context: Context) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+impl<F, Fut, B> StreamHandler for F
+where
+    F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Response<B>> + Send,
+    B: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+
+    fn call(&self, request: Request<Incoming>, _: Context) -> impl Future<Output = Response<B>> + Send {
+        self(request)
+    }
+}
+
+/// What a handler can know of a call beside the request.
+pub struct Context {
+    peer: Option<SocketAddr>,
+    early: Option<InterimSender>,
+    limits: Limits,
+}
+
+impl Context {
+    /// The other end of the connection, where the transport has addresses: the node that teleports, not its client.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Whether bodies stream on the wire of this call. On the classic wire they are collected first.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.early.is_some()
+    }
+
+    /// Sends a head ahead of the response: a 103 with what the client should load, for instance. The classic wire has none, and
+    /// nothing happens there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be sent: its status is not 1xx, or is 101, or it is longer than the peer takes.
+    pub fn interim(&self, head: &response::Parts) -> Result<(), Error> {
+        let Some(early) = &self.early else { return Ok(()) };
+        let sent = early.send(|out| framed::encode_interim(head, &self.limits, out).map_err(BoxError::from));
+        Ok(sent?)
+    }
+}
+
+/// A [`StreamHandler`] as fastrpc runs it.
+pub(crate) struct AnsweringStreams<F> {
+    pub(crate) handler: Arc<F>,
+    pub(crate) limits: Limits,
+    pub(crate) pause: Duration,
+}
+
+type Codec = ClassicCodec<lazy::Request, Reply>;
+
+impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
+    async fn call(&self, call: Call<lazy::Request>) -> Reply {
+        let peer = call.peer_addr();
+        let request = match call.into_request().into_http() {
+            Ok(request) => request.map(Incoming::from),
+            Err(fault) => return refusal(fault),
+        };
+        let asked = request.method().clone();
+        let context = Context { peer, early: None, limits: self.limits };
+        let (parts, body) = self.handler.call(request, context).await.into_parts();
+        match Body::collect_from(body, self.limits.max_body()).await {
+            Ok(body) => Reply::answering(&asked, Response::from_parts(parts, body)),
+            Err(error) => unsendable(&asked, &error),
+        }
+    }
+
+    async fn answer(&self, call: FramedCall<'_, Codec>) {
+        let Some((call, _permit)) = permitted(call, &self.limits) else { return };
+        let FramedCall { head, body, responder, peer, counters, .. } = call;
+        let parts = match framed::decode_request(&head, &self.limits) {
+            Ok(parts) => parts,
+            Err(error) => return refuse(responder, error.status(), &error.to_string(), &self.limits),
+        };
+        let upgrade = parts.extensions.get::<Protocol>().is_some();
+        let pause = Some(self.pause).filter(|_| !upgrade);
+        let body = Incoming::new(body, MessageKind::Request, &parts.headers, false, self.limits, pause);
+        let asked = parts.method.clone();
+        let context = Context { peer, early: Some(responder.interims()), limits: self.limits };
+        let answering = self.handler.call(Request::from_parts(parts, body), context);
+        let answered = fastrpc::internals::caught(answering).await;
+        counters.count(answered.is_some());
+        match answered {
+            Some(response) => answer(responder, &asked, response, self.limits).await,
+            None => refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, &self.limits),
+        }
+    }
+}
+
+pub(crate) const PANICKED: &str = "the request's handler panicked";
+
+/// Leave to run a call's handler; otherwise the call is answered.
+pub(crate) fn permitted<'a, C>(
+    mut call: FramedCall<'a, C>,
+    limits: &Limits,
+) -> Option<(FramedCall<'a, C>, fastrpc::internals::Permit)> {
+    match std::mem::replace(&mut call.permit, Err(0)) {
+        Ok(permit) => Some((call, permit)),
+        Err(limit) => {
+            call.counters.overload();
+            // The very text of the Go server: operators have alerts on it.
+            let why = format!(
+                "concurrency limit exceeded: {limit}. Increase Server.Concurrency or decrease load on the server"
+            );
+            refuse(call.responder, StatusCode::TOO_MANY_REQUESTS, &why, limits);
+            None
+        }
+    }
+}
+
+/// The answer to a request whose response's body could not be had whole.
+fn unsendable<E: Into<BoxError>>(asked: &Method, error: &CollectError<E>) -> Reply {
+    let mut response = Response::new(Body::from(format!("the reply could not be sent: {error}\n")));
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response.headers_mut().insert(CONTENT_TYPE, TEXT);
+    Reply::answering(asked, response)
+}
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Sends a response, and its body piece by piece.
+pub(crate) async fn answer<B>(mut responder: Responder, asked: &Method, response: Response<B>, limits: Limits)
+where
+    B: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let (parts, body) = response.into_parts();
+    let mut body = Box::pin(body);
+    let start = if is_bare(asked, parts.status) { Start::Whole(Bytes::new()) } else { Start::of(body.as_mut()) };
+    let (send, first) = start.split();
+    match responder.reply(|out| encode(&parts, &limits, out), send) {
+        Ok(Some(writer)) => {
+            let sender = Sender::of(MessageKind::Reply, &parts.headers, limits);
+            pump(body, first, writer, sender).await;
+        }
+        Ok(None) => {}
+        Err(error) => {
+            refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), &limits);
+        }
+    }
+}
+
+/// Answers with a sentence in the place of what was wanted.
+pub(crate) fn refuse(mut responder: Responder, status: StatusCode, why: &str, limits: &Limits) {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, TEXT);
+    let (parts, ()) = response.into_parts();
+    let body = SendBody::Whole(Bytes::from(format!("{why}\n")));
+    // A head of this size fits any limit that a peer may set; if not, dropping the responder tells it as much.
+    let _ = responder.reply(|out| encode(&parts, limits, out), body);
+}
+
+fn encode(parts: &response::Parts, limits: &Limits, out: &mut Vec<u8>) -> Result<(), BoxError> {
+    framed::encode_reply(parts, limits, out).map_err(BoxError::from)
+}
