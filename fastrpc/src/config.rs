@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::mux::session::{Counted, Options};
 use crate::stats::Counters;
 use crate::wire::compress::Compression;
+use crate::wire::framed::settings::MAX_HEAD;
 use crate::wire::hello::Protocol;
 
 /// The longest time that is reckoned with; longer ones mean "never" and would overflow the clock.
@@ -108,6 +109,7 @@ impl LinkConfig {
             *limit = (*limit).min(FAR);
             positive("ping, max_age, drain_timeout or idle_context", *limit)?;
         }
+        within("max_head", framed.settings.head as usize, 1, MAX_HEAD as usize)?;
         within("max_window", framed.most_window as usize, 64 << 10, 1 << 30)?;
         positive("handshake_timeout", self.handshake_timeout)?;
         positive("read_timeout", self.read_timeout)?;
@@ -190,6 +192,13 @@ macro_rules! link_setters {
         /// Windows begin small and grow to it as far as speed and distance need it.
         pub fn max_window(mut self, bytes: u32) -> Self {
             self.settings.link.framed.most_window = bytes;
+            self
+        }
+
+        /// Framed wire: the longest head, or trailers, that this side takes, 1 byte to 61,000. Default: 16 KiB. The peer is told,
+        /// and a call whose head is longer fails there.
+        pub fn max_head(mut self, bytes: u32) -> Self {
+            self.settings.link.framed.settings.head = bytes;
             self
         }
 

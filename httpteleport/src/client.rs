@@ -45,6 +45,7 @@ impl ClientBuilder {
 impl<H: Heads> ClientBuilder<H> {
     fn new(limits: Limits, wire: Wire) -> Self {
         let transport = fastrpc::Client::builder(ClassicCodec::of(limits)).protocol(protocol()).wire(wire);
+        let transport = transport.max_head(limits.max_framed_head());
         Self { transport: transport.max_undecoded(limits.max_undecoded()), limits, pause: LONGEST_PAUSE }
     }
 
@@ -291,7 +292,8 @@ impl<H: Heads> Client<H> {
     /// reached so speaks that wire alone.
     pub(crate) fn note_fallback(&self, error: Option<&Error>) {
         let unreached = |error: &Error| {
-            matches!(error.kind(), ErrorKind::Connect | ErrorKind::Handshake) || (error.is_timeout() && error.may_retry())
+            matches!(error.kind(), ErrorKind::Connect | ErrorKind::Handshake)
+                || (error.is_timeout() && error.may_retry())
         };
         if error.is_some_and(unreached) { self.route.learnt_nothing() } else { self.route.went_classic() }
     }

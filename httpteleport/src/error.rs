@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use fastrpc::ErrorKind;
+use fastrpc::wire::framed::frame::TooLong;
 use http::StatusCode;
 
 use crate::CodecError;
@@ -69,6 +70,9 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         if let Some(codec) = self.codec() {
             return codec.status();
+        }
+        if self.0.source().is_some_and(|source| source.is::<TooLong>()) {
+            return StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         }
         match self.kind() {
             ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,

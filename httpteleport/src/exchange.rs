@@ -63,9 +63,7 @@ impl<'a, H: Heads> Exchanging<'a, H> {
     fn resolve(&self) -> Instant {
         match self.limit {
             Some(Limit::At(at)) => at,
-            Some(Limit::After(limit)) => {
-                Instant::now().checked_add(limit).unwrap_or_else(|| self.client.deadline())
-            }
+            Some(Limit::After(limit)) => Instant::now().checked_add(limit).unwrap_or_else(|| self.client.deadline()),
             None => self.client.deadline(),
         }
     }

@@ -1,5 +1,7 @@
 //! How much of one message is accepted and sent.
 
+use fastrpc::wire::framed::settings::MAX_HEAD;
+
 /// Bounds on a single message, in each direction.
 ///
 /// What arrives over [`max_head`](Self::max_head), [`max_headers`](Self::max_headers) or [`max_body`](Self::max_body) is
@@ -58,7 +60,8 @@ impl Limits {
         self.max_skip
     }
 
-    /// Most bytes of a head that is sent. Default 4096.
+    /// Most bytes of a head that is sent on the classic wire. Default 4096. On the framed wire each side tells what it takes, at
+    /// most 64 KiB.
     ///
     /// A peer closes the connection, and with it every call in flight, on a longer one. The default is what every known
     /// peer takes: the Go `httptp` reads 4096 bytes unless told otherwise (`-inMaxHeaderSize`, `-outMaxHeaderSize`). Raise
@@ -102,6 +105,11 @@ impl Limits {
     pub fn with_peer_max_head(mut self, bytes: usize) -> Self {
         self.peer_max_head = bytes.max(SMALLEST_HEAD);
         self
+    }
+
+    /// What the framed wire's peers are told of [`max_head`](Self::max_head): a head there is shorter than its text.
+    pub(crate) fn max_framed_head(self) -> u32 {
+        u32::try_from(self.max_head).unwrap_or(MAX_HEAD).min(MAX_HEAD)
     }
 
     /// The same on the framed wire, whose peers tell what they take.

@@ -66,6 +66,7 @@ impl ServerBuilder {
 impl<H: Heads> ServerBuilder<H> {
     fn new(limits: Limits, wire: Wire) -> Self {
         let transport = fastrpc::Server::builder(ClassicCodec::of(limits)).protocol(protocol()).wire(wire);
+        let transport = transport.max_head(limits.max_framed_head());
         Self { transport: transport.max_undecoded(limits.max_undecoded()), limits, pause: LONGEST_PAUSE }
     }
 
@@ -141,11 +142,7 @@ impl Server {
 impl<H: Heads> Server<H> {
     /// Accepts connections from `listener` and answers their requests with `handler`. Await what comes back, or give it
     /// a signal first with [`Serve::with_graceful_shutdown`].
-    pub fn serve<L: Listener, F: Handler<H>>(
-        &self,
-        listener: L,
-        handler: F,
-    ) -> Serve<L> {
+    pub fn serve<L: Listener, F: Handler<H>>(&self, listener: L, handler: F) -> Serve<L> {
         self.transport.serve(listener, self.answering(Arc::new(handler)))
     }
 

@@ -10,12 +10,12 @@ use fastrpc::internals::FramedCall;
 use fastrpc::internals::session::{InterimSender, Responder};
 use fastrpc::stream::SendBody;
 use fastrpc::{BoxError, Call};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, response};
 
 use super::incoming::{Incoming, is_bare};
 use super::outgoing::{Sender, Start, pump};
-use crate::codec::classic::refusal;
+use crate::codec::classic::{has_no_body, refusal};
 use crate::codec::error::MessageKind;
 use crate::codec::framed::{self, Protocol};
 use crate::{Body, ClassicCodec, CollectError, Error, Limits, Reply, lazy};
@@ -162,7 +162,10 @@ pub(crate) async fn answer<B>(mut responder: Responder, asked: &Method, response
 where
     B: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    if *asked == Method::HEAD {
+        tell_length(&mut parts, &body);
+    }
     let mut body = Box::pin(body);
     let start = if is_bare(asked, parts.status) { Start::Whole(Bytes::new()) } else { Start::of(body.as_mut()) };
     let (send, first) = start.split();
@@ -175,6 +178,17 @@ where
         Err(error) => {
             refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), &limits);
         }
+    }
+}
+
+/// A response to `HEAD` tells how long the body is that it does not bring.
+fn tell_length(parts: &mut response::Parts, body: &impl http_body::Body) {
+    // An empty body without a word about its length is a server's that does not know it.
+    let known = body.size_hint().exact().filter(|length| *length > 0 && !has_no_body(parts.status));
+    if let Some(length) = known
+        && !parts.headers.contains_key(CONTENT_LENGTH)
+    {
+        parts.headers.insert(CONTENT_LENGTH, length.into());
     }
 }
 

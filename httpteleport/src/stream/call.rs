@@ -214,7 +214,9 @@ impl<B: http_body::Body> http_body::Body for Unsent<B> {
         }
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
         let frame = ready!(rest.as_mut().poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))))
+        Poll::Ready(
+            frame.map(|frame| frame.map(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))),
+        )
     }
 
     fn is_end_stream(&self) -> bool {

@@ -99,7 +99,11 @@ async fn serve_recorded(transcript: &Transcript, piece: usize) {
             response
         }
     };
-    let server = Server::builder(wide()).compression(ours(transcript)).build().expect("a server");
+    let server = Server::builder(wide())
+        .wire(httpteleport::Wire::Classic)
+        .compression(ours(transcript))
+        .build()
+        .expect("a server");
     let (near, far) = tokio::io::duplex(64 << 10);
     let serving = tokio::spawn(async move { server.serve_connection(far, None, Arc::new(handler)).await });
     let heard = timeout(PATIENCE, say_and_hear(near, &transcript.client.raw, piece)).await.expect("in time");
@@ -186,7 +190,7 @@ async fn call_recorded(transcript: &Transcript) {
         peer.begin(&testkit::wire::Hello::http(compression), &heard);
         peer
     };
-    let builder = Client::builder(wide()).compression(ours(transcript));
+    let builder = Client::builder(wide()).wire(httpteleport::Wire::Classic).compression(ours(transcript));
     let (opened, mut peer) = tokio::join!(builder.handshake(near), opening);
     let (client, driver) = opened.expect("a handshake");
     tokio::spawn(driver);
@@ -252,7 +256,7 @@ async fn recorded_replies_to_nobody_leave_the_client_well() {
             peer.send(&transcript.server.raw).await;
             (peer, heard)
         };
-        let builder = Client::builder(wide()).compression(Compression::None);
+        let builder = Client::builder(wide()).wire(httpteleport::Wire::Classic).compression(Compression::None);
         let handshake = async {
             let (client, driver) = builder.handshake(near).await.expect("a handshake");
             tokio::spawn(driver);

@@ -2,19 +2,17 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastrpc::internals::framed::Role;
-use fastrpc::internals::session::{Driver, NoCalls, Options};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
-use httpteleport::stream::{Incoming, StreamClient, service};
-use httpteleport::{ErrorKind, Limits};
+use httpteleport::stream::{Incoming, StreamHandler};
+use httpteleport::{Client, ErrorKind, Limits, Server, Wire};
 use testkit::pipe::{Way, duplex};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -23,29 +21,23 @@ const S: Duration = Duration::from_secs(1);
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// A client whose calls `handler` answers.
-fn connected<H, F>(handler: H) -> StreamClient
-where
-    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
-{
+fn connected(handler: impl StreamHandler) -> Client {
     watched(handler).0
 }
 
 /// The same, and the way on which it hears.
-fn watched<H, F>(handler: H) -> (StreamClient, Way)
-where
-    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
-{
+fn watched(handler: impl StreamHandler) -> (Client, Way) {
     let (near, far) = duplex();
     let down = near.incoming();
-    let (options, serve) = (Options::default(), service(handler, Limits::default()));
-    let settings = options.settings.clone();
-    let (caller, client) = Driver::new(Role::Client, Box::new(near), options.clone(), settings.clone(), NoCalls);
-    let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, serve);
-    tokio::spawn(client);
-    tokio::spawn(server);
-    (StreamClient::new(caller, Limits::default()), down)
+    let server = Server::builder(Limits::default()).build().unwrap();
+    tokio::spawn(async move { server.serve_streams_connection(far, None, Arc::new(handler)).await });
+    let near = Mutex::new(Some(near));
+    let dial = move || {
+        let near = near.lock().unwrap().take();
+        async move { near.ok_or_else(|| std::io::Error::other("there is one connection")) }
+    };
+    let client = Client::builder(Limits::default()).wire(Wire::Framed).connect_with("far", dial).unwrap();
+    (client, down)
 }
 
 fn get(path: &str) -> Request<Empty<Bytes>> {
@@ -96,7 +88,7 @@ async fn heads_and_bodies_arrive_as_they_were_sent() {
     });
     for length in [0, 10, 16_384, 16_385, 1_000_000] {
         let request = Request::post("http://far.example/a%2Fb?c").body(Full::new(Bytes::from(vec![7; length])));
-        let response = client.call(request.unwrap(), Some(10 * S)).await.unwrap();
+        let response = client.stream(request.unwrap()).timeout(10 * S).await.unwrap();
         assert_eq!(
             (response.status(), &response.headers()["x-answer"]),
             (StatusCode::CREATED, &"yes".parse().unwrap())
@@ -126,7 +118,7 @@ fn events(count: usize) -> UnsyncBoxBody<Bytes, Infallible> {
 async fn events_arrive_one_by_one_when_they_happen() {
     let client = connected(async |_| Response::new(events(5)));
     let start = Instant::now();
-    let mut body = client.call(get("/events"), None).await.unwrap().into_body();
+    let mut body = client.stream(get("/events")).await.unwrap().into_body();
     for n in 1..=5u32 {
         let event = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(event, format!("data: {n}\n\n"));
@@ -149,7 +141,7 @@ async fn bodies_stream_both_ways_and_trailers_come_behind() {
         polled(move |_| Poll::Ready(frames.next().map(|frame| frame.unwrap())))
     };
     let request = Request::post("http://far.example/").header("te", "trailers").body(body).unwrap();
-    let response = client.call(request, None).await.unwrap().into_body().collect().await.unwrap();
+    let response = client.stream(request).await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(response.trailers(), Some(&trailers));
     let bytes = response.to_bytes();
     assert!((0..50u8).all(|n| bytes[usize::from(n) * 20_000..][..20_000].iter().all(|byte| *byte == n)));
@@ -193,13 +185,13 @@ async fn who_reads_no_more_ends_the_source_at_the_other_side() {
             }))
         }
     });
-    let mut body = client.call(get("/events"), None).await.unwrap().into_body();
+    let mut body = client.stream(get("/events")).await.unwrap().into_body();
     body.frame().await.unwrap().unwrap();
     assert_eq!(alive.load(Ordering::SeqCst), 1);
     drop(body);
     until_none(&alive).await;
 
-    let call = client.call(get("/events"), None);
+    let call = client.stream(get("/events"));
     drop(call); // Never polled: nothing happened.
     assert_eq!(alive.load(Ordering::SeqCst), 0);
 }
@@ -214,7 +206,7 @@ async fn an_upload_that_nobody_wants_ends_with_the_answer() {
         Poll::Ready(Some(Frame::data(Bytes::from_static(&[0; 10_000]))))
     });
     let request = Request::post("http://far.example/").body(endless).unwrap();
-    let response = client.call(request, None).await.unwrap();
+    let response = client.stream(request).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "enough");
     until_none(&alive).await;
 }
@@ -232,7 +224,7 @@ async fn an_upload_that_waits_for_its_source_ends_with_the_call() {
         Poll::Pending
     });
     let request = Request::post("http://far.example/").body(silent).unwrap();
-    let error = client.call(request, Some(S)).await.err().expect("the time is over");
+    let error = client.stream(request).timeout(S).await.err().expect("the time is over");
     assert!(error.is_timeout(), "{error}");
     until_none(&alive).await;
 }
@@ -247,14 +239,14 @@ async fn a_body_that_is_not_as_long_as_it_says_is_refused() {
     });
     for (said, whole) in [("20000", true), ("19999", false), ("20001", false)] {
         let request = Request::get("http://far.example/").header("x-length", said).body(Empty::<Bytes>::new());
-        let body = client.call(request.unwrap(), None).await.unwrap().into_body().collect().await;
+        let body = client.stream(request.unwrap()).await.unwrap().into_body().collect().await;
         assert_eq!(body.is_ok(), whole, "{said}");
         if let Err(error) = body {
             assert_eq!(error.kind(), ErrorKind::Refused);
         }
     }
     let head = Request::head("http://far.example/").header("x-length", "5").body(Empty::<Bytes>::new()).unwrap();
-    let response = client.call(head, None).await.unwrap();
+    let response = client.stream(head).await.unwrap();
     assert_eq!(response.headers()["content-length"], "5");
 }
 
@@ -263,17 +255,17 @@ async fn a_response_that_cannot_be_sent_and_a_panic_cost_their_call_alone() {
     let client = connected(async |request: Request<Incoming>| match request.uri().path() {
         "/long" => {
             let mut answer = full("");
-            answer.headers_mut().insert("x-long", "x".repeat(20_000).parse().unwrap());
+            answer.headers_mut().insert("x-long", "x".repeat(100_000).parse().unwrap());
             answer
         }
         "/panic" => panic!("as it was asked to"),
         _ => full("fine"),
     });
-    let response = client.call(get("/long"), None).await.unwrap();
+    let response = client.stream(get("/long")).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    let error = client.call(get("/panic"), None).await.err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Reset);
-    let response = client.call(get("/"), None).await.unwrap();
+    let response = client.stream(get("/panic")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let response = client.stream(get("/")).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "fine");
 }
 
@@ -298,7 +290,7 @@ async fn what_does_not_compress_passes_by_the_compressor_and_its_context() {
     });
     let weigh = async |path| {
         let before = down.written();
-        let body = client.call(get(path), None).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+        let body = client.stream(get(path)).await.unwrap().into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body.len(), 100_000);
         down.written() - before
     };
@@ -321,16 +313,8 @@ impl Body for Fails {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_fails_at_once_is_no_whole_one() {
-    let (near, far) = duplex();
-    let serve = service(async |_: Request<Incoming>| Response::new(Fails(0)), Limits::default());
-    let options = Options::default();
-    let settings = options.settings.clone();
-    let (caller, client) = Driver::new(Role::Client, Box::new(near), options.clone(), settings.clone(), NoCalls);
-    let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, serve);
-    tokio::spawn(client);
-    tokio::spawn(server);
-    let client = StreamClient::new(caller, Limits::default());
-    let Ok(response) = client.call(get("/"), None).await else { return }; // It may have broken before its head was seen.
+    let client = connected(async |_: Request<Incoming>| Response::new(Fails(0)));
+    let Ok(response) = client.stream(get("/")).await else { return }; // It may have broken before its head was seen.
     let collected = response.into_body().collect().await;
     assert!(collected.is_err(), "it was taken for {:?}", collected.unwrap().to_bytes());
 }
@@ -341,7 +325,7 @@ async fn trailers_alone_arrive() {
         let mut trailers = Some(HeaderMap::from_iter([("grpc-status".parse().unwrap(), "5".parse().unwrap())]));
         Response::new(polled(move |_| Poll::Ready(trailers.take().map(Frame::trailers))))
     });
-    let response = client.call(get("/"), None).await.unwrap();
+    let response = client.stream(get("/")).await.unwrap();
     let collected = response.into_body().collect().await.unwrap();
     assert!(collected.trailers().is_some(), "the trailers are lost");
 }
@@ -350,6 +334,6 @@ async fn trailers_alone_arrive() {
 async fn a_response_to_head_has_no_body_whatever_its_handler_made() {
     let client = connected(async |_: Request<Incoming>| full("hello"));
     let request = Request::head("http://far.example/").body(Empty::<Bytes>::new()).unwrap();
-    let response = client.call(request, None).await.unwrap();
+    let response = client.stream(request).await.unwrap();
     response.into_body().collect().await.expect("a response to HEAD has no body, whatever its handler made");
 }

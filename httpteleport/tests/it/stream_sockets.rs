@@ -1,26 +1,19 @@
 //! HTTP over framed connections on real sockets, with real certificates.
 
 use std::convert::Infallible;
+use std::future::IntoFuture;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use fastrpc::internals::handshake::ClientTls;
-use fastrpc::internals::session::{Accepted, Connected, Options, accept, connect};
-use fastrpc::{Compression, Protocol};
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use httpteleport::Limits;
-use httpteleport::stream::{Incoming, StreamClient, service};
+use httpteleport::stream::Incoming;
+use httpteleport::{Client, Limits, Server};
 use testkit::tls::Ca;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
-
-fn protocol() -> Protocol {
-    Protocol::new("httpteleport", 0).unwrap()
-}
 
 /// The bytes of a download, of which no two pieces are equal.
 fn content(length: usize) -> Bytes {
@@ -49,24 +42,10 @@ async fn answer(request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Inf
 async fn serve(tls: Option<Arc<ServerConfig>>) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((io, _)) = listener.accept().await {
-            let (tls, serve) = (tls.clone(), service(answer, Limits::default()));
-            let accepted = accept(Box::new(io), &protocol(), Compression::Flate, Options::default(), tls, serve).await;
-            let Ok(Accepted::Framed(driver)) = accepted else { panic!("a framed client") };
-            tokio::spawn(driver);
-        }
-    });
+    let builder = Server::builder(Limits::default());
+    let builder = if let Some(tls) = tls { builder.tls(tls) } else { builder };
+    tokio::spawn(builder.build().unwrap().serve_streams(listener, answer).into_future());
     address
-}
-
-async fn dial(address: std::net::SocketAddr, tls: Option<&ClientTls>) -> StreamClient {
-    let io = TcpStream::connect(address).await.unwrap();
-    io.set_nodelay(true).unwrap();
-    let connected = connect(Box::new(io), &protocol(), Options::default(), tls).await.unwrap();
-    let Connected::Framed(caller, driver) = connected else { panic!("a framed server") };
-    tokio::spawn(driver);
-    StreamClient::new(caller, Limits::default())
 }
 
 fn get(path: &str) -> Request<Empty<Bytes>> {
@@ -77,26 +56,26 @@ fn get(path: &str) -> Request<Empty<Bytes>> {
 async fn large_and_small_messages_share_a_connection_in_clear_text_and_inside_tls() {
     let ca = Ca::new();
     let name = ServerName::try_from("far.example").unwrap();
-    let client_tls = ClientTls { config: ca.client_config(), name };
     for tls in [false, true] {
         let address = serve(tls.then(|| ca.issue(&["far.example"]).server_config())).await;
-        let client = dial(address, tls.then_some(&client_tls)).await;
-        let limit = Some(Duration::from_secs(30));
+        let builder = Client::builder(Limits::default());
+        let builder = if tls { builder.tls(ca.client_config(), name.clone()) } else { builder };
+        let client = builder.connect(&address.to_string()).unwrap();
 
-        let large = client.call(get("/large"), limit).await.unwrap().into_body();
+        let large = client.stream(get("/large")).await.unwrap().into_body();
         let download = tokio::spawn(large.collect());
         let upload = Request::post("http://far.example/length").body(Full::new(content(10_000_000))).unwrap();
         let upload = tokio::spawn({
             let client = client.clone();
-            async move { client.call(upload, limit).await }
+            async move { client.stream(upload).await }
         });
         for _ in 0..200 {
-            let small = client.call(get("/small"), limit).await.unwrap();
+            let small = client.stream(get("/small")).await.unwrap();
             assert_eq!(small.into_body().collect().await.unwrap().to_bytes(), "small");
         }
         let length = upload.await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes();
         assert_eq!(length, "10000000");
         assert!(download.await.unwrap().unwrap().to_bytes() == content(20_000_000), "tls {tls}");
-        client.drain();
+        client.drain().await;
     }
 }

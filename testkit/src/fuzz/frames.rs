@@ -22,7 +22,10 @@ pub fn frames_server(input: &[u8]) {
         let (here, there) = duplex();
         here.outgoing().set_capacity(usize::MAX);
         here.incoming().set_capacity(usize::MAX);
-        let server = Server::builder(Tlv::new()).wire(fastrpc::Wire::Classic).compression(Compression::None).max_undecoded(1 << 22);
+        let server = Server::builder(Tlv::new())
+            .wire(fastrpc::Wire::Classic)
+            .compression(Compression::None)
+            .max_undecoded(1 << 22);
         let server = server.build().expect("settings that work");
         let handler = Arc::new(async |call: Call<Request>| Reply::new(call.into_request().name));
         let serving = tokio::spawn(async move { server.serve_connection(there, None, handler).await });
@@ -55,7 +58,10 @@ pub fn frames_client(input: &[u8]) {
     block_on(async {
         let (here, there) = duplex();
         here.incoming().set_capacity(usize::MAX);
-        let builder = Client::builder(Tlv::new()).wire(fastrpc::Wire::Classic).compression(Compression::None).max_undecoded(1 << 22);
+        let builder = Client::builder(Tlv::new())
+            .wire(fastrpc::Wire::Classic)
+            .compression(Compression::None)
+            .max_undecoded(1 << 22);
         let hello = Hello::new(b"fastrpc", 0, compression);
         let (opened, mut peer) = tokio::join!(builder.handshake(here), RawPeer::server(there, &hello));
         let (client, driver) = opened.expect("a hello like any other");

@@ -225,6 +225,9 @@ impl Shared {
         if let Some(cause) = &self.lock().ended {
             return (**cause).clone().with_retry(unsent);
         }
+        if gone.0.as_ref().is_some_and(|reset| reset.by_peer && reset.code == ResetCode::Late) {
+            return Error::timeout(None, !unsent); // The peer's clock was a little ahead of ours.
+        }
         let refused = gone.0.as_ref().is_some_and(|reset| reset.by_peer && reset.code == ResetCode::Refused);
         let message = gone.0.map_or_else(|| "the stream is over".to_owned(), |reset| reset.to_string());
         Error::new(ErrorKind::Reset, message).with_retry(unsent || refused)
