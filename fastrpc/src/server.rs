@@ -21,6 +21,8 @@ use crate::stats::{Counters, Stats, add};
 mod accept;
 pub use accept::{Listener, Serve};
 
+pub use crate::mux::dispatch::Dispatch;
+
 /// One call, as its handler gets it.
 #[derive(Debug)]
 pub struct Call<R> {
@@ -73,20 +75,6 @@ where
     fn call(&self, call: Call<C::Request>) -> impl Future<Output = C::Reply> + Send {
         self(call)
     }
-}
-
-/// Where handlers run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Dispatch {
-    /// Each handler is polled once right where its call was decoded; only one that has to wait moves to a task of its
-    /// own. The fastest choice for handlers that do not compute for long: while one is polled, its connection waits.
-    #[default]
-    Inline,
-    /// Each handler runs in a task of its own from the start. For handlers that compute for more than some
-    /// microseconds before their first wait.
-    Spawn,
-    /// One call of a connection at a time, replies in the order of requests.
-    Pipeline,
 }
 
 /// Settings of a [`Server`]. Made by [`Server::builder`].

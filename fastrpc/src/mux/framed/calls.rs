@@ -43,6 +43,7 @@ impl<T> Streams<T> {
             resume_unwind(panic)
         });
         begun.inspect_err(|_| drop(self.table.remove(key)))?;
+        self.begun(key);
         Ok(key)
     }
 

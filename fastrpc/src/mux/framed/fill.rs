@@ -116,7 +116,7 @@ impl<T> Streams<T> {
     // ---- heads ----
 
     fn put_head(&mut self, record: &mut Vec<u8>) -> bool {
-        let Some(head) = self.heads.front() else { return false };
+        let Some(head) = self.heads.front().filter(|_| self.heads_wait == 0) else { return false };
         if self.live(head.key).is_none() {
             self.heads.pop(None); // It was taken back.
             return true;

@@ -181,6 +181,7 @@ impl<T> Streams<T> {
         if !(one_way && end) {
             self.table.name(id, key);
         }
+        self.begun(key);
         Ok(Received::Call { key, time_left, one_way, head, body })
     }
 
@@ -208,6 +209,7 @@ impl<T> Streams<T> {
         if std::mem::replace(&mut stream.replied, true) {
             return Err(protocol(format!("call {id} was answered twice")));
         }
+        self.pending -= 1;
         if head.len() > limit as usize {
             let length = head.len();
             self.forget_first(body.len(), end);

@@ -44,6 +44,8 @@ pub(super) struct Stream<T> {
     pub(super) replied: bool,
     /// No reply is wanted.
     pub(super) one_way: bool,
+    /// It counts among the open calls.
+    pub(super) open: bool,
     /// END was taken into a record.
     pub(super) sent_end: bool,
     /// END has arrived.
@@ -66,6 +68,7 @@ impl<T> Stream<T> {
             head_sent: false,
             replied: false,
             one_way: false,
+            open: false,
             sent_end: false,
             got_end: false,
             credit: SendCredit::new(credit),

@@ -53,6 +53,10 @@ pub struct Streams<T> {
     pub(super) ours: Settings,
     pub(super) theirs: Settings,
     pub(super) table: Table<Stream<T>>,
+    /// Calls that are not over.
+    pub(super) open: usize,
+    /// Those of them whose reply has not begun to come (of a client).
+    pub(super) pending: usize,
     /// The id of the last call.
     pub(super) last: u32,
     /// Body bytes that may be sent on the connection.
@@ -71,6 +75,8 @@ pub struct Streams<T> {
     pub(super) ends: VecDeque<Key>,
     /// Bytes of heads sent since the last piece of a body.
     pub(super) ahead_of_bodies: usize,
+    /// Heads wait for company until they are so many bytes; for none when it is 0.
+    pub(super) heads_wait: usize,
     /// Each record holds one message, or a piece of one, or control.
     pub(super) each_alone: bool,
     /// The record that comes next begins with bodies that travel raw.
@@ -104,6 +110,8 @@ impl<T> Streams<T> {
             ours,
             theirs,
             table: Table::default(),
+            open: 0,
+            pending: 0,
             last: 0,
             most_window,
             round_trip: None,
@@ -112,6 +120,7 @@ impl<T> Streams<T> {
             bodies: VecDeque::new(),
             ends: VecDeque::new(),
             ahead_of_bodies: 0,
+            heads_wait: 0,
             each_alone: false,
             raw_next: false,
             wave: Wave::default(),
@@ -220,6 +229,11 @@ impl<T> Streams<T> {
         self.table.get(key).is_none_or(|stream| stream.got_end)
     }
 
+    /// Whether it was broken off, or is no more.
+    pub fn is_reset(&self, key: Key) -> bool {
+        self.table.get(key).is_none_or(|stream| stream.reset.is_some())
+    }
+
     /// How a stream was broken off, if it was.
     pub fn reset_of(&self, key: Key) -> Option<&Reset> {
         self.table.get(key)?.reset.as_ref()
@@ -263,7 +277,17 @@ impl<T> Streams<T> {
 
     /// Calls that are not over on the wire, those that were not sent included.
     pub fn open_calls(&self) -> usize {
-        self.table.entries().filter(|stream| !stream.is_over()).count()
+        self.open
+    }
+
+    /// Calls whose reply has not begun to come (of a client), those that were not sent included.
+    pub fn pending_calls(&self) -> usize {
+        self.pending
+    }
+
+    /// Calls that were sent, or that came, since the connection was opened.
+    pub fn calls(&self) -> u32 {
+        self.last
     }
 
     /// The tags of streams that were broken off.
@@ -296,7 +320,9 @@ impl<T> Streams<T> {
     /// Whether [`Streams::fill`](super::Streams::fill) would find something.
     pub fn wants_to_send(&self) -> bool {
         let control = &self.control;
-        let waits = !self.heads.is_empty()
+        // A client's drain goes behind its calls, so they do not wait for company then.
+        let heads = !self.heads.is_empty() && (self.heads.len() >= self.heads_wait || control.drain);
+        let waits = heads
             || !self.ends.is_empty()
             || !control.resets.is_empty()
             || !control.credits.is_empty()
@@ -310,6 +336,11 @@ impl<T> Streams<T> {
     /// What waits to be sent in the frames of heads, and whether more is about to come.
     pub(crate) fn load(&self) -> Load {
         Load { bytes: self.heads.len(), messages: self.heads.count(), company: self.table.named() > 0, wave: self.wave }
+    }
+
+    /// Has heads wait for company until they are so many bytes, or go at once with 0. Bodies and control never wait.
+    pub(crate) fn let_heads_wait(&mut self, bytes: usize) {
+        self.heads_wait = bytes;
     }
 
     /// Bytes of heads, with what goes in their frames, that wait.
@@ -328,6 +359,14 @@ impl<T> Streams<T> {
     }
 
     // ---- inside ----
+
+    /// A call begins, and is open until it is over.
+    pub(super) fn begun(&mut self, key: Key) {
+        let Some(stream) = self.table.get_mut(key).filter(|stream| !stream.is_over()) else { return };
+        stream.open = true;
+        self.open += 1;
+        self.pending += usize::from(self.role == Role::Client && !stream.one_way);
+    }
 
     pub(super) fn live(&self, key: Key) -> Option<&Stream<T>> {
         self.table.get(key).filter(|stream| !stream.is_over())
@@ -370,8 +409,13 @@ impl<T> Streams<T> {
     /// After a step that may have been the last on the wire.
     pub(super) fn settle(&mut self, key: Key) {
         let Some(stream) = self.table.get_mut(key).filter(|stream| stream.is_over()) else { return };
-        if stream.id > 0 {
-            self.table.unname(self.table.get(key).map_or(0, |stream| stream.id));
+        if std::mem::take(&mut stream.open) {
+            self.open -= 1;
+            self.pending -= usize::from(self.role == Role::Client && !stream.one_way && !stream.replied);
+        }
+        let id = stream.id;
+        if id > 0 {
+            self.table.unname(id);
         }
         self.forget(key);
     }

@@ -29,6 +29,14 @@ impl Tag {
         }
     }
 
+    /// The number of a call that waits to be served.
+    fn parked(&mut self) -> Option<u64> {
+        match self {
+            Self::Waiting(_) => None,
+            Self::Serving(serving) => serving.parked.take(),
+        }
+    }
+
     /// Its time is over.
     fn expire(&mut self) -> Option<Waker> {
         if let Self::Waiting(waiting) = self {
@@ -71,6 +79,8 @@ pub(super) struct Serving {
     /// The task to end when nobody waits for it any more.
     pub(super) task: Option<AbortHandle>,
     pub(super) deadline: Option<Instant>,
+    /// Its number while it waits to be served.
+    pub(super) parked: Option<u64>,
 }
 
 /// One connection, for everybody who holds something of it.
@@ -142,14 +152,24 @@ impl Shared {
         Ok(result)
     }
 
+    /// A call waits to be served, until its deadline.
+    pub(super) fn serving(&self, key: Key, how: Serving) {
+        let mut state = self.lock();
+        if let Some(Tag::Serving(serving)) = state.streams.tag_mut(key) {
+            let deadline = how.deadline;
+            *serving = how;
+            state.note(deadline);
+        }
+    }
+
     /// A call's handler goes on in a task, until its deadline.
-    pub(super) fn serving(&self, key: Key, task: AbortHandle, deadline: Option<Instant>, one_way: bool) {
+    pub(super) fn serving_in(&self, key: Key, task: AbortHandle, deadline: Option<Instant>, one_way: bool) {
         let mut state = self.lock();
         // Once the reply has begun it may take its time.
         let deadline = deadline.filter(|_| !state.streams.is_replied(key));
         match state.streams.tag_mut(key) {
             Some(Tag::Serving(serving)) => {
-                *serving = Serving { task: Some(task), deadline };
+                *serving = Serving { task: Some(task), deadline, parked: None };
                 state.note(deadline);
             }
             _ if one_way => {}
@@ -158,6 +178,17 @@ impl Shared {
                 task.abort(); // Nobody waits for it any more.
             }
         }
+    }
+
+    /// Ends what serves a stream that was broken off, or wakes who waits for it. The number of a call that waited to be served
+    /// is given.
+    pub(super) fn stop(&self, key: Key) -> Option<u64> {
+        self.with(|streams| {
+            let parked = streams.tag_mut(key).and_then(Tag::parked);
+            let waker = streams.tag_mut(key).and_then(Tag::stop);
+            streams.wake_later(waker);
+            parked
+        })
     }
 
     fn release(&self, mut state: MutexGuard<'_, State>, wake_driver: bool) {
@@ -184,8 +215,9 @@ impl Shared {
         }
     }
 
-    /// Ends what nobody waits for any more; the next deadline. Looks at all streams only when one may be late.
-    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
+    /// Ends what nobody waits for any more; the next deadline. Looks at all streams only when one may be late. `unparked` gets
+    /// the numbers of calls that waited to be served.
+    pub(super) fn expire(&self, now: Instant, unparked: &mut Vec<u64>) -> Option<Instant> {
         let mut state = self.lock();
         if state.next_deadline.is_none_or(|next| now < next) {
             return state.next_deadline;
@@ -198,6 +230,7 @@ impl Shared {
                 *next_deadline = Some(next_deadline.map_or(deadline, |next| next.min(deadline)));
                 continue;
             }
+            unparked.extend(streams.tag_mut(key).and_then(Tag::parked));
             let waker = streams.tag_mut(key).and_then(Tag::expire);
             streams.wake_later(waker);
             streams.reset(key, ResetCode::Late, "");

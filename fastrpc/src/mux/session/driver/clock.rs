@@ -27,6 +27,34 @@ impl<S: Serve> Driver<S> {
         }
     }
 
+    /// Ends what is late; when the next thing is.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        let mut unparked = Vec::new();
+        let next = self.shared.expire(now, &mut unparked);
+        unparked.into_iter().for_each(|number| self.parked.remove(Some(number)));
+        next
+    }
+
+    /// Drains a connection that has had no call for too long; when that will be.
+    pub(super) fn drain_when_idle(&mut self, now: Instant) -> Option<Instant> {
+        let limit = self.options.idle_timeout?;
+        let (calls, open, draining) =
+            self.shared.with(|streams| (streams.calls(), streams.open_calls() > 0, streams.is_draining()));
+        let busy = open || !self.handlers.is_empty();
+        if busy || calls != self.idle.0 {
+            self.idle = (calls, now);
+        }
+        if busy || draining {
+            return None;
+        }
+        let due = self.idle.1.checked_add(limit)?;
+        if now < due {
+            return Some(due);
+        }
+        self.shared.with(Streams::drain);
+        None
+    }
+
     pub(super) fn check_clock(&mut self, now: Instant) -> Result<(), Error> {
         if now >= self.stall_check {
             self.stall_check = now + STALL_CHECK;
@@ -55,7 +83,14 @@ impl<S: Serve> Driver<S> {
             return;
         }
         let limit = self.options.drain;
-        if now >= *self.draining.get_or_insert(now) + limit && self.closing.is_none() {
+        if now < *self.draining.get_or_insert(now) + limit || self.closing.is_some() {
+            return;
+        }
+        if self.handlers.is_empty() && self.shared.with(|streams| streams.open_calls()) == 0 {
+            // Nothing is lost; the peer does not say that it knows.
+            self.shared.with(|streams| streams.close(CloseCode::Done, ""));
+            self.closing = Some(Ok(()));
+        } else {
             let message = format!("calls went on for {} after the drain", human(limit));
             self.shared.with(|streams| streams.close(CloseCode::Done, message.clone()));
             self.closing = Some(Err(Error::new(ErrorKind::Connection, message)));
