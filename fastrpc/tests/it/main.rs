@@ -29,6 +29,7 @@ mod serde;
 mod serving;
 mod session;
 mod session_attacks;
+mod session_ends;
 mod session_handles;
 mod session_storm;
 mod shutdown;

@@ -227,14 +227,14 @@ async fn a_handler_in_its_own_task_is_dropped_with_its_call() {
 }
 
 /// Handlers that tell that they begin and wait for a permit; and how many run.
-fn gated() -> (impl Serve, Arc<Semaphore>, mpsc::UnboundedReceiver<String>) {
-    let (gate, (tell, told)) = (Arc::new(Semaphore::new(0)), mpsc::unbounded_channel());
+fn gated() -> (impl Serve, Arc<Semaphore>, mpsc::Receiver<String>) {
+    let (gate, (tell, told)) = (Arc::new(Semaphore::new(0)), mpsc::channel(1000));
     let (opened, running) = (gate.clone(), Arc::new(AtomicUsize::new(0)));
     let serve = move |call: Incoming| {
         let (gate, running, tell) = (opened.clone(), running.clone(), tell.clone());
         async move {
             assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
-            tell.send(String::from_utf8(call.head.to_vec()).unwrap()).unwrap();
+            tell.try_send(String::from_utf8(call.head.to_vec()).unwrap()).unwrap();
             gate.acquire().await.unwrap().forget();
             running.fetch_sub(1, Ordering::SeqCst);
             echo(call).await;

@@ -126,6 +126,9 @@ impl<T> Streams<T> {
         }
         self.heads.pop(Some(record));
         self.ahead_of_bodies = if self.bodies.is_empty() { 0 } else { self.ahead_of_bodies + head.length };
+        if let Some(stream) = self.table.get_mut(head.key) {
+            stream.heads -= head.length;
+        }
         let end = match head.kind {
             HeadKind::Interim => return true,
             HeadKind::Reply { end } => end,

@@ -38,6 +38,8 @@ pub(super) struct Stream<T> {
     pub(super) id: u32,
     /// Handles of this side that name it. It is forgotten when there are none and the wire is done with it.
     pub(super) holders: u32,
+    /// Bytes of its heads that wait to be taken into a record.
+    pub(super) heads: usize,
     /// Its call or reply was taken into a record: pieces of the body may follow.
     pub(super) head_sent: bool,
     /// A reply was begun: written on a server, received on a client.
@@ -65,6 +67,7 @@ impl<T> Stream<T> {
             tag,
             id,
             holders: 1,
+            heads: 0,
             head_sent: false,
             replied: false,
             one_way: false,

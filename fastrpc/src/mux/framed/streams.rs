@@ -219,6 +219,11 @@ impl<T> Streams<T> {
         self.control.drain || self.said_drain
     }
 
+    /// Whether calls may be opened (of a client).
+    pub fn takes_calls(&self) -> bool {
+        !self.is_draining() && !self.closed && !self.said_close && self.control.close.is_none()
+    }
+
     /// Whether its reply was begun.
     pub fn is_replied(&self, key: Key) -> bool {
         self.table.get(key).is_some_and(|stream| stream.replied)
@@ -338,6 +343,22 @@ impl<T> Streams<T> {
         Load { bytes: self.heads.len(), messages: self.heads.count(), company: self.table.named() > 0, wave: self.wave }
     }
 
+    /// Bytes of heads that wait and are going to be sent.
+    pub fn unsent_heads(&self) -> usize {
+        self.heads.unsent()
+    }
+
+    /// The oldest call that was not sent (of a client).
+    pub fn oldest_unsent(&mut self) -> Option<Key> {
+        while let Some(head) = self.heads.front() {
+            if self.live(head.key).is_some() {
+                return Some(head.key);
+            }
+            self.heads.pop(None);
+        }
+        None
+    }
+
     /// Has heads wait for company until they are so many bytes, or go at once with 0. Bodies and control never wait.
     pub(crate) fn let_heads_wait(&mut self, bytes: usize) {
         self.heads_wait = bytes;
@@ -392,6 +413,7 @@ impl<T> Streams<T> {
     pub(super) fn break_off(&mut self, key: Key, reset: Reset) {
         let Some(stream) = self.table.get_mut(key) else { return };
         stream.reset.get_or_insert(reset);
+        self.heads.bury(std::mem::take(&mut stream.heads));
         if let Some(outgoing) = stream.outgoing.take() {
             self.wakers.extend(outgoing.waker);
         }

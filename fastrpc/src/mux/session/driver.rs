@@ -12,7 +12,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
-use super::call::Caller;
+use super::caller::{Caller, Drain};
 use super::link::{Read, ReadError, RecordLink};
 use super::memory::Reserved;
 use super::options::Options;
@@ -292,6 +292,11 @@ impl<S: Serve> Driver<S> {
         self.closing = Some(Err(error));
     }
 
+    /// What drains or ends it while it runs elsewhere.
+    pub fn drain_handle(&self) -> Drain {
+        Drain::new(self.shared.clone())
+    }
+
     /// Its contexts' part of a budget, until it ends.
     pub(super) fn hold(&mut self, reserved: Option<Reserved>) {
         self.link.hold(reserved);
@@ -301,6 +306,7 @@ impl<S: Serve> Driver<S> {
         self.over = true;
         let reset = Reset { code: ResetCode::Failed, text: "the connection ended".into(), by_peer: true };
         self.shared.end(cause, &reset);
+        self.shared.driver_gone();
         self.handlers.abort_all();
     }
 }
@@ -359,6 +365,7 @@ impl<S> Drop for Driver<S> {
             let cause = Error::new(ErrorKind::Connection, "the connection's driver was dropped or panicked");
             let reset = Reset { code: ResetCode::Failed, text: "the connection ended".into(), by_peer: false };
             self.shared.end(cause, &reset);
+            self.shared.driver_gone();
         }
     }
 }

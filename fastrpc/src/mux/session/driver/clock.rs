@@ -6,6 +6,7 @@ use super::{Driver, STALL_CHECK};
 use crate::error::{Error, ErrorKind, human};
 use crate::mux::framed::{Action, Role, Streams};
 use crate::mux::session::Serve;
+use crate::mux::session::shared::Look;
 use crate::wire::framed::frame::CloseCode;
 
 impl<S: Serve> Driver<S> {
@@ -30,9 +31,13 @@ impl<S: Serve> Driver<S> {
     /// Ends what is late; when the next thing is.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
         let mut unparked = Vec::new();
-        let next = self.shared.expire(now, &mut unparked);
+        let Look { deadline, ended } = self.shared.expire(now, &mut unparked);
         unparked.into_iter().for_each(|number| self.parked.remove(Some(number)));
-        next
+        if ended {
+            self.given_up = true;
+            self.closing.get_or_insert(Ok(()));
+        }
+        deadline
     }
 
     /// Drains a connection that has had no call for too long; when that will be.

@@ -86,7 +86,7 @@ impl<S: Serve> Driver<S> {
         // Making the future is a user's code too.
         if self.options.dispatch == Dispatch::Spawn {
             let made = catch_unwind(AssertUnwindSafe(|| self.serve.serve(call)));
-            let Ok(handler) = made.map_err(|panic| drop_quietly(panic)) else { return };
+            let Ok(handler) = made.map_err(drop_quietly) else { return };
             let task = self.handlers.spawn(handler);
             return self.shared.serving_in(key, task, deadline, one_way);
         }
