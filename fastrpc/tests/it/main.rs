@@ -31,6 +31,7 @@ mod session;
 mod session_attacks;
 mod session_ends;
 mod session_handles;
+mod session_limits;
 mod session_storm;
 mod shutdown;
 mod sockets;

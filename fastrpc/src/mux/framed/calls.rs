@@ -120,6 +120,9 @@ impl<T> Streams<T> {
         stream.heads += length;
         if !ended {
             let mut outgoing = Outgoing::default();
+            self.queued += body.len();
+            self.ready += body.len();
+            outgoing.ready = true;
             outgoing.push(body);
             outgoing.end = (!more).then_some(None);
             stream.outgoing = Some(Box::new(outgoing));

@@ -139,8 +139,10 @@ impl<T> Streams<T> {
         };
         if let Some(stream) = self.table.get_mut(head.key) {
             stream.head_sent = true;
-            let waiting = stream.outgoing.as_mut().and_then(|outgoing| outgoing.waker.take());
-            self.wakers.extend(waiting);
+            if let Some(outgoing) = &mut stream.outgoing {
+                self.ready -= if std::mem::take(&mut outgoing.ready) { outgoing.queued } else { 0 };
+                self.wakers.extend(outgoing.waker.take());
+            }
         }
         if end {
             self.sent_end(head.key);
@@ -192,12 +194,16 @@ impl<T> Streams<T> {
             let piece = wanted.min(room);
             stream.credit.take(piece);
             self.credit.take(piece);
+            self.queued -= piece;
+            self.ready -= outgoing.queued; // What is left of it may wait for credit now.
+            outgoing.ready = false;
             let (id, end) = (stream.id, put_piece(record, stream.id, outgoing, piece));
             debug_assert!(id > 0, "a body follows its head");
             if outgoing.queued < PIECE {
                 self.wakers.extend(outgoing.waker.take());
             }
             outgoing.scheduled = false;
+            outgoing.stuck_since = None;
             self.ahead_of_bodies = self.ahead_of_bodies.saturating_sub(3 * piece);
             if end {
                 self.sent_end(key);

@@ -293,7 +293,11 @@ impl<T> Streams<T> {
             self.credit.grant(bytes)
         } else {
             let Some(key) = self.find(id, self.role)? else { return Ok(Received::Nothing) };
-            let granted = self.table.get_mut(key).is_some_and(|stream| stream.credit.grant(bytes));
+            let stream = self.table.get_mut(key).expect("it was just found");
+            if let Some(outgoing) = stream.outgoing.as_mut().filter(|_| stream.credit.available() == 0) {
+                self.wakers.extend(outgoing.waker.take());
+            }
+            let granted = stream.credit.grant(bytes);
             self.schedule(key);
             granted
         };

@@ -96,8 +96,14 @@ pub(super) struct Outgoing {
     pub(super) end: Option<Option<Bytes>>,
     /// It takes part in the turns.
     pub(super) scheduled: bool,
+    /// What is queued waits for no credit of its stream, as far as is known: it has its turn, or its head waits.
+    pub(super) ready: bool,
     /// It does not compress: its pieces travel raw.
     pub(super) raw: bool,
+    /// Since when nothing of it could be sent, as far as anybody looked; see [`Streams::reset_unread`].
+    ///
+    /// [`Streams::reset_unread`]: super::Streams::reset_unread
+    pub(super) stuck_since: Option<Instant>,
     /// Who waits to add more.
     pub(super) waker: Option<Waker>,
 }

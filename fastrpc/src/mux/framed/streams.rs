@@ -23,6 +23,11 @@ pub(super) const PIECE: usize = 16 * 1024;
 /// while the readers of large bodies lag.
 pub(super) const WHOLE: usize = 16 * 1024;
 
+/// What part of a body's bytes counts that wait for their reader: these hold nothing up but memory.
+pub(crate) const LYING: usize = 16;
+/// Bytes that a reset counts that waits to be sent.
+const RESET: usize = 64;
+
 /// Which side this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -73,6 +78,12 @@ pub struct Streams<T> {
     pub(super) bodies: VecDeque<Key>,
     /// Streams with nothing but their end to send.
     pub(super) ends: VecDeque<Key>,
+    /// Bytes of bodies that wait here for credit and their turn.
+    pub(super) queued: usize,
+    /// Those of them that wait for nothing but their turn: their stream has its turn, or its head waits.
+    pub(super) ready: usize,
+    /// With so many of them a stream may add a piece only when it has none that waits, and has credit.
+    pub(super) most_queued: usize,
     /// Bytes of heads sent since the last piece of a body.
     pub(super) ahead_of_bodies: usize,
     /// Heads wait for company until they are so many bytes; for none when it is 0.
@@ -105,7 +116,7 @@ impl<T> Streams<T> {
         Self {
             role,
             credit: SendCredit::new(theirs.connection_credit),
-            window: RecvWindow::new(ours.connection_credit),
+            window: RecvWindow::of_connection(ours.connection_credit, most_window),
             floods: Floods::new(ours.ping_ms, now),
             ours,
             theirs,
@@ -119,6 +130,9 @@ impl<T> Streams<T> {
             control: Control::default(),
             bodies: VecDeque::new(),
             ends: VecDeque::new(),
+            queued: 0,
+            ready: 0,
+            most_queued: usize::MAX,
             ahead_of_bodies: 0,
             heads_wait: 0,
             each_alone: false,
@@ -131,6 +145,12 @@ impl<T> Streams<T> {
             said_close: false,
             said_drain: false,
         }
+    }
+
+    /// Bounds the bytes of bodies that wait here, over all streams. Past it each stream whose reader has given it credit may
+    /// still have one piece wait, so that none waits for another's reader.
+    pub fn bound_queues(&mut self, bytes: usize) {
+        self.most_queued = bytes;
     }
 
     /// Puts each message into a record of its own from now on.
@@ -175,6 +195,23 @@ impl<T> Streams<T> {
             if let Some(incoming) = stream.incoming.take() {
                 self.window.consume(incoming.window.held() as usize);
                 self.wakers.extend(incoming.waker);
+            }
+        }
+    }
+
+    /// To be called now and then while calls wait because so much does: breaks off streams of whose body nothing could be sent
+    /// for `limit`, because nobody reads it at the peer.
+    pub fn reset_unread(&mut self, now: Instant, limit: Duration) {
+        let open = self.credit.available() > 0;
+        for key in self.table.keys() {
+            let Some(stream) = self.table.get_mut(key) else { continue };
+            let stuck = !open || stream.credit.available() == 0;
+            let Some(outgoing) = &mut stream.outgoing else { continue };
+            if outgoing.queued == 0 || !stuck {
+                outgoing.stuck_since = None;
+            } else if now.saturating_duration_since(*outgoing.stuck_since.get_or_insert(now)) >= limit {
+                let text = format!("nobody has read its body for {} while calls waited", human(limit));
+                self.reset(key, ResetCode::Stalled, text);
             }
         }
     }
@@ -369,6 +406,22 @@ impl<T> Streams<T> {
         self.heads.len()
     }
 
+    /// Bytes, more or less, that wait for nothing but that the peer reads.
+    pub fn unread_heads(&self) -> usize {
+        self.heads.len() + RESET * self.control.resets.len()
+    }
+
+    /// Bytes of bodies that wait. Where it is for credit, so for their readers, they count a [`LYING`]th.
+    pub fn unread_bodies(&self) -> usize {
+        let ready = if self.bodies_can_go() { self.ready } else { 0 };
+        ready + (self.queued - ready) / LYING
+    }
+
+    /// Whether bodies wait for nothing but that the peer reads.
+    pub fn bodies_can_go(&self) -> bool {
+        self.ready > 0 && self.credit.available() > 0
+    }
+
     /// Has a waker called when the lock is released.
     pub fn wake_later(&mut self, waker: Option<Waker>) {
         self.wakers.extend(waker);
@@ -402,6 +455,7 @@ impl<T> Streams<T> {
         }
         if outgoing.queued > 0 && stream.credit.available() > 0 {
             outgoing.scheduled = true;
+            self.ready += if std::mem::replace(&mut outgoing.ready, true) { 0 } else { outgoing.queued };
             self.bodies.push_back(key);
         } else if outgoing.queued == 0 && outgoing.end.is_some() {
             outgoing.scheduled = true;
@@ -415,6 +469,8 @@ impl<T> Streams<T> {
         stream.reset.get_or_insert(reset);
         self.heads.bury(std::mem::take(&mut stream.heads));
         if let Some(outgoing) = stream.outgoing.take() {
+            self.queued -= outgoing.queued;
+            self.ready -= if outgoing.ready { outgoing.queued } else { 0 };
             self.wakers.extend(outgoing.waker);
         }
         if let Some(incoming) = &mut stream.incoming {

@@ -21,7 +21,7 @@ use super::shared::{Serving, Shared, Tag};
 use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
 use crate::mux::batch::Batcher;
-use crate::mux::framed::{Keepalive, Key, Received, Reset, Role, Streams, Violation};
+use crate::mux::framed::{Keepalive, Key, LYING, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::{Alarm, BatchAlarm};
 use crate::stats::add;
 use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
@@ -96,6 +96,7 @@ impl<S: Serve> Driver<S> {
         let least = Duration::from_millis(theirs.ping_ms.into());
         let (encoder, decoder) = (options.encoder(&theirs), RecordDecoder::new(options.accepts()));
         let mut streams = Streams::new(role, options.settings.clone(), theirs, options.most_window, now);
+        streams.bound_queues(options.max_unread.saturating_mul(LYING / 2));
         if options.each_alone {
             streams.keep_apart();
         }
@@ -208,9 +209,16 @@ impl<S: Serve> Driver<S> {
         false
     }
 
-    /// Whether the peer of a server leaves so many replies unread that its calls have to wait. A client always reads.
+    /// Whether the peer of a server leaves so much unread that nothing more is read of it. A client always reads.
+    ///
+    /// So it is never for bytes that wait for credit: credit has to be read.
     fn is_choked(&self) -> bool {
-        self.role == Role::Server && self.shared.with(|streams| streams.waiting_heads()) > self.options.max_unread
+        let most = self.options.max_unread;
+        let choked = || {
+            self.shared.unread_heads() > most
+                || (self.parked.bytes() > most && self.shared.with(|streams| streams.bodies_can_go()))
+        };
+        self.role == Role::Server && choked()
     }
 
     /// Takes all frames of a record under one lock, then acts on them.

@@ -35,7 +35,9 @@ pub struct Options {
     pub most_window: u32,
     /// Silence after which the peer is asked whether it lives; twice that ends the connection. `None`: never.
     pub ping: Option<Duration>,
-    /// Bytes of replies that a peer may leave unread before its calls wait (of a server).
+    /// Bytes of replies that a peer may leave unread before its calls wait (of a server). Of bodies that wait for credit, so
+    /// for their readers at the peer, 16 times as many; those of which nothing was read for the time of `stall` are broken off
+    /// then. Half of that is what the pieces of all bodies together may take that wait to be sent, on either side.
     pub max_unread: usize,
     /// How long the first head of a batch waits for company. A record's worth of heads goes at once; bodies and control do
     /// not wait.
@@ -56,7 +58,7 @@ pub struct Options {
     pub drain: Duration,
     /// After this long without a message the compression context is given up, here and at the peer.
     pub idle_context: Duration,
-    /// How long a body may lie unread while the connection waits for credit.
+    /// How long a body may lie unread while the connection waits for credit, or calls for its bytes to be sent.
     pub stall: Duration,
     /// Counts what the connections of these options, and of their clones, do.
     pub counted: Counted,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -97,6 +98,8 @@ pub(super) struct Serving {
 /// One connection, for everybody who holds something of it.
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// What the peer leaves unread, as of the last time that the lock was released: heads, and bodies.
+    unread: (AtomicUsize, AtomicUsize),
     /// Notified when the driver has ended.
     gone: Notify,
 }
@@ -138,7 +141,7 @@ impl Shared {
     pub(super) fn new(streams: Streams<Tag>) -> Arc<Self> {
         let state =
             State { streams, driver: None, blocked: false, armed: None, next_deadline: None, ended: None, gone: false };
-        Arc::new(Self { state: Mutex::new(state), gone: Notify::new() })
+        Arc::new(Self { state: Mutex::new(state), unread: Default::default(), gone: Notify::new() })
     }
 
     /// Does something with the streams, then wakes whom it concerns.
@@ -215,7 +218,19 @@ impl Shared {
         })
     }
 
+    /// Bytes that wait for nothing but that the peer reads.
+    pub(super) fn unread_heads(&self) -> usize {
+        self.unread.0.load(Ordering::Relaxed)
+    }
+
+    /// The same, and bytes of bodies; see [`Streams::unread_bodies`].
+    pub(super) fn unread(&self) -> usize {
+        self.unread_heads() + self.unread.1.load(Ordering::Relaxed)
+    }
+
     fn release(&self, mut state: MutexGuard<'_, State>, wake_driver: bool) {
+        self.unread.0.store(state.streams.unread_heads(), Ordering::Relaxed);
+        self.unread.1.store(state.streams.unread_bodies(), Ordering::Relaxed);
         let mut wakers = Vec::new();
         state.streams.take_wakers(&mut wakers);
         if wake_driver || (!state.blocked && state.streams.wants_to_send()) {

@@ -68,6 +68,9 @@ impl<S: Serve> Driver<S> {
             }
             self.bound_drain(now);
             self.shared.with(|streams| streams.reset_stalled(now, self.options.stall));
+            if !self.parked.is_empty() && self.is_crowded() {
+                self.shared.with(|streams| streams.reset_unread(now, self.options.stall));
+            }
             if self.compressed.take_if(|used| now >= *used + self.options.idle_context).is_some() {
                 self.link.end_context();
             }

@@ -17,7 +17,8 @@ use crate::wire::framed::frame::ResetCode;
 
 /// Calls that waited and are served in a turn, after which others run.
 const CALLS_PER_TURN: usize = 256;
-/// So many times `max_unread` is what calls may hold that wait; beyond it they are refused.
+/// So many times `max_unread` is what calls may hold that wait; beyond it they are refused. Nothing more is read long before
+/// that, where it can be waited for.
 const MOST_PARKED: usize = 16;
 
 impl<S: Serve> Driver<S> {
@@ -75,9 +76,15 @@ impl<S: Serve> Driver<S> {
         !self.parked.is_empty() && self.may_serve()
     }
 
-    /// Whether a call may be served now.
+    /// Whether a call may be served now: one that runs is enough for a pipeline, and replies have to be read.
     fn may_serve(&self) -> bool {
-        self.options.dispatch != Dispatch::Pipeline || self.handlers.is_empty()
+        let turn = self.options.dispatch != Dispatch::Pipeline || self.handlers.is_empty();
+        turn && !self.is_crowded()
+    }
+
+    /// Whether the peer leaves so many replies unread that its calls have to wait.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.shared.unread() > self.options.max_unread
     }
 
     /// Runs the handler of a call.

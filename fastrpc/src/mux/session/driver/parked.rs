@@ -23,13 +23,17 @@ pub(super) struct Waiting {
 pub(super) struct Parked {
     calls: BTreeMap<u64, Waiting>,
     next: u64,
-    /// What they hold, but for the pieces of bodies, which have their credit.
     bytes: usize,
 }
 
 impl Parked {
     pub(super) fn is_empty(&self) -> bool {
         self.calls.is_empty()
+    }
+
+    /// What they hold, but for the pieces of bodies, which have their credit.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether one more may wait, that all have at most `limit` bytes.
