@@ -90,6 +90,9 @@ impl LinkConfig {
         Options {
             handshake_timeout: self.handshake_timeout,
             write_timeout: self.write_timeout,
+            idle_timeout: Some(self.idle_timeout),
+            batch_delay: self.batch_delay,
+            batch_timer: self.batch_timer,
             counted: Counted(counters.clone()),
             ..self.framed.clone()
         }

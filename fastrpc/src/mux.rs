@@ -5,6 +5,7 @@ pub(crate) mod batch;
 mod chunks;
 pub(crate) mod client_driver;
 pub(crate) mod conn;
+pub(crate) mod dispatch;
 mod drain;
 pub mod framed;
 mod frames;

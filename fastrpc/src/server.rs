@@ -16,12 +16,14 @@ use crate::mux::handlers::encode_or_fail;
 use crate::mux::handshake;
 use crate::mux::link::Link;
 use crate::mux::server_driver::ServerDriver;
-use crate::mux::session::{self, Accepted, Caller, Options};
+use crate::mux::session::{self, Accepted, Options};
 use crate::stats::{Counters, Stats, add};
 use crate::stream::{Answering, FramedCall, HeadCodec, StreamHandler, Streaming, messages};
 
 mod accept;
 pub use accept::{Listener, Serve};
+
+pub use crate::mux::dispatch::Dispatch;
 
 /// One call, as its handler gets it.
 #[derive(Debug)]
@@ -81,20 +83,6 @@ where
     fn call(&self, call: Call<C::Request>) -> impl Future<Output = C::Reply> + Send {
         self(call)
     }
-}
-
-/// Where handlers run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Dispatch {
-    /// Each handler is polled once right where its call was decoded; only one that has to wait moves to a task of its
-    /// own. The fastest choice for handlers that do not compute for long: while one is polled, its connection waits.
-    #[default]
-    Inline,
-    /// Each handler runs in a task of its own from the start. For handlers that compute for more than some
-    /// microseconds before their first wait.
-    Spawn,
-    /// One call of a connection at a time, replies in the order of requests.
-    Pipeline,
 }
 
 /// Settings of a [`Server`]. Made by [`Server::builder`].
@@ -283,7 +271,7 @@ async fn serve_connection<C: Codec, H: Handler<C>>(
     let answering = Answering { service: service.clone(), peer };
     let Some(accepted) = service.accept(io, answering).await? else { return Ok(()) };
     match accepted {
-        Accepted::Framed(caller, driver) => service.drive(caller, driver).await,
+        Accepted::Framed(driver) => service.drive(driver).await,
         Accepted::Classic(opened) if service.link().wire != Wire::Framed => {
             add(&service.counters().connections, 1);
             let link = Link::new(opened, service.link());
@@ -304,7 +292,7 @@ async fn serve_streams<C: HeadCodec, H: StreamHandler<C>>(
     let streaming = Streaming { service: service.clone(), peer };
     match service.accept(io, streaming).await? {
         None => Ok(()),
-        Some(Accepted::Framed(caller, driver)) => service.drive(caller, driver).await,
+        Some(Accepted::Framed(driver)) => service.drive(driver).await,
         Some(Accepted::Classic(_)) => Err(classic_refused()),
     }
 }
@@ -390,6 +378,7 @@ impl<C, H> Service<C, H> {
     fn framed_options(&self) -> Options {
         let mut options = self.link().framed_options(&self.inner.counters);
         options.max_unread = self.max_unread();
+        options.dispatch = self.dispatch();
         // What is over the concurrency is answered, so this bound lies above it.
         let calls = u32::try_from(self.concurrency()).unwrap_or(u32::MAX).saturating_mul(2);
         options.settings.calls = options.settings.calls.max(calls);
@@ -397,10 +386,11 @@ impl<C, H> Service<C, H> {
     }
 
     /// Runs a framed connection to its end; from a shutdown on it is drained.
-    async fn drive<S: session::Serve>(&self, caller: Caller, mut driver: Box<session::Driver<S>>) -> Result<(), Error> {
+    async fn drive<S: session::Serve>(&self, mut driver: Box<session::Driver<S>>) -> Result<(), Error> {
+        let drain = driver.drain_handle();
         tokio::select! {
             ended = &mut driver => return ended,
-            () = self.shutdown.cancelled() => caller.drain(),
+            () = self.shutdown.cancelled() => drain.drain(),
         }
         driver.await
     }

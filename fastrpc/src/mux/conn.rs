@@ -245,7 +245,7 @@ impl<C: Codec> Conn<C> {
     pub(crate) fn displace_oldest(&self) -> bool {
         let mut state = self.lock();
         let Some((id, message)) = state.outbox.oldest_call() else { return false };
-        let cause = Error::overload("gave way to a newer call at the pending limit: raise max_pending or send less");
+        let cause = Error::overload(DISPLACED);
         let waker = state.pending.fail_by_id(id, Arc::new(cause));
         self.publish_load(&state);
         let freed = state.outbox.remove(message);
@@ -401,6 +401,9 @@ fn wake_one(waker: Option<Waker>) {
         waker.wake();
     }
 }
+
+/// What a call is told that was failed to make room.
+pub(crate) const DISPLACED: &str = "gave way to a newer call at the pending limit: raise max_pending or send less";
 
 /// The error every call gets when its client was closed.
 pub(crate) fn closed() -> Error {

@@ -20,5 +20,6 @@ pub use fill::Filled;
 pub use keepalive::{Action, Keepalive};
 pub use receive::{Received, Violation};
 pub use stream::Reset;
+pub(crate) use streams::LYING;
 pub use streams::{Balance, Gone, Role, Streams, remember};
 pub use table::Key;

@@ -9,11 +9,12 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::task::JoinSet;
 
+use super::dispatch::Dispatch;
 use super::outbox::{ONE_WAY, append_message};
 use super::replies::Replies;
 use crate::codec::{Codec, Failure};
 use crate::error::{Error, ErrorKind};
-use crate::server::{Call, Dispatch, Handler, Permit, Service};
+use crate::server::{Call, Handler, Permit, Service};
 use crate::stats::{Counters, add};
 
 mod slot;

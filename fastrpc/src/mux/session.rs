@@ -2,6 +2,7 @@
 
 mod body;
 mod call;
+mod caller;
 mod driver;
 mod link;
 mod memory;
@@ -11,7 +12,8 @@ mod serving;
 mod shared;
 
 pub use body::{BodyReader, BodyWriter};
-pub use call::{Caller, Reply, ReplyFuture, SendBody};
+pub use call::{Reply, ReplyFuture};
+pub use caller::{Caller, Drain, SendBody};
 pub use driver::Driver;
 pub use memory::ContextMemory;
 pub use open::{Accepted, Connected, accept, connect};

@@ -241,7 +241,7 @@ impl Channel {
     /// Ends at once.
     pub(crate) fn close(&self) {
         self.pool.close();
-        self.pool.callers().iter().for_each(|caller| caller.close(closed()));
+        self.pool.callers().iter().for_each(|caller| caller.end(closed()));
     }
 
     /// Takes no more calls; connections end after their last one.

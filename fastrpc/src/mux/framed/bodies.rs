@@ -20,7 +20,9 @@ impl<T> Streams<T> {
     pub fn poll_room(&mut self, key: Key, waker: &Waker) -> Poll<Result<(), Gone>> {
         let Some(stream) = self.table.get_mut(key) else { return Poll::Ready(Err(Gone(None))) };
         let Some(outgoing) = &mut stream.outgoing else { return Poll::Ready(Err(Gone(stream.reset.clone()))) };
-        if outgoing.queued < QUEUE {
+        let crowded = self.queued >= self.most_queued;
+        let alone = outgoing.queued == 0 && stream.credit.available() > 0;
+        if if crowded { alone } else { outgoing.queued < QUEUE } {
             return Poll::Ready(Ok(()));
         }
         // One of before is called once more, for nothing, instead of being dropped under the lock.
@@ -56,6 +58,8 @@ impl<T> Streams<T> {
     pub fn push(&mut self, key: Key, piece: Bytes) {
         let Some(outgoing) = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut()) else { return };
         debug_assert!(outgoing.end.is_none(), "nothing comes after the end");
+        self.queued += piece.len();
+        self.ready += if outgoing.ready { piece.len() } else { 0 };
         outgoing.push(piece);
         self.schedule(key);
     }

@@ -43,6 +43,7 @@ impl<T> Streams<T> {
             resume_unwind(panic)
         });
         begun.inspect_err(|_| drop(self.table.remove(key)))?;
+        self.begun(key);
         Ok(key)
     }
 
@@ -90,10 +91,12 @@ impl<T> Streams<T> {
         if head.len() > limit {
             return Err(TooLong { length: head.len(), limit }.into());
         }
-        self.heads.push(key, |out| {
+        let length = self.heads.push(key, |out| {
             frame::put_interim(out, id, &head)?;
-            Ok(HeadKind::Interim)
-        })
+            Ok::<_, TooLong>(HeadKind::Interim)
+        })?;
+        self.table.get_mut(key).expect("it is live").heads += length;
+        Ok(())
     }
 
     /// Puts a head into the queue, with the body if that is short and whole.
@@ -107,17 +110,21 @@ impl<T> Streams<T> {
     ) -> Result<(), E> {
         let whole = !more && body.len() <= WHOLE;
         let mut ended = false;
-        self.heads.push(key, |out: &mut Vec<u8>| {
+        let length = self.heads.push(key, |out: &mut Vec<u8>| {
             let inline = if whole { &body[..] } else { &[] };
             let fits = put(out, inline, whole)?;
             ended = whole && fits;
             Ok(kind(ended))
         })?;
+        let stream = self.table.get_mut(key).expect("it was just found");
+        stream.heads += length;
         if !ended {
             let mut outgoing = Outgoing::default();
+            self.queued += body.len();
+            self.ready += body.len();
+            outgoing.ready = true;
             outgoing.push(body);
             outgoing.end = (!more).then_some(None);
-            let stream = self.table.get_mut(key).expect("it was just found");
             stream.outgoing = Some(Box::new(outgoing));
         }
         Ok(())

@@ -116,7 +116,7 @@ impl<T> Streams<T> {
     // ---- heads ----
 
     fn put_head(&mut self, record: &mut Vec<u8>) -> bool {
-        let Some(head) = self.heads.front() else { return false };
+        let Some(head) = self.heads.front().filter(|_| self.heads_wait == 0) else { return false };
         if self.live(head.key).is_none() {
             self.heads.pop(None); // It was taken back.
             return true;
@@ -126,6 +126,9 @@ impl<T> Streams<T> {
         }
         self.heads.pop(Some(record));
         self.ahead_of_bodies = if self.bodies.is_empty() { 0 } else { self.ahead_of_bodies + head.length };
+        if let Some(stream) = self.table.get_mut(head.key) {
+            stream.heads -= head.length;
+        }
         let end = match head.kind {
             HeadKind::Interim => return true,
             HeadKind::Reply { end } => end,
@@ -136,8 +139,10 @@ impl<T> Streams<T> {
         };
         if let Some(stream) = self.table.get_mut(head.key) {
             stream.head_sent = true;
-            let waiting = stream.outgoing.as_mut().and_then(|outgoing| outgoing.waker.take());
-            self.wakers.extend(waiting);
+            if let Some(outgoing) = &mut stream.outgoing {
+                self.ready -= if std::mem::take(&mut outgoing.ready) { outgoing.queued } else { 0 };
+                self.wakers.extend(outgoing.waker.take());
+            }
         }
         if end {
             self.sent_end(head.key);
@@ -189,12 +194,16 @@ impl<T> Streams<T> {
             let piece = wanted.min(room);
             stream.credit.take(piece);
             self.credit.take(piece);
+            self.queued -= piece;
+            self.ready -= outgoing.queued; // What is left of it may wait for credit now.
+            outgoing.ready = false;
             let (id, end) = (stream.id, put_piece(record, stream.id, outgoing, piece));
             debug_assert!(id > 0, "a body follows its head");
             if outgoing.queued < PIECE {
                 self.wakers.extend(outgoing.waker.take());
             }
             outgoing.scheduled = false;
+            outgoing.stuck_since = None;
             self.ahead_of_bodies = self.ahead_of_bodies.saturating_sub(3 * piece);
             if end {
                 self.sent_end(key);

@@ -19,13 +19,15 @@ pub(super) struct Heads {
     /// Bytes up to the end of the last whole frame. More lies behind when an encoder has panicked.
     whole: usize,
     queue: VecDeque<Head>,
+    /// Bytes that wait of streams that are gone.
+    dead: usize,
     /// So many frames are looked through for those of streams that are gone.
     compact_at: usize,
 }
 
 impl Default for Heads {
     fn default() -> Self {
-        Self { bytes: Vec::new(), start: 0, whole: 0, queue: VecDeque::new(), compact_at: COMPACT }
+        Self { bytes: Vec::new(), start: 0, whole: 0, queue: VecDeque::new(), dead: 0, compact_at: COMPACT }
     }
 }
 
@@ -50,18 +52,19 @@ pub(super) enum HeadKind {
 }
 
 impl Heads {
-    /// Appends a frame that `encode` writes and tells the kind of. Nothing of it stays when `encode` fails or panics.
+    /// Appends a frame that `encode` writes and tells the kind of; gives its length. Nothing of it stays when `encode` fails or
+    /// panics.
     pub(super) fn push<E>(
         &mut self,
         key: Key,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<HeadKind, E>,
-    ) -> Result<(), E> {
+    ) -> Result<usize, E> {
         self.bytes.truncate(self.whole);
         let kind = encode(&mut self.bytes).inspect_err(|_| self.bytes.truncate(self.whole))?;
         let length = self.bytes.len() - self.whole;
         self.whole += length;
         self.queue.push_back(Head { key, length, kind });
-        Ok(())
+        Ok(length)
     }
 
     pub(super) fn front(&self) -> Option<Head> {
@@ -72,8 +75,9 @@ impl Heads {
     pub(super) fn pop(&mut self, record: Option<&mut Vec<u8>>) {
         let Some(head) = self.queue.pop_front() else { return };
         let end = self.start + head.length;
-        if let Some(record) = record {
-            record.extend_from_slice(&self.bytes[self.start..end]);
+        match record {
+            Some(record) => record.extend_from_slice(&self.bytes[self.start..end]),
+            None => self.dead -= head.length,
         }
         self.start = end;
         if self.queue.is_empty() {
@@ -85,6 +89,11 @@ impl Heads {
             self.whole -= self.start;
             self.start = 0;
         }
+    }
+
+    /// The stream of frames that wait is gone: they are so many bytes.
+    pub(super) fn bury(&mut self, bytes: usize) {
+        self.dead += bytes;
     }
 
     /// Throws frames away whose streams are gone, where there may be more of them than others.
@@ -105,6 +114,7 @@ impl Heads {
         });
         (self.whole, self.start) = (bytes.len(), 0);
         self.bytes = bytes;
+        self.dead = 0;
         self.compact_at = (2 * self.queue.len()).max(COMPACT);
     }
 
@@ -119,6 +129,11 @@ impl Heads {
     /// Bytes that wait, those of streams that are gone included.
     pub(super) fn len(&self) -> usize {
         self.whole - self.start
+    }
+
+    /// Bytes that wait and are going to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.len() - self.dead
     }
 }
 

@@ -181,6 +181,7 @@ impl<T> Streams<T> {
         if !(one_way && end) {
             self.table.name(id, key);
         }
+        self.begun(key);
         Ok(Received::Call { key, time_left, one_way, head, body })
     }
 
@@ -208,6 +209,7 @@ impl<T> Streams<T> {
         if std::mem::replace(&mut stream.replied, true) {
             return Err(protocol(format!("call {id} was answered twice")));
         }
+        self.pending -= 1;
         if head.len() > limit as usize {
             let length = head.len();
             self.forget_first(body.len(), end);
@@ -291,7 +293,11 @@ impl<T> Streams<T> {
             self.credit.grant(bytes)
         } else {
             let Some(key) = self.find(id, self.role)? else { return Ok(Received::Nothing) };
-            let granted = self.table.get_mut(key).is_some_and(|stream| stream.credit.grant(bytes));
+            let stream = self.table.get_mut(key).expect("it was just found");
+            if let Some(outgoing) = stream.outgoing.as_mut().filter(|_| stream.credit.available() == 0) {
+                self.wakers.extend(outgoing.waker.take());
+            }
+            let granted = stream.credit.grant(bytes);
             self.schedule(key);
             granted
         };

@@ -38,12 +38,16 @@ pub(super) struct Stream<T> {
     pub(super) id: u32,
     /// Handles of this side that name it. It is forgotten when there are none and the wire is done with it.
     pub(super) holders: u32,
+    /// Bytes of its heads that wait to be taken into a record.
+    pub(super) heads: usize,
     /// Its call or reply was taken into a record: pieces of the body may follow.
     pub(super) head_sent: bool,
     /// A reply was begun: written on a server, received on a client.
     pub(super) replied: bool,
     /// No reply is wanted.
     pub(super) one_way: bool,
+    /// It counts among the open calls.
+    pub(super) open: bool,
     /// END was taken into a record.
     pub(super) sent_end: bool,
     /// END has arrived.
@@ -63,9 +67,11 @@ impl<T> Stream<T> {
             tag,
             id,
             holders: 1,
+            heads: 0,
             head_sent: false,
             replied: false,
             one_way: false,
+            open: false,
             sent_end: false,
             got_end: false,
             credit: SendCredit::new(credit),
@@ -90,8 +96,14 @@ pub(super) struct Outgoing {
     pub(super) end: Option<Option<Bytes>>,
     /// It takes part in the turns.
     pub(super) scheduled: bool,
+    /// What is queued waits for no credit of its stream, as far as is known: it has its turn, or its head waits.
+    pub(super) ready: bool,
     /// It does not compress: its pieces travel raw.
     pub(super) raw: bool,
+    /// Since when nothing of it could be sent, as far as anybody looked; see [`Streams::reset_unread`].
+    ///
+    /// [`Streams::reset_unread`]: super::Streams::reset_unread
+    pub(super) stuck_since: Option<Instant>,
     /// Who waits to add more.
     pub(super) waker: Option<Waker>,
 }

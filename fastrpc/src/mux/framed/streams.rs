@@ -23,6 +23,11 @@ pub(super) const PIECE: usize = 16 * 1024;
 /// while the readers of large bodies lag.
 pub(super) const WHOLE: usize = 16 * 1024;
 
+/// What part of a body's bytes counts that wait for their reader: these hold nothing up but memory.
+pub(crate) const LYING: usize = 16;
+/// Bytes that a reset counts that waits to be sent.
+const RESET: usize = 64;
+
 /// Which side this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -53,6 +58,10 @@ pub struct Streams<T> {
     pub(super) ours: Settings,
     pub(super) theirs: Settings,
     pub(super) table: Table<Stream<T>>,
+    /// Calls that are not over.
+    pub(super) open: usize,
+    /// Those of them whose reply has not begun to come (of a client).
+    pub(super) pending: usize,
     /// The id of the last call.
     pub(super) last: u32,
     /// Body bytes that may be sent on the connection.
@@ -69,8 +78,16 @@ pub struct Streams<T> {
     pub(super) bodies: VecDeque<Key>,
     /// Streams with nothing but their end to send.
     pub(super) ends: VecDeque<Key>,
+    /// Bytes of bodies that wait here for credit and their turn.
+    pub(super) queued: usize,
+    /// Those of them that wait for nothing but their turn: their stream has its turn, or its head waits.
+    pub(super) ready: usize,
+    /// With so many of them a stream may add a piece only when it has none that waits, and has credit.
+    pub(super) most_queued: usize,
     /// Bytes of heads sent since the last piece of a body.
     pub(super) ahead_of_bodies: usize,
+    /// Heads wait for company until they are so many bytes; for none when it is 0.
+    pub(super) heads_wait: usize,
     /// Each record holds one message, or a piece of one, or control.
     pub(super) each_alone: bool,
     /// The record that comes next begins with bodies that travel raw.
@@ -99,11 +116,13 @@ impl<T> Streams<T> {
         Self {
             role,
             credit: SendCredit::new(theirs.connection_credit),
-            window: RecvWindow::new(ours.connection_credit),
+            window: RecvWindow::of_connection(ours.connection_credit, most_window),
             floods: Floods::new(ours.ping_ms, now),
             ours,
             theirs,
             table: Table::default(),
+            open: 0,
+            pending: 0,
             last: 0,
             most_window,
             round_trip: None,
@@ -111,7 +130,11 @@ impl<T> Streams<T> {
             control: Control::default(),
             bodies: VecDeque::new(),
             ends: VecDeque::new(),
+            queued: 0,
+            ready: 0,
+            most_queued: usize::MAX,
             ahead_of_bodies: 0,
+            heads_wait: 0,
             each_alone: false,
             raw_next: false,
             wave: Wave::default(),
@@ -122,6 +145,12 @@ impl<T> Streams<T> {
             said_close: false,
             said_drain: false,
         }
+    }
+
+    /// Bounds the bytes of bodies that wait here, over all streams. Past it each stream whose reader has given it credit may
+    /// still have one piece wait, so that none waits for another's reader.
+    pub fn bound_queues(&mut self, bytes: usize) {
+        self.most_queued = bytes;
     }
 
     /// Puts each message into a record of its own from now on.
@@ -170,6 +199,23 @@ impl<T> Streams<T> {
         }
     }
 
+    /// To be called now and then while calls wait because so much does: breaks off streams of whose body nothing could be sent
+    /// for `limit`, because nobody reads it at the peer.
+    pub fn reset_unread(&mut self, now: Instant, limit: Duration) {
+        let open = self.credit.available() > 0;
+        for key in self.table.keys() {
+            let Some(stream) = self.table.get_mut(key) else { continue };
+            let stuck = !open || stream.credit.available() == 0;
+            let Some(outgoing) = &mut stream.outgoing else { continue };
+            if outgoing.queued == 0 || !stuck {
+                outgoing.stuck_since = None;
+            } else if now.saturating_duration_since(*outgoing.stuck_since.get_or_insert(now)) >= limit {
+                let text = format!("nobody has read its body for {} while calls waited", human(limit));
+                self.reset(key, ResetCode::Stalled, text);
+            }
+        }
+    }
+
     /// Another handle names the stream.
     pub fn hold(&mut self, key: Key) {
         if let Some(stream) = self.table.get_mut(key) {
@@ -210,6 +256,11 @@ impl<T> Streams<T> {
         self.control.drain || self.said_drain
     }
 
+    /// Whether calls may be opened (of a client).
+    pub fn takes_calls(&self) -> bool {
+        !self.is_draining() && !self.closed && !self.said_close && self.control.close.is_none()
+    }
+
     /// Whether its reply was begun.
     pub fn is_replied(&self, key: Key) -> bool {
         self.table.get(key).is_some_and(|stream| stream.replied)
@@ -218,6 +269,11 @@ impl<T> Streams<T> {
     /// Whether the end of its arriving body is here.
     pub fn has_come_whole(&self, key: Key) -> bool {
         self.table.get(key).is_none_or(|stream| stream.got_end)
+    }
+
+    /// Whether it was broken off, or is no more.
+    pub fn is_reset(&self, key: Key) -> bool {
+        self.table.get(key).is_none_or(|stream| stream.reset.is_some())
     }
 
     /// How a stream was broken off, if it was.
@@ -263,7 +319,17 @@ impl<T> Streams<T> {
 
     /// Calls that are not over on the wire, those that were not sent included.
     pub fn open_calls(&self) -> usize {
-        self.table.entries().filter(|stream| !stream.is_over()).count()
+        self.open
+    }
+
+    /// Calls whose reply has not begun to come (of a client), those that were not sent included.
+    pub fn pending_calls(&self) -> usize {
+        self.pending
+    }
+
+    /// Calls that were sent, or that came, since the connection was opened.
+    pub fn calls(&self) -> u32 {
+        self.last
     }
 
     /// The tags of streams that were broken off.
@@ -296,7 +362,9 @@ impl<T> Streams<T> {
     /// Whether [`Streams::fill`](super::Streams::fill) would find something.
     pub fn wants_to_send(&self) -> bool {
         let control = &self.control;
-        let waits = !self.heads.is_empty()
+        // A client's drain goes behind its calls, so they do not wait for company then.
+        let heads = !self.heads.is_empty() && (self.heads.len() >= self.heads_wait || control.drain);
+        let waits = heads
             || !self.ends.is_empty()
             || !control.resets.is_empty()
             || !control.credits.is_empty()
@@ -312,9 +380,46 @@ impl<T> Streams<T> {
         Load { bytes: self.heads.len(), messages: self.heads.count(), company: self.table.named() > 0, wave: self.wave }
     }
 
+    /// Bytes of heads that wait and are going to be sent.
+    pub fn unsent_heads(&self) -> usize {
+        self.heads.unsent()
+    }
+
+    /// The oldest call that was not sent (of a client).
+    pub fn oldest_unsent(&mut self) -> Option<Key> {
+        while let Some(head) = self.heads.front() {
+            if self.live(head.key).is_some() {
+                return Some(head.key);
+            }
+            self.heads.pop(None);
+        }
+        None
+    }
+
+    /// Has heads wait for company until they are so many bytes, or go at once with 0. Bodies and control never wait.
+    pub(crate) fn let_heads_wait(&mut self, bytes: usize) {
+        self.heads_wait = bytes;
+    }
+
     /// Bytes of heads, with what goes in their frames, that wait.
     pub fn waiting_heads(&self) -> usize {
         self.heads.len()
+    }
+
+    /// Bytes, more or less, that wait for nothing but that the peer reads.
+    pub fn unread_heads(&self) -> usize {
+        self.heads.len() + RESET * self.control.resets.len()
+    }
+
+    /// Bytes of bodies that wait. Where it is for credit, so for their readers, they count a [`LYING`]th.
+    pub fn unread_bodies(&self) -> usize {
+        let ready = if self.bodies_can_go() { self.ready } else { 0 };
+        ready + (self.queued - ready) / LYING
+    }
+
+    /// Whether bodies wait for nothing but that the peer reads.
+    pub fn bodies_can_go(&self) -> bool {
+        self.ready > 0 && self.credit.available() > 0
     }
 
     /// Has a waker called when the lock is released.
@@ -329,6 +434,14 @@ impl<T> Streams<T> {
 
     // ---- inside ----
 
+    /// A call begins, and is open until it is over.
+    pub(super) fn begun(&mut self, key: Key) {
+        let Some(stream) = self.table.get_mut(key).filter(|stream| !stream.is_over()) else { return };
+        stream.open = true;
+        self.open += 1;
+        self.pending += usize::from(self.role == Role::Client && !stream.one_way);
+    }
+
     pub(super) fn live(&self, key: Key) -> Option<&Stream<T>> {
         self.table.get(key).filter(|stream| !stream.is_over())
     }
@@ -342,6 +455,7 @@ impl<T> Streams<T> {
         }
         if outgoing.queued > 0 && stream.credit.available() > 0 {
             outgoing.scheduled = true;
+            self.ready += if std::mem::replace(&mut outgoing.ready, true) { 0 } else { outgoing.queued };
             self.bodies.push_back(key);
         } else if outgoing.queued == 0 && outgoing.end.is_some() {
             outgoing.scheduled = true;
@@ -353,7 +467,10 @@ impl<T> Streams<T> {
     pub(super) fn break_off(&mut self, key: Key, reset: Reset) {
         let Some(stream) = self.table.get_mut(key) else { return };
         stream.reset.get_or_insert(reset);
+        self.heads.bury(std::mem::take(&mut stream.heads));
         if let Some(outgoing) = stream.outgoing.take() {
+            self.queued -= outgoing.queued;
+            self.ready -= if outgoing.ready { outgoing.queued } else { 0 };
             self.wakers.extend(outgoing.waker);
         }
         if let Some(incoming) = &mut stream.incoming {
@@ -370,8 +487,13 @@ impl<T> Streams<T> {
     /// After a step that may have been the last on the wire.
     pub(super) fn settle(&mut self, key: Key) {
         let Some(stream) = self.table.get_mut(key).filter(|stream| stream.is_over()) else { return };
-        if stream.id > 0 {
-            self.table.unname(self.table.get(key).map_or(0, |stream| stream.id));
+        if std::mem::take(&mut stream.open) {
+            self.open -= 1;
+            self.pending -= usize::from(self.role == Role::Client && !stream.one_way && !stream.replied);
+        }
+        let id = stream.id;
+        if id > 0 {
+            self.table.unname(id);
         }
         self.forget(key);
     }

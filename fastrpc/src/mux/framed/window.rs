@@ -42,10 +42,14 @@ impl SendCredit {
     }
 }
 
-/// What this side lets the peer send: so much that what is under way and what lies unread stay within a target.
+/// What this side lets the peer send: so much that what is under way and what lies unread stay within a target. Of a
+/// connection it is what is under way alone, as long as both stay within what it may grow to: one stream's reader that lags
+/// takes no room from others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RecvWindow {
     target: u32,
+    /// What is under way and what lies unread may be together, of a connection.
+    shared: Option<u32>,
     /// What the peer may still send.
     open: u32,
     /// What it sent and nobody has read.
@@ -60,7 +64,12 @@ impl RecvWindow {
 
     /// Begins with what this side's settings say.
     pub(super) fn new(initial: u32) -> Self {
-        Self { target: initial, open: initial, held: 0, granted: None }
+        Self { target: initial, shared: None, open: initial, held: 0, granted: None }
+    }
+
+    /// That of a connection, for which there are `most` bytes of memory.
+    pub(super) fn of_connection(initial: u32, most: u32) -> Self {
+        Self { shared: Some(most), ..Self::new(initial) }
     }
 
     /// What it aims at.
@@ -111,13 +120,13 @@ impl RecvWindow {
     /// Grants what may be granted.
     ///
     /// The target doubles, up to `most`, when the half of it was used up within two round trips: the peer waited for credit
-    /// then, and the reader did not. It halves when that took sixteen and much lies unread.
+    /// then, and the reader did not. That of a stream halves when that took sixteen and much lies unread.
     pub(super) fn grant(&mut self, now: Instant, round_trip: Option<Duration>, most: u32) -> u32 {
         let used_in = self.granted.replace(now).map(|granted| now.saturating_duration_since(granted));
         if let (Some(used_in), Some(round_trip)) = (used_in, round_trip) {
-            if used_in < round_trip * 2 {
+            if used_in < round_trip * 2 && self.held <= self.target / 2 {
                 self.target = self.target.saturating_mul(2).min(most).max(self.target);
-            } else if used_in > round_trip * 16 && self.held > self.target / 4 {
+            } else if self.shared.is_none() && used_in > round_trip * 16 && self.held > self.target / 4 {
                 self.target = (self.target / 2).max(Self::LEAST).min(self.target);
             }
         }
@@ -127,7 +136,9 @@ impl RecvWindow {
     }
 
     fn grantable(&self) -> u32 {
-        self.target.saturating_sub(self.open.saturating_add(self.held))
+        let room = self.shared.map_or(self.target, |most| most.max(self.target));
+        let unread = room.saturating_sub(self.open.saturating_add(self.held));
+        unread.min(self.target.saturating_sub(self.open))
     }
 }
 

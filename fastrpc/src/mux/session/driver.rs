@@ -1,10 +1,9 @@
 //! The one task of a framed connection.
 
 use std::future::{Future, poll_fn, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,25 +12,28 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
-use super::body::BodyReader;
-use super::call::Caller;
+use super::caller::{Caller, Drain};
 use super::link::{Read, ReadError, RecordLink};
 use super::memory::Reserved;
 use super::options::Options;
-use super::serving::{Incoming, Responder, Serve};
-use super::shared::{Held, Serving, Shared, Tag};
+use super::serving::Serve;
+use super::shared::{Serving, Shared, Tag};
 use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
 use crate::mux::batch::Batcher;
-use crate::mux::framed::{Keepalive, Key, Received, Reset, Role, Streams, Violation};
-use crate::mux::timer::Alarm;
+use crate::mux::framed::{Keepalive, Key, LYING, Received, Reset, Role, Streams, Violation};
+use crate::mux::timer::{Alarm, BatchAlarm};
 use crate::stats::add;
 use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
 use crate::wire::framed::record::RecordDecoder;
 use crate::wire::framed::settings::Settings;
 
 mod clock;
+mod dispatch;
+mod parked;
 mod write;
+
+use parked::Parked;
 
 /// Records read in a turn, after which others run.
 const RECORDS_PER_TURN: usize = 16;
@@ -58,6 +60,8 @@ pub struct Driver<S> {
     handler: ReusableBoxFuture<'static, ()>,
     /// Those that did not end then.
     handlers: JoinSet<()>,
+    /// Calls that wait to be served.
+    parked: Parked,
     options: Options,
     keepalive: Keepalive,
     alarm: Alarm,
@@ -68,10 +72,15 @@ pub struct Driver<S> {
     retire: Option<Instant>,
     /// Since when no more calls are opened.
     draining: Option<Instant>,
+    /// The number of the last call, and since when there has been none.
+    idle: (u32, Instant),
     /// When the compression context was last used, if it was since it was given up.
     compressed: Option<Instant>,
     record: Vec<u8>,
     batcher: Batcher,
+    batch_alarm: BatchAlarm,
+    /// A batch of heads has waited long enough, and is not all in records yet.
+    batch_goes: bool,
     /// What ends the connection once it is told to the peer.
     closing: Option<Result<(), Error>>,
     /// The peer is taken for dead: what it does not take at once is not waited for.
@@ -87,10 +96,13 @@ impl<S: Serve> Driver<S> {
         let least = Duration::from_millis(theirs.ping_ms.into());
         let (encoder, decoder) = (options.encoder(&theirs), RecordDecoder::new(options.accepts()));
         let mut streams = Streams::new(role, options.settings.clone(), theirs, options.most_window, now);
+        streams.bound_queues(options.max_unread.saturating_mul(LYING / 2));
         if options.each_alone {
             streams.keep_apart();
         }
         let shared = Shared::new(streams);
+        let batcher = Batcher::new(options.batch_delay, RECORD_FULL);
+        let batch_alarm = BatchAlarm::new(options.batch_timer);
         let driver = Self {
             role,
             shared: shared.clone(),
@@ -98,6 +110,7 @@ impl<S: Serve> Driver<S> {
             serve,
             handler: nothing(),
             handlers: JoinSet::new(),
+            parked: Parked::default(),
             keepalive: Keepalive::new(options.ping, least, now),
             retire: options.max_age.and_then(|age| now.checked_add(jittered(age))),
             options,
@@ -107,7 +120,10 @@ impl<S: Serve> Driver<S> {
             draining: None,
             compressed: None,
             record: Vec::new(),
-            batcher: Batcher::new(Duration::ZERO, RECORD_FULL),
+            idle: (0, now),
+            batcher,
+            batch_alarm,
+            batch_goes: false,
             closing: None,
             given_up: false,
             over: false,
@@ -119,26 +135,27 @@ impl<S: Serve> Driver<S> {
         loop {
             let now = Instant::now();
             let choked = self.read(cx, now);
-            let deadline = self.shared.expire(now);
+            self.forget_ended(cx);
+            self.serve_parked(cx);
+            let deadline = self.expire(now);
             let alive = self.keep_alive(now);
+            let idle = self.drain_when_idle(now);
             self.end_when_done();
             let blocked = match self.write(cx, now) {
                 Ok(blocked) => blocked,
                 Err(error) => return Poll::Ready(self.peers_reason(cx, now, error)),
             };
-            if choked && !self.is_choked() {
-                cx.waker().wake_by_ref(); // Room again: what was left unread goes on next turn.
+            self.forget_ended(cx);
+            if (choked && !self.is_choked()) || self.may_unpark() {
+                cx.waker().wake_by_ref(); // Room again: what had to wait goes on next turn.
             }
             if (self.given_up || self.link.is_clear())
                 && let Some(outcome) = self.closing.take()
             {
                 return Poll::Ready(outcome);
             }
-            while let Poll::Ready(Some(ended)) = self.handlers.poll_join_next(cx) {
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(ended))); // A panic's payload may panic itself.
-            }
             let stall = self.stalled.map(|since| since + self.options.write_timeout);
-            let due = [deadline, alive, stall, Some(self.stall_check)].into_iter().flatten().min();
+            let due = [deadline, alive, idle, stall, Some(self.stall_check)].into_iter().flatten().min();
             if self.alarm.poll(cx, due, now).is_pending() {
                 self.shared.park(cx.waker(), due, blocked);
                 return Poll::Pending;
@@ -192,9 +209,16 @@ impl<S: Serve> Driver<S> {
         false
     }
 
-    /// Whether the peer of a server leaves so many replies unread that its calls have to wait. A client always reads.
+    /// Whether the peer of a server leaves so much unread that nothing more is read of it. A client always reads.
+    ///
+    /// So it is never for bytes that wait for credit: credit has to be read.
     fn is_choked(&self) -> bool {
-        self.role == Role::Server && self.shared.with(|streams| streams.waiting_heads()) > self.options.max_unread
+        let most = self.options.max_unread;
+        let choked = || {
+            self.shared.unread_heads() > most
+                || (self.parked.bytes() > most && self.shared.with(|streams| streams.bodies_can_go()))
+        };
+        self.role == Role::Server && choked()
     }
 
     /// Takes all frames of a record under one lock, then acts on them.
@@ -227,19 +251,21 @@ impl<S: Serve> Driver<S> {
         add(&self.options.counted.0.replies, replies);
         add(&self.options.counted.0.calls, calls as u64);
         debug_assert!(role == Role::Server || !received.iter().any(|one| matches!(one, Received::Call { .. })));
-        received.into_iter().for_each(|one| self.act(one, now));
+        received.into_iter().for_each(|one| self.act(one, record.len(), now));
         outcome
     }
 
-    fn act(&mut self, received: Received, now: Instant) {
+    /// Acts on what came in a record of so many bytes.
+    fn act(&mut self, received: Received, record: usize, now: Instant) {
         match received {
             Received::Call { key, time_left, one_way, head, body } => {
-                self.called(key, time_left, one_way, head, body, now);
+                let deadline = (time_left > 0).then(|| now + Duration::from_millis(time_left.into()));
+                self.called(key, deadline, one_way, head, body, record);
             }
-            Received::Reset { key } => self.shared.with(|streams| {
-                let waker = streams.tag_mut(key).and_then(Tag::stop);
-                streams.wake_later(waker);
-            }),
+            Received::Reset { key } => {
+                let parked = self.shared.stop(key);
+                self.parked.remove(parked);
+            }
             Received::Pong(bytes) => {
                 if let Some(round_trip) = self.keepalive.pong(bytes, now) {
                     self.shared.with(|streams| streams.measured(round_trip));
@@ -259,33 +285,6 @@ impl<S: Serve> Driver<S> {
         }
     }
 
-    /// Runs the handler of a call.
-    fn called(&mut self, key: Key, time_left: u32, one_way: bool, head: Bytes, body: Option<Bytes>, now: Instant) {
-        let held = Held::new(&self.shared, key);
-        let body = match body {
-            Some(body) => BodyReader::whole(body),
-            None => BodyReader::pieces(held.again(), Role::Server),
-        };
-        let call = Incoming { head, body, one_way, responder: Responder::new(held, one_way) };
-        let deadline = (time_left > 0).then(|| now + Duration::from_millis(time_left.into()));
-        // Making the future is a user's code too. Most end when they are polled first, and need no task.
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            self.handler.set(self.serve.serve(call));
-            self.handler.poll(&mut Context::from_waker(Waker::noop()))
-        }));
-        let Ok(Poll::Ready(())) = polled else {
-            let pending = polled.is_ok();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(polled))); // A panic's payload may panic itself.
-            let handler = std::mem::replace(&mut self.handler, nothing());
-            if pending {
-                let task = self.handlers.spawn(handler);
-                return self.shared.serving(key, task, deadline, one_way);
-            }
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
-            return;
-        };
-    }
-
     fn ended(&mut self, midway: bool) {
         let open = self.shared.with(|streams| streams.open_calls());
         let message = if midway { "the peer closed in the middle of a record" } else { "the peer closed" };
@@ -301,6 +300,11 @@ impl<S: Serve> Driver<S> {
         self.closing = Some(Err(error));
     }
 
+    /// What drains or ends it while it runs elsewhere.
+    pub fn drain_handle(&self) -> Drain {
+        Drain::new(self.shared.clone())
+    }
+
     /// Its contexts' part of a budget, until it ends.
     pub(super) fn hold(&mut self, reserved: Option<Reserved>) {
         self.link.hold(reserved);
@@ -310,6 +314,7 @@ impl<S: Serve> Driver<S> {
         self.over = true;
         let reset = Reset { code: ResetCode::Failed, text: "the connection ended".into(), by_peer: true };
         self.shared.end(cause, &reset);
+        self.shared.driver_gone();
         self.handlers.abort_all();
     }
 }
@@ -368,6 +373,7 @@ impl<S> Drop for Driver<S> {
             let cause = Error::new(ErrorKind::Connection, "the connection's driver was dropped or panicked");
             let reset = Reset { code: ResetCode::Failed, text: "the connection ended".into(), by_peer: false };
             self.shared.end(cause, &reset);
+            self.shared.driver_gone();
         }
     }
 }

@@ -50,7 +50,7 @@ pub async fn connect(
 /// What a server was opened with.
 pub enum Accepted<S> {
     /// The client speaks the framed wire. Nothing moves until the driver is polled.
-    Framed(Caller, Box<Driver<S>>),
+    Framed(Box<Driver<S>>),
     /// The client speaks the classic wire.
     Classic(Opened),
 }
@@ -73,9 +73,9 @@ pub async fn accept<S: Serve>(
     let opened = framed::server(io, protocol, compression, Some(&options.settings), tls, limit).await?;
     Ok(match opened {
         ServerOpened::Framed(opened) => {
-            let (caller, mut driver) = Driver::new(Role::Server, opened.io, options, opened.theirs, serve);
+            let (_, mut driver) = Driver::new(Role::Server, opened.io, options, opened.theirs, serve);
             driver.hold(reserved);
-            Accepted::Framed(caller, Box::new(driver))
+            Accepted::Framed(Box::new(driver))
         }
         ServerOpened::Classic(opened) => Accepted::Classic(opened),
     })

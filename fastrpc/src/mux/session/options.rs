@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::{ContextMemory, Reserved};
+use crate::config::BatchTimer;
+use crate::mux::dispatch::Dispatch;
 use crate::stats::{Counters, Stats};
 use crate::wire::framed::codec::RecordCodec;
 use crate::wire::framed::record::{Accepts, RecordEncoder};
@@ -33,19 +35,30 @@ pub struct Options {
     pub most_window: u32,
     /// Silence after which the peer is asked whether it lives; twice that ends the connection. `None`: never.
     pub ping: Option<Duration>,
-    /// Bytes of replies that a peer may leave unread before its calls wait (of a server).
+    /// Bytes of replies that a peer may leave unread before its calls wait (of a server). Of bodies that wait for credit, so
+    /// for their readers at the peer, 16 times as many; those of which nothing was read for the time of `stall` are broken off
+    /// then. Half of that is what the pieces of all bodies together may take that wait to be sent, on either side.
     pub max_unread: usize,
+    /// How long the first head of a batch waits for company. A record's worth of heads goes at once; bodies and control do
+    /// not wait.
+    pub batch_delay: Duration,
+    /// Which clock times that.
+    pub batch_timer: BatchTimer,
+    /// Where handlers run (of a server).
+    pub dispatch: Dispatch,
     /// How long the opening exchange may take, TLS included.
     pub handshake_timeout: Duration,
     /// How long the peer may take nothing of what waits to be written.
     pub write_timeout: Duration,
     /// A connection that is so old drains, less up to a tenth, so that new servers and other ways get their part. `None`: never.
     pub max_age: Option<Duration>,
+    /// A connection that has had no call for so long drains and ends. Pings are no calls. `None`: never.
+    pub idle_timeout: Option<Duration>,
     /// How long calls may go on after a drain; then the connection ends whatever goes on.
     pub drain: Duration,
     /// After this long without a message the compression context is given up, here and at the peer.
     pub idle_context: Duration,
-    /// How long a body may lie unread while the connection waits for credit.
+    /// How long a body may lie unread while the connection waits for credit, or calls for its bytes to be sent.
     pub stall: Duration,
     /// Counts what the connections of these options, and of their clones, do.
     pub counted: Counted,
@@ -62,9 +75,13 @@ impl Default for Options {
             most_window: 64 << 20,
             ping: Some(seconds(5)),
             max_unread: 1 << 20,
+            batch_delay: Duration::ZERO,
+            batch_timer: BatchTimer::default(),
+            dispatch: Dispatch::default(),
             handshake_timeout: seconds(3),
             write_timeout: seconds(30),
             max_age: None,
+            idle_timeout: None,
             drain: seconds(60),
             idle_context: seconds(60),
             stall: seconds(10),

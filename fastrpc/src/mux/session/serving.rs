@@ -5,7 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 
 use super::body::{BodyReader, BodyWriter};
-use super::call::SendBody;
+use super::caller::SendBody;
 use super::shared::{Held, NotEncoded, Tag};
 use crate::codec::BoxError;
 use crate::error::Error;

@@ -1,17 +1,20 @@
 //! The state that handles share with the driver of their connection.
 
 use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::codec::BoxError;
 use crate::error::{Error, ErrorKind};
 use crate::mux::framed::{Gone, Key, Reset, Streams};
-use crate::wire::framed::frame::{ResetCode, TooLong};
+use crate::wire::framed::frame::{CloseCode, ResetCode, TooLong};
 
 /// What a stream is to its side.
 pub(super) enum Tag {
@@ -29,10 +32,18 @@ impl Tag {
         }
     }
 
-    /// Its time is over.
-    fn expire(&mut self) -> Option<Waker> {
+    /// The number of a call that waits to be served.
+    fn parked(&mut self) -> Option<u64> {
+        match self {
+            Self::Waiting(_) => None,
+            Self::Serving(serving) => serving.parked.take(),
+        }
+    }
+
+    /// Nobody waits for it any more, for this reason.
+    fn give_up(&mut self, why: GivenUp) -> Option<Waker> {
         if let Self::Waiting(waiting) = self {
-            waiting.expired = true;
+            waiting.given_up = Some(why);
         }
         self.stop()
     }
@@ -62,7 +73,16 @@ pub(super) struct Waiting {
     /// The reply's head, and its body if that came whole.
     pub(super) reply: Option<(Bytes, Option<Bytes>)>,
     pub(super) deadline: Option<Instant>,
-    pub(super) expired: bool,
+    pub(super) given_up: Option<GivenUp>,
+}
+
+/// Why this side does not wait for a reply any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GivenUp {
+    /// Its time is over.
+    Late,
+    /// It made room for a newer call.
+    Displaced,
 }
 
 /// The handler's side of a call.
@@ -71,11 +91,17 @@ pub(super) struct Serving {
     /// The task to end when nobody waits for it any more.
     pub(super) task: Option<AbortHandle>,
     pub(super) deadline: Option<Instant>,
+    /// Its number while it waits to be served.
+    pub(super) parked: Option<u64>,
 }
 
 /// One connection, for everybody who holds something of it.
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// What the peer leaves unread, as of the last time that the lock was released: heads, and bodies.
+    unread: (AtomicUsize, AtomicUsize),
+    /// Notified when the driver has ended.
+    gone: Notify,
 }
 
 struct State {
@@ -90,6 +116,16 @@ struct State {
     next_deadline: Option<Instant>,
     /// Why it ended.
     ended: Option<Arc<Error>>,
+    /// So has its driver.
+    gone: bool,
+}
+
+/// What the driver learns once a turn.
+pub(super) struct Look {
+    /// The next deadline.
+    pub(super) deadline: Option<Instant>,
+    /// A program has ended the connection.
+    pub(super) ended: bool,
 }
 
 impl State {
@@ -103,8 +139,9 @@ impl State {
 
 impl Shared {
     pub(super) fn new(streams: Streams<Tag>) -> Arc<Self> {
-        let state = State { streams, driver: None, blocked: false, armed: None, next_deadline: None, ended: None };
-        Arc::new(Self { state: Mutex::new(state) })
+        let state =
+            State { streams, driver: None, blocked: false, armed: None, next_deadline: None, ended: None, gone: false };
+        Arc::new(Self { state: Mutex::new(state), unread: Default::default(), gone: Notify::new() })
     }
 
     /// Does something with the streams, then wakes whom it concerns.
@@ -129,7 +166,7 @@ impl Shared {
         if let Some(cause) = &state.ended {
             return Err((**cause).clone().with_retry(true));
         }
-        if state.streams.is_draining() {
+        if !state.streams.takes_calls() {
             return Err(Error::new(ErrorKind::Closed, "the connection takes no new calls").with_retry(true));
         }
         let result = act(&mut state.streams);
@@ -142,14 +179,24 @@ impl Shared {
         Ok(result)
     }
 
+    /// A call waits to be served, until its deadline.
+    pub(super) fn serving(&self, key: Key, how: Serving) {
+        let mut state = self.lock();
+        if let Some(Tag::Serving(serving)) = state.streams.tag_mut(key) {
+            let deadline = how.deadline;
+            *serving = how;
+            state.note(deadline);
+        }
+    }
+
     /// A call's handler goes on in a task, until its deadline.
-    pub(super) fn serving(&self, key: Key, task: AbortHandle, deadline: Option<Instant>, one_way: bool) {
+    pub(super) fn serving_in(&self, key: Key, task: AbortHandle, deadline: Option<Instant>, one_way: bool) {
         let mut state = self.lock();
         // Once the reply has begun it may take its time.
         let deadline = deadline.filter(|_| !state.streams.is_replied(key));
         match state.streams.tag_mut(key) {
             Some(Tag::Serving(serving)) => {
-                *serving = Serving { task: Some(task), deadline };
+                *serving = Serving { task: Some(task), deadline, parked: None };
                 state.note(deadline);
             }
             _ if one_way => {}
@@ -160,7 +207,30 @@ impl Shared {
         }
     }
 
+    /// Ends what serves a stream that was broken off, or wakes who waits for it. The number of a call that waited to be served
+    /// is given.
+    pub(super) fn stop(&self, key: Key) -> Option<u64> {
+        self.with(|streams| {
+            let parked = streams.tag_mut(key).and_then(Tag::parked);
+            let waker = streams.tag_mut(key).and_then(Tag::stop);
+            streams.wake_later(waker);
+            parked
+        })
+    }
+
+    /// Bytes that wait for nothing but that the peer reads.
+    pub(super) fn unread_heads(&self) -> usize {
+        self.unread.0.load(Ordering::Relaxed)
+    }
+
+    /// The same, and bytes of bodies; see [`Streams::unread_bodies`].
+    pub(super) fn unread(&self) -> usize {
+        self.unread_heads() + self.unread.1.load(Ordering::Relaxed)
+    }
+
     fn release(&self, mut state: MutexGuard<'_, State>, wake_driver: bool) {
+        self.unread.0.store(state.streams.unread_heads(), Ordering::Relaxed);
+        self.unread.1.store(state.streams.unread_bodies(), Ordering::Relaxed);
         let mut wakers = Vec::new();
         state.streams.take_wakers(&mut wakers);
         if wake_driver || (!state.blocked && state.streams.wants_to_send()) {
@@ -184,11 +254,13 @@ impl Shared {
         }
     }
 
-    /// Ends what nobody waits for any more; the next deadline. Looks at all streams only when one may be late.
-    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
+    /// Ends what nobody waits for any more. Looks at all streams only when one may be late. `unparked` gets the numbers of
+    /// calls that waited to be served.
+    pub(super) fn expire(&self, now: Instant, unparked: &mut Vec<u64>) -> Look {
         let mut state = self.lock();
+        let ended = state.ended.is_some();
         if state.next_deadline.is_none_or(|next| now < next) {
-            return state.next_deadline;
+            return Look { deadline: state.next_deadline, ended };
         }
         let State { streams, next_deadline, .. } = &mut *state;
         *next_deadline = None;
@@ -198,13 +270,56 @@ impl Shared {
                 *next_deadline = Some(next_deadline.map_or(deadline, |next| next.min(deadline)));
                 continue;
             }
-            let waker = streams.tag_mut(key).and_then(Tag::expire);
+            unparked.extend(streams.tag_mut(key).and_then(Tag::parked));
+            let waker = streams.tag_mut(key).and_then(|tag| tag.give_up(GivenUp::Late));
             streams.wake_later(waker);
             streams.reset(key, ResetCode::Late, "");
         }
-        let next = *next_deadline;
+        let deadline = *next_deadline;
         self.release(state, false);
-        next
+        Look { deadline, ended }
+    }
+
+    /// Whether calls may be made.
+    pub(super) fn is_usable(&self) -> bool {
+        let state = self.lock();
+        state.ended.is_none() && state.streams.takes_calls()
+    }
+
+    /// Fails the oldest call that was not sent; tells whether there was one.
+    pub(super) fn displace_oldest(&self) -> bool {
+        self.with(|streams| {
+            let Some(key) = streams.oldest_unsent() else { return false };
+            let waker = streams.tag_mut(key).and_then(|tag| tag.give_up(GivenUp::Displaced));
+            streams.wake_later(waker);
+            streams.reset(key, ResetCode::Cancelled, "it gave way to a newer call");
+            true
+        })
+    }
+
+    /// Fails everything with one cause, and has the driver end; the peer is told if it takes that at once.
+    pub(super) fn end_by_program(&self, cause: Error) {
+        self.with(|streams| streams.close(CloseCode::Done, cause.to_string()));
+        let reset = Reset { code: ResetCode::Cancelled, text: "the connection was closed".into(), by_peer: false };
+        self.end(cause, &reset);
+    }
+
+    /// The driver has ended.
+    pub(super) fn driver_gone(&self) {
+        self.lock().gone = true;
+        self.gone.notify_waiters();
+    }
+
+    /// Waits until the driver has ended.
+    pub(super) async fn wait_gone(&self) {
+        loop {
+            let mut gone = pin!(self.gone.notified());
+            gone.as_mut().enable();
+            if self.lock().gone {
+                return;
+            }
+            gone.await;
+        }
     }
 
     /// Ends everything with one cause.
@@ -231,11 +346,6 @@ impl Shared {
         let refused = gone.0.as_ref().is_some_and(|reset| reset.by_peer && reset.code == ResetCode::Refused);
         let message = gone.0.map_or_else(|| "the stream is over".to_owned(), |reset| reset.to_string());
         Error::new(ErrorKind::Reset, message).with_retry(unsent || refused)
-    }
-
-    pub(super) fn is_usable(&self) -> bool {
-        let state = self.lock();
-        state.ended.is_none() && !state.streams.is_draining()
     }
 
     pub(super) fn has_ended(&self) -> bool {

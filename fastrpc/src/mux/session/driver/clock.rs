@@ -6,6 +6,7 @@ use super::{Driver, STALL_CHECK};
 use crate::error::{Error, ErrorKind, human};
 use crate::mux::framed::{Action, Role, Streams};
 use crate::mux::session::Serve;
+use crate::mux::session::shared::Look;
 use crate::wire::framed::frame::CloseCode;
 
 impl<S: Serve> Driver<S> {
@@ -27,6 +28,38 @@ impl<S: Serve> Driver<S> {
         }
     }
 
+    /// Ends what is late; when the next thing is.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        let mut unparked = Vec::new();
+        let Look { deadline, ended } = self.shared.expire(now, &mut unparked);
+        unparked.into_iter().for_each(|number| self.parked.remove(Some(number)));
+        if ended {
+            self.given_up = true;
+            self.closing.get_or_insert(Ok(()));
+        }
+        deadline
+    }
+
+    /// Drains a connection that has had no call for too long; when that will be.
+    pub(super) fn drain_when_idle(&mut self, now: Instant) -> Option<Instant> {
+        let limit = self.options.idle_timeout?;
+        let (calls, open, draining) =
+            self.shared.with(|streams| (streams.calls(), streams.open_calls() > 0, streams.is_draining()));
+        let busy = open || !self.handlers.is_empty();
+        if busy || calls != self.idle.0 {
+            self.idle = (calls, now);
+        }
+        if busy || draining {
+            return None;
+        }
+        let due = self.idle.1.checked_add(limit)?;
+        if now < due {
+            return Some(due);
+        }
+        self.shared.with(Streams::drain);
+        None
+    }
+
     pub(super) fn check_clock(&mut self, now: Instant) -> Result<(), Error> {
         if now >= self.stall_check {
             self.stall_check = now + STALL_CHECK;
@@ -35,6 +68,9 @@ impl<S: Serve> Driver<S> {
             }
             self.bound_drain(now);
             self.shared.with(|streams| streams.reset_stalled(now, self.options.stall));
+            if !self.parked.is_empty() && self.is_crowded() {
+                self.shared.with(|streams| streams.reset_unread(now, self.options.stall));
+            }
             if self.compressed.take_if(|used| now >= *used + self.options.idle_context).is_some() {
                 self.link.end_context();
             }
@@ -55,7 +91,14 @@ impl<S: Serve> Driver<S> {
             return;
         }
         let limit = self.options.drain;
-        if now >= *self.draining.get_or_insert(now) + limit && self.closing.is_none() {
+        if now < *self.draining.get_or_insert(now) + limit || self.closing.is_some() {
+            return;
+        }
+        if self.handlers.is_empty() && self.shared.with(|streams| streams.open_calls()) == 0 {
+            // Nothing is lost; the peer does not say that it knows.
+            self.shared.with(|streams| streams.close(CloseCode::Done, ""));
+            self.closing = Some(Ok(()));
+        } else {
             let message = format!("calls went on for {} after the drain", human(limit));
             self.shared.with(|streams| streams.close(CloseCode::Done, message.clone()));
             self.closing = Some(Err(Error::new(ErrorKind::Connection, message)));

@@ -4,61 +4,96 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::Driver;
+use super::{Driver, RECORD_FULL};
 use crate::error::{Error, ErrorKind};
 use crate::mux::batch::{Flush, Wave};
 use crate::mux::framed::{Filled, Role};
 use crate::mux::session::Serve;
 
+/// What became of an attempt to make a record.
+enum Made {
+    Record(Filled),
+    /// It is better to let every other ready task run first: those that are about to call, or to answer, add theirs.
+    Later,
+    /// Nothing but heads waits, for company, until then.
+    At(Instant),
+}
+
 impl<S: Serve> Driver<S> {
     /// Fills records and writes them; tells whether the peer takes no more for now.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Error> {
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, mut now: Instant) -> Result<bool, Error> {
         loop {
-            while self.link.has_room() {
-                self.record.clear();
-                let Some(filled) = self.fill(now) else {
-                    cx.waker().wake_by_ref();
-                    break;
+            let made = self.make_records(cx, now);
+            if !self.link.is_clear() {
+                let mut progress = false;
+                let drained = self.link.poll_drain(cx, &mut progress);
+                if progress && self.is_choked() {
+                    self.keepalive.heard(now); // We do not listen meanwhile; that it reads is a sign of life.
+                }
+                let Poll::Ready(done) = drained else {
+                    self.stalled = Some(self.stalled.filter(|_| !progress).unwrap_or(now));
+                    return Ok(true);
                 };
-                self.link.seal(&self.record, filled);
-                if filled == Filled::Frames {
-                    self.compressed = Some(now);
-                }
-                if filled == Filled::Nothing {
-                    break;
-                }
+                self.stalled = None;
+                done.map_err(|error| Error::new(ErrorKind::Connection, "the connection broke").with_source(error))?;
             }
-            if self.link.is_clear() {
-                return Ok(false);
+            match made {
+                Made::Record(Filled::Nothing) | Made::Later => return Ok(false),
+                Made::Record(_) => {} // There was no room for more.
+                Made::At(due) if self.batch_alarm.poll(cx, due, now).is_pending() => return Ok(false),
+                Made::At(_) => now = Instant::now(),
             }
-            let mut progress = false;
-            let drained = self.link.poll_drain(cx, &mut progress);
-            if progress && self.is_choked() {
-                self.keepalive.heard(now); // We do not listen meanwhile; that it reads is a sign of life.
-            }
-            let Poll::Ready(done) = drained else {
-                self.stalled = Some(self.stalled.filter(|_| !progress).unwrap_or(now));
-                return Ok(true);
-            };
-            self.stalled = None;
-            done.map_err(|error| Error::new(ErrorKind::Connection, "the connection broke").with_source(error))?;
         }
     }
 
-    /// Fills a record; `None` when it is better to let every other ready task run first: those that are about to call, or
-    /// to answer, add theirs.
-    fn fill(&mut self, now: Instant) -> Option<Filled> {
-        let Self { shared, batcher, record, handlers, .. } = self;
+    /// Makes the records that there is room for; tells how the last attempt went.
+    fn make_records(&mut self, cx: &mut Context<'_>, now: Instant) -> Made {
+        let mut made = Made::Record(Filled::Raw);
+        while self.link.has_room() {
+            self.record.clear();
+            made = self.fill(now);
+            match made {
+                Made::Record(Filled::Nothing) | Made::At(_) => break,
+                Made::Record(filled) => {
+                    self.link.seal(&self.record, filled);
+                    if filled == Filled::Frames {
+                        self.compressed = Some(now);
+                    }
+                }
+                Made::Later => {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+            }
+        }
+        made
+    }
+
+    /// Fills a record.
+    fn fill(&mut self, now: Instant) -> Made {
+        let Self { shared, batcher, batch_goes, record, handlers, .. } = self;
         // Replies that were made where their calls were read are complete as a batch.
-        let alone = self.closing.is_some() || (self.role == Role::Server && handlers.is_empty());
+        let complete = self.role == Role::Server && handlers.is_empty() && self.options.batch_delay.is_zero();
+        let at_once = self.closing.is_some() || complete || *batch_goes;
         shared.with(|streams| {
-            let load = streams.load();
-            if !alone && batcher.decide(load, now) == Flush::Yield {
-                return None;
+            let flush = if at_once || streams.is_draining() { Flush::Now } else { batcher.decide(streams.load(), now) };
+            match flush {
+                Flush::Yield => return Made::Later,
+                Flush::At(due) => {
+                    streams.let_heads_wait(RECORD_FULL);
+                    return match streams.fill(record, now) {
+                        Filled::Nothing => Made::At(due),
+                        filled => Made::Record(filled),
+                    };
+                }
+                Flush::Now | Flush::Idle => {}
             }
             batcher.flushed();
             streams.wave = Wave::default();
-            Some(streams.fill(record, now))
+            streams.let_heads_wait(0);
+            let filled = streams.fill(record, now);
+            *batch_goes = streams.waiting_heads() > 0;
+            Made::Record(filled)
         })
     }
 }
