@@ -58,12 +58,11 @@ pub(crate) struct BadHead(pub(crate) StatusCode, pub(crate) &'static str);
 
 /// Makes a client's request what an upstream should see: origin form, one `Host`, nothing of the client's connection.
 ///
-/// `own_address` stands in for a missing `Host` of an HTTP/1.0 client; the body must be read already, as its length is
-/// set to `body_len`.
+/// `own_address` stands in for a missing `Host` of an HTTP/1.0 client. `length` is the body's, if it is known.
 pub(crate) fn prepare_request<B>(
     request: &mut Request<B>,
     own_address: impl FnOnce() -> HeaderValue,
-    body_len: usize,
+    length: Option<u64>,
 ) -> Result<(), BadHead> {
     if request.method() == Method::CONNECT {
         return Err(BadHead(StatusCode::NOT_IMPLEMENTED, "CONNECT is not supported"));
@@ -73,11 +72,17 @@ pub(crate) fn prepare_request<B>(
     let headers = request.headers_mut();
     let announced = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
     remove_hop_by_hop(headers);
-    // The proxy has answered it: the whole body is here.
+    // The proxy answers it, when it begins to read the body.
     headers.remove(EXPECT);
     let expected = matches!(method, Method::POST | Method::PUT | Method::PATCH);
-    if body_len > 0 || announced || expected {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body_len));
+    match length {
+        Some(length) if length > 0 || announced || expected => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Some(_) => {}
+        None => {
+            headers.remove(CONTENT_LENGTH);
+        }
     }
     *request.version_mut() = Version::HTTP_11;
     Ok(())
@@ -153,7 +158,7 @@ mod tests {
                 ("expect", "100-continue"),
             ],
         );
-        prepare_request(&mut request, own, 5).expect("fine");
+        prepare_request(&mut request, own, Some(5)).expect("fine");
         assert_eq!(names(request.headers()), ["host", "x-yours", "content-length"]);
         assert_eq!(request.headers()[CONTENT_LENGTH], "5");
     }
@@ -161,34 +166,34 @@ mod tests {
     #[test]
     fn a_length_is_told_where_one_is_due() {
         let mut request = head("/", &[("host", "h")]);
-        prepare_request(&mut request, own, 0).expect("fine");
+        prepare_request(&mut request, own, Some(0)).expect("fine");
         assert!(!request.headers().contains_key(CONTENT_LENGTH));
         *request.method_mut() = Method::POST;
-        prepare_request(&mut request, own, 0).expect("fine");
+        prepare_request(&mut request, own, Some(0)).expect("fine");
         assert_eq!(request.headers()[CONTENT_LENGTH], "0");
     }
 
     #[test]
     fn host_rules() {
         let mut request = head("/", &[]);
-        assert_eq!(prepare_request(&mut request, own, 0).expect_err("no host").0, StatusCode::BAD_REQUEST);
+        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("no host").0, StatusCode::BAD_REQUEST);
         *request.version_mut() = Version::HTTP_10;
-        prepare_request(&mut request, own, 0).expect("1.0 needs none");
+        prepare_request(&mut request, own, Some(0)).expect("1.0 needs none");
         assert_eq!(request.headers()[HOST], "10.0.0.1:80");
         assert_eq!(request.version(), Version::HTTP_11);
 
         let mut request = head("/", &[("host", "a"), ("host", "b")]);
-        assert_eq!(prepare_request(&mut request, own, 0).expect_err("two hosts").0, StatusCode::BAD_REQUEST);
+        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("two hosts").0, StatusCode::BAD_REQUEST);
     }
 
     #[test]
     fn an_absolute_target_becomes_origin_form_and_its_host_wins() {
         let mut request = head("http://u:p@real.example:81/a%2Fb?q=%20", &[("host", "other")]);
-        prepare_request(&mut request, own, 0).expect("fine");
+        prepare_request(&mut request, own, Some(0)).expect("fine");
         assert_eq!(request.uri(), "/a%2Fb?q=%20");
         assert_eq!(request.headers()[HOST], "real.example:81");
         let mut request = head("http://real.example", &[]);
-        prepare_request(&mut request, own, 0).expect("fine");
+        prepare_request(&mut request, own, Some(0)).expect("fine");
         assert_eq!(request.uri(), "/");
     }
 
@@ -196,6 +201,6 @@ mod tests {
     fn connect_is_refused() {
         let mut request = head("h:443", &[]);
         *request.method_mut() = Method::CONNECT;
-        assert_eq!(prepare_request(&mut request, own, 0).expect_err("refused").0, StatusCode::NOT_IMPLEMENTED);
+        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("refused").0, StatusCode::NOT_IMPLEMENTED);
     }
 }

@@ -19,6 +19,7 @@ mod io;
 mod listen;
 mod outbound;
 mod proxy;
+mod request;
 mod shutdown;
 mod start;
 mod timer;

@@ -11,5 +11,6 @@ mod pass;
 mod program;
 mod shutdown;
 mod startup;
+mod streaming;
 mod tls;
 mod unix;
