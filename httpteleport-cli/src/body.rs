@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::balance::Load;
 use crate::outbound::pool::Lease;
+use crate::trailers;
 
 /// How long a streamed body may pause between two pieces.
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
@@ -117,11 +118,13 @@ impl Stream {
             Poll::Ready(frame) => {
                 self.pause = None;
                 match &frame {
+                    // Nothing follows trailers.
+                    Some(Ok(frame)) if frame.is_trailers() => self.release(),
                     Some(Ok(_)) => self.release_if_done(),
                     Some(Err(_)) => self.source = Source::Gone,
                     None => self.release(),
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                Poll::Ready(frame.map(|frame| frame.map(trailers::clean).map_err(Into::into)))
             }
             Poll::Pending => {
                 let pause = self

@@ -6,6 +6,8 @@ use http::header::{
 use http::uri::{Parts, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
+use crate::trailers;
+
 /// Fields that belong to one connection and end there (RFC 9110, section 7.6.1), beside what `Connection` lists.
 static HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
@@ -15,9 +17,11 @@ static HOP_BY_HOP: [HeaderName; 6] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+/// Where `TE` is among them.
+const TE_AT: usize = 3;
 
-/// Removes the fields that belong to the connection the message came over.
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes the fields that belong to the connection the message came over. Tells whether its sender reads trailers.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
     // Few messages have more than one of them: to look at all names once costs less than to look each one up.
     let mut found = HOP_BY_HOP.each_ref().map(|_| false);
     for name in headers.keys() {
@@ -25,6 +29,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             found[index] = true;
         }
     }
+    let trailers = found[TE_AT] && trailers::are_asked_for(headers);
     // `Connection` is the first of them.
     if found[0] {
         remove_listed(headers);
@@ -32,6 +37,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for (name, _) in HOP_BY_HOP.iter().zip(found).filter(|(_, found)| *found) {
         headers.remove(name);
     }
+    trailers
 }
 
 /// Removes the fields that `Connection` lists.
@@ -71,7 +77,9 @@ pub(crate) fn prepare_request<B>(
     let method = request.method().clone();
     let headers = request.headers_mut();
     let announced = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    remove_hop_by_hop(headers);
+    if remove_hop_by_hop(headers) {
+        headers.insert(TE, trailers::ASKED_FOR);
+    }
     // The proxy answers it, when it begins to read the body.
     headers.remove(EXPECT);
     let expected = matches!(method, Method::POST | Method::PUT | Method::PATCH);
@@ -151,7 +159,7 @@ mod tests {
                 ("connection", "keep-alive,host, ,content-length"),
                 ("x-mine", "1"),
                 ("x-yours", "2"),
-                ("te", "trailers"),
+                ("te", "gzip, trailers"),
                 ("upgrade", "websocket"),
                 ("transfer-encoding", "chunked"),
                 ("proxy-connection", "x"),
@@ -159,7 +167,8 @@ mod tests {
             ],
         );
         prepare_request(&mut request, own, Some(5)).expect("fine");
-        assert_eq!(names(request.headers()), ["host", "x-yours", "content-length"]);
+        assert_eq!(names(request.headers()), ["host", "x-yours", "te", "content-length"]);
+        assert_eq!(request.headers()[TE], "trailers", "but for that word, which the next one is asked as well");
         assert_eq!(request.headers()[CONTENT_LENGTH], "5");
     }
 

@@ -24,6 +24,7 @@ mod shutdown;
 mod start;
 mod timer;
 mod tls;
+mod trailers;
 
 pub use demo::traffic;
 

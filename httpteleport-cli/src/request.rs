@@ -14,6 +14,7 @@ use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::body::BoxError;
+use crate::trailers;
 
 /// A request as it goes to an upstream. Boxed, because it passes through many hands.
 pub(crate) type Outgoing = Box<Request<RequestBody>>;
@@ -107,7 +108,7 @@ impl Body for RequestBody {
             Kind::Stream(stream) => {
                 let next = Pin::new(&mut stream.body).poll_frame(cx);
                 stream.progress.note(&next);
-                next
+                next.map_ok(trailers::clean)
             }
         }
     }

@@ -125,7 +125,8 @@ impl Upload {
             let length = bytes.len() as u64;
             return (bytes.into(), Some(length));
         }
-        let length = self.size_hint().exact();
+        // Trailers go with chunks alone.
+        let length = if self.over { None } else { self.size_hint().exact() };
         (RequestBody::stream(self), length)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TE, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use rustls::ClientConfig;
@@ -168,10 +168,14 @@ enum Idle {
     Stale(Outgoing),
 }
 
-/// The request with its body's framing in its head: hyper takes a GET without a length for one without a body.
+/// The request as it is on an HTTP/1.1 connection.
 fn framed(mut request: Request<RequestBody>) -> Request<RequestBody> {
+    // hyper takes a GET without a length for one without a body.
     if request.body().progress().is_some() && !request.headers().contains_key(CONTENT_LENGTH) {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if request.headers().contains_key(TE) {
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
     }
     request
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use http::header::{TE, TRAILER};
 use http::{Request, Response};
 use httpteleport::{AtLimit, Body, Client, CollectError, Error, ErrorKind, Limits, Stats};
 use rustls::ClientConfig;
@@ -91,7 +92,10 @@ impl TeleportUpstream {
 
     /// The request as the wire takes it: with its whole body.
     async fn collect(&self, request: Outgoing) -> Result<Request<Body>, Failure> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        // Nor does it carry trailers.
+        parts.headers.remove(TE);
+        parts.headers.remove(TRAILER);
         match Body::collect_from(body, self.max_body).await {
             Ok(body) => Ok(Request::from_parts(parts, body)),
             Err(CollectError::TooLarge { .. }) => Err(Failure::of_request(BodyFault::TooLarge)),

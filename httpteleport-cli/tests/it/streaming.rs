@@ -9,35 +9,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::client::Client;
-use crate::program::{PATIENCE, Program};
+use crate::program::PATIENCE;
+use crate::stage::Stage;
 
 /// Far over what all sockets on the way hold.
 const LARGE: usize = 64 << 20;
 const MOST_AHEAD: usize = 32 << 20;
-
-/// A program before an origin that is played by the test.
-struct Stage {
-    program: Program,
-    listener: TcpListener,
-}
-
-impl Stage {
-    async fn with(more: &[&str]) -> Stage {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let out = format!("http://{}", listener.local_addr().expect("an address"));
-        let args = [&["--in", "http://127.0.0.1:0", "--out", &out], more].concat();
-        Stage { program: Program::start(&args).await, listener }
-    }
-
-    async fn client(&self) -> Client {
-        Client::connect(self.program.address()).await
-    }
-
-    /// The origin's end of the next connection.
-    async fn accept(&self) -> Client {
-        Client::over(timeout(PATIENCE, self.listener.accept()).await.expect("in time").expect("a connection").0)
-    }
-}
 
 fn post(length: usize) -> String {
     format!("POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n")
@@ -96,7 +73,7 @@ async fn a_large_upload_is_nowhere_held_whole() {
 
 #[tokio::test]
 async fn an_upload_without_a_length_goes_on_in_chunks() {
-    let stage = Stage::with(&[]).await;
+    let stage = Stage::start().await;
     let mut client = stage.client().await;
     client.send(CHUNKED).await;
     let mut origin = stage.accept().await;
@@ -122,7 +99,7 @@ async fn an_upload_without_a_length_goes_on_in_chunks() {
 
 #[tokio::test]
 async fn a_reply_that_comes_before_the_body_has_ended_is_passed_at_once() {
-    let stage = Stage::with(&[]).await;
+    let stage = Stage::start().await;
     let mut client = stage.client().await;
     client.send(post(1_000_000)).await;
     let mut origin = stage.accept().await;
@@ -142,7 +119,7 @@ async fn a_reply_that_comes_before_the_body_has_ended_is_passed_at_once() {
 
 #[tokio::test]
 async fn an_origin_that_refuses_and_hangs_up_is_heard() {
-    let stage = Stage::with(&[]).await;
+    let stage = Stage::start().await;
     let mut client = stage.client().await;
     client.send(post(3_000_000)).await;
     let mut origin = stage.accept().await;
@@ -200,7 +177,7 @@ async fn a_body_that_turns_out_too_large_is_413_or_the_end() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_takes_its_upstream_connection_along() {
-    let stage = Stage::with(&[]).await;
+    let stage = Stage::start().await;
     for framing in [post(1_000_000), CHUNKED.to_owned()] {
         let mut client = stage.client().await;
         client.send(framing).await;
@@ -249,7 +226,7 @@ async fn an_upload_goes_to_another_upstream_while_none_of_it_was_taken() {
 
 #[tokio::test]
 async fn a_client_that_waits_to_be_asked_is_asked_when_an_upstream_is_there() {
-    let stage = Stage::with(&[]).await;
+    let stage = Stage::start().await;
     let expecting = post(100_000).replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
     let mut client = stage.client().await;
     client.send(&expecting).await;
@@ -288,7 +265,7 @@ async fn the_time_for_a_reply_begins_when_its_request_is_there() {
 
 #[tokio::test]
 async fn events_arrive_one_by_one() {
-    let stage = Stage::with(&[]).await;
+    let stage = Stage::start().await;
     let mut client = stage.client().await;
     client.send("GET /events HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n").await;
     let mut origin = stage.accept().await;
