@@ -1,6 +1,7 @@
 //! The body of a reply on its way to the client: bytes at hand, or a stream from an HTTP upstream.
 
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -9,10 +10,12 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use crate::balance::Load;
 use crate::outbound::pool::Lease;
+use crate::trailers;
 
 /// How long a streamed body may pause between two pieces.
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
@@ -34,17 +37,29 @@ enum Kind {
 
 struct Stream {
     incoming: Incoming,
-    /// The connection it comes over, given back when the last piece has come.
-    lease: Option<Lease>,
+    source: Source,
     /// Made when a piece is waited for, so that a body that is there at once needs no timer.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
+/// The connection that it comes over.
+enum Source {
+    /// Polled with the body, and given back when the last piece has come.
+    Leased(Lease),
+    /// Has a task of its own, which learns from this that nobody reads the body any more.
+    Apart(#[expect(dead_code, reason = "its drop is what tells")] oneshot::Sender<()>),
+    /// Gone: the last piece has come, or it has failed.
+    Gone,
+}
+
 impl Body {
-    /// A streamed body that comes over the connection leased.
-    pub(crate) fn stream(incoming: Incoming, lease: Lease) -> Body {
-        let mut stream = Stream { incoming, lease: Some(lease), pause: None };
+    /// A streamed body that comes over the connection leased; `early` if the body of its request has not ended.
+    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool) -> Body {
+        let mut stream = Stream { incoming, source: Source::Leased(lease), pause: None };
         stream.release_if_done();
+        if early {
+            stream.part();
+        }
         Body { kind: Kind::Stream(stream), held: None, caller: None }
     }
 
@@ -95,27 +110,28 @@ impl http_body::Body for Body {
 
 impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let next = match &mut self.lease {
-            Some(lease) => lease.connection().poll_body(&mut self.incoming, cx),
-            // Its last piece has come, or it has failed.
-            None => Pin::new(&mut self.incoming).poll_frame(cx),
+        let next = match &mut self.source {
+            Source::Leased(lease) => lease.connection().poll_body(&mut self.incoming, cx),
+            Source::Apart(_) | Source::Gone => Pin::new(&mut self.incoming).poll_frame(cx),
         };
         match next {
             Poll::Ready(frame) => {
                 self.pause = None;
                 match &frame {
+                    // Nothing follows trailers.
+                    Some(Ok(frame)) if frame.is_trailers() => self.release(),
                     Some(Ok(_)) => self.release_if_done(),
-                    Some(Err(_)) => self.lease = None,
+                    Some(Err(_)) => self.source = Source::Gone,
                     None => self.release(),
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                Poll::Ready(frame.map(|frame| frame.map(trailers::clean).map_err(Into::into)))
             }
             Poll::Pending => {
                 let pause = self
                     .pause
                     .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + LONGEST_PAUSE)));
                 ready!(pause.as_mut().poll(cx));
-                self.lease = None;
+                self.source = Source::Gone;
                 Poll::Ready(Some(Err("the upstream stopped in the middle of its reply".into())))
             }
         }
@@ -128,8 +144,16 @@ impl Stream {
     }
 
     fn release(&mut self) {
-        if let Some(lease) = self.lease.take() {
+        if let Source::Leased(lease) = mem::replace(&mut self.source, Source::Gone) {
             lease.give_back();
+        }
+    }
+
+    /// Both ways go on at once, and a client that does not read yet must not keep its own request from going on.
+    fn part(&mut self) {
+        match mem::replace(&mut self.source, Source::Gone) {
+            Source::Leased(lease) => self.source = Source::Apart(lease.go_on()),
+            other => self.source = other,
         }
     }
 }

@@ -6,6 +6,8 @@ use http::header::{
 use http::uri::{Parts, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
+use crate::trailers;
+
 /// Fields that belong to one connection and end there (RFC 9110, section 7.6.1), beside what `Connection` lists.
 static HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
@@ -15,9 +17,11 @@ static HOP_BY_HOP: [HeaderName; 6] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+/// Where `TE` is among them.
+const TE_AT: usize = 3;
 
-/// Removes the fields that belong to the connection the message came over.
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes the fields that belong to the connection the message came over. Tells whether its sender reads trailers.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
     // Few messages have more than one of them: to look at all names once costs less than to look each one up.
     let mut found = HOP_BY_HOP.each_ref().map(|_| false);
     for name in headers.keys() {
@@ -25,6 +29,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             found[index] = true;
         }
     }
+    let trailers = found[TE_AT] && trailers::are_asked_for(headers);
     // `Connection` is the first of them.
     if found[0] {
         remove_listed(headers);
@@ -32,6 +37,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for (name, _) in HOP_BY_HOP.iter().zip(found).filter(|(_, found)| *found) {
         headers.remove(name);
     }
+    trailers
 }
 
 /// Removes the fields that `Connection` lists.
@@ -58,12 +64,11 @@ pub(crate) struct BadHead(pub(crate) StatusCode, pub(crate) &'static str);
 
 /// Makes a client's request what an upstream should see: origin form, one `Host`, nothing of the client's connection.
 ///
-/// `own_address` stands in for a missing `Host` of an HTTP/1.0 client; the body must be read already, as its length is
-/// set to `body_len`.
+/// `own_address` stands in for a missing `Host` of an HTTP/1.0 client. `length` is the body's, if it is known.
 pub(crate) fn prepare_request<B>(
     request: &mut Request<B>,
     own_address: impl FnOnce() -> HeaderValue,
-    body_len: usize,
+    length: Option<u64>,
 ) -> Result<(), BadHead> {
     if request.method() == Method::CONNECT {
         return Err(BadHead(StatusCode::NOT_IMPLEMENTED, "CONNECT is not supported"));
@@ -72,12 +77,20 @@ pub(crate) fn prepare_request<B>(
     let method = request.method().clone();
     let headers = request.headers_mut();
     let announced = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    remove_hop_by_hop(headers);
-    // The proxy has answered it: the whole body is here.
+    if remove_hop_by_hop(headers) {
+        headers.insert(TE, trailers::ASKED_FOR);
+    }
+    // The proxy answers it, when it begins to read the body.
     headers.remove(EXPECT);
     let expected = matches!(method, Method::POST | Method::PUT | Method::PATCH);
-    if body_len > 0 || announced || expected {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body_len));
+    match length {
+        Some(length) if length > 0 || announced || expected => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Some(_) => {}
+        None => {
+            headers.remove(CONTENT_LENGTH);
+        }
     }
     *request.version_mut() = Version::HTTP_11;
     Ok(())
@@ -146,49 +159,50 @@ mod tests {
                 ("connection", "keep-alive,host, ,content-length"),
                 ("x-mine", "1"),
                 ("x-yours", "2"),
-                ("te", "trailers"),
+                ("te", "gzip, trailers"),
                 ("upgrade", "websocket"),
                 ("transfer-encoding", "chunked"),
                 ("proxy-connection", "x"),
                 ("expect", "100-continue"),
             ],
         );
-        prepare_request(&mut request, own, 5).expect("fine");
-        assert_eq!(names(request.headers()), ["host", "x-yours", "content-length"]);
+        prepare_request(&mut request, own, Some(5)).expect("fine");
+        assert_eq!(names(request.headers()), ["host", "x-yours", "te", "content-length"]);
+        assert_eq!(request.headers()[TE], "trailers", "but for that word, which the next one is asked as well");
         assert_eq!(request.headers()[CONTENT_LENGTH], "5");
     }
 
     #[test]
     fn a_length_is_told_where_one_is_due() {
         let mut request = head("/", &[("host", "h")]);
-        prepare_request(&mut request, own, 0).expect("fine");
+        prepare_request(&mut request, own, Some(0)).expect("fine");
         assert!(!request.headers().contains_key(CONTENT_LENGTH));
         *request.method_mut() = Method::POST;
-        prepare_request(&mut request, own, 0).expect("fine");
+        prepare_request(&mut request, own, Some(0)).expect("fine");
         assert_eq!(request.headers()[CONTENT_LENGTH], "0");
     }
 
     #[test]
     fn host_rules() {
         let mut request = head("/", &[]);
-        assert_eq!(prepare_request(&mut request, own, 0).expect_err("no host").0, StatusCode::BAD_REQUEST);
+        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("no host").0, StatusCode::BAD_REQUEST);
         *request.version_mut() = Version::HTTP_10;
-        prepare_request(&mut request, own, 0).expect("1.0 needs none");
+        prepare_request(&mut request, own, Some(0)).expect("1.0 needs none");
         assert_eq!(request.headers()[HOST], "10.0.0.1:80");
         assert_eq!(request.version(), Version::HTTP_11);
 
         let mut request = head("/", &[("host", "a"), ("host", "b")]);
-        assert_eq!(prepare_request(&mut request, own, 0).expect_err("two hosts").0, StatusCode::BAD_REQUEST);
+        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("two hosts").0, StatusCode::BAD_REQUEST);
     }
 
     #[test]
     fn an_absolute_target_becomes_origin_form_and_its_host_wins() {
         let mut request = head("http://u:p@real.example:81/a%2Fb?q=%20", &[("host", "other")]);
-        prepare_request(&mut request, own, 0).expect("fine");
+        prepare_request(&mut request, own, Some(0)).expect("fine");
         assert_eq!(request.uri(), "/a%2Fb?q=%20");
         assert_eq!(request.headers()[HOST], "real.example:81");
         let mut request = head("http://real.example", &[]);
-        prepare_request(&mut request, own, 0).expect("fine");
+        prepare_request(&mut request, own, Some(0)).expect("fine");
         assert_eq!(request.uri(), "/");
     }
 
@@ -196,6 +210,6 @@ mod tests {
     fn connect_is_refused() {
         let mut request = head("h:443", &[]);
         *request.method_mut() = Method::CONNECT;
-        assert_eq!(prepare_request(&mut request, own, 0).expect_err("refused").0, StatusCode::NOT_IMPLEMENTED);
+        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("refused").0, StatusCode::NOT_IMPLEMENTED);
     }
 }

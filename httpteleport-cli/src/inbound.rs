@@ -12,6 +12,7 @@ use crate::shutdown::Shutdown;
 mod http;
 mod rest;
 mod teleport;
+mod upload;
 
 /// What an input needs to serve.
 pub(crate) struct Inputs<'a> {

@@ -19,10 +19,12 @@ mod io;
 mod listen;
 mod outbound;
 mod proxy;
+mod request;
 mod shutdown;
 mod start;
 mod timer;
 mod tls;
+mod trailers;
 
 pub use demo::traffic;
 

@@ -3,11 +3,11 @@
 use std::error::Error as StdError;
 use std::io;
 
-use ::http::{Request, Response, StatusCode};
-use bytes::Bytes;
+use ::http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::body::Body;
+use crate::request::{BodyFault, Outgoing};
 
 mod connection;
 mod dial;
@@ -19,10 +19,6 @@ mod teleport;
 pub(crate) use self::http::HttpUpstream;
 pub(crate) use self::teleport::TeleportUpstream;
 
-/// A request as it goes to an upstream: its body is buffered, so that it can be sent again if it never left. Boxed, because
-/// it passes through many hands.
-pub(crate) type Buffered = Box<Request<Bytes>>;
-
 /// One upstream, of either kind.
 pub(crate) enum Upstream {
     /// Speaks HTTP/1.1, over TCP, TLS or a unix socket.
@@ -32,10 +28,11 @@ pub(crate) enum Upstream {
 }
 
 impl Upstream {
-    /// Sends the request and waits for the reply's head, at most until `deadline`.
+    /// Sends the request and waits for the reply's head, at most until `deadline`, which moves on as long as the body
+    /// of the request does.
     ///
     /// Dropping the future abandons the request.
-    pub(crate) async fn call(&self, request: Buffered, deadline: Instant) -> Result<Response<Body>, Failure> {
+    pub(crate) async fn call(&self, request: Outgoing, deadline: Instant) -> Result<Response<Body>, Failure> {
         match self {
             Upstream::Http(upstream) => upstream.call(request, deadline).await,
             Upstream::Teleport(upstream) => upstream.call(request, deadline).await,
@@ -61,7 +58,7 @@ pub(crate) struct Failure {
     /// One line for the client and the log, without the upstream's name.
     pub(crate) reason: String,
     /// The request, when nothing of it can have been acted upon: another upstream may have it.
-    pub(crate) unsent: Option<Buffered>,
+    pub(crate) unsent: Option<Outgoing>,
 }
 
 /// What sort of failure it is.
@@ -73,6 +70,8 @@ pub(crate) enum FailureKind {
     Timeout,
     /// This side could not or would not send it, and answers with this status.
     Refused(StatusCode),
+    /// The request itself came to a bad end on its way here: the upstream has no part in it.
+    Request(StatusCode),
     /// Anything else between a working connection and a good reply.
     Broken,
 }
@@ -82,8 +81,13 @@ impl Failure {
         Failure { kind, reason: reason.into(), unsent: None }
     }
 
+    /// A failure for which the client has to answer.
+    pub(crate) fn of_request(fault: BodyFault) -> Failure {
+        Failure::new(FailureKind::Request(fault.status()), fault.why())
+    }
+
     /// The same, with the request that never left.
-    pub(crate) fn unsent(mut self, request: Buffered) -> Failure {
+    pub(crate) fn unsent(mut self, request: Outgoing) -> Failure {
         self.unsent = Some(request);
         self
     }

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use crate::balance::{Balancer, Slots};
 use crate::body::Body;
 use crate::listen::Client;
-use crate::outbound::{Buffered, Failure, FailureKind, Upstream};
+use crate::outbound::{Failure, FailureKind, Upstream};
+use crate::request::Outgoing;
 
 /// The upstreams and how requests are spread over them.
 pub(crate) struct Proxy {
@@ -49,8 +50,9 @@ impl Proxy {
     /// Sends the request to the best upstream and brings its reply, or says in a reply why there is none: 504 when none
     /// came in time, 503 when too many requests run already, 502 otherwise.
     ///
-    /// A request that could not leave goes to the next upstream. Dropping the future abandons the request.
-    pub(crate) async fn forward(&self, request: Buffered, client: Client) -> Response<Body> {
+    /// A request that could not leave goes to the next upstream; one whose body streams, as long as nothing of it was taken.
+    /// Dropping the future abandons the request.
+    pub(crate) async fn forward(&self, request: Outgoing, client: Client) -> Response<Body> {
         let Some(slot) = self.slots.take() else {
             let why = format!("{} requests run already, as many as --concurrency allows", self.concurrency);
             return self.refuse(StatusCode::SERVICE_UNAVAILABLE, &why);
@@ -99,6 +101,7 @@ impl Proxy {
         let status = match failure.kind {
             FailureKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             FailureKind::Refused(status) => status,
+            FailureKind::Request(status) => return self.refuse(status, &failure.reason),
             FailureKind::Unreachable | FailureKind::Broken => StatusCode::BAD_GATEWAY,
         };
         self.refuse(status, &format!("{}: {}", self.upstreams[index].0, failure.reason))
@@ -128,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn more_requests_than_the_concurrency_are_503() {
         let proxy = Proxy::new("teleport", Vec::new(), Duration::from_secs(1), 0);
-        let reply = proxy.forward(Buffered::default(), Client::Unix).await;
+        let reply = proxy.forward(Outgoing::default(), Client::Unix).await;
         assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
         let text = reply.into_body().collect().await.expect("a body").to_bytes();
         assert_eq!(text, "teleport: proxying error: 0 requests run already, as many as --concurrency allows\n");

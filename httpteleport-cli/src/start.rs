@@ -102,7 +102,7 @@ async fn upstreams(settings: &Settings) -> anyhow::Result<Vec<(String, Upstream)
             Upstream::Teleport(TeleportUpstream::new(out, teleports.clone(), settings)?)
         } else {
             let tls = https.clone().filter(|_| out.scheme.is_tls());
-            Upstream::Http(HttpUpstream::new(out, tls, share, output.max_header_size)?)
+            Upstream::Http(HttpUpstream::new(out, tls, share, output.max_header_size, output.timeout)?)
         };
         upstreams.push((out.to_string(), upstream));
     }

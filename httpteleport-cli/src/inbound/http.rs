@@ -10,9 +10,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,24 +23,20 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Inputs;
 use super::rest::{self, Activity, ClientIo, Watch};
-use crate::balance::Load;
+use super::upload::Upload;
 use crate::body::Body;
 use crate::headers::{self, BadHead};
 use crate::listen::{Accepted, Client};
-use crate::outbound::{Buffered, one_line};
+use crate::outbound::one_line;
 use crate::proxy::Proxy;
+use crate::request::Outgoing;
 use crate::shutdown::Shutdown;
 use crate::timer::HeadTimer;
 
 /// A client may take this long to send a head, or to begin its next request.
 const LONGEST_HEAD: Duration = Duration::from_secs(120);
-/// A client may pause this long inside a body.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 /// A TLS handshake may take this long.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(10);
-/// What a client still sends of a body that was refused is read this long, and this far, so that it sees the reply
-/// instead of a reset connection.
-const REFUSED_TAIL: (Duration, usize) = (Duration::from_secs(1), 16 * 1024 * 1024);
 /// hyper's read buffer; heads have a limit of their own.
 const READ_BUFFER: usize = 64 * 1024;
 
@@ -161,7 +156,7 @@ impl Shared {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // hyper keeps room for this future as long as the connection lives; boxed, it is a pointer's.
-        let service = service_fn(|request| Box::pin(Arc::clone(self).answer(request, ends, activity.begin())));
+        let service = service_fn(|request| Box::pin(Arc::clone(self).answer(request, ends, activity)));
         let mut http = self.http.clone();
         http.timer(heads.clone());
         let io = ClientIo::new(stream, first, Arc::clone(activity));
@@ -192,14 +187,15 @@ impl Shared {
         Ok(Some((parts.io.into_inner(), parts.read_buf)))
     }
 
-    /// The reply holds on to `running`.
+    /// The reply, and the body as long as it comes, keep the connection busy.
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
         ends: Ends,
-        running: Option<Load>,
+        activity: &Activity,
     ) -> Result<Response<Body>, Infallible> {
-        let reply = match self.read(request, ends).await {
+        let running = activity.begin();
+        let reply = match self.read(request, ends, activity).await {
             Ok(request) => self.proxy.forward(request, ends.client).await,
             Err(BadHead(status, why)) => {
                 let mut reply = self.proxy.refuse(status, why);
@@ -210,32 +206,14 @@ impl Shared {
         Ok(reply.map(|body| body.of_caller(running)))
     }
 
-    /// Reads the body and makes the request one for an upstream.
-    async fn read(&self, request: Request<Incoming>, ends: Ends) -> Result<Buffered, BadHead> {
-        let too_large = BadHead(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large");
-        let (parts, mut body) = request.into_parts();
-        // hyper makes the bytes after a CONNECT head part of its body: there is nothing to wait for.
-        let announced = if parts.method == Method::CONNECT { 0 } else { body.size_hint().lower() };
-        let bytes = if parts.method == Method::CONNECT {
-            Bytes::new()
-        } else if announced > self.max_body as u64 {
-            if !parts.headers.contains_key(EXPECT) {
-                swallow(&mut body).await;
-            }
-            return Err(too_large);
-        } else {
-            match read_body(&mut body, self.max_body).await {
-                Ok(bytes) => bytes,
-                Err(BodyError::TooLarge) => {
-                    swallow(&mut body).await;
-                    return Err(too_large);
-                }
-                Err(BodyError::Slow) => return Err(BadHead(StatusCode::REQUEST_TIMEOUT, "the request's body stopped")),
-                Err(BodyError::Broken) => return Err(BadHead(StatusCode::BAD_REQUEST, "the request's body is broken")),
-            }
-        };
-        let length = bytes.len();
-        let mut request = Request::from_parts(parts, bytes);
+    /// Makes the request one for an upstream. Small bodies are read whole first.
+    async fn read(&self, request: Request<Incoming>, ends: Ends, activity: &Activity) -> Result<Outgoing, BadHead> {
+        let (parts, body) = request.into_parts();
+        let running = if body.is_end_stream() { None } else { activity.hold() };
+        let mut upload = Upload::new(body, &parts, self.max_body, running);
+        upload.read_ahead().await.map_err(|fault| BadHead(fault.status(), fault.why()))?;
+        let (body, length) = upload.into_body();
+        let mut request = Request::from_parts(parts, body);
         headers::prepare_request(&mut request, || ends.own_address(), length)?;
         // What hyper noted about this connection is of no use on the next one.
         request.extensions_mut().clear();
@@ -248,53 +226,4 @@ impl Ends {
         let text = self.local.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
     }
-}
-
-enum BodyError {
-    TooLarge,
-    Slow,
-    Broken,
-}
-
-/// Reads a body of at most `limit` bytes.
-async fn read_body(body: &mut Incoming, limit: usize) -> Result<Bytes, BodyError> {
-    let mut first: Option<Bytes> = None;
-    let mut rest = Vec::new();
-    loop {
-        if body.is_end_stream() {
-            break;
-        }
-        let frame = match timeout(LONGEST_PAUSE, body.frame()).await {
-            Err(_) => return Err(BodyError::Slow),
-            Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(BodyError::Broken),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        // Trailers end here: the next hop gets a body with a length.
-        let Ok(data) = frame.into_data() else { continue };
-        let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
-        if so_far + data.len() > limit {
-            return Err(BodyError::TooLarge);
-        }
-        match &first {
-            // Most bodies come in one piece, which is kept as it is.
-            None => first = Some(data),
-            Some(_) => rest.extend_from_slice(&data),
-        }
-    }
-    let first = first.unwrap_or_default();
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    let mut whole = Vec::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.into())
-}
-
-/// Reads what the client still sends of a body that is refused.
-async fn swallow(body: &mut Incoming) {
-    let (time, bytes) = REFUSED_TAIL;
-    let mut rest = Limited::new(body, bytes);
-    let _ = timeout(time, async { while let Some(Ok(_)) = rest.frame().await {} }).await;
 }

@@ -24,7 +24,7 @@ const TIRED: Duration = Duration::from_secs(1);
 
 /// What tells whether a connection has anything to do.
 pub(super) struct Activity {
-    /// Requests from their arrival to the last piece of their reply: one, or none.
+    /// Requests from their arrival to the last piece of their reply, and their bodies from then to their end.
     running: Slots,
     served: AtomicUsize,
     /// Bytes of a reply wait for the client to read.
@@ -41,6 +41,11 @@ impl Activity {
     /// Notes a request; it runs until what this returns is dropped.
     pub(super) fn begin(&self) -> Option<Load> {
         self.served.fetch_add(1, Ordering::Relaxed);
+        self.running.take()
+    }
+
+    /// Keeps the connection busy, without a new request, until what this returns is dropped.
+    pub(super) fn hold(&self) -> Option<Load> {
         self.running.take()
     }
 

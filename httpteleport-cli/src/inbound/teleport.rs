@@ -13,8 +13,9 @@ use super::Inputs;
 use crate::config::{MAX_REPLY_BODY, Settings};
 use crate::headers::{self, BadHead};
 use crate::listen::{Accepted, Client, Listener};
-use crate::outbound::{Buffered, one_line};
+use crate::outbound::one_line;
 use crate::proxy::Proxy;
+use crate::request::Outgoing;
 
 /// See [`serve`](super::serve).
 pub(super) async fn serve(inputs: Inputs<'_>) -> anyhow::Result<()> {
@@ -91,14 +92,15 @@ impl Handler for Answer {
 }
 
 impl Answer {
-    fn prepare(&self, request: Request<Body>) -> Result<Buffered, BadHead> {
-        let mut request = request.map(Body::into_bytes);
-        let length = request.body().len();
+    fn prepare(&self, request: Request<Body>) -> Result<Outgoing, BadHead> {
+        let length = request.body().len() as u64;
+        // The request's body as upstreams take it.
+        let mut request = request.map(|body| body.into_bytes().into());
         let own_address = || {
             let text = self.own_address.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
         };
-        headers::prepare_request(&mut request, own_address, length)?;
+        headers::prepare_request(&mut request, own_address, Some(length))?;
         Ok(Box::new(request))
     }
 

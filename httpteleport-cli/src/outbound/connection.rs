@@ -7,11 +7,11 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -19,13 +19,14 @@ use tokio::time::Instant;
 
 use super::one_line;
 use super::stream::Stream;
+use crate::request::RequestBody;
 use crate::timer::LazyTimer;
 
 /// A connection and what it takes to use it.
 pub(crate) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<RequestBody>,
     /// Gone once the connection has ended.
-    driver: Option<http1::Connection<Stream, Full<Bytes>>>,
+    driver: Option<http1::Connection<Stream, RequestBody>>,
     timer: LazyTimer,
 }
 
@@ -34,26 +35,29 @@ pub(super) enum Unanswered {
     /// The deadline has passed.
     Late,
     /// The connection failed, or the reply is not HTTP.
-    Failed(Box<TrySendError<Request<Full<Bytes>>>>),
+    Failed(Box<TrySendError<Request<RequestBody>>>),
 }
 
 impl Connection {
     /// A connection that hyper has made ready.
     pub(super) fn new(
-        sender: SendRequest<Full<Bytes>>,
-        driver: http1::Connection<Stream, Full<Bytes>>,
+        sender: SendRequest<RequestBody>,
+        driver: http1::Connection<Stream, RequestBody>,
     ) -> Box<Connection> {
         Box::new(Connection { sender, driver: Some(driver), timer: LazyTimer::default() })
     }
 
-    /// Sends the request and waits for the head of its reply.
+    /// Sends the request and waits for the head of its reply. A body that streams moves the deadline: there is `patience`
+    /// for each step of it that is the upstream's, and for the reply after the last one.
     ///
     /// Dropping the future, like any error, leaves a connection that is of no more use.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<Full<Bytes>>,
-        deadline: Instant,
+        request: Request<RequestBody>,
+        mut deadline: Instant,
+        patience: Duration,
     ) -> Result<Response<Incoming>, Unanswered> {
+        let progress = request.body().progress();
         let mut reply = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| {
             self.drive(cx);
@@ -61,7 +65,12 @@ impl Connection {
             match reply.as_mut().poll(&mut deaf()) {
                 Poll::Ready(Ok(reply)) => Poll::Ready(Ok(reply)),
                 Poll::Ready(Err(error)) => Poll::Ready(Err(Unanswered::Failed(Box::new(error)))),
-                Poll::Pending => self.timer.poll(cx, deadline).map(|()| Err(Unanswered::Late)),
+                Poll::Pending => {
+                    if progress.as_ref().is_some_and(|progress| progress.goes_on()) {
+                        deadline = Instant::now() + patience;
+                    }
+                    self.timer.poll(cx, deadline).map(|()| Err(Unanswered::Late))
+                }
             }
         })
         .await

@@ -1,9 +1,10 @@
 //! An upstream that speaks HTTP/1.1.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{Method, Response, StatusCode};
-use http_body_util::Full;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TE, TRANSFER_ENCODING};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,10 +13,11 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
 use super::pool::{Lease, Pool};
-use super::{Buffered, Failure, FailureKind, one_line};
+use super::{Failure, FailureKind, one_line};
 use crate::body::Body;
 use crate::endpoint::Endpoint;
 use crate::headers;
+use crate::request::{BodyFault, Outgoing, Progress, RequestBody};
 
 /// Fields in a head: hyper's own limit, which it keeps on the stack.
 const MOST_FIELDS: usize = 100;
@@ -27,10 +29,13 @@ pub(crate) struct HttpUpstream {
     /// One permit a connection.
     connections: Arc<Semaphore>,
     max_head: usize,
+    /// The longest wait for a step of a request whose body streams.
+    patience: Duration,
 }
 
 impl HttpUpstream {
-    /// An upstream with at most `max_connections`, which refuses replies whose head is over `max_head` bytes.
+    /// An upstream with at most `max_connections`, which refuses replies whose head is over `max_head` bytes, and has
+    /// `patience` for each step of a request whose body streams.
     ///
     /// # Errors
     ///
@@ -40,29 +45,34 @@ impl HttpUpstream {
         tls: Option<Arc<ClientConfig>>,
         max_connections: usize,
         max_head: usize,
+        patience: Duration,
     ) -> anyhow::Result<HttpUpstream> {
         Ok(HttpUpstream {
             dialer: Dialer::new(endpoint, tls, max_head)?,
             pool: Arc::default(),
             connections: Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS))),
             max_head,
+            patience,
         })
     }
 
     /// See [`Upstream::call`](super::Upstream::call).
-    pub(super) async fn call(&self, request: Buffered, deadline: Instant) -> Result<Response<Body>, Failure> {
+    pub(super) async fn call(&self, request: Outgoing, deadline: Instant) -> Result<Response<Body>, Failure> {
         let permit = self.permit(deadline).await?;
+        let progress = request.body().progress();
         let request = match self.pool.take() {
             None => request,
             Some(idle) => match self.try_idle(idle, request, deadline).await {
-                Idle::Done(result) => return result.and_then(|(reply, used)| self.finish(reply, used, permit)),
+                Idle::Done(result) => {
+                    return result.and_then(|(reply, used)| self.finish(reply, used, permit, progress));
+                }
                 Idle::Stale(request) => request,
             },
         };
         // Rare, and much larger than the rest: not a part of every request's future.
         let (connection, request) = Box::pin(self.connect(request, deadline)).await?;
         let (reply, used) = self.exchange(connection, request, deadline).await.map_err(|(failure, _)| failure)?;
-        self.finish(reply, used, permit)
+        self.finish(reply, used, permit, progress)
     }
 
     /// Leave to use a connection.
@@ -78,8 +88,8 @@ impl HttpUpstream {
 
     /// Tries a connection that may have been closed meanwhile. The request comes back when it certainly had no effect,
     /// or when repeating it is harmless (RFC 9110, section 9.2.2).
-    async fn try_idle(&self, idle: Box<Connection>, request: Buffered, deadline: Instant) -> Idle {
-        let spare = is_idempotent(request.method()).then(|| request.clone());
+    async fn try_idle(&self, idle: Box<Connection>, request: Outgoing, deadline: Instant) -> Idle {
+        let spare = if is_idempotent(request.method()) { copy(&request) } else { None };
         match self.exchange(idle, request, deadline).await {
             Ok(done) => Idle::Done(Ok(done)),
             Err((failure, lost)) => match (failure.unsent, spare) {
@@ -90,7 +100,7 @@ impl HttpUpstream {
         }
     }
 
-    async fn connect(&self, request: Buffered, deadline: Instant) -> Result<(Box<Connection>, Buffered), Failure> {
+    async fn connect(&self, request: Outgoing, deadline: Instant) -> Result<(Box<Connection>, Outgoing), Failure> {
         // Half of what is left: should it take longer, another upstream still has a chance.
         let now = Instant::now();
         let limit = now + deadline.saturating_duration_since(now) / 2;
@@ -105,17 +115,19 @@ impl HttpUpstream {
     async fn exchange(
         &self,
         mut connection: Box<Connection>,
-        request: Buffered,
+        request: Outgoing,
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Box<Connection>), (Failure, bool)> {
-        let body = request.body().clone();
-        match connection.exchange((*request).map(Full::new), deadline).await {
+        match connection.exchange(framed(*request), deadline, self.patience).await {
             Ok(reply) => Ok((reply, connection)),
             Err(Unanswered::Failed(mut error)) => {
+                if let Some(fault) = BodyFault::of(error.error()) {
+                    return Err((Failure::of_request(fault), false));
+                }
                 let lost = error.error().is_incomplete_message() || error.error().is_closed();
                 let failure = Failure::new(FailureKind::Broken, self.explain(error.error()));
                 Err(match error.take_message() {
-                    Some(request) => (failure.unsent(Box::new(request.map(|_| body))), true),
+                    Some(request) => (failure.unsent(Box::new(request)), true),
                     None => (failure, lost),
                 })
             }
@@ -128,13 +140,15 @@ impl HttpUpstream {
         mut reply: Response<Incoming>,
         connection: Box<Connection>,
         permit: OwnedSemaphorePermit,
+        progress: Option<Arc<Progress>>,
     ) -> Result<Response<Body>, Failure> {
         if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::new(FailureKind::Broken, "it switched protocols without being asked to"));
         }
         headers::prepare_reply(&mut reply);
         let lease = Lease { connection, pool: Arc::clone(&self.pool), permit };
-        Ok(reply.map(|incoming| Body::stream(incoming, lease)))
+        let early = progress.is_some_and(|progress| !progress.is_over());
+        Ok(reply.map(|incoming| Body::stream(incoming, lease, early)))
     }
 
     fn explain(&self, error: &hyper::Error) -> String {
@@ -151,7 +165,28 @@ impl HttpUpstream {
 /// What came of a try on an idle connection.
 enum Idle {
     Done(Result<(Response<Incoming>, Box<Connection>), Failure>),
-    Stale(Buffered),
+    Stale(Outgoing),
+}
+
+/// The request as it is on an HTTP/1.1 connection.
+fn framed(mut request: Request<RequestBody>) -> Request<RequestBody> {
+    // hyper takes a GET without a length for one without a body.
+    if request.body().progress().is_some() && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if request.headers().contains_key(TE) {
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    request
+}
+
+/// The same request once more, unless its body streams.
+fn copy(request: &Outgoing) -> Option<Outgoing> {
+    let mut copy = Request::new(request.body().copy()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(Box::new(copy))
 }
 
 fn is_idempotent(method: &Method) -> bool {

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connection::Connection;
@@ -106,6 +106,19 @@ impl Lease {
         } else if !self.connection.is_closed() {
             tokio::spawn(self.finish());
         }
+    }
+
+    /// Gives the connection a task: its reply has begun before its request has ended. The reply's reader keeps what this
+    /// returns.
+    pub(crate) fn go_on(mut self) -> oneshot::Sender<()> {
+        let (reader, mut read) = oneshot::channel();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = poll_fn(|cx| self.connection.poll_tail(cx)) => self.give_back(),
+                _ = &mut read => self.finish().await,
+            }
+        });
+        reader
     }
 
     /// The reply is here, and part of the request is not with the upstream yet.

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use http::Response;
-use httpteleport::{AtLimit, Body, Client, Error, ErrorKind, Limits, Stats};
+use http::header::{TE, TRAILER};
+use http::{Request, Response};
+use httpteleport::{AtLimit, Body, Client, CollectError, Error, ErrorKind, Limits, Stats};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::time::Instant;
 
-use super::{Buffered, Failure, FailureKind, one_line};
+use super::{Failure, FailureKind, one_line};
 use crate::config::{MAX_REPLY_BODY, Settings};
 use crate::endpoint::{Address, Endpoint};
+use crate::request::{BodyFault, Outgoing};
 
 /// Hellos and TLS may take this long; peers give up on them just as soon.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
@@ -20,6 +22,8 @@ const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 /// A teleport upstream and its connections.
 pub(crate) struct TeleportUpstream {
     client: Client,
+    /// Most bytes of a request's body: the wire carries whole messages.
+    max_body: usize,
 }
 
 impl TeleportUpstream {
@@ -55,7 +59,7 @@ impl TeleportUpstream {
         }
         let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.clone() };
         let client = client.connect(&format!("{host}:{port}")).with_context(|| format!("--out {endpoint}"))?;
-        Ok(TeleportUpstream { client })
+        Ok(TeleportUpstream { client, max_body: settings.input.max_body_size })
     }
 
     /// What its connections have carried so far.
@@ -66,20 +70,39 @@ impl TeleportUpstream {
     /// See [`Upstream::call`](super::Upstream::call).
     pub(super) async fn call(
         &self,
-        request: Buffered,
+        request: Outgoing,
         deadline: Instant,
     ) -> Result<Response<crate::body::Body>, Failure> {
-        let mut call = self.client.call((*request).map(Body::from)).deadline(deadline);
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let request = self.collect(request).await?;
+        // The time of the client's upload is not the upstream's.
+        let mut call = self.client.call(request).deadline(Instant::now() + patience);
         match (&mut call).await {
             Ok(reply) => Ok(reply.map(|body| body.into_bytes().into())),
             Err(error) => {
                 let failure = Failure::new(kind(&error), reason(&error));
                 let unsent = call.take_request().filter(|_| error.may_retry() && !error.is_timeout());
                 Err(match unsent {
-                    Some(request) => failure.unsent(Box::new(request.map(Body::into_bytes))),
+                    Some(request) => failure.unsent(Box::new(request.map(|body| body.into_bytes().into()))),
                     None => failure,
                 })
             }
+        }
+    }
+
+    /// The request as the wire takes it: with its whole body.
+    async fn collect(&self, request: Outgoing) -> Result<Request<Body>, Failure> {
+        let (mut parts, body) = request.into_parts();
+        // Nor does it carry trailers.
+        parts.headers.remove(TE);
+        parts.headers.remove(TRAILER);
+        match Body::collect_from(body, self.max_body).await {
+            Ok(body) => Ok(Request::from_parts(parts, body)),
+            Err(CollectError::TooLarge { .. }) => Err(Failure::of_request(BodyFault::TooLarge)),
+            Err(CollectError::Body(error)) => Err(match BodyFault::of(&*error) {
+                Some(fault) => Failure::of_request(fault),
+                None => Failure::new(FailureKind::Broken, one_line(&*error)),
+            }),
         }
     }
 }

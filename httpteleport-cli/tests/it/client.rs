@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use crate::program::PATIENCE;
@@ -38,6 +39,12 @@ impl Reply {
 impl Client {
     pub(crate) async fn connect(address: &str) -> Client {
         Client::over(TcpStream::connect(address).await.expect("a connection"))
+    }
+
+    /// Both ways apart. Nothing may have been read ahead.
+    pub(crate) fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        assert!(self.0.buffer().is_empty());
+        self.0.into_inner().into_split()
     }
 }
 
@@ -84,6 +91,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             reply.body = self.chunks().await;
         }
         reply
+    }
+
+    /// The next so many bytes.
+    pub(crate) async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        timeout(PATIENCE, self.0.read_exact(&mut bytes)).await.expect("in time").expect("so many bytes");
+        bytes
     }
 
     async fn chunks(&mut self) -> Vec<u8> {

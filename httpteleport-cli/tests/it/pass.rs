@@ -20,7 +20,7 @@ async fn a_request_arrives_as_it_was_sent() {
     let reply = client
         .ask(
             "POST /echo/a%2Fb/../c?q=1%20&r HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 5\r\nX-Token: one\r\n\
-             X-Token: two\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\nTE: trailers\r\nUpgrade: h2c\r\n\r\nhello",
+             X-Token: two\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\nTE: gzip\r\nUpgrade: h2c\r\n\r\nhello",
         )
         .await;
     assert_eq!(reply.status(), 200);

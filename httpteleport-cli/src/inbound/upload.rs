@@ -1,0 +1,251 @@
+//! A request's body as it comes from an HTTP client.
+
+use std::future::{Future as _, poll_fn};
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::EXPECT;
+use http::{HeaderMap, Method, Version, request};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio::task::yield_now;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use crate::balance::Load;
+use crate::body::BoxError;
+use crate::request::{BodyFault, RequestBody};
+
+/// A client may pause this long inside a body.
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+/// A body that ends within so many bytes is read whole before any of it goes on, so that it can be sent again if it never
+/// left; a longer one is not held.
+const WHOLE: usize = 64 * 1024;
+/// What a client still sends of a body that nobody wants is read this long, and this far, so that it sees the reply
+/// instead of a reset connection.
+const UNWANTED: (Duration, usize) = (Duration::from_secs(1), 16 * 1024 * 1024);
+
+/// A body, and what was read of it already.
+pub(super) struct Upload {
+    /// Taken only by `drop`.
+    incoming: Option<Incoming>,
+    read: Pieces,
+    trailers: Option<HeaderMap>,
+    /// How many more bytes it may have.
+    left: usize,
+    /// Nothing more comes from the client.
+    over: bool,
+    /// It has its connection to itself, so what is not wanted has to be read nevertheless.
+    alone: bool,
+    /// The client sends it without waiting to be asked.
+    unasked: bool,
+    /// Made when a piece is waited for, so that a body that is there at once needs no timer.
+    pause: Option<Pin<Box<Sleep>>>,
+    /// Its client's connection is busy as long as this is there.
+    running: Option<Load>,
+}
+
+impl Upload {
+    /// The body that came with this head, of at most `limit` bytes.
+    pub(super) fn new(incoming: Incoming, head: &request::Parts, limit: usize, running: Option<Load>) -> Upload {
+        Upload {
+            // hyper makes the bytes after a CONNECT head part of its body: there is nothing to wait for.
+            over: incoming.is_end_stream() || head.method == Method::CONNECT,
+            incoming: Some(incoming),
+            read: Pieces::default(),
+            trailers: None,
+            left: limit,
+            alone: head.version < Version::HTTP_2,
+            unasked: !head.headers.contains_key(EXPECT),
+            pause: None,
+            running,
+        }
+    }
+
+    /// Reads what is read before any of it goes on: all of a small body, and of one whose length is not known what is
+    /// there already.
+    ///
+    /// # Errors
+    ///
+    /// It is too large, or has ended early.
+    pub(super) async fn read_ahead(&mut self) -> Result<(), BodyFault> {
+        match self.announced() {
+            _ if self.over => Ok(()),
+            Some(length) if length > self.left as u64 => Err(BodyFault::TooLarge),
+            Some(length) if length <= WHOLE as u64 => self.read_whole().await,
+            None if self.unasked => self.read_at_hand().await,
+            // A client that waits to be asked is not asked before there is somebody who wants it.
+            _ => Ok(()),
+        }
+    }
+
+    fn announced(&self) -> Option<u64> {
+        self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact())
+    }
+
+    /// Reads it to its end.
+    async fn read_whole(&mut self) -> Result<(), BodyFault> {
+        while !self.over {
+            match timeout(LONGEST_PAUSE, poll_fn(|cx| self.poll_piece(cx))).await {
+                Err(_) => return Err(BodyFault::Slow),
+                Ok(piece) => self.keep(piece)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there already, up to [`WHOLE`] bytes.
+    async fn read_at_hand(&mut self) -> Result<(), BodyFault> {
+        let mut waited = false;
+        while !self.over && self.read.len() <= WHOLE {
+            match poll_fn(|cx| Poll::Ready(self.poll_piece(cx))).await {
+                Poll::Ready(piece) => {
+                    waited = false;
+                    self.keep(piece)?;
+                }
+                Poll::Pending if waited => break,
+                // hyper hands over one piece at a time, and looks for the next one when it is polled again.
+                Poll::Pending => {
+                    waited = true;
+                    yield_now().await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The body for an upstream, and its length if that is known.
+    pub(super) fn into_body(mut self) -> (RequestBody, Option<u64>) {
+        if self.over && self.trailers.is_none() {
+            let bytes = mem::take(&mut self.read).into_bytes();
+            let length = bytes.len() as u64;
+            return (bytes.into(), Some(length));
+        }
+        // Trailers go with chunks alone.
+        let length = if self.over { None } else { self.size_hint().exact() };
+        (RequestBody::stream(self), length)
+    }
+
+    fn keep(&mut self, piece: Option<Result<Frame<Bytes>, BodyFault>>) -> Result<(), BodyFault> {
+        let Some(frame) = piece.transpose()? else { return Ok(()) };
+        match frame.into_data() {
+            Ok(data) => self.read.push(data),
+            Err(other) => self.trailers = other.into_trailers().ok(),
+        }
+        Ok(())
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let Some(incoming) = self.incoming.as_mut().filter(|_| !self.over) else { return Poll::Ready(None) };
+        // That asks for it, too.
+        self.unasked = true;
+        let next = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        self.over = match &next {
+            None | Some(Err(_)) => true,
+            Some(Ok(frame)) => frame.is_trailers() || incoming.is_end_stream(),
+        };
+        let Some(frame) = next else { return Poll::Ready(None) };
+        let Ok(frame) = frame else { return Poll::Ready(Some(Err(BodyFault::Broken))) };
+        match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(left) => self.left = left,
+            None => return Poll::Ready(Some(Err(BodyFault::TooLarge))),
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if this.read.len() > 0 {
+            return Poll::Ready(Some(Ok(Frame::data(mem::take(&mut this.read).into_bytes()))));
+        }
+        if let Some(trailers) = this.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        if let Poll::Ready(piece) = this.poll_piece(cx) {
+            this.pause = None;
+            return Poll::Ready(piece.map(|piece| piece.map_err(Into::into)));
+        }
+        let pause = this.pause.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + LONGEST_PAUSE)));
+        ready!(pause.as_mut().poll(cx));
+        Poll::Ready(Some(Err(BodyFault::Slow.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over && self.read.len() == 0 && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = match &self.incoming {
+            Some(incoming) if !self.over => incoming.size_hint(),
+            _ => SizeHint::with_exact(0),
+        };
+        let read = self.read.len() as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(read));
+        }
+        hint
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.over || !self.alone || !self.unasked {
+            return;
+        }
+        let (Some(incoming), Ok(runtime)) = (self.incoming.take(), Handle::try_current()) else { return };
+        let running = self.running.take();
+        runtime.spawn(async move {
+            swallow(incoming).await;
+            drop(running);
+        });
+    }
+}
+
+/// Reads what the client still sends of a body that nobody wants.
+async fn swallow(body: Incoming) {
+    let (time, bytes) = UNWANTED;
+    let mut rest = Limited::new(body, bytes);
+    let _ = timeout(time, async { while let Some(Ok(_)) = rest.frame().await {} }).await;
+}
+
+/// Bytes that came in pieces; most come in one, which is kept as it is.
+#[derive(Default)]
+struct Pieces {
+    first: Bytes,
+    rest: Vec<u8>,
+}
+
+impl Pieces {
+    fn len(&self) -> usize {
+        self.first.len() + self.rest.len()
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if self.first.is_empty() {
+            self.first = piece;
+        } else {
+            self.rest.extend_from_slice(&piece);
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.rest.is_empty() {
+            return self.first;
+        }
+        let mut whole = Vec::with_capacity(self.len());
+        whole.extend_from_slice(&self.first);
+        whole.extend_from_slice(&self.rest);
+        whole.into()
+    }
+}

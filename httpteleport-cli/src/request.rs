@@ -1,0 +1,194 @@
+//! A request on its way to an upstream, and its body: bytes at hand, or a stream.
+
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+
+use crate::body::BoxError;
+use crate::trailers;
+
+/// A request as it goes to an upstream. Boxed, because it passes through many hands.
+pub(crate) type Outgoing = Box<Request<RequestBody>>;
+
+/// The body of a request.
+pub(crate) struct RequestBody(Kind);
+
+enum Kind {
+    /// At hand, so it can be sent again if it never left.
+    Whole(Bytes),
+    /// Comes as it is asked for, once.
+    Stream(Stream),
+}
+
+struct Stream {
+    body: UnsyncBoxBody<Bytes, BoxError>,
+    progress: Arc<Progress>,
+}
+
+/// How far a streamed body has come, for whoever waits for the reply.
+#[derive(Default)]
+pub(crate) struct Progress {
+    moved: AtomicBool,
+    awaited: AtomicBool,
+    over: AtomicBool,
+}
+
+/// Why a streamed body ended early. Its client has to answer for that, not the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyFault {
+    /// It has more bytes than it may have.
+    TooLarge,
+    /// The client paused for too long.
+    Slow,
+    /// It is not HTTP, or the client is gone.
+    Broken,
+}
+
+impl RequestBody {
+    /// A body that comes as it is asked for. Its errors are [`BodyFault`]s where the client is at fault.
+    pub(crate) fn stream(body: impl Body<Data = Bytes, Error = BoxError> + Send + 'static) -> RequestBody {
+        RequestBody(Kind::Stream(Stream { body: body.boxed_unsync(), progress: Arc::default() }))
+    }
+
+    /// The same body, if it is whole.
+    pub(crate) fn copy(&self) -> Option<RequestBody> {
+        match &self.0 {
+            Kind::Whole(bytes) => Some(bytes.clone().into()),
+            Kind::Stream(_) => None,
+        }
+    }
+
+    /// How far it has come; none for one that is whole.
+    pub(crate) fn progress(&self) -> Option<Arc<Progress>> {
+        match &self.0 {
+            Kind::Whole(_) => None,
+            Kind::Stream(stream) => Some(Arc::clone(&stream.progress)),
+        }
+    }
+}
+
+impl From<Bytes> for RequestBody {
+    fn from(bytes: Bytes) -> RequestBody {
+        RequestBody(Kind::Whole(bytes))
+    }
+}
+
+impl Default for RequestBody {
+    fn default() -> RequestBody {
+        Bytes::new().into()
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Whole(bytes) => write!(f, "{} bytes", bytes.len()),
+            Kind::Stream(_) => f.write_str("a stream"),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(mem::take(bytes))))),
+            Kind::Stream(stream) => {
+                let next = Pin::new(&mut stream.body).poll_frame(cx);
+                stream.progress.note(&next);
+                next.map_ok(trailers::clean)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_empty(),
+            Kind::Stream(stream) => stream.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Stream(stream) => stream.body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.progress.over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Progress {
+    fn note<T>(&self, next: &Poll<T>) {
+        self.awaited.store(next.is_pending(), Ordering::Relaxed);
+        if next.is_ready() {
+            self.moved.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the upstream has taken something since the last time this was asked, or waits for the client.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.moved.swap(false, Ordering::Relaxed) || (self.awaited.load(Ordering::Relaxed) && !self.is_over())
+    }
+
+    /// Whether all of it was taken, or nobody is left who would take it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
+impl BodyFault {
+    /// The fault behind an error, if it is one.
+    pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Option<BodyFault> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(fault) = error.downcast_ref::<BodyFault>() {
+                return Some(*fault);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// What the client is answered.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            BodyFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyFault::Slow => StatusCode::REQUEST_TIMEOUT,
+            BodyFault::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The same in words.
+    pub(crate) fn why(self) -> &'static str {
+        match self {
+            BodyFault::TooLarge => "the request's body is too large",
+            BodyFault::Slow => "the request's body stopped",
+            BodyFault::Broken => "the request's body is broken",
+        }
+    }
+}
+
+impl fmt::Display for BodyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.why())
+    }
+}
+
+impl std::error::Error for BodyFault {}
