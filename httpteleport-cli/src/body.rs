@@ -33,6 +33,8 @@ pub(crate) struct Body {
 enum Kind {
     Full(Full<Bytes>),
     Stream(Stream),
+    /// Comes over teleport.
+    Teleport(httpteleport::stream::Incoming),
 }
 
 struct Stream {
@@ -63,6 +65,11 @@ impl Body {
         Body { kind: Kind::Stream(stream), held: None, caller: None }
     }
 
+    /// A body that comes over teleport.
+    pub(crate) fn teleport(incoming: httpteleport::stream::Incoming) -> Body {
+        Body { kind: Kind::Teleport(incoming), held: None, caller: None }
+    }
+
     /// Makes the body hold what its request occupies.
     pub(crate) fn holding(mut self, upstream: Load, process: Load) -> Body {
         self.held = Some((upstream, process));
@@ -90,6 +97,7 @@ impl http_body::Body for Body {
         match &mut self.kind {
             Kind::Full(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
             Kind::Stream(stream) => stream.poll_frame(cx),
+            Kind::Teleport(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
         }
     }
 
@@ -97,6 +105,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Full(full) => full.is_end_stream(),
             Kind::Stream(stream) => stream.incoming.is_end_stream(),
+            Kind::Teleport(incoming) => incoming.is_end_stream(),
         }
     }
 
@@ -104,6 +113,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Full(full) => full.size_hint(),
             Kind::Stream(stream) => stream.incoming.size_hint(),
+            Kind::Teleport(incoming) => incoming.size_hint(),
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, value_parser};
 
-use httpteleport::Compression;
+use httpteleport::Wire;
 
+use crate::compress::{Compress, wire};
 use crate::config::Settings;
 use crate::duration;
 use crate::endpoint::Endpoint;
@@ -119,9 +121,10 @@ pub(crate) struct ProxyArgs {
     )]
     pub(crate) in_max_body_size: u32,
 
-    /// Teleport: compress replies with none, flate or snappy [default: flate]
-    #[arg(long, value_name = "HOW", help_heading = "Input", value_parser = compression)]
-    pub(crate) in_compress: Option<Compression>,
+    /// Teleport: compress replies with zstd, zstd-small, zstd-max, lz4 or none; on the classic wire with flate, snappy or none
+    /// [default: zstd, flate]
+    #[arg(long, value_name = "HOW", help_heading = "Input", value_parser = Compress::from_str)]
+    pub(crate) in_compress: Option<Compress>,
 
     /// Teleport: hold replies back so long, to send more of them at once [default: 0]
     #[arg(long, value_name = "TIME", help_heading = "Input", value_parser = duration::parse)]
@@ -149,9 +152,9 @@ pub(crate) struct ProxyArgs {
     )]
     pub(crate) out_max_header_size: u32,
 
-    /// Teleport: compress requests with none, flate or snappy [default: flate]
-    #[arg(long, value_name = "HOW", help_heading = "Output", value_parser = compression)]
-    pub(crate) out_compress: Option<Compression>,
+    /// Teleport: compress requests, in the words of --in-compress [default: zstd, flate]
+    #[arg(long, value_name = "HOW", help_heading = "Output", value_parser = Compress::from_str)]
+    pub(crate) out_compress: Option<Compress>,
 
     /// Teleport: hold requests back so long, to send more of them at once [default: 0]
     #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
@@ -164,6 +167,25 @@ pub(crate) struct ProxyArgs {
     )]
     pub(crate) out_conns_per_addr: u16,
 
+    /// Which teleport wire is spoken: framed, which streams; classic, as Go's httptp has it; or auto, for the framed one with
+    /// nodes that speak it and the classic one with others
+    #[arg(long, value_name = "WIRE", help_heading = "Teleport", default_value = "auto", value_parser = wire)]
+    pub(crate) wire: Wire,
+
+    /// Framed wire: ask a node that is silent for so long whether it lives, and give its connection up after twice as long;
+    /// 0 for never
+    #[arg(long, value_name = "TIME", help_heading = "Teleport", default_value = "5s", value_parser = duration::parse)]
+    pub(crate) ping: Duration,
+
+    /// Framed wire: replace a connection once it is so old, so that new nodes get their part [default: never]
+    #[arg(long, value_name = "TIME", help_heading = "Teleport", value_parser = duration::parse)]
+    pub(crate) max_connection_age: Option<Duration>,
+
+    /// Framed wire: compress each message alone, so that its size tells nothing of other messages; it costs most of what
+    /// compression saves
+    #[arg(long, help_heading = "Teleport")]
+    pub(crate) compress_alone: bool,
+
     /// Most requests at a time, client connections, and connections to all HTTP outputs
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub(crate) concurrency: u32,
@@ -171,11 +193,6 @@ pub(crate) struct ProxyArgs {
     /// Threads that serve; more than the machine has cores gain nothing [default: one for each core]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-}
-
-/// Names a compression.
-fn compression(name: &str) -> Result<Compression, &'static str> {
-    name.parse().map_err(|_| "use none, flate or snappy")
 }
 
 /// Reads and checks the command line.

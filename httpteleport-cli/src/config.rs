@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use httpteleport::Compression;
+use httpteleport::Wire;
 
 use crate::cli::ProxyArgs;
+use crate::compress::Compress;
 use crate::endpoint::{Address, Endpoint};
 
 /// Most bytes of a reply's body that go over teleport: the wire carries whole messages, so they are held in memory.
@@ -18,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) input: Input,
     /// The side that connects.
     pub(crate) output: Output,
+    /// What both sides do on teleport.
+    pub(crate) teleport: Teleport,
     /// Most requests at a time over the whole process.
     pub(crate) concurrency: usize,
     /// Threads that serve; `None` for one on each core.
@@ -32,7 +35,7 @@ pub(crate) struct Input {
     /// Where to listen.
     pub(crate) endpoint: Endpoint,
     /// Compression of replies, for teleport.
-    pub(crate) compress: Compression,
+    pub(crate) compress: Compress,
     /// Batch delay of replies, for teleport.
     pub(crate) delay: Duration,
     /// Certificate and key; there exactly when the endpoint is a TLS one.
@@ -41,6 +44,19 @@ pub(crate) struct Input {
     pub(crate) max_header_size: usize,
     /// Bytes of a request's body.
     pub(crate) max_body_size: usize,
+}
+
+/// What holds for teleport on both sides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Teleport {
+    /// Which wire is spoken.
+    pub(crate) wire: Wire,
+    /// The silence after which a peer is asked whether it lives.
+    pub(crate) ping: Option<Duration>,
+    /// How old a connection gets.
+    pub(crate) max_age: Option<Duration>,
+    /// Each message is compressed alone.
+    pub(crate) compress_alone: bool,
 }
 
 /// The files of a server's identity.
@@ -58,7 +74,7 @@ pub(crate) struct Output {
     /// At least one.
     pub(crate) endpoints: Vec<Endpoint>,
     /// Compression of requests, for teleport.
-    pub(crate) compress: Compression,
+    pub(crate) compress: Compress,
     /// Batch delay of requests, for teleport.
     pub(crate) delay: Duration,
     /// Longest wait for a reply.
@@ -80,6 +96,7 @@ impl Settings {
     pub(crate) fn check(args: ProxyArgs) -> Result<Settings, String> {
         let tls = check_certificate(&args)?;
         check_outputs(&args)?;
+        check_teleport(&args)?;
         let idle_options = idle_options(&args);
         Ok(Settings {
             input: Input {
@@ -98,6 +115,12 @@ impl Settings {
                 conns_per_addr: usize::from(args.out_conns_per_addr),
                 ca: args.out_ca,
                 max_header_size: args.out_max_header_size as usize,
+            },
+            teleport: Teleport {
+                wire: args.wire,
+                ping: Some(args.ping).filter(|ping| !ping.is_zero()),
+                max_age: args.max_connection_age,
+                compress_alone: args.compress_alone,
             },
             concurrency: args.concurrency as usize,
             threads: args.threads.map(usize::from),
@@ -155,6 +178,20 @@ fn check_outputs(args: &ProxyArgs) -> Result<(), String> {
     Ok(())
 }
 
+fn check_teleport(args: &ProxyArgs) -> Result<(), String> {
+    for (option, compress) in [("--in-compress", args.in_compress), ("--out-compress", args.out_compress)] {
+        if let Some(compress) = compress
+            && let Some(wire) = compress.misses(args.wire)
+        {
+            return Err(format!("{option} {compress}: is of the {wire} wire, which --wire excludes; use --wire auto"));
+        }
+    }
+    if args.max_connection_age.is_some_and(|age| age.is_zero()) {
+        return Err("--max-connection-age 0: no call fits into no time; write for example 1h".to_owned());
+    }
+    Ok(())
+}
+
 /// Teleport options beside plain HTTP are harmless, so they are told, not refused.
 fn idle_options(args: &ProxyArgs) -> Vec<String> {
     let teleport_in = args.input.scheme.is_teleport();
@@ -164,6 +201,7 @@ fn idle_options(args: &ProxyArgs) -> Vec<String> {
         ("--in-delay", args.in_delay.is_some() && !teleport_in, "the input is"),
         ("--out-compress", args.out_compress.is_some() && !teleport_out, "the outputs are"),
         ("--out-delay", args.out_delay.is_some() && !teleport_out, "the outputs are"),
+        ("--wire", args.wire != Wire::Auto && !(teleport_in || teleport_out), "inputs and outputs are"),
     ];
     options.iter().filter(|o| o.1).map(|(name, _, who)| format!("{name} has no effect: {who} not teleport")).collect()
 }
@@ -193,7 +231,9 @@ mod tests {
         assert_eq!((s.output.max_header_size, s.output.conns_per_addr), (4096, 1));
         assert_eq!((s.output.timeout, s.concurrency), (Duration::from_secs(3), 100_000));
         assert_eq!(s.threads, None);
-        assert_eq!((s.input.compress, s.output.compress), (Compression::Flate, Compression::Flate));
+        assert_eq!((s.input.compress, s.output.compress), (Compress::default(), Compress::default()));
+        let Teleport { wire, ping, max_age, compress_alone } = s.teleport;
+        assert_eq!((wire, ping, max_age, compress_alone), (Wire::Auto, Some(Duration::from_secs(5)), None, false));
         assert_eq!((s.input.delay, s.output.delay), (Duration::ZERO, Duration::ZERO));
         assert!(s.idle_options.is_empty());
         let s = settings("--in unix:/a").expect("fine");
@@ -235,7 +275,11 @@ mod tests {
             ("--out http://a --out-timeout 0", "--out-timeout 0: "),
             ("--out http://a --out-timeout 3", "--out-timeout 3: no unit"),
             ("--out teleport://a:1 --out-delay 3s", "--out-delay: is as long as --out-timeout"),
-            ("--out teleport://a:1 --out-compress zip", "--out-compress zip: use none, flate or snappy"),
+            ("--out teleport://a:1 --out-compress zip", "--out-compress zip: use zstd, zstd-small, zstd-max, lz4, none"),
+            ("--out teleport://a:1 --out-compress lz4 --wire classic", "--out-compress lz4: is of the framed wire"),
+            ("--in teleport://:1 --in-compress flate --wire framed", "--in-compress flate: is of the classic wire"),
+            ("--out teleport://a:1 --wire go", "--wire go: use auto, classic or framed"),
+            ("--out teleport://a:1 --max-connection-age 0", "--max-connection-age 0: "),
             ("--out http://a --concurrency 0", "--concurrency 0: "),
             ("--out http://a --threads 0", "--threads 0: "),
             ("--out http://me:pw@a", "--out http://***@a: a user or password"),

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod balance;
 mod body;
 mod cli;
+mod compress;
 mod config;
 mod demo;
 mod duration;

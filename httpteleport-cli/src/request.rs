@@ -3,7 +3,7 @@
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
@@ -12,6 +12,7 @@ use http::{Request, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
+use httpteleport::stream::Unsent;
 
 use crate::body::BoxError;
 use crate::trailers;
@@ -40,6 +41,8 @@ pub(crate) struct Progress {
     moved: AtomicBool,
     awaited: AtomicBool,
     over: AtomicBool,
+    /// Why it ended early.
+    fault: OnceLock<BodyFault>,
 }
 
 /// Why a streamed body ended early. Its client has to answer for that, not the upstream.
@@ -57,6 +60,17 @@ impl RequestBody {
     /// A body that comes as it is asked for. Its errors are [`BodyFault`]s where the client is at fault.
     pub(crate) fn stream(body: impl Body<Data = Bytes, Error = BoxError> + Send + 'static) -> RequestBody {
         RequestBody(Kind::Stream(Stream { body: body.boxed_unsync(), progress: Arc::default() }))
+    }
+
+    /// A body that never left.
+    pub(crate) fn again(unsent: Unsent<RequestBody>) -> RequestBody {
+        match unsent.into_untouched() {
+            Ok(body) => body,
+            Err(unsent) => match unsent.as_whole() {
+                Some(bytes) => bytes.clone().into(),
+                None => RequestBody::stream(unsent),
+            },
+        }
     }
 
     /// The same body, if it is whole.
@@ -108,6 +122,11 @@ impl Body for RequestBody {
             Kind::Stream(stream) => {
                 let next = Pin::new(&mut stream.body).poll_frame(cx);
                 stream.progress.note(&next);
+                if let Poll::Ready(Some(Err(error))) = &next
+                    && let Some(fault) = BodyFault::of(&**error)
+                {
+                    let _ = stream.progress.fault.set(fault); // The first one counts.
+                }
                 next.map_ok(trailers::clean)
             }
         }
@@ -145,6 +164,11 @@ impl Progress {
     /// Whether the upstream has taken something since the last time this was asked, or waits for the client.
     pub(crate) fn goes_on(&self) -> bool {
         self.moved.swap(false, Ordering::Relaxed) || (self.awaited.load(Ordering::Relaxed) && !self.is_over())
+    }
+
+    /// Why it ended early, if it did.
+    pub(crate) fn fault(&self) -> Option<BodyFault> {
+        self.fault.get().copied()
     }
 
     /// Whether all of it was taken, or nobody is left who would take it.

@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use httpteleport::Compression;
 use tokio::net::lookup_host;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::compress::Compress;
 use crate::config::Settings;
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::inbound::{self, Inputs};
@@ -130,8 +130,9 @@ async fn check_upstream(out: &Endpoint) -> anyhow::Result<()> {
 /// Says what runs, in one line on stdout, now that the port is open.
 fn announce(listener: &Listener, settings: &Settings) {
     let Settings { input, output, .. } = settings;
-    let coded = |scheme: Scheme, how: Compression| {
-        if scheme.is_teleport() { format!(" ({how})") } else { String::new() }
+    let wire = settings.teleport.wire;
+    let coded = |scheme: Scheme, how: Compress| {
+        if scheme.is_teleport() { format!(" ({})", how.on(wire)) } else { String::new() }
     };
     let from = listener.describe(&input.endpoint) + &coded(input.endpoint.scheme, input.compress);
     let to: Vec<_> =

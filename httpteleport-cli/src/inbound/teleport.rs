@@ -2,26 +2,38 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll, ready};
 
+use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
-use httpteleport::{Body, BoxIo, CollectError, Handler, Limits, Server};
+use http_body::{Body as _, Frame, SizeHint};
+use httpteleport::stream::{Context, Incoming, StreamHandler};
+use httpteleport::{BoxIo, CollectError, Limits, Server};
 use tokio::time::{Instant, timeout_at};
 
 use super::Inputs;
+use crate::body::{Body, BoxError};
 use crate::config::{MAX_REPLY_BODY, Settings};
 use crate::headers::{self, BadHead};
 use crate::listen::{Accepted, Client, Listener};
 use crate::outbound::one_line;
 use crate::proxy::Proxy;
-use crate::request::Outgoing;
+use crate::request::{BodyFault, Outgoing, RequestBody};
 
 /// See [`serve`](super::serve).
 pub(super) async fn serve(inputs: Inputs<'_>) -> anyhow::Result<()> {
     let Inputs { listener, tls, settings, proxy, shutdown } = inputs;
+    let teleport = settings.teleport;
     let mut server = Server::builder(limits(settings))
-        .compression(settings.input.compress)
+        .wire(teleport.wire)
+        .compression(settings.input.compress.classic)
+        .framed_compression(settings.input.compress.framed)
+        .compress_alone(teleport.compress_alone)
+        .ping(teleport.ping)
+        .max_age(teleport.max_age)
         .batch_delay(settings.input.delay)
         .concurrency(settings.concurrency);
     if let Some(tls) = tls {
@@ -31,7 +43,7 @@ pub(super) async fn serve(inputs: Inputs<'_>) -> anyhow::Result<()> {
     let begun = shutdown.clone();
     server
         .build()?
-        .serve(Accept(listener), Answer { proxy, own_address })
+        .serve_streams(Accept(listener), Answer { proxy, own_address, max_body: settings.input.max_body_size })
         .with_graceful_shutdown(async move { begun.begun().await })
         .on_connection_end(|peer, ended| {
             let peer = peer.map_or(Client::Unix, Client::Tcp);
@@ -66,59 +78,114 @@ impl httpteleport::Listener for Accept {
     }
 }
 
-/// Hands requests to the proxy and brings whole replies back.
+/// Hands requests to the proxy and brings replies back.
 struct Answer {
     proxy: Arc<Proxy>,
     /// Stands in for the `Host` that an HTTP/1.0 request may lack.
     own_address: Option<SocketAddr>,
+    /// Most bytes of a request's body.
+    max_body: usize,
 }
 
-impl Handler for Answer {
-    async fn call(&self, request: Request<Body>, peer: Option<SocketAddr>) -> Response<Body> {
-        let client = peer.map_or(Client::Unix, Client::Tcp);
-        // A reply travels whole, so the time for it is over when its last byte has not come: there is no sense in
-        // reading on for a node that has given up as well.
+impl StreamHandler for Answer {
+    type Body = Body;
+
+    async fn call(&self, request: Request<Incoming>, context: Context) -> Response<Body> {
+        let client = context.peer_addr().map_or(Client::Unix, Client::Tcp);
         let deadline = Instant::now() + self.proxy.timeout();
         let reply = match self.prepare(request) {
             Ok(request) => self.proxy.forward(request, client).await,
             Err(BadHead(status, why)) => self.proxy.refuse(status, why),
         };
-        match timeout_at(deadline, self.collect(reply)).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(why)) => self.give_up(client, StatusCode::BAD_GATEWAY, &why).await,
-            Err(_) => self.give_up(client, StatusCode::GATEWAY_TIMEOUT, "the reply did not end in time").await,
-        }
+        if context.is_streaming() { reply } else { self.whole(reply, deadline, client).await }
     }
 }
 
 impl Answer {
-    fn prepare(&self, request: Request<Body>) -> Result<Outgoing, BadHead> {
-        let length = request.body().len() as u64;
-        // The request's body as upstreams take it.
-        let mut request = request.map(|body| body.into_bytes().into());
+    fn prepare(&self, request: Request<Incoming>) -> Result<Outgoing, BadHead> {
+        let (parts, body) = request.into_parts();
+        let (body, length) = match body.into_whole() {
+            Ok(bytes) => {
+                let length = bytes.len() as u64;
+                (bytes.into(), Some(length))
+            }
+            Err(stream) => {
+                let length = stream.size_hint().exact();
+                if length.is_some_and(|length| length > self.max_body as u64) {
+                    let fault = BodyFault::TooLarge;
+                    return Err(BadHead(fault.status(), fault.why()));
+                }
+                (RequestBody::stream(Passing { stream, left: self.max_body }), length)
+            }
+        };
+        let mut request = Request::from_parts(parts, body);
         let own_address = || {
             let text = self.own_address.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
         };
-        headers::prepare_request(&mut request, own_address, Some(length))?;
+        headers::prepare_request(&mut request, own_address, length)?;
         Ok(Box::new(request))
     }
 
-    /// The answer to a request whose reply began and could not be brought whole.
-    async fn give_up(&self, client: Client, status: StatusCode, why: &str) -> Response<Body> {
-        tracing::debug!("request of {client}: {why}");
-        self.collect(self.proxy.refuse(status, why)).await.unwrap_or_default()
+    /// On the classic wire a reply travels whole, so the time for it is over when its last byte has not come: there is no sense
+    /// in reading on for a node that has given up as well.
+    async fn whole(&self, reply: Response<Body>, deadline: Instant, client: Client) -> Response<Body> {
+        match timeout_at(deadline, collect(reply)).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(why)) => self.give_up(client, StatusCode::BAD_GATEWAY, &why),
+            Err(_) => self.give_up(client, StatusCode::GATEWAY_TIMEOUT, "the reply did not end in time"),
+        }
     }
 
-    /// The wire carries whole messages: the reply's body is read to its end first.
-    async fn collect(&self, reply: Response<crate::body::Body>) -> Result<Response<Body>, String> {
-        let (parts, body) = reply.into_parts();
-        match Body::collect_from(body, MAX_REPLY_BODY).await {
-            Ok(body) => Ok(Response::from_parts(parts, body)),
-            Err(CollectError::TooLarge { limit }) => {
-                Err(format!("the reply's body is over the {limit} bytes that teleport carries"))
-            }
-            Err(CollectError::Body(error)) => Err(format!("the reply ended early: {}", one_line(&*error))),
+    /// The answer to a request whose reply began and could not be brought whole.
+    fn give_up(&self, client: Client, status: StatusCode, why: &str) -> Response<Body> {
+        tracing::debug!("request of {client}: {why}");
+        self.proxy.refuse(status, why)
+    }
+}
+
+/// Reads the body of a reply to its end.
+async fn collect(reply: Response<Body>) -> Result<Response<Body>, String> {
+    let (parts, body) = reply.into_parts();
+    match httpteleport::Body::collect_from(body, MAX_REPLY_BODY).await {
+        Ok(body) => Ok(Response::from_parts(parts, body.into_bytes().into())),
+        Err(CollectError::TooLarge { limit }) => {
+            Err(format!("the reply's body is over the {limit} bytes that teleport carries"))
         }
+        Err(CollectError::Body(error)) => Err(format!("the reply ended early: {}", one_line(&*error))),
+    }
+}
+
+/// The body of a request on its way through.
+struct Passing {
+    stream: Incoming,
+    /// How many more bytes it may have.
+    left: usize,
+}
+
+impl http_body::Body for Passing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(frame) = ready!(Pin::new(&mut self.stream).poll_frame(cx)) else { return Poll::Ready(None) };
+        let fault = |error: &httpteleport::Error| if error.is_timeout() { BodyFault::Slow } else { BodyFault::Broken };
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Poll::Ready(Some(Err(fault(&error).into()))),
+        };
+        match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(left) => self.left = left,
+            None => return Poll::Ready(Some(Err(BodyFault::TooLarge.into()))),
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.stream.size_hint()
     }
 }

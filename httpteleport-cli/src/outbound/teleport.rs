@@ -4,26 +4,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use http::header::{TE, TRAILER};
-use http::{Request, Response};
-use httpteleport::{AtLimit, Body, Client, CollectError, Error, ErrorKind, Limits, Stats};
+use http::Response;
+use httpteleport::stream::{Incoming, Streaming};
+use httpteleport::{AtLimit, Client, Error, ErrorKind, Limits, Stats};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Failure, FailureKind, one_line};
 use crate::config::{MAX_REPLY_BODY, Settings};
 use crate::endpoint::{Address, Endpoint};
-use crate::request::{BodyFault, Outgoing};
+use crate::headers;
+use crate::request::{Outgoing, Progress, RequestBody};
 
 /// Hellos and TLS may take this long; peers give up on them just as soon.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 
+/// A request whose body goes on for longer than this is given up.
+const LONGEST_UPLOAD: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A teleport upstream and its connections.
 pub(crate) struct TeleportUpstream {
     client: Client,
-    /// Most bytes of a request's body: the wire carries whole messages.
-    max_body: usize,
+    /// How long it may take to reply to a request that has come whole.
+    patience: Duration,
 }
 
 impl TeleportUpstream {
@@ -40,9 +44,14 @@ impl TeleportUpstream {
         let Address::Tcp { host, port } = &endpoint.address else {
             bail!("--out {endpoint}: teleport needs a host and a port");
         };
-        let output = &settings.output;
+        let Settings { output, teleport, .. } = settings;
         let mut client = Client::builder(limits(settings))
-            .compression(output.compress)
+            .wire(teleport.wire)
+            .compression(output.compress.classic)
+            .framed_compression(output.compress.framed)
+            .compress_alone(teleport.compress_alone)
+            .ping(teleport.ping)
+            .max_age(teleport.max_age)
             .batch_delay(output.delay)
             .connections(output.conns_per_addr)
             .max_pending(settings.concurrency)
@@ -59,7 +68,7 @@ impl TeleportUpstream {
         }
         let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.clone() };
         let client = client.connect(&format!("{host}:{port}")).with_context(|| format!("--out {endpoint}"))?;
-        Ok(TeleportUpstream { client, max_body: settings.input.max_body_size })
+        Ok(TeleportUpstream { client, patience: output.timeout })
     }
 
     /// What its connections have carried so far.
@@ -73,36 +82,50 @@ impl TeleportUpstream {
         request: Outgoing,
         deadline: Instant,
     ) -> Result<Response<crate::body::Body>, Failure> {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let request = self.collect(request).await?;
-        // The time of the client's upload is not the upstream's.
-        let mut call = self.client.call(request).deadline(Instant::now() + patience);
-        match (&mut call).await {
-            Ok(reply) => Ok(reply.map(|body| body.into_bytes().into())),
-            Err(error) => {
-                let failure = Failure::new(kind(&error), reason(&error));
-                let unsent = call.take_request().filter(|_| error.may_retry() && !error.is_timeout());
-                Err(match unsent {
-                    Some(request) => failure.unsent(Box::new(request.map(|body| body.into_bytes().into()))),
-                    None => failure,
-                })
+        let progress = request.body().progress();
+        let mut call = self.client.stream(*request);
+        let outcome = match &progress {
+            None => {
+                call = call.deadline(deadline);
+                (&mut call).await
             }
+            // The time of the client's upload is not the upstream's.
+            Some(progress) => {
+                call = call.deadline(Instant::now() + LONGEST_UPLOAD);
+                self.patiently(&mut call, deadline, progress).await?
+            }
+        };
+        let error = match outcome {
+            Ok(mut reply) => {
+                headers::prepare_reply(&mut reply);
+                return Ok(reply.map(crate::body::Body::teleport));
+            }
+            Err(error) => error,
+        };
+        if let Some(fault) = progress.and_then(|progress| progress.fault()) {
+            return Err(Failure::of_request(fault));
         }
+        let failure = Failure::new(kind(&error), reason(&error));
+        let unsent = call.take_unsent().filter(|_| !error.is_timeout());
+        Err(match unsent {
+            Some(request) => failure.unsent(Box::new(request.map(RequestBody::again))),
+            None => failure,
+        })
     }
 
-    /// The request as the wire takes it: with its whole body.
-    async fn collect(&self, request: Outgoing) -> Result<Request<Body>, Failure> {
-        let (mut parts, body) = request.into_parts();
-        // Nor does it carry trailers.
-        parts.headers.remove(TE);
-        parts.headers.remove(TRAILER);
-        match Body::collect_from(body, self.max_body).await {
-            Ok(body) => Ok(Request::from_parts(parts, body)),
-            Err(CollectError::TooLarge { .. }) => Err(Failure::of_request(BodyFault::TooLarge)),
-            Err(CollectError::Body(error)) => Err(match BodyFault::of(&*error) {
-                Some(fault) => Failure::of_request(fault),
-                None => Failure::new(FailureKind::Broken, one_line(&*error)),
-            }),
+    /// Waits for the reply as long as the body of the request goes on, and a little more.
+    async fn patiently(
+        &self,
+        call: &mut Streaming<'_, RequestBody>,
+        mut deadline: Instant,
+        progress: &Progress,
+    ) -> Result<Result<Response<Incoming>, Error>, Failure> {
+        loop {
+            match timeout_at(deadline, &mut *call).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(_) if progress.goes_on() => deadline = Instant::now() + self.patience,
+                Err(_) => return Err(Failure::new(FailureKind::Timeout, "no reply in time")),
+            }
         }
     }
 }

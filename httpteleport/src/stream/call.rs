@@ -189,6 +189,22 @@ impl<B> Unsent<B> {
         Self { first: Some(Next::Whole(body.into_bytes())), rest: None }
     }
 
+    /// The body as it was given, if nothing was taken of it.
+    ///
+    /// # Errors
+    ///
+    /// Something was: this comes back.
+    pub fn into_untouched(self) -> Result<B, Self>
+    where
+        B: Unpin,
+    {
+        match self {
+            Self { first: None, rest: Some(rest) } => Ok(*Pin::into_inner(rest)),
+            Self { first: Some(Next::Piece(piece)), rest: Some(rest) } if piece.is_empty() => Ok(*Pin::into_inner(rest)),
+            touched => Err(touched),
+        }
+    }
+
     /// All of it, if it is at hand.
     pub fn as_whole(&self) -> Option<&Bytes> {
         if let Some(Next::Whole(body)) = &self.first { Some(body) } else { None }

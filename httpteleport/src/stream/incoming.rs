@@ -61,6 +61,23 @@ impl Incoming {
     }
 }
 
+impl Incoming {
+    /// All of it, where it came whole with its head, or on the classic wire.
+    ///
+    /// # Errors
+    ///
+    /// It comes in pieces: this comes back.
+    pub fn into_whole(self) -> Result<Bytes, Self> {
+        match self.0 {
+            Source::Whole(bytes) => Ok(bytes),
+            Source::Pieces(mut pieces) => match pieces.whole() {
+                Some(bytes) => Ok(bytes),
+                None => Err(Self(Source::Pieces(pieces))),
+            },
+        }
+    }
+}
+
 impl From<Body> for Incoming {
     fn from(body: Body) -> Self {
         Self(Source::Whole(body.into_bytes()))
@@ -68,6 +85,16 @@ impl From<Body> for Incoming {
 }
 
 impl Pieces {
+    /// All of it, if it came whole and is as long as it says.
+    fn whole(&mut self) -> Option<Bytes> {
+        let length = self.reader.whole_len()?;
+        if self.ended || self.left.is_some_and(|left| left != length as u64) {
+            return None;
+        }
+        self.ended = true;
+        Some(self.reader.take_whole())
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if self.ended {
             return Poll::Ready(None);

@@ -48,6 +48,12 @@ impl BodyReader {
         if let Source::Whole(body) = &self.0 { Some(body.len()) } else { None }
     }
 
+    /// What is left of it, if it came whole; otherwise nothing, and nothing happens.
+    #[must_use]
+    pub fn take_whole(&mut self) -> Bytes {
+        if let Source::Whole(body) = &mut self.0 { std::mem::take(body) } else { Bytes::new() }
+    }
+
     /// Whether it came whole and nothing is left of it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
