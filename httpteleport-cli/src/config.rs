@@ -275,7 +275,10 @@ mod tests {
             ("--out http://a --out-timeout 0", "--out-timeout 0: "),
             ("--out http://a --out-timeout 3", "--out-timeout 3: no unit"),
             ("--out teleport://a:1 --out-delay 3s", "--out-delay: is as long as --out-timeout"),
-            ("--out teleport://a:1 --out-compress zip", "--out-compress zip: use zstd, zstd-small, zstd-max, lz4, none"),
+            (
+                "--out teleport://a:1 --out-compress zip",
+                "--out-compress zip: use zstd, zstd-small, zstd-max, lz4, none",
+            ),
             ("--out teleport://a:1 --out-compress lz4 --wire classic", "--out-compress lz4: is of the framed wire"),
             ("--in teleport://:1 --in-compress flate --wire framed", "--in-compress flate: is of the classic wire"),
             ("--out teleport://a:1 --wire go", "--wire go: use auto, classic or framed"),

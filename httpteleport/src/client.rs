@@ -17,7 +17,7 @@ use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::exchange::Exchanging;
-use crate::forward::{LONGEST_PAUSE, forward_framed_setters, forward_link_setters, forward_setters};
+use crate::forward::{Bodies, forward_framed_setters, forward_link_setters, forward_setters};
 use crate::stream::{FramedClient, HeadsOf, Streaming};
 use crate::{ClassicCodec, CodecError, Eager, Error, Heads, Lazy, Limits, lazy, protocol};
 
@@ -26,7 +26,7 @@ use crate::{ClassicCodec, CodecError, Eager, Error, Heads, Lazy, Limits, lazy, p
 pub struct ClientBuilder<H: Heads = Eager> {
     transport: fastrpc::ClientBuilder<Codec<H>>,
     limits: Limits,
-    pause: Duration,
+    bodies: Bodies,
 }
 
 /// What a client sends is as it was given, and what it receives becomes what its caller wants where the caller is.
@@ -34,7 +34,7 @@ pub(crate) type Codec<H> = ClassicCodec<<H as Heads>::Request, lazy::Response>;
 
 impl<H: Heads> Clone for ClientBuilder<H> {
     fn clone(&self) -> Self {
-        Self { transport: self.transport.clone(), limits: self.limits, pause: self.pause }
+        Self { transport: self.transport.clone(), limits: self.limits, bodies: self.bodies }
     }
 }
 
@@ -46,7 +46,7 @@ impl<H: Heads> ClientBuilder<H> {
     fn new(limits: Limits, wire: Wire) -> Self {
         let transport = fastrpc::Client::builder(ClassicCodec::of(limits)).protocol(protocol()).wire(wire);
         let transport = transport.max_head(limits.max_framed_head());
-        Self { transport: transport.max_undecoded(limits.max_undecoded()), limits, pause: LONGEST_PAUSE }
+        Self { transport: transport.max_undecoded(limits.max_undecoded()), limits, bodies: Bodies::default() }
     }
 
     forward_link_setters!("ClientBuilder");
@@ -120,7 +120,15 @@ impl<H: Heads> ClientBuilder<H> {
     /// An unusable setting, or what went wrong in the opening exchange.
     pub async fn handshake(self, io: impl Io) -> Result<(Client<H>, fastrpc::Driver<Codec<H>>), Error> {
         let (classic, driver) = self.transport.wire(Wire::Classic).handshake(io).await?;
-        Ok((Client { classic, framed: None, route: Arc::new(Route::new(Wire::Classic)), limits: self.limits }, driver))
+        Ok((
+            Client {
+                classic,
+                framed: None,
+                route: Arc::new(Route::new(Wire::Classic)),
+                max_collected: self.bodies.max_collected,
+            },
+            driver,
+        ))
     }
 
     /// Makes the halves of a client that its wire needs.
@@ -131,17 +139,18 @@ impl<H: Heads> ClientBuilder<H> {
             fastrpc::stream::ClientBuilder<HeadsOf>,
         ) -> Result<fastrpc::stream::Client<HeadsOf>, fastrpc::Error>,
     ) -> Result<Client<H>, Error> {
-        let Self { transport, limits, pause } = self;
+        let Self { transport, limits, bodies } = self;
         let wire = transport.wire_set();
         let framed = match wire {
             Wire::Classic => None,
             Wire::Auto | Wire::Framed => {
                 let limits = limits.on_framed();
-                Some(FramedClient { calls: framed(transport.streams(HeadsOf(limits)))?, limits, pause })
+                Some(FramedClient { calls: framed(transport.streams(HeadsOf(limits)))?, limits, pause: bodies.pause })
             }
         };
         let classic = classic(transport.beside_streams())?;
-        Ok(Client { classic, framed, route: Arc::new(Route::new(wire)), limits })
+        let max_collected = bodies.max_collected;
+        Ok(Client { classic, framed, route: Arc::new(Route::new(wire)), max_collected })
     }
 }
 
@@ -163,13 +172,13 @@ pub struct Client<H: Heads = Eager> {
     /// There unless the wire is the classic one alone.
     framed: Option<FramedClient>,
     route: Arc<Route>,
-    limits: Limits,
+    max_collected: usize,
 }
 
 impl<H: Heads> Clone for Client<H> {
     fn clone(&self) -> Self {
-        let Self { classic, framed, route, limits } = self;
-        Self { classic: classic.clone(), framed: framed.clone(), route: route.clone(), limits: *limits }
+        let Self { classic, framed, route, max_collected } = self;
+        Self { classic: classic.clone(), framed: framed.clone(), route: route.clone(), max_collected: *max_collected }
     }
 }
 
@@ -277,8 +286,9 @@ impl<H: Heads> Client<H> {
         &self.route
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+    /// Most bytes of a body that is collected for the classic wire.
+    pub(crate) fn max_collected(&self) -> usize {
+        self.max_collected
     }
 
     /// The deadline of calls that are given none.

@@ -40,8 +40,20 @@ macro_rules! forward_link_setters {
     };
 }
 
-/// How long a body that streams may pause between two pieces, unless told otherwise.
-pub(crate) const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(120);
+/// What is told of bodies that stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bodies {
+    /// The longest pause between two pieces of one that arrives.
+    pub(crate) pause: std::time::Duration,
+    /// Most bytes of one that is collected for the classic wire.
+    pub(crate) max_collected: usize,
+}
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self { pause: std::time::Duration::from_secs(120), max_collected: 64 << 20 }
+    }
+}
 
 /// The settings that client and server share where they may speak the framed wire.
 macro_rules! forward_framed_setters {
@@ -70,7 +82,14 @@ macro_rules! forward_framed_setters {
         /// The longest pause between two pieces of a body that arrives on the framed wire; the body breaks off then. It does not
         /// hold for streams that were upgraded. Default: 120 s.
         pub fn body_pause(mut self, limit: Duration) -> Self {
-            self.pause = limit;
+            self.bodies.pause = limit;
+            self
+        }
+
+        /// Most bytes of a streamed body that are collected to be sent where the wire turns out to be the classic one. Default:
+        /// 64 MiB.
+        pub fn max_collected(mut self, bytes: usize) -> Self {
+            self.bodies.max_collected = bytes;
             self
         }
     };

@@ -13,7 +13,7 @@ use tokio_rustls::rustls;
 
 use crate::codec::classic::{RequestMessage as _, refusal};
 use crate::exchange::answer_whole;
-use crate::forward::{LONGEST_PAUSE, forward_framed_setters, forward_link_setters, forward_setters};
+use crate::forward::{Bodies, forward_framed_setters, forward_link_setters, forward_setters};
 use crate::stream::StreamHandler;
 use crate::stream::answer::AnsweringStreams;
 use crate::{ClassicCodec, Eager, Error, Heads, Lazy, Limits, lazy, protocol};
@@ -47,7 +47,7 @@ where
 pub struct ServerBuilder<H: Heads = Eager> {
     transport: fastrpc::ServerBuilder<Codec<H>>,
     limits: Limits,
-    pause: Duration,
+    bodies: Bodies,
 }
 
 /// What a server receives becomes what its handler wants where the handler is.
@@ -55,7 +55,7 @@ type Codec<H> = ClassicCodec<lazy::Request, <H as Heads>::Reply>;
 
 impl<H: Heads> Clone for ServerBuilder<H> {
     fn clone(&self) -> Self {
-        Self { transport: self.transport.clone(), limits: self.limits, pause: self.pause }
+        Self { transport: self.transport.clone(), limits: self.limits, bodies: self.bodies }
     }
 }
 
@@ -67,7 +67,7 @@ impl<H: Heads> ServerBuilder<H> {
     fn new(limits: Limits, wire: Wire) -> Self {
         let transport = fastrpc::Server::builder(ClassicCodec::of(limits)).protocol(protocol()).wire(wire);
         let transport = transport.max_head(limits.max_framed_head());
-        Self { transport: transport.max_undecoded(limits.max_undecoded()), limits, pause: LONGEST_PAUSE }
+        Self { transport: transport.max_undecoded(limits.max_undecoded()), limits, bodies: Bodies::default() }
     }
 
     forward_link_setters!("ServerBuilder");
@@ -91,7 +91,7 @@ impl<H: Heads> ServerBuilder<H> {
     ///
     /// Names the setting that is unusable.
     pub fn build(self) -> Result<Server<H>, Error> {
-        Ok(Server { transport: self.transport.build()?, limits: self.limits, pause: self.pause })
+        Ok(Server { transport: self.transport.build()?, limits: self.limits, bodies: self.bodies })
     }
 }
 
@@ -112,12 +112,12 @@ impl<H: Heads> ServerBuilder<H> {
 pub struct Server<H: Heads = Eager> {
     transport: fastrpc::Server<Codec<H>>,
     limits: Limits,
-    pause: Duration,
+    bodies: Bodies,
 }
 
 impl<H: Heads> Clone for Server<H> {
     fn clone(&self) -> Self {
-        Self { transport: self.transport.clone(), limits: self.limits, pause: self.pause }
+        Self { transport: self.transport.clone(), limits: self.limits, bodies: self.bodies }
     }
 }
 
@@ -199,7 +199,7 @@ impl Server {
     }
 
     fn answering_streams<F>(&self, handler: Arc<F>) -> AnsweringStreams<F> {
-        AnsweringStreams { handler, limits: self.limits.on_framed(), pause: self.pause }
+        AnsweringStreams { handler, limits: self.limits.on_framed(), bodies: self.bodies }
     }
 }
 

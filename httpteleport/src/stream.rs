@@ -2,8 +2,8 @@
 //! [`Server::serve_streams`](crate::Server::serve_streams) give and take.
 //!
 //! On the framed wire bodies go piece by piece, both ways at once, with trailers behind them, and a small body goes with its
-//! head. On the classic wire, which carries whole messages, a body is collected first, up to [`Limits::max_body`], and its
-//! trailers are dropped.
+//! head. On the classic wire, which carries whole messages, a body is collected first, up to
+//! [`max_collected`](crate::ClientBuilder::max_collected), and its trailers are dropped.
 //!
 //! # Upgrades
 //!
@@ -11,8 +11,6 @@
 //! protocol, `websocket` for instance. A response of 2xx agrees: the request's body is then what the client sends in that
 //! protocol, the response's body what the server sends, and neither has an idle limit. When the server's body ends, the stream
 //! is over.
-//!
-//! [`Limits::max_body`]: crate::Limits::max_body
 
 pub(crate) mod answer;
 pub(crate) mod call;

@@ -34,6 +34,7 @@ pub(super) async fn serve(inputs: Inputs<'_>) -> anyhow::Result<()> {
         .compress_alone(teleport.compress_alone)
         .ping(teleport.ping)
         .max_age(teleport.max_age)
+        .max_collected(MAX_REPLY_BODY)
         .batch_delay(settings.input.delay)
         .concurrency(settings.concurrency);
     if let Some(tls) = tls {
@@ -105,6 +106,7 @@ impl Answer {
     fn prepare(&self, request: Request<Incoming>) -> Result<Outgoing, BadHead> {
         let (parts, body) = request.into_parts();
         let (body, length) = match body.into_whole() {
+            Ok(bytes) if bytes.len() > self.max_body => return Err(too_large()),
             Ok(bytes) => {
                 let length = bytes.len() as u64;
                 (bytes.into(), Some(length))
@@ -112,8 +114,7 @@ impl Answer {
             Err(stream) => {
                 let length = stream.size_hint().exact();
                 if length.is_some_and(|length| length > self.max_body as u64) {
-                    let fault = BodyFault::TooLarge;
-                    return Err(BadHead(fault.status(), fault.why()));
+                    return Err(too_large());
                 }
                 (RequestBody::stream(Passing { stream, left: self.max_body }), length)
             }
@@ -144,6 +145,10 @@ impl Answer {
     }
 }
 
+fn too_large() -> BadHead {
+    BadHead(BodyFault::TooLarge.status(), BodyFault::TooLarge.why())
+}
+
 /// Reads the body of a reply to its end.
 async fn collect(reply: Response<Body>) -> Result<Response<Body>, String> {
     let (parts, body) = reply.into_parts();
@@ -167,7 +172,10 @@ impl http_body::Body for Passing {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(frame) = ready!(Pin::new(&mut self.stream).poll_frame(cx)) else { return Poll::Ready(None) };
         let fault = |error: &httpteleport::Error| if error.is_timeout() { BodyFault::Slow } else { BodyFault::Broken };
         let frame = match frame {

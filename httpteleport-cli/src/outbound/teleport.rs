@@ -52,6 +52,7 @@ impl TeleportUpstream {
             .compress_alone(teleport.compress_alone)
             .ping(teleport.ping)
             .max_age(teleport.max_age)
+            .max_collected(settings.input.max_body_size)
             .batch_delay(output.delay)
             .connections(output.conns_per_addr)
             .max_pending(settings.concurrency)

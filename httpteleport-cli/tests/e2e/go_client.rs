@@ -307,7 +307,7 @@ async fn hellos_that_are_refused() {
     let none = Hello::http(Compression::None);
     // A coding unknown here, and TLS on a port without a certificate, are answered with a hello, then the end.
     for hello in
-        [Hello { compression: 3, ..none.clone() }, Hello { compression: 0x81, ..none.clone() }, none.clone().with_tls()]
+        [Hello { compression: 3, ..none.clone() }, Hello { compression: 0x7f, ..none.clone() }, none.clone().with_tls()]
     {
         let mut peer = RawPeer::new(dial(&node).await);
         peer.send(&hello.bytes()).await;

@@ -3,6 +3,7 @@
 use testkit::raw::RawPeer;
 use testkit::wire::http::{chunked, read_request};
 use testkit::wire::{Compression, Frame, Hello, HttpReply, HttpRequest, frame};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -10,6 +11,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::caller::{Caller, body, request};
 use crate::node::{Certificates, Files, Node, PATIENCE};
+
+/// Bytes of a hello, and which of them tells the coding.
+const HELLO: usize = 15;
+const CODING: usize = 13;
 
 /// A near node whose far end is this test.
 struct Far {
@@ -28,8 +33,22 @@ impl Far {
         Far { near: Node::start("http://127.0.0.1:0", &out, options), listener }
     }
 
+    /// The node's next connection that speaks as Go does. It asks for the framed wire first; a Go server answers a coding that
+    /// it does not know with its hello and the end, and anything else at once with the end.
     async fn accept(&self) -> TcpStream {
-        timeout(PATIENCE, self.listener.accept()).await.expect("in time").expect("a connection").0
+        loop {
+            let (mut stream, _) =
+                timeout(PATIENCE, self.listener.accept()).await.expect("in time").expect("a connection");
+            let mut hello = [0; HELLO];
+            while timeout(PATIENCE, stream.peek(&mut hello)).await.expect("in time").expect("a hello") < HELLO {}
+            if !hello.starts_with(b"httpteleport") {
+                continue;
+            }
+            if hello[CODING] < 3 {
+                return stream;
+            }
+            stream.write_all(&Hello::http(Compression::Flate).bytes()).await.expect("a hello");
+        }
     }
 
     /// The node's next connection, greeted.

@@ -2,6 +2,9 @@
 
 #![allow(missing_docs)]
 
+/// What the nodes of a pair speak with each other.
+const WIRE: &str = "auto";
+
 mod bad_origins;
 mod caller;
 mod callers;

@@ -86,8 +86,9 @@ impl Pair {
 
     /// With more options for the near and the far node.
     pub(crate) fn with(out: &str, near: &[&str], far: &[&str]) -> Pair {
-        let far = Node::start("teleport://127.0.0.1:0", out, far);
-        let near = Node::start("http://127.0.0.1:0", far.url(), near);
+        let wire = ["--wire", crate::WIRE];
+        let far = Node::start("teleport://127.0.0.1:0", out, &[&wire, far].concat());
+        let near = Node::start("http://127.0.0.1:0", far.url(), &[&wire, near].concat());
         Pair { near, far }
     }
 

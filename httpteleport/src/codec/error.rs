@@ -54,6 +54,8 @@ pub enum Fault {
     RepeatedHost,
     /// `CONNECT` asks for a tunnel, which the classic wire cannot carry.
     Connect,
+    /// It asks to turn its stream into another protocol, and the classic wire has no streams.
+    NoStreams,
     /// A status 1xx, which is not an answer.
     Interim(StatusCode),
     /// The method is not a token.
@@ -126,7 +128,7 @@ impl CodecError {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             Fault::BodyTooLarge { .. } | Fault::SkipLimit { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Fault::Connect => StatusCode::NOT_IMPLEMENTED,
+            Fault::Connect | Fault::NoStreams => StatusCode::NOT_IMPLEMENTED,
             Fault::BadVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Fault::MissingHost
             | Fault::RepeatedHost
@@ -170,6 +172,9 @@ impl fmt::Display for CodecError {
             Fault::MissingHost => f.write_str("it names no host; set a Host header or use a URI with an authority"),
             Fault::RepeatedHost => f.write_str("it has more than one Host header; send one"),
             Fault::Connect => f.write_str("CONNECT needs a tunnel, which this wire cannot carry; connect directly"),
+            Fault::NoStreams => f.write_str(
+                "it asks for another protocol, which needs a stream, and the classic wire has none; use the framed one",
+            ),
             Fault::Interim(status) => {
                 write!(f, "status {} is interim and answers nothing; send a final status", status.as_u16())
             }

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use fastrpc::internals::FramedCall;
@@ -18,6 +17,7 @@ use super::outgoing::{Sender, Start, pump};
 use crate::codec::classic::{has_no_body, refusal};
 use crate::codec::error::MessageKind;
 use crate::codec::framed::{self, Protocol};
+use crate::forward::Bodies;
 use crate::{Body, ClassicCodec, CollectError, Error, Limits, Reply, lazy};
 
 /// Answers requests whose bodies stream. Any `Fn(Request<Incoming>) -> impl Future<Output = Response<B>>` is one, where `B` is
@@ -83,7 +83,7 @@ impl Context {
 pub(crate) struct AnsweringStreams<F> {
     pub(crate) handler: Arc<F>,
     pub(crate) limits: Limits,
-    pub(crate) pause: Duration,
+    pub(crate) bodies: Bodies,
 }
 
 type Codec = ClassicCodec<lazy::Request, Reply>;
@@ -98,7 +98,7 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         let asked = request.method().clone();
         let context = Context { peer, early: None, limits: self.limits };
         let (parts, body) = self.handler.call(request, context).await.into_parts();
-        match Body::collect_from(body, self.limits.max_body()).await {
+        match Body::collect_from(body, self.bodies.max_collected).await {
             Ok(body) => Reply::answering(&asked, Response::from_parts(parts, body)),
             Err(error) => unsendable(&asked, &error),
         }
@@ -112,7 +112,7 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
             Err(error) => return refuse(responder, error.status(), &error.to_string(), &self.limits),
         };
         let upgrade = parts.extensions.get::<Protocol>().is_some();
-        let pause = Some(self.pause).filter(|_| !upgrade);
+        let pause = Some(self.bodies.pause).filter(|_| !upgrade);
         let body = Incoming::new(body, MessageKind::Request, &parts.headers, false, self.limits, pause);
         let asked = parts.method.clone();
         let context = Context { peer, early: Some(responder.interims()), limits: self.limits };
@@ -176,7 +176,9 @@ where
         }
         Ok(None) => {}
         Err(error) => {
-            refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), &limits);
+            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            let why = format!("the reply could not be sent: {cause}");
+            refuse(responder, StatusCode::BAD_GATEWAY, &why, &limits);
         }
     }
 }

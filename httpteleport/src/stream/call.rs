@@ -17,6 +17,8 @@ use super::framed::Early;
 use super::incoming::Incoming;
 use super::outgoing::{Next, Start};
 use crate::client::whole_reply;
+use crate::codec::error::{CodecError, Fault};
+use crate::codec::framed::Protocol;
 use crate::{Body, Client, CollectError, Eager, Error};
 
 /// A call that was made with [`Client::stream`](crate::Client::stream): await it for the response.
@@ -160,7 +162,11 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let body = match Body::collect_from(body, client.limits().max_body()).await {
+    if parts.extensions.get::<Protocol>().is_some() {
+        let error = CodecError::request(Fault::NoStreams);
+        return Err((fastrpc::Error::unsendable(error).into(), None));
+    }
+    let body = match Body::collect_from(body, client.max_collected()).await {
         Ok(body) => body,
         Err(error) => return Err((Error::unsendable(&error), None)),
     };
@@ -200,7 +206,9 @@ impl<B> Unsent<B> {
     {
         match self {
             Self { first: None, rest: Some(rest) } => Ok(*Pin::into_inner(rest)),
-            Self { first: Some(Next::Piece(piece)), rest: Some(rest) } if piece.is_empty() => Ok(*Pin::into_inner(rest)),
+            Self { first: Some(Next::Piece(piece)), rest: Some(rest) } if piece.is_empty() => {
+                Ok(*Pin::into_inner(rest))
+            }
             touched => Err(touched),
         }
     }

@@ -262,7 +262,7 @@ async fn a_response_that_cannot_be_sent_and_a_panic_cost_their_call_alone() {
         _ => full("fine"),
     });
     let response = client.stream(get("/long")).await.unwrap();
-    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let response = client.stream(get("/panic")).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let response = client.stream(get("/")).await.unwrap();
