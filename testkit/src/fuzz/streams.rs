@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastrpc::internals::framed::Role;
+use fastrpc::internals::framed::{Role, Streams};
 
 use self::ends::{End, OPENING};
 use self::model::{Call, Flow};
@@ -223,7 +223,7 @@ impl World {
         assert_eq!((self.client.streams.open_calls(), self.server.streams.open_calls()), (0, 0));
         let (client, server) = (self.client.streams.balance(), self.server.streams.balance());
         assert_eq!((client.unread, server.unread), (0, 0), "nobody can read it any more");
-        let waiting = [&self.client.streams, &self.server.streams].map(|streams| streams.queued_bodies());
+        let waiting = [&self.client.streams, &self.server.streams].map(Streams::queued_bodies);
         assert_eq!(waiting, [0, 0], "body bytes wait to be sent on no stream");
         assert_eq!((client.credit, server.credit), (server.granted, client.granted), "credit was lost, or made");
         assert!(client.granted > OPENING / 2 && server.granted > OPENING / 2, "{client:?} {server:?}");
