@@ -3,6 +3,7 @@
 mod body;
 mod call;
 mod caller;
+mod deadlines;
 mod driver;
 mod link;
 mod memory;

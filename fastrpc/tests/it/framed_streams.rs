@@ -10,14 +10,14 @@ use fastrpc::wire::framed::settings::Settings;
 use tokio::time::Instant;
 
 /// Both ends, and the time.
-struct Pair {
-    client: Streams<()>,
-    server: Streams<()>,
-    now: Instant,
+pub(crate) struct Pair {
+    pub(crate) client: Streams<()>,
+    pub(crate) server: Streams<()>,
+    pub(crate) now: Instant,
 }
 
 impl Pair {
-    fn new(ours: Settings) -> Self {
+    pub(crate) fn new(ours: Settings) -> Self {
         let (client, server) = (Role::Client, Role::Server);
         Self {
             client: Streams::new(client, ours.clone(), ours.clone(), 1 << 24, Instant::now()),
@@ -27,16 +27,16 @@ impl Pair {
     }
 
     /// Takes everything that the client has to send to the server.
-    fn up(&mut self) -> Vec<Received> {
+    pub(crate) fn up(&mut self) -> Vec<Received> {
         carry(&mut self.client, &mut self.server, self.now)
     }
 
-    fn down(&mut self) -> Vec<Received> {
+    pub(crate) fn down(&mut self) -> Vec<Received> {
         carry(&mut self.server, &mut self.client, self.now)
     }
 
     /// A call that is under way; the keys of both ends.
-    fn call(&mut self, body: &[u8], more: bool) -> (Key, Key) {
+    pub(crate) fn call(&mut self, body: &[u8], more: bool) -> (Key, Key) {
         let client = open(&mut self.client, b"call", body, more);
         let received = self.up();
         let Some(Received::Call { key, .. }) = received.into_iter().next() else { panic!("no call came") };
@@ -44,7 +44,7 @@ impl Pair {
     }
 }
 
-fn carry(from: &mut Streams<()>, to: &mut Streams<()>, now: Instant) -> Vec<Received> {
+pub(crate) fn carry(from: &mut Streams<()>, to: &mut Streams<()>, now: Instant) -> Vec<Received> {
     let mut all = Vec::new();
     while let Some(record) = record(from, now) {
         all.extend(receive(to, &record).expect("the rules are kept"));
@@ -52,7 +52,7 @@ fn carry(from: &mut Streams<()>, to: &mut Streams<()>, now: Instant) -> Vec<Rece
     all
 }
 
-fn record(from: &mut Streams<()>, now: Instant) -> Option<Bytes> {
+pub(crate) fn record(from: &mut Streams<()>, now: Instant) -> Option<Bytes> {
     let mut record = Vec::new();
     (from.fill(&mut record, now) != Filled::Nothing).then(|| record.into())
 }
@@ -66,11 +66,11 @@ pub(crate) fn receive(to: &mut Streams<()>, record: &Bytes) -> Result<Vec<Receiv
     Ok(all)
 }
 
-fn open(client: &mut Streams<()>, head: &[u8], body: &[u8], more: bool) -> Key {
-    client.open((), 0, false, writes(head), Bytes::copy_from_slice(body), more).expect("the head is short")
+pub(crate) fn open(client: &mut Streams<()>, head: &[u8], body: &[u8], more: bool) -> Key {
+    client.open((), 0, false, writes(head), &Bytes::copy_from_slice(body), more).expect("the head is short")
 }
 
-fn writes(head: &[u8]) -> impl FnOnce(&mut Vec<u8>) -> Result<(), TooLong> {
+pub(crate) fn writes(head: &[u8]) -> impl FnOnce(&mut Vec<u8>) -> Result<(), TooLong> {
     move |out| {
         out.extend_from_slice(head);
         Ok(())
@@ -78,7 +78,7 @@ fn writes(head: &[u8]) -> impl FnOnce(&mut Vec<u8>) -> Result<(), TooLong> {
 }
 
 /// What a record holds, a word a frame.
-fn words(record: &Bytes) -> Vec<String> {
+pub(crate) fn words(record: &Bytes) -> Vec<String> {
     let mut rest = &record[..];
     let mut words = Vec::new();
     while !rest.is_empty() {
@@ -95,11 +95,11 @@ fn words(record: &Bytes) -> Vec<String> {
     words
 }
 
-fn piece(streams: &mut Streams<()>, key: Key) -> Poll<Option<Bytes>> {
+pub(crate) fn piece(streams: &mut Streams<()>, key: Key) -> Poll<Option<Bytes>> {
     streams.poll_piece(key, Waker::noop()).map(|piece| piece.map(|piece| piece.expect("the stream goes on")))
 }
 
-fn settings(connection: u32, stream: u32) -> Settings {
+pub(crate) fn settings(connection: u32, stream: u32) -> Settings {
     Settings { connection_credit: connection, stream_credit: stream, ..Settings::default() }
 }
 
@@ -278,7 +278,7 @@ fn a_call_that_was_not_sent_is_taken_back_without_a_word() {
 fn a_reply_before_the_end_of_its_call_stands_and_stops_the_call() {
     let mut pair = Pair::new(settings(100_000, 20_000));
     let (up, key) = pair.call(&[0; 100], true);
-    pair.server.reply(key, writes(b"413"), Bytes::from_static(b"enough"), false).unwrap();
+    pair.server.reply(key, writes(b"413"), &Bytes::from_static(b"enough"), false).unwrap();
     let received = pair.down();
     let [Received::Reply { body: Some(body), .. }, Received::Reset { .. }] = &received[..] else {
         panic!("{received:?}")
@@ -307,11 +307,11 @@ fn heads_that_the_peer_does_not_take_are_not_sent() {
     let mut pair = Pair::new(settings(100_000, 20_000));
     let long = TooLong { length: 20_000, limit: 16_384 };
     let (_, key) = pair.call(b"", false);
-    let opened = pair.client.open((), 0, false, writes(&[0; 20_000]), Bytes::new(), false);
+    let opened = pair.client.open((), 0, false, writes(&[0; 20_000]), &Bytes::new(), false);
     assert_eq!((opened.unwrap_err(), pair.client.len()), (long, 1));
     assert_eq!(pair.server.interim(key, writes(&[0; 20_000])).unwrap_err(), long);
-    assert_eq!(pair.server.reply(key, writes(&[0; 20_000]), Bytes::new(), true).unwrap_err(), long);
-    pair.server.reply(key, writes(b"short"), Bytes::new(), true).expect("another one may be made");
+    assert_eq!(pair.server.reply(key, writes(&[0; 20_000]), &Bytes::new(), true).unwrap_err(), long);
+    pair.server.reply(key, writes(b"short"), &Bytes::new(), true).expect("another one may be made");
     assert_eq!(pair.server.finish(key, Some(Bytes::from(vec![0; 20_000]))).unwrap_err(), long);
     pair.server.finish(key, None).expect("it has not ended");
 }
@@ -324,7 +324,7 @@ fn a_drain_of_a_client_goes_behind_its_last_call_and_one_of_a_server_ahead_of_al
     pair.client.drain();
     let received = pair.up();
     assert!(matches!(received[..], [Received::Call { .. }, Received::Drain]), "{received:?}");
-    pair.server.reply(key, writes(b""), Bytes::new(), false).unwrap();
+    pair.server.reply(key, writes(b""), &Bytes::new(), false).unwrap();
     pair.server.drain();
     assert_eq!(words(&record(&mut pair.server, pair.now).unwrap()), ["Drain", "reply 1+0"]);
     assert!(pair.server.peer_drains() && !pair.client.peer_drains());
@@ -368,7 +368,7 @@ fn close_is_the_last_word() {
 
 // ---- peers that break the rules ----
 
-fn frames(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+pub(crate) fn frames(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let mut record = Vec::new();
     write(&mut record);
     record.into()
@@ -431,7 +431,7 @@ fn what_a_client_may_not_send() {
 fn a_body_that_is_whole_needs_no_credit_and_has_a_limit() {
     let mut pair = Pair::new(settings(0, 0));
     let (call, key) = pair.call(&[1; 16_384], false);
-    pair.server.reply(key, writes(b""), Bytes::from(vec![2; 16_384]), false).unwrap();
+    pair.server.reply(key, writes(b""), &Bytes::from(vec![2; 16_384]), false).unwrap();
     let received = pair.down();
     assert!(matches!(&received[..], [Received::Reply { body: Some(body), .. }] if body.len() == 16_384));
     pair.client.release(call);

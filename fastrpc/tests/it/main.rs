@@ -8,6 +8,7 @@ mod crowd;
 mod deadlines;
 mod forgotten;
 mod framed_frames;
+mod framed_limits;
 mod framed_opening;
 mod framed_records;
 mod framed_streams;

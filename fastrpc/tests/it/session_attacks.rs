@@ -212,7 +212,7 @@ fn an_unread_byte_does_not_keep_its_record() {
 fn a_stalled_reader_of_a_reset_stream_is_told() {
     let settings = Settings { connection_credit: 1000, stream_credit: 1000, ..Settings::default() };
     let mut client = Streams::new(Role::Client, settings.clone(), settings, 1 << 24, Instant::now());
-    let key = client.open::<TooLong>((), 0, false, |_| Ok(()), Bytes::new(), true).unwrap();
+    let key = client.open::<TooLong>((), 0, false, |_| Ok(()), &Bytes::new(), true).unwrap();
     client.fill(&mut Vec::new(), Instant::now());
     let mut frames = Vec::new();
     frame::put_reply(&mut frames, 1, 9, none, b"", false).unwrap();
@@ -406,7 +406,7 @@ async fn calls_that_expired_unsent_are_never_sent() {
 fn the_close_of_a_client_names_no_call() {
     let settings = Settings::default();
     let mut client = Streams::new(Role::Client, settings.clone(), settings, 1 << 24, Instant::now());
-    client.open::<TooLong>((), 0, false, |_| Ok(()), Bytes::new(), false).unwrap();
+    client.open::<TooLong>((), 0, false, |_| Ok(()), &Bytes::new(), false).unwrap();
     client.fill(&mut Vec::new(), Instant::now());
     client.close(frame::CloseCode::Done, "");
     let mut record = Vec::new();
@@ -420,9 +420,9 @@ fn a_call_behind_one_that_was_taken_back_goes_when_each_goes_alone() {
     let settings = Settings::default();
     let mut client = Streams::new(Role::Client, settings.clone(), settings, 1 << 24, Instant::now());
     client.keep_apart();
-    let gone = client.open::<TooLong>((), 0, false, |_| Ok(()), Bytes::new(), false).unwrap();
+    let gone = client.open::<TooLong>((), 0, false, |_| Ok(()), &Bytes::new(), false).unwrap();
     client.reset(gone, ResetCode::Cancelled, "");
-    client.open::<TooLong>((), 0, false, |_| Ok(()), Bytes::new(), false).unwrap();
+    client.open::<TooLong>((), 0, false, |_| Ok(()), &Bytes::new(), false).unwrap();
     assert_ne!(client.fill(&mut Vec::new(), Instant::now()), Filled::Nothing);
 }
 
@@ -456,7 +456,7 @@ fn heads_of_cancelled_calls_do_not_pile_up() {
     let settings = Settings::default();
     let mut client = Streams::new(Role::Client, settings.clone(), settings, 1 << 24, Instant::now());
     for _ in 0..10_000 {
-        let key = client.open::<TooLong>((), 0, false, |_| Ok(()), vec![7; 10_000].into(), false).unwrap();
+        let key = client.open::<TooLong>((), 0, false, |_| Ok(()), &vec![7; 10_000].into(), false).unwrap();
         client.reset(key, ResetCode::Cancelled, "");
         client.release(key);
     }

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fastrpc::internals::session::{Incoming, Options, ReplyFuture, SendBody, Serve};
+use fastrpc::Dispatch;
+use fastrpc::internals::framed::Role;
+use fastrpc::internals::session::{Driver, Incoming, Options, ReplyFuture, SendBody, Serve};
 use fastrpc::wire::framed::codec::RecordCodec;
+use fastrpc::wire::framed::frame::{self, TooLong};
+use fastrpc::wire::framed::record::RecordEncoder;
 use fastrpc::wire::framed::settings::Settings;
+use testkit::pipe::duplex;
+use tokio::io::AsyncWriteExt;
 
-use crate::session::{S, all, echo, text, with_options};
+use crate::session::{S, all, echo, endless, text, with_options};
 
 fn raw() -> Options {
     Options { codec: RecordCodec::None, ..Options::default() }
@@ -228,4 +234,23 @@ async fn calls_that_wait_are_not_refused_where_reading_can_wait() {
         assert_eq!(all(&mut reply.body).await.unwrap().len(), 40_000);
     }
     scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_refusals_is_not_read_either() {
+    let (serve, ..) = endless();
+    let (mut near, far) = duplex();
+    let (up, down) = (near.outgoing(), near.incoming());
+    let options = Options { max_unread: 1000, dispatch: Dispatch::Pipeline, ..raw() };
+    let settings = options.settings.clone();
+    let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, serve);
+    tokio::spawn(server);
+    down.choke();
+    let (mut frames, mut wire) = (Vec::new(), Vec::new());
+    let head = |_: &mut Vec<u8>| -> Result<(), TooLong> { Ok(()) };
+    frame::put_call(&mut frames, 0, false, 9, head, &[7; 1000], true).unwrap();
+    RecordEncoder::new(RecordCodec::None, 22).encode_raw(&frames, &mut wire);
+    near.write_all(&wire.repeat(1000)).await.unwrap();
+    tokio::time::sleep(S).await;
+    assert!(up.unread() > 800_000, "{} bytes lie in the pipe", up.unread());
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastrpc::internals::framed::Role;
+use fastrpc::internals::framed::{Role, Streams};
 
 use self::ends::{End, OPENING};
 use self::model::{Call, Flow};
@@ -81,7 +81,7 @@ impl World {
         let body = up.next(argument * 97);
         up.ended = !more;
         let head = u32::try_from(number).expect("a few hundred").to_le_bytes();
-        let key = self.client.streams.open(number, 0, false, write(&head), body, more).expect("the head is short");
+        let key = self.client.streams.open(number, 0, false, write(&head), &body, more).expect("the head is short");
         self.calls.push(Call::new(key, up, Flow::new(number, Way::Down)));
     }
 
@@ -94,7 +94,7 @@ impl World {
         let body = up.next(argument * 3);
         up.ended = true;
         let head = u32::try_from(number).expect("a few hundred").to_le_bytes();
-        let key = self.client.streams.open(number, 0, true, write(&head), body, false).expect("the head is short");
+        let key = self.client.streams.open(number, 0, true, write(&head), &body, false).expect("the head is short");
         let mut call = Call::new(key, up, Flow::new(number, Way::Down));
         call.one_way = true;
         self.calls.push(call);
@@ -109,7 +109,7 @@ impl World {
         // An answer that ends before the call has is an answer; the rest of the call is not wanted.
         call.up.may_break |= !more;
         let head = u32::try_from(at).expect("a few hundred").to_le_bytes();
-        self.server.streams.reply(key, write(&head), body, more).expect("the head is short");
+        self.server.streams.reply(key, write(&head), &body, more).expect("the head is short");
     }
 
     fn interim(&mut self, at: usize) {
@@ -223,6 +223,8 @@ impl World {
         assert_eq!((self.client.streams.open_calls(), self.server.streams.open_calls()), (0, 0));
         let (client, server) = (self.client.streams.balance(), self.server.streams.balance());
         assert_eq!((client.unread, server.unread), (0, 0), "nobody can read it any more");
+        let waiting = [&self.client.streams, &self.server.streams].map(Streams::queued_bodies);
+        assert_eq!(waiting, [0, 0], "body bytes wait to be sent on no stream");
         assert_eq!((client.credit, server.credit), (server.granted, client.granted), "credit was lost, or made");
         assert!(client.granted > OPENING / 2 && server.granted > OPENING / 2, "{client:?} {server:?}");
     }

@@ -56,7 +56,8 @@ impl<T> Streams<T> {
 
     /// Adds a piece to a body. One that nobody takes any more is forgotten.
     pub fn push(&mut self, key: Key, piece: Bytes) {
-        let Some(outgoing) = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut()) else { return };
+        let outgoing = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut());
+        let Some(outgoing) = outgoing.filter(|_| !piece.is_empty()) else { return self.spent.push(piece) };
         debug_assert!(outgoing.end.is_none(), "nothing comes after the end");
         self.queued += piece.len();
         self.ready += if outgoing.ready { piece.len() } else { 0 };
@@ -72,11 +73,16 @@ impl<T> Streams<T> {
     pub fn finish(&mut self, key: Key, trailers: Option<Bytes>) -> Result<(), TooLong> {
         let (length, limit) = (trailers.as_ref().map_or(0, Bytes::len), self.theirs.head as usize);
         if length > limit {
+            self.spent.extend(trailers);
             return Err(TooLong { length, limit });
         }
-        if let Some(outgoing) = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut()) {
-            outgoing.end.get_or_insert(trailers);
-            self.schedule(key);
+        let outgoing = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut());
+        match outgoing.filter(|outgoing| outgoing.end.is_none()) {
+            Some(outgoing) => {
+                outgoing.end = Some(trailers);
+                self.schedule(key);
+            }
+            None => self.spent.extend(trailers),
         }
         Ok(())
     }
@@ -103,7 +109,9 @@ impl<T> Streams<T> {
             incoming.window.consume(piece.len());
             self.window.consume(piece.len());
             if incoming.window.is_due() && !stream.got_end && !std::mem::replace(&mut incoming.credit_due, true) {
-                self.control.credits.push_back(key);
+                let credits = &mut self.control.credits;
+                credits.push_back(key);
+                self.table.tidy(credits, |stream| stream.incoming.as_ref().is_some_and(|incoming| incoming.credit_due));
             }
             return Poll::Ready(Some(Ok(piece)));
         }
@@ -129,7 +137,8 @@ impl<T> Streams<T> {
         }
         let Some(incoming) = &mut stream.incoming else { return };
         incoming.unwanted = true;
-        let lying = incoming.queue.drain(..).map(|piece| piece.len()).sum();
+        let lying = incoming.queue.iter().map(Bytes::len).sum();
+        self.spent.extend(incoming.queue.drain(..));
         incoming.window.consume(lying);
         self.window.consume(lying);
     }

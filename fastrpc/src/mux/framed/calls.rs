@@ -11,7 +11,8 @@ use super::table::Key;
 use crate::wire::framed::frame::{self, TooLong};
 
 impl<T> Streams<T> {
-    /// Begins a call (of a client): its head waits for the next record, and `body` with it if it is short. With `more`, further pieces and the end follow.
+    /// Begins a call (of a client): its head waits for the next record, and `body` with it if it is short. With `more`, further
+    /// pieces and the end follow.
     ///
     /// The key is held once; see [`Streams::release`].
     ///
@@ -24,7 +25,7 @@ impl<T> Streams<T> {
         time_left: u32,
         one_way: bool,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-        body: Bytes,
+        body: &Bytes,
         more: bool,
     ) -> Result<Key, E> {
         debug_assert_eq!(self.role, Role::Client, "clients call");
@@ -44,6 +45,7 @@ impl<T> Streams<T> {
         });
         begun.inspect_err(|_| drop(self.table.remove(key)))?;
         self.begun(key);
+        self.drain_in_time();
         Ok(key)
     }
 
@@ -60,7 +62,7 @@ impl<T> Streams<T> {
         &mut self,
         key: Key,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-        body: Bytes,
+        body: &Bytes,
         more: bool,
     ) -> Result<(), E> {
         let Some(stream) = self.live(key).filter(|stream| !stream.one_way) else { return Ok(()) };
@@ -105,7 +107,7 @@ impl<T> Streams<T> {
         key: Key,
         kind: impl FnOnce(bool) -> HeadKind,
         put: impl FnOnce(&mut Vec<u8>, &[u8], bool) -> Result<bool, E>,
-        body: Bytes,
+        body: &Bytes,
         more: bool,
     ) -> Result<(), E> {
         let whole = !more && body.len() <= WHOLE;
@@ -123,7 +125,9 @@ impl<T> Streams<T> {
             self.queued += body.len();
             self.ready += body.len();
             outgoing.ready = true;
-            outgoing.push(body);
+            if !body.is_empty() {
+                outgoing.push(body.clone());
+            }
             outgoing.end = (!more).then_some(None);
             stream.outgoing = Some(Box::new(outgoing));
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::outbox::HeadKind;
-use super::stream::{Outgoing, Reset};
+use super::stream::Reset;
 use super::streams::{PIECE, Role, Streams};
 use super::table::Key;
 use crate::wire::framed::frame::{self, MAX_FRAME, MAX_TEXT, ResetCode};
@@ -197,7 +197,10 @@ impl<T> Streams<T> {
             self.queued -= piece;
             self.ready -= outgoing.queued; // What is left of it may wait for credit now.
             outgoing.ready = false;
-            let (id, end) = (stream.id, put_piece(record, stream.id, outgoing, piece));
+            let id = stream.id;
+            let end = outgoing.queued == piece && matches!(outgoing.end, Some(None));
+            frame::put_data(record, id, outgoing.front(piece), end).expect("a piece fits a record");
+            outgoing.consume(piece, &mut self.spent);
             debug_assert!(id > 0, "a body follows its head");
             if outgoing.queued < PIECE {
                 self.wakers.extend(outgoing.waker.take());
@@ -219,7 +222,7 @@ impl<T> Streams<T> {
     fn put_end(&mut self, record: &mut Vec<u8>) -> bool {
         while let Some(&key) = self.ends.front() {
             let stream = self.table.get_mut(key);
-            let ending = stream.and_then(|stream| Some((stream.id, stream.outgoing.as_ref()?.end.clone()?)));
+            let ending = stream.and_then(|stream| Some((stream.id, stream.outgoing.as_mut()?.end.as_mut()?)));
             let Some((id, trailers)) = ending else {
                 self.ends.pop_front();
                 continue;
@@ -229,10 +232,11 @@ impl<T> Streams<T> {
             }
             self.ends.pop_front();
             let put = match trailers {
-                Some(trailers) => frame::put_trailers(record, id, &trailers),
+                Some(trailers) => frame::put_trailers(record, id, trailers),
                 None => frame::put_data(record, id, std::iter::empty(), true),
             };
             put.expect("it was measured");
+            self.spent.extend(trailers.take());
             self.sent_end(key);
             return true;
         }
@@ -253,14 +257,6 @@ impl<T> Streams<T> {
         }
         self.settle(key);
     }
-}
-
-/// Puts a piece of a body; tells whether the end went with it.
-fn put_piece(record: &mut Vec<u8>, id: u32, outgoing: &mut Outgoing, length: usize) -> bool {
-    let parts = outgoing.take(length);
-    let end = outgoing.queued == 0 && matches!(outgoing.end, Some(None));
-    frame::put_data(record, id, parts.iter().map(|part| &part[..]), end).expect("a piece fits a record");
-    end
 }
 
 fn put_credit(record: &mut Vec<u8>, id: u32, bytes: u32) {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Pings when nothing has been heard for an interval, and gives up when nothing has been heard for another.
+/// Pings when nothing has been heard for an interval, and gives up when nothing has been heard for another. One ping at a time
+/// is unanswered: while it is, it asks on.
 #[derive(Debug)]
 pub struct Keepalive {
     /// `None`: silence is no sign of death.
@@ -52,7 +53,7 @@ impl Keepalive {
         if silence >= interval * 2 {
             return Action::Dead;
         }
-        if first || (silence >= interval && self.asked.is_none_or(|(_, asked)| asked < self.heard + interval)) {
+        if first || (silence >= interval && self.asked.is_none()) {
             return self.ping(now);
         }
         Action::Wait(Some(self.heard + if silence >= interval { interval * 2 } else { interval }))
@@ -93,15 +94,23 @@ mod tests {
         let start = Instant::now();
         let mut keepalive = Keepalive::new(Some(5 * S), S, start);
         keepalive.decide(start);
-        assert_eq!(keepalive.decide(start + 5 * S), ping(2), "the first was not answered in time");
+        keepalive.pong(1u64.to_le_bytes(), start);
+        assert_eq!(keepalive.decide(start + 5 * S), ping(2));
         keepalive.heard(start + 9 * S);
         assert_eq!(keepalive.decide(start + 10 * S), Action::Wait(Some(start + 14 * S)));
-        assert_eq!(
-            keepalive.pong(1u64.to_le_bytes(), start + 12 * S),
-            None,
-            "an answer to an older one measures nothing"
-        );
+        assert_eq!(keepalive.pong(1u64.to_le_bytes(), start + 12 * S), None, "an answer to another measures nothing");
+        assert_eq!(keepalive.pong(2u64.to_le_bytes(), start + 12 * S), Some(7 * S));
         assert_eq!(keepalive.decide(start + 14 * S), ping(3));
+    }
+
+    #[test]
+    fn one_ping_at_a_time_is_unanswered() {
+        let start = Instant::now();
+        let mut keepalive = Keepalive::new(Some(5 * S), S, start);
+        assert_eq!(keepalive.decide(start), ping(1));
+        keepalive.heard(start + 2 * S);
+        assert_eq!(keepalive.decide(start + 7 * S), Action::Wait(Some(start + 12 * S)), "the first one asks on");
+        assert_eq!(keepalive.decide(start + 12 * S), Action::Dead);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::flood::TINY;
 use super::stream::{Incoming, Reset, Stream};
-use super::streams::{Role, Streams, WHOLE};
+use super::streams::{LAST_ID, MOST_CALLS, Role, Streams, WHOLE};
 use super::table::Key;
 use super::window::RecvWindow;
 use crate::wire::framed::frame::{CloseCode, Frame, FrameError, ResetCode};
@@ -162,7 +162,13 @@ impl<T> Streams<T> {
         if self.peer_drains {
             return Err(protocol("a call came behind the drain"));
         }
-        self.last = self.last.checked_add(1).ok_or_else(|| protocol("there are no more ids"))?;
+        if self.last >= LAST_ID {
+            return Err(protocol("there are no more ids"));
+        }
+        self.last += 1;
+        if self.last >= MOST_CALLS && !self.is_draining() {
+            self.drain();
+        }
         let id = self.last;
         self.check_first(id, body.len(), end)?;
         if let Some((code, text)) = self.refusal(head.len()) {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::task::Waker;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use tokio::time::Instant;
 
 use super::window::{RecvWindow, SendCredit};
@@ -109,27 +109,33 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Adds a piece that is not empty.
     pub(super) fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.queued += piece.len();
-            self.queue.push_back(piece);
-        }
+        self.queued += piece.len();
+        self.queue.push_back(piece);
     }
 
-    /// Takes `length` bytes from the front, in parts.
-    pub(super) fn take(&mut self, mut length: usize) -> Vec<Bytes> {
+    /// The first `length` bytes, in parts.
+    pub(super) fn front(&self, length: usize) -> impl Iterator<Item = &[u8]> + Clone {
+        let mut left = length;
+        self.queue.iter().map_while(move |piece| {
+            let part = &piece[..piece.len().min(left)];
+            left -= part.len();
+            (!part.is_empty()).then_some(part)
+        })
+    }
+
+    /// They are sent. Pieces that are not needed any more are `spent`.
+    pub(super) fn consume(&mut self, mut length: usize, spent: &mut Vec<Bytes>) {
         self.queued -= length;
-        let mut parts = Vec::new();
         while length > 0 {
             let front = self.queue.front_mut().expect("what is queued lies in the queue");
             if front.len() > length {
-                parts.push(front.split_to(length));
-                break;
+                return front.advance(length);
             }
             length -= front.len();
-            parts.extend(self.queue.pop_front());
+            spent.extend(self.queue.pop_front());
         }
-        parts
     }
 }
 

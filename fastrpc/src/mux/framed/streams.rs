@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::flood::Floods;
@@ -27,6 +28,11 @@ pub(super) const WHOLE: usize = 16 * 1024;
 pub(crate) const LYING: usize = 16;
 /// Bytes that a reset counts that waits to be sent.
 const RESET: usize = 64;
+
+/// The last id.
+pub(super) const LAST_ID: u32 = (1 << 31) - 1;
+/// A connection that has had so many calls drains: what its peer has under way still gets ids.
+pub(super) const MOST_CALLS: u32 = LAST_ID - (1 << 16);
 
 /// Which side this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +102,8 @@ pub struct Streams<T> {
     pub(crate) wave: Wave,
     /// Wakers to call when the lock is released.
     pub(super) wakers: Vec<Waker>,
+    /// Pieces that are not needed any more: a program's own memory may run its code when it is dropped.
+    pub(super) spent: Vec<Bytes>,
     /// The peer opens no more calls (of a client), or asks for none (of a server).
     pub(super) peer_drains: bool,
     /// The peer has sent its last frame.
@@ -139,12 +147,18 @@ impl<T> Streams<T> {
             raw_next: false,
             wave: Wave::default(),
             wakers: Vec::new(),
+            spent: Vec::new(),
             peer_drains: false,
             closed: false,
             peer_took: None,
             said_close: false,
             said_drain: false,
         }
+    }
+
+    /// Counts on as if the connection had had so many calls: for tests.
+    pub fn count_from(&mut self, calls: u32) {
+        self.last = calls;
     }
 
     /// Bounds the bytes of bodies that wait here, over all streams. Past it each stream whose reader has given it credit may
@@ -194,6 +208,7 @@ impl<T> Streams<T> {
             stream.reset = Some(Reset { code: ResetCode::Stalled, text: text.into(), by_peer: false });
             if let Some(incoming) = stream.incoming.take() {
                 self.window.consume(incoming.window.held() as usize);
+                self.spent.extend(incoming.queue);
                 self.wakers.extend(incoming.waker);
             }
         }
@@ -411,6 +426,17 @@ impl<T> Streams<T> {
         self.heads.len() + RESET * self.control.resets.len()
     }
 
+    /// Keys in the queues of bodies, ends and credits, of streams that are gone too.
+    pub fn waiting_keys(&self) -> usize {
+        self.bodies.len() + self.ends.len() + self.control.credits.len()
+    }
+
+    /// Bytes of bodies that wait.
+    pub fn queued_bodies(&self) -> usize {
+        debug_assert!(self.ready <= self.queued, "what is ready is queued");
+        self.queued
+    }
+
     /// Bytes of bodies that wait. Where it is for credit, so for their readers, they count a [`LYING`]th.
     pub fn unread_bodies(&self) -> usize {
         let ready = if self.bodies_can_go() { self.ready } else { 0 };
@@ -432,6 +458,11 @@ impl<T> Streams<T> {
         into.append(&mut self.wakers);
     }
 
+    /// Takes what is to be dropped when the lock is released.
+    pub fn take_spent(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.spent)
+    }
+
     // ---- inside ----
 
     /// A call begins, and is open until it is over.
@@ -440,6 +471,13 @@ impl<T> Streams<T> {
         stream.open = true;
         self.open += 1;
         self.pending += usize::from(self.role == Role::Client && !stream.one_way);
+    }
+
+    /// Drains a connection whose ids are running out, of which calls that wait will take some.
+    pub(super) fn drain_in_time(&mut self) {
+        if self.last as usize + self.heads.count() >= MOST_CALLS as usize && !self.is_draining() {
+            self.drain();
+        }
     }
 
     pub(super) fn live(&self, key: Key) -> Option<&Stream<T>> {
@@ -453,13 +491,16 @@ impl<T> Streams<T> {
         if outgoing.scheduled {
             return;
         }
+        let (bodies, ends) = (&mut self.bodies, &mut self.ends);
         if outgoing.queued > 0 && stream.credit.available() > 0 {
             outgoing.scheduled = true;
             self.ready += if std::mem::replace(&mut outgoing.ready, true) { 0 } else { outgoing.queued };
-            self.bodies.push_back(key);
+            bodies.push_back(key);
+            self.table.tidy(bodies, |stream| stream.outgoing.as_ref().is_some_and(|outgoing| outgoing.scheduled));
         } else if outgoing.queued == 0 && outgoing.end.is_some() {
             outgoing.scheduled = true;
-            self.ends.push_back(key);
+            ends.push_back(key);
+            self.table.tidy(ends, |stream| stream.outgoing.as_ref().is_some_and(|outgoing| outgoing.scheduled));
         }
     }
 
@@ -471,6 +512,7 @@ impl<T> Streams<T> {
         if let Some(outgoing) = stream.outgoing.take() {
             self.queued -= outgoing.queued;
             self.ready -= if outgoing.ready { outgoing.queued } else { 0 };
+            self.spent.extend(outgoing.queue.into_iter().chain(outgoing.end.flatten()));
             self.wakers.extend(outgoing.waker);
         }
         if let Some(incoming) = &mut stream.incoming {
@@ -480,6 +522,7 @@ impl<T> Streams<T> {
             && let Some(incoming) = stream.incoming.take()
         {
             self.window.consume(incoming.window.held() as usize);
+            self.spent.extend(incoming.queue);
         }
         self.settle(key);
     }
@@ -506,6 +549,7 @@ impl<T> Streams<T> {
         let stream = self.table.remove(key)?;
         if let Some(incoming) = stream.incoming {
             self.window.consume(incoming.window.held() as usize);
+            self.spent.extend(incoming.queue);
         }
         Some(stream.tag)
     }

@@ -1,10 +1,10 @@
 //! The streams of a connection: found by key from this side, by id from the wire.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Names a stream on this side, from before it has an id until nothing holds it any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     index: u32,
     generation: u32,
@@ -33,6 +33,8 @@ impl<S> Default for Table<S> {
 impl<S> Table<S> {
     /// Slots kept when all are free.
     const KEEP: usize = 1024;
+    /// Keys of streams that are gone that may lie in a queue in any case.
+    const UNTIDY: usize = 64;
 
     pub(super) fn insert(&mut self, entry: S) -> Key {
         if let Some(index) = self.free.pop() {
@@ -90,6 +92,13 @@ impl<S> Table<S> {
     /// Streams in all.
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Takes keys out of a queue that are not in it for anything any more, if they may be the most: each stream is in it once.
+    pub(super) fn tidy(&self, queue: &mut VecDeque<Key>, waits: impl Fn(&S) -> bool) {
+        if queue.len() > 2 * self.len() + Self::UNTIDY {
+            queue.retain(|key| self.get(*key).is_some_and(&waits));
+        }
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &S> {

@@ -58,11 +58,10 @@ impl Caller {
             SendBody::Whole(body) => (body, false),
             SendBody::Pieces => (Bytes::new(), true),
         };
-        let begun = self.shared.with_deadline(deadline, |streams| {
+        let key = self.shared.open(deadline, |streams| {
             let tag = Tag::Waiting(Waiting { deadline, ..Waiting::default() });
-            streams.open(tag, time_left(timeout), false, |out| encode(out).map_err(NotEncoded), body, more)
+            streams.open(tag, time_left(timeout), false, |out| encode(out).map_err(NotEncoded), &body, more)
         })?;
-        let key = begun.map_err(|error| Error::encode(error.0))?;
         let held = Held::new(&self.shared, key);
         let writer = more.then(|| BodyWriter::new(held.again()));
         Ok((ReplyFuture::new(held), writer))

@@ -104,7 +104,7 @@ impl Responder {
             if let Some(Tag::Serving(serving)) = streams.tag_mut(key) {
                 serving.deadline = None; // It holds until the reply begins.
             }
-            streams.reply(key, |out| encode(out).map_err(NotEncoded), body, more)
+            streams.reply(key, |out| encode(out).map_err(NotEncoded), &body, more)
         };
         let begun = self.held.with_last(reply, |begun| begun.is_ok() && !more);
         begun.map_err(|error| Error::encode(error.0))?;

@@ -1,6 +1,7 @@
 //! The state that handles share with the driver of their connection.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::deadlines::Deadlines;
 use crate::codec::BoxError;
 use crate::error::{Error, ErrorKind};
 use crate::mux::framed::{Gone, Key, Reset, Streams};
@@ -112,8 +114,7 @@ struct State {
     blocked: bool,
     /// The driver looks at deadlines no later than this.
     armed: Option<Instant>,
-    /// No deadline is before this.
-    next_deadline: Option<Instant>,
+    deadlines: Deadlines,
     /// Why it ended.
     ended: Option<Arc<Error>>,
     /// So has its driver.
@@ -129,18 +130,29 @@ pub(super) struct Look {
 }
 
 impl State {
-    fn note(&mut self, deadline: Option<Instant>) {
-        let sooner = |deadline| self.next_deadline.is_none_or(|next| deadline < next);
-        if deadline.is_some_and(sooner) {
-            self.next_deadline = deadline;
-        }
+    /// A stream has a deadline, which its tag knows.
+    fn note(&mut self, key: Key, deadline: Option<Instant>) {
+        let Some(deadline) = deadline else { return };
+        let streams = &self.streams;
+        self.deadlines.add(deadline, key, streams.len(), |key, deadline| holds(streams, key, deadline));
     }
+}
+
+fn holds(streams: &Streams<Tag>, key: Key, deadline: Instant) -> bool {
+    streams.tag(key).and_then(Tag::deadline) == Some(deadline)
 }
 
 impl Shared {
     pub(super) fn new(streams: Streams<Tag>) -> Arc<Self> {
-        let state =
-            State { streams, driver: None, blocked: false, armed: None, next_deadline: None, ended: None, gone: false };
+        let state = State {
+            streams,
+            driver: None,
+            blocked: false,
+            armed: None,
+            deadlines: Deadlines::default(),
+            ended: None,
+            gone: false,
+        };
         Arc::new(Self { state: Mutex::new(state), unread: Default::default(), gone: Notify::new() })
     }
 
@@ -152,16 +164,16 @@ impl Shared {
         result
     }
 
-    /// The same for a new call, which has a deadline.
+    /// The same for a new call, which has a deadline and which `open` opens.
     ///
     /// # Errors
     ///
-    /// The connection takes no calls any more.
-    pub(super) fn with_deadline<R>(
+    /// The connection takes no calls any more, or what `open` said.
+    pub(super) fn open(
         &self,
         deadline: Option<Instant>,
-        act: impl FnOnce(&mut Streams<Tag>) -> R,
-    ) -> Result<R, Error> {
+        open: impl FnOnce(&mut Streams<Tag>) -> Result<Key, NotEncoded>,
+    ) -> Result<Key, Error> {
         let mut state = self.lock();
         if let Some(cause) = &state.ended {
             return Err((**cause).clone().with_retry(true));
@@ -169,14 +181,17 @@ impl Shared {
         if !state.streams.takes_calls() {
             return Err(Error::new(ErrorKind::Closed, "the connection takes no new calls").with_retry(true));
         }
-        let result = act(&mut state.streams);
-        state.note(deadline);
-        let sooner = deadline.is_some_and(|deadline| state.armed.is_none_or(|armed| deadline < armed));
-        if sooner {
-            state.armed = deadline;
+        let opened = open(&mut state.streams);
+        let mut sooner = false;
+        if let Ok(key) = opened {
+            state.note(key, deadline);
+            sooner = deadline.is_some_and(|deadline| state.armed.is_none_or(|armed| deadline < armed));
+            if sooner {
+                state.armed = deadline;
+            }
         }
         self.release(state, sooner);
-        Ok(result)
+        opened.map_err(|error| Error::encode(error.0))
     }
 
     /// A call waits to be served, until its deadline.
@@ -185,7 +200,7 @@ impl Shared {
         if let Some(Tag::Serving(serving)) = state.streams.tag_mut(key) {
             let deadline = how.deadline;
             *serving = how;
-            state.note(deadline);
+            state.note(key, deadline);
         }
     }
 
@@ -197,7 +212,7 @@ impl Shared {
         match state.streams.tag_mut(key) {
             Some(Tag::Serving(serving)) => {
                 *serving = Serving { task: Some(task), deadline, parked: None };
-                state.note(deadline);
+                state.note(key, deadline);
             }
             _ if one_way => {}
             _ => {
@@ -236,8 +251,12 @@ impl Shared {
         if wake_driver || (!state.blocked && state.streams.wants_to_send()) {
             wakers.extend(state.driver.take());
         }
+        let spent = state.streams.take_spent();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+        if !spent.is_empty() {
+            drop_quietly(spent);
+        }
     }
 
     /// The driver waits until something happens, or until `due`. `blocked`: the peer takes nothing for now.
@@ -245,7 +264,9 @@ impl Shared {
         let mut state = self.lock();
         state.armed = due;
         state.blocked = blocked;
-        let missed = !blocked && state.streams.wants_to_send();
+        // A call may have come meanwhile: with something to send, or with a deadline before all that the driver knew of.
+        let sooner = state.deadlines.next().is_some_and(|next| due.is_none_or(|due| next < due));
+        let missed = sooner || (!blocked && state.streams.wants_to_send());
         let replaced = state.driver.replace(waker.clone());
         drop(state);
         drop(replaced);
@@ -254,30 +275,24 @@ impl Shared {
         }
     }
 
-    /// Ends what nobody waits for any more. Looks at all streams only when one may be late. `unparked` gets the numbers of
-    /// calls that waited to be served.
+    /// Ends what is late. `unparked` gets the numbers of calls that waited to be served.
     pub(super) fn expire(&self, now: Instant, unparked: &mut Vec<u64>) -> Look {
         let mut state = self.lock();
         let ended = state.ended.is_some();
-        if state.next_deadline.is_none_or(|next| now < next) {
-            return Look { deadline: state.next_deadline, ended };
-        }
-        let State { streams, next_deadline, .. } = &mut *state;
-        *next_deadline = None;
-        for key in streams.keys() {
-            let Some(deadline) = streams.tag(key).and_then(Tag::deadline) else { continue };
-            if deadline > now {
-                *next_deadline = Some(next_deadline.map_or(deadline, |next| next.min(deadline)));
-                continue;
-            }
+        let State { streams, deadlines, .. } = &mut *state;
+        let mut late = false;
+        while let Some(key) = deadlines.late(now, |key, deadline| holds(streams, key, deadline)) {
+            late = true;
             unparked.extend(streams.tag_mut(key).and_then(Tag::parked));
             let waker = streams.tag_mut(key).and_then(|tag| tag.give_up(GivenUp::Late));
             streams.wake_later(waker);
             streams.reset(key, ResetCode::Late, "");
         }
-        let deadline = *next_deadline;
-        self.release(state, false);
-        Look { deadline, ended }
+        let look = Look { deadline: deadlines.next(), ended };
+        if late {
+            self.release(state, false);
+        }
+        look
     }
 
     /// Whether calls may be made.
@@ -358,6 +373,11 @@ impl Shared {
     }
 }
 
+/// Drops a user's value, or a panic's payload; should that panic too, the connection goes on.
+pub(super) fn drop_quietly<T>(value: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+}
+
 /// What a handle holds: a stream of a connection.
 pub(super) struct Held {
     pub(super) shared: Arc<Shared>,
@@ -414,5 +434,45 @@ pub(super) struct NotEncoded(pub(super) BoxError);
 impl From<TooLong> for NotEncoded {
     fn from(error: TooLong) -> Self {
         Self(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::mux::framed::Role;
+    use crate::wire::framed::settings::Settings;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_comes_while_the_driver_is_about_to_wait_is_not_missed() {
+        let (now, s) = (Instant::now(), Duration::from_secs(1));
+        let settings = Settings::default();
+        let shared = Shared::new(Streams::new(Role::Client, settings.clone(), settings, 1 << 20, now));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        shared.park(&waker, Some(now + s), true);
+        // The peer takes something, and the driver runs: it looks at deadlines, of which there are none yet.
+        assert_eq!(shared.expire(now, &mut Vec::new()).deadline, None);
+        let deadline = Some(now + s * 3);
+        let open = |streams: &mut Streams<Tag>| {
+            let tag = Tag::Waiting(Waiting { deadline, ..Waiting::default() });
+            streams.open(tag, 0, false, |_| Ok(()), &Bytes::new(), false)
+        };
+        shared.open(deadline, open).ok().unwrap();
+        let before = woken.0.load(Ordering::SeqCst);
+        shared.park(&waker, Some(now + s * 4), true);
+        assert_eq!(woken.0.load(Ordering::SeqCst), before + 1, "it has to look again");
     }
 }

@@ -32,6 +32,7 @@ impl End {
         let now = Instant::now();
         let mut streams = Streams::new(role, settings.clone(), settings, 400_000, now);
         streams.measured(Duration::from_millis(50));
+        streams.bound_queues(150_000);
         Self { role, streams, sent: VecDeque::new(), now }
     }
 

@@ -11,7 +11,7 @@ use super::{Driver, nothing};
 use crate::mux::dispatch::Dispatch;
 use crate::mux::framed::{Key, Role};
 use crate::mux::session::body::BodyReader;
-use crate::mux::session::shared::{Held, Serving};
+use crate::mux::session::shared::{Held, Serving, drop_quietly};
 use crate::mux::session::{Incoming, Responder, Serve};
 use crate::wire::framed::frame::ResetCode;
 
@@ -124,11 +124,6 @@ impl<S: Serve> Driver<S> {
             drop_quietly(ended);
         }
     }
-}
-
-/// Drops a user's value, or a panic's payload; should that panic too, the connection goes on.
-fn drop_quietly<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
 fn copied(bytes: &Bytes) -> Bytes {
