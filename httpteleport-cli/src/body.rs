@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
@@ -33,6 +34,7 @@ pub(crate) struct Body {
 enum Kind {
     Full(Full<Bytes>),
     Stream(Stream),
+    Other(UnsyncBoxBody<Bytes, BoxError>),
 }
 
 struct Stream {
@@ -63,6 +65,11 @@ impl Body {
         Body { kind: Kind::Stream(stream), held: None, caller: None }
     }
 
+    /// A body that comes from wherever, with its own limits.
+    pub(crate) fn boxed(body: UnsyncBoxBody<Bytes, BoxError>) -> Body {
+        Body { kind: Kind::Other(body), held: None, caller: None }
+    }
+
     /// Makes the body hold what its request occupies.
     pub(crate) fn holding(mut self, upstream: Load, process: Load) -> Body {
         self.held = Some((upstream, process));
@@ -90,6 +97,7 @@ impl http_body::Body for Body {
         match &mut self.kind {
             Kind::Full(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
             Kind::Stream(stream) => stream.poll_frame(cx),
+            Kind::Other(body) => Pin::new(body).poll_frame(cx).map_ok(trailers::clean),
         }
     }
 
@@ -97,6 +105,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Full(full) => full.is_end_stream(),
             Kind::Stream(stream) => stream.incoming.is_end_stream(),
+            Kind::Other(body) => body.is_end_stream(),
         }
     }
 
@@ -104,6 +113,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Full(full) => full.size_hint(),
             Kind::Stream(stream) => stream.incoming.size_hint(),
+            Kind::Other(body) => body.size_hint(),
         }
     }
 }

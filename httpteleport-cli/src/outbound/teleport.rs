@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http::header::{TE, TRAILER};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
+use httpteleport::codec::framed::Protocol;
 use httpteleport::{AtLimit, Body, Client, CollectError, Error, ErrorKind, Limits, Stats};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -73,6 +74,10 @@ impl TeleportUpstream {
         request: Outgoing,
         deadline: Instant,
     ) -> Result<Response<crate::body::Body>, Failure> {
+        if let Some(protocol) = request.extensions().get::<Protocol>() {
+            let why = format!("this teleport wire carries no {}: it has no streams", protocol.as_str());
+            return Err(Failure::new(FailureKind::Refused(StatusCode::NOT_IMPLEMENTED), why));
+        }
         let patience = deadline.saturating_duration_since(Instant::now());
         let request = self.collect(request).await?;
         // The time of the client's upload is not the upstream's.
