@@ -126,7 +126,7 @@ impl Connection {
             let Poll::Ready(ended) = Pin::new(driver).poll(cx) else { return };
             let driver = self.driver.take();
             match ended {
-                Ok(()) => self.left = driver.map(|driver| driver.into_parts()).map(|parts| (parts.io, parts.read_buf)),
+                Ok(()) => self.left = driver.map(http1::Connection::into_parts).map(|parts| (parts.io, parts.read_buf)),
                 Err(error) => tracing::debug!("connection to an upstream ended: {}", one_line(&error)),
             }
         }
