@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
@@ -35,6 +36,7 @@ enum Kind {
     Stream(Stream),
     /// Comes over teleport.
     Teleport(httpteleport::stream::Incoming),
+    Other(UnsyncBoxBody<Bytes, BoxError>),
 }
 
 struct Stream {
@@ -70,6 +72,11 @@ impl Body {
         Body { kind: Kind::Teleport(incoming), held: None, caller: None }
     }
 
+    /// A body that comes from wherever, with its own limits.
+    pub(crate) fn boxed(body: UnsyncBoxBody<Bytes, BoxError>) -> Body {
+        Body { kind: Kind::Other(body), held: None, caller: None }
+    }
+
     /// Makes the body hold what its request occupies.
     pub(crate) fn holding(mut self, upstream: Load, process: Load) -> Body {
         self.held = Some((upstream, process));
@@ -98,6 +105,7 @@ impl http_body::Body for Body {
             Kind::Full(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
             Kind::Stream(stream) => stream.poll_frame(cx),
             Kind::Teleport(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Kind::Other(body) => Pin::new(body).poll_frame(cx).map_ok(trailers::clean),
         }
     }
 
@@ -106,6 +114,7 @@ impl http_body::Body for Body {
             Kind::Full(full) => full.is_end_stream(),
             Kind::Stream(stream) => stream.incoming.is_end_stream(),
             Kind::Teleport(incoming) => incoming.is_end_stream(),
+            Kind::Other(body) => body.is_end_stream(),
         }
     }
 
@@ -114,6 +123,7 @@ impl http_body::Body for Body {
             Kind::Full(full) => full.size_hint(),
             Kind::Stream(stream) => stream.incoming.size_hint(),
             Kind::Teleport(incoming) => incoming.size_hint(),
+            Kind::Other(body) => body.size_hint(),
         }
     }
 }

@@ -23,11 +23,13 @@ the servers takes it out again. Clients and servers do not change.";
 
 const AFTER_HELP: &str = "\
 URLs:
-  http://HOST:PORT       HTTP/1.1; --in http://:80 listens on every IPv4 address
-  https://HOST:PORT      HTTP/1.1 over TLS
-  unix:PATH              HTTP/1.1 over a unix socket
+  http://HOST:PORT       HTTP; --in http://:80 listens on every IPv4 address
+  https://HOST:PORT      HTTP over TLS
+  unix:PATH              HTTP over a unix socket
   teleport://HOST:PORT   teleport
   teleports://HOST:PORT  teleport over TLS
+
+Inputs speak HTTP/1.1 and HTTP/2 (over TLS by ALPN, else with prior knowledge), outputs HTTP/1.1.
 
 Times are written 300ms, 1.5s, 1m30s, 100us. Port 0 in --in takes a free port; the line printed at
 the start names it.
@@ -114,7 +116,7 @@ pub(crate) struct ProxyArgs {
     )]
     pub(crate) in_max_header_size: u32,
 
-    /// Largest body of a request; a larger one is answered 413
+    /// Largest body of a request; a larger one is answered 413, or broken off if a reply has begun
     #[arg(
         long, value_name = "BYTES", help_heading = "Input",
         default_value_t = 4_194_304, value_parser = value_parser!(u32).range(0..=1_073_741_824)
@@ -137,7 +139,7 @@ pub(crate) struct ProxyArgs {
     )]
     pub(crate) outputs: Vec<Endpoint>,
 
-    /// Longest wait for a reply; then the client gets 504
+    /// Longest wait for a reply once its request is sent; then the client gets 504
     #[arg(long, value_name = "TIME", help_heading = "Output", default_value = "3s", value_parser = duration::parse)]
     pub(crate) out_timeout: Duration,
 

@@ -10,11 +10,11 @@ const LONGEST_SOCKET_PATH: usize = 103;
 /// What is spoken at an endpoint, and over what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
-    /// HTTP/1.1 over TCP.
+    /// HTTP over TCP.
     Http,
-    /// HTTP/1.1 over TLS.
+    /// HTTP over TLS.
     Https,
-    /// HTTP/1.1 over a unix socket.
+    /// HTTP over a unix socket.
     Unix,
     /// The teleport wire over TCP.
     Teleport,

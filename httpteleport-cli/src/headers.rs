@@ -1,10 +1,12 @@
 //! What a proxy has to change in a message's head.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::uri::{Parts, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
+use httpteleport::codec::framed::Protocol;
 
 use crate::trailers;
 
@@ -70,10 +72,13 @@ pub(crate) fn prepare_request<B>(
     own_address: impl FnOnce() -> HeaderValue,
     length: Option<u64>,
 ) -> Result<(), BadHead> {
-    if request.method() == Method::CONNECT {
+    if request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none() {
         return Err(BadHead(StatusCode::NOT_IMPLEMENTED, "CONNECT is not supported"));
     }
     check_host(request, own_address)?;
+    if request.version() == Version::HTTP_2 {
+        join_cookies(request.headers_mut());
+    }
     let method = request.method().clone();
     let headers = request.headers_mut();
     let announced = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
@@ -113,6 +118,16 @@ fn check_host<B>(request: &mut Request<B>, own_address: impl FnOnce() -> HeaderV
         }
         0 => Err(BadHead(StatusCode::BAD_REQUEST, "no Host header")),
         _ => Err(BadHead(StatusCode::BAD_REQUEST, "more than one Host header")),
+    }
+}
+
+/// HTTP/2 may cut the cookies into several fields, which others take for something else (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
     }
 }
 

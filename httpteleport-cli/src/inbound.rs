@@ -9,9 +9,13 @@ use crate::listen::Listener;
 use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
 
+mod exchange;
 mod http;
+mod http1;
+mod http2;
 mod rest;
 mod teleport;
+mod upgrade;
 mod upload;
 
 /// What an input needs to serve.

@@ -2,11 +2,13 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::{Bytes, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
 
 /// A head and a body of together up to so many bytes are copied into one piece: for the kernel a vector of two costs more
 /// than that.
@@ -69,4 +71,18 @@ impl<S: AsyncWrite + Unpin> Write for HyperIo<S> {
             pieces => inner.poll_write_vectored(cx, pieces),
         }
     }
+}
+
+/// Most bytes that are read at once where nothing is known about what comes.
+const PIECE: usize = 16 * 1024;
+
+/// The next bytes of a stream, `None` at its end.
+pub(crate) fn poll_piece(
+    reader: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Option<Bytes>>> {
+    buffer.reserve(PIECE);
+    let count = ready!(poll_read_buf(Pin::new(reader), cx, buffer))?;
+    Poll::Ready(Ok((count > 0).then(|| buffer.split().freeze())))
 }

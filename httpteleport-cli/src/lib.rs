@@ -26,6 +26,7 @@ mod start;
 mod timer;
 mod tls;
 mod trailers;
+mod websocket;
 
 pub use demo::traffic;
 

@@ -15,6 +15,7 @@ mod http;
 pub(crate) mod pool;
 mod stream;
 mod teleport;
+mod upgrade;
 
 pub(crate) use self::http::HttpUpstream;
 pub(crate) use self::teleport::TeleportUpstream;
@@ -30,6 +31,9 @@ pub(crate) enum Upstream {
 impl Upstream {
     /// Sends the request and waits for the reply's head, at most until `deadline`, which moves on as long as the body
     /// of the request does.
+    ///
+    /// A request with a `Protocol` asks to speak that on a connection of its own, with its body and the reply's, whatever
+    /// the status; a reply that agrees has the `Protocol` as well.
     ///
     /// Dropping the future abandons the request.
     pub(crate) async fn call(&self, request: Outgoing, deadline: Instant) -> Result<Response<Body>, Failure> {

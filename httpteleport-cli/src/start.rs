@@ -76,7 +76,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
 pub(crate) async fn open(settings: &Settings, shutdown: Shutdown) -> anyhow::Result<Inputs<'_>> {
     let proxy = Arc::new(Proxy::new(
         settings.input.endpoint.scheme.name(),
-        upstreams(settings).await?,
+        upstreams(settings, &shutdown).await?,
         settings.output.timeout,
         settings.concurrency,
     ));
@@ -89,7 +89,7 @@ pub(crate) async fn open(settings: &Settings, shutdown: Shutdown) -> anyhow::Res
 }
 
 /// The upstreams of `--out`, each checked as far as that is possible without talking to it.
-async fn upstreams(settings: &Settings) -> anyhow::Result<Vec<(String, Upstream)>> {
+async fn upstreams(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<Vec<(String, Upstream)>> {
     let Settings { output, concurrency, .. } = settings;
     let uses = |scheme| output.endpoints.iter().any(|out| out.scheme == scheme);
     let https = if uses(Scheme::Https) { Some(tls::client_config(output.ca.as_deref(), true)?) } else { None };
@@ -102,7 +102,14 @@ async fn upstreams(settings: &Settings) -> anyhow::Result<Vec<(String, Upstream)
             Upstream::Teleport(TeleportUpstream::new(out, teleports.clone(), settings)?)
         } else {
             let tls = https.clone().filter(|_| out.scheme.is_tls());
-            Upstream::Http(HttpUpstream::new(out, tls, share, output.max_header_size, output.timeout)?)
+            Upstream::Http(HttpUpstream::new(
+                out,
+                tls,
+                share,
+                output.max_header_size,
+                output.timeout,
+                shutdown.clone(),
+            )?)
         };
         upstreams.push((out.to_string(), upstream));
     }

@@ -60,6 +60,13 @@ impl HeadTimer {
         self.lock().same = true;
     }
 
+    /// hyper is about to ask for a head that was waited for already, until this deadline.
+    pub(crate) fn begin(&self, deadline: Instant) {
+        let mut heads = self.lock();
+        heads.deadline = Some(deadline);
+        heads.same = true;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Heads> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,12 +14,13 @@ use crate::outbound::plain;
 
 /// What is offered to HTTP peers that negotiate a protocol.
 const HTTP_1_1: &[u8] = b"http/1.1";
+const HTTP_2: &[u8] = b"h2";
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// The server side of `--in-tls-cert` and `--in-tls-key`; with `http`, it names HTTP/1.1 in ALPN.
+/// The server side of `--in-tls-cert` and `--in-tls-key`; with `http`, it names HTTP/2 and HTTP/1.1 in ALPN.
 ///
 /// # Errors
 ///
@@ -43,7 +44,7 @@ pub(crate) fn server_config(files: &TlsFiles, http: bool) -> anyhow::Result<Arc<
         Err(error) => return Err(anyhow::anyhow!("cannot be used: {error}")).with_context(key_option),
     };
     if http {
-        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1_1.to_vec()];
     }
     Ok(Arc::new(config))
 }

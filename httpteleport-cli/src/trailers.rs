@@ -31,7 +31,7 @@ static NEVER: [HeaderName; 30] = [
     HeaderName::from_static("proxy-connection"),
     header::RANGE,
     header::SET_COOKIE,
-    header::TE,
+    TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,

@@ -143,7 +143,7 @@ async fn exchange(
 ) -> Result<Response<Body>, Error> {
     let (answer, _) = framed.calls.call_before(deadline, parts, SendBody::Whole(body)).await?;
     let reply = answer.await?;
-    let response = framed.response(parts, reply);
+    let response = framed.response(parts, reply)?;
     let collected = timeout_at(deadline, collect(response, &parts.method, &framed.limits)).await;
     collected.unwrap_or_else(|_| Err(fastrpc::Error::stalled("no reply before the deadline").into()))
 }

@@ -8,7 +8,7 @@
 //! # Upgrades
 //!
 //! A request with a [`Protocol`](crate::codec::framed::Protocol) among its extensions asks to turn its stream into another
-//! protocol, `websocket` for instance. A response of 2xx agrees: the request's body is then what the client sends in that
+//! protocol, `websocket` for instance. A response of 101 agrees: the request's body is then what the client sends in that
 //! protocol, the response's body what the server sends, and neither has an idle limit. When the server's body ends, the stream
 //! is over.
 

@@ -20,7 +20,7 @@ use crate::io::HyperIo;
 use crate::timer::LazyTimer;
 
 /// A connection with nothing to do for so long, and at most twice as long, is put to rest.
-const TIRED: Duration = Duration::from_secs(1);
+pub(super) const TIRED: Duration = Duration::from_secs(1);
 
 /// What tells whether a connection has anything to do.
 pub(super) struct Activity {
@@ -59,6 +59,8 @@ impl Activity {
 /// Looks at a connection now and then.
 pub(super) struct Watch {
     activity: Arc<Activity>,
+    /// The time between two looks.
+    pace: Duration,
     timer: LazyTimer,
     next: Instant,
     /// Requests up to the last look.
@@ -66,9 +68,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(activity: Arc<Activity>) -> Watch {
+    pub(super) fn new(activity: Arc<Activity>, pace: Duration) -> Watch {
         let seen = activity.served.load(Ordering::Relaxed);
-        Watch { activity, timer: LazyTimer::default(), next: Instant::now() + TIRED, seen }
+        Watch { activity, pace, timer: LazyTimer::default(), next: Instant::now() + pace, seen }
     }
 
     /// Ready once there was nothing to do between two looks.
@@ -80,7 +82,7 @@ impl Watch {
                 return Poll::Ready(());
             }
             self.seen = served;
-            self.next = Instant::now() + TIRED;
+            self.next = Instant::now() + self.pace;
         }
         Poll::Pending
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
+use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Context, Incoming, StreamHandler};
 use httpteleport::{BoxIo, CollectError, Limits, Server};
 use tokio::time::{Instant, timeout_at};
@@ -98,7 +99,14 @@ impl StreamHandler for Answer {
             Ok(request) => self.proxy.forward(request, client).await,
             Err(BadHead(status, why)) => self.proxy.refuse(status, why),
         };
-        if context.is_streaming() { reply } else { self.whole(reply, deadline, client).await }
+        if !context.is_streaming() {
+            return self.whole(reply, deadline, client).await;
+        }
+        let mut reply = reply;
+        if reply.extensions_mut().remove::<Protocol>().is_some() {
+            *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        }
+        reply
     }
 }
 

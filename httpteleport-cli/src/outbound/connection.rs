@@ -27,6 +27,9 @@ pub(crate) struct Connection {
     sender: SendRequest<RequestBody>,
     /// Gone once the connection has ended.
     driver: Option<http1::Connection<Stream, RequestBody>>,
+    /// What it left when it ended well: its stream, which speaks another protocol if the upstream has switched to one, and
+    /// what was read of that.
+    left: Option<(Stream, Bytes)>,
     timer: LazyTimer,
 }
 
@@ -44,7 +47,7 @@ impl Connection {
         sender: SendRequest<RequestBody>,
         driver: http1::Connection<Stream, RequestBody>,
     ) -> Box<Connection> {
-        Box::new(Connection { sender, driver: Some(driver), timer: LazyTimer::default() })
+        Box::new(Connection { sender, driver: Some(driver), left: None, timer: LazyTimer::default() })
     }
 
     /// Sends the request and waits for the head of its reply. A body that streams moves the deadline: there is `patience`
@@ -101,6 +104,16 @@ impl Connection {
         self.driver.is_none()
     }
 
+    /// The stream below, and what was read of it already, when the upstream has switched to another protocol.
+    pub(super) async fn into_stream(mut self: Box<Self>) -> Option<(Stream, Bytes)> {
+        poll_fn(|cx| {
+            self.drive(cx);
+            if self.is_closed() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        self.left
+    }
+
     /// Ready once the next request can be sent or the connection has ended.
     pub(super) fn poll_tail(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.drive(cx);
@@ -111,10 +124,11 @@ impl Connection {
     fn drive(&mut self, cx: &mut Context<'_>) {
         if let Some(driver) = &mut self.driver {
             let Poll::Ready(ended) = Pin::new(driver).poll(cx) else { return };
-            if let Err(error) = ended {
-                tracing::debug!("connection to an upstream ended: {}", one_line(&error));
+            let driver = self.driver.take();
+            match ended {
+                Ok(()) => self.left = driver.map(http1::Connection::into_parts).map(|parts| (parts.io, parts.read_buf)),
+                Err(error) => tracing::debug!("connection to an upstream ended: {}", one_line(&error)),
             }
-            self.driver = None;
         }
     }
 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TE, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode};
+use httpteleport::codec::framed::Protocol;
 use hyper::body::Incoming;
+use hyper::ext::on_informational;
 use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use tracing::Level;
 
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
@@ -18,6 +21,7 @@ use crate::body::Body;
 use crate::endpoint::Endpoint;
 use crate::headers;
 use crate::request::{BodyFault, Outgoing, Progress, RequestBody};
+use crate::shutdown::Shutdown;
 
 /// Fields in a head: hyper's own limit, which it keeps on the stack.
 const MOST_FIELDS: usize = 100;
@@ -31,6 +35,8 @@ pub(crate) struct HttpUpstream {
     max_head: usize,
     /// The longest wait for a step of a request whose body streams.
     patience: Duration,
+    /// Runs what is no HTTP any more.
+    pub(super) shutdown: Shutdown,
 }
 
 impl HttpUpstream {
@@ -46,6 +52,7 @@ impl HttpUpstream {
         max_connections: usize,
         max_head: usize,
         patience: Duration,
+        shutdown: Shutdown,
     ) -> anyhow::Result<HttpUpstream> {
         Ok(HttpUpstream {
             dialer: Dialer::new(endpoint, tls, max_head)?,
@@ -53,11 +60,16 @@ impl HttpUpstream {
             connections: Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS))),
             max_head,
             patience,
+            shutdown,
         })
     }
 
     /// See [`Upstream::call`](super::Upstream::call).
     pub(super) async fn call(&self, request: Outgoing, deadline: Instant) -> Result<Response<Body>, Failure> {
+        if let Some(protocol) = request.extensions().get::<Protocol>() {
+            let protocol = protocol.clone();
+            return Box::pin(self.upgrade(request, &protocol, deadline)).await;
+        }
         let permit = self.permit(deadline).await?;
         let progress = request.body().progress();
         let request = match self.pool.take() {
@@ -76,7 +88,7 @@ impl HttpUpstream {
     }
 
     /// Leave to use a connection.
-    async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
+    pub(super) async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
             return Ok(permit);
         }
@@ -100,7 +112,11 @@ impl HttpUpstream {
         }
     }
 
-    async fn connect(&self, request: Outgoing, deadline: Instant) -> Result<(Box<Connection>, Outgoing), Failure> {
+    pub(super) async fn connect(
+        &self,
+        request: Outgoing,
+        deadline: Instant,
+    ) -> Result<(Box<Connection>, Outgoing), Failure> {
         // Half of what is left: should it take longer, another upstream still has a chance.
         let now = Instant::now();
         let limit = now + deadline.saturating_duration_since(now) / 2;
@@ -112,7 +128,7 @@ impl HttpUpstream {
     }
 
     /// One request and the head of its reply. A failure also tells whether the connection was lost.
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         mut connection: Box<Connection>,
         request: Outgoing,
@@ -135,7 +151,7 @@ impl HttpUpstream {
         }
     }
 
-    fn finish(
+    pub(super) fn finish(
         &self,
         mut reply: Response<Incoming>,
         connection: Box<Connection>,
@@ -176,6 +192,10 @@ fn framed(mut request: Request<RequestBody>) -> Request<RequestBody> {
     }
     if request.headers().contains_key(TE) {
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    // hyper drops interim replies, and its server could not send them on. To look at them takes memory for each request.
+    if tracing::enabled!(Level::DEBUG) {
+        on_informational(&mut request, |reply| tracing::debug!("an interim reply, {}, ends here", reply.status()));
     }
     request
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use http::Response;
+use http::{Response, StatusCode};
+use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Incoming, Streaming};
 use httpteleport::{AtLimit, Client, Error, ErrorKind, Limits, Stats};
 use rustls::ClientConfig;
@@ -84,6 +85,7 @@ impl TeleportUpstream {
         deadline: Instant,
     ) -> Result<Response<crate::body::Body>, Failure> {
         let progress = request.body().progress();
+        let protocol = request.extensions().get::<Protocol>().cloned();
         let mut call = self.client.stream(*request);
         let outcome = match &progress {
             None => {
@@ -99,6 +101,12 @@ impl TeleportUpstream {
         let error = match outcome {
             Ok(mut reply) => {
                 headers::prepare_reply(&mut reply);
+                if reply.status() == StatusCode::SWITCHING_PROTOCOLS
+                    && let Some(protocol) = protocol
+                {
+                    *reply.status_mut() = StatusCode::OK;
+                    reply.extensions_mut().insert(protocol);
+                }
                 return Ok(reply.map(crate::body::Body::teleport));
             }
             Err(error) => error,

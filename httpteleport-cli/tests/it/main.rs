@@ -5,6 +5,7 @@
 mod client;
 mod demo;
 mod failures;
+mod http2;
 mod limits;
 mod origin;
 mod pass;
@@ -16,3 +17,4 @@ mod streaming;
 mod tls;
 mod trailers;
 mod unix;
+mod upgrade;

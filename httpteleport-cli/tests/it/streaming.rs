@@ -264,6 +264,36 @@ async fn the_time_for_a_reply_begins_when_its_request_is_there() {
 }
 
 #[tokio::test]
+async fn a_connection_is_not_put_to_rest_inside_a_body() {
+    let stage = Stage::start().await;
+    let mut client = stage.client().await;
+    client.send(post(1_000_000)).await;
+    let mut origin = stage.accept().await;
+    origin.head().await;
+    origin.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").await;
+    assert_eq!(client.reply().await.text(), "early");
+    // Longer than it takes to be put to rest.
+    sleep(Duration::from_millis(2_500)).await;
+    let inner = b"GET /inner HTTP/1.1\r\nHost: h\r\n\r\n";
+    client.send([inner, &vec![b'b'; 1_000_000 - inner.len()][..]].concat()).await;
+    assert!(origin.exactly(1_000_000).await.starts_with(inner), "it is a body still, not the next request");
+}
+
+#[tokio::test]
+async fn interim_replies_end_here() {
+    let stage = Stage::start().await;
+    let interim =
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    let mut client = stage.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let mut origin = stage.accept().await;
+    origin.head().await;
+    origin.send(format!("{interim}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")).await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status(), reply.text(), reply.field("link")), (200, "ok", None));
+}
+
+#[tokio::test]
 async fn events_arrive_one_by_one() {
     let stage = Stage::start().await;
     let mut client = stage.client().await;

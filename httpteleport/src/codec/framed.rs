@@ -125,8 +125,8 @@ pub fn decode_trailers(of: MessageKind, trailers: &Bytes, limits: &Limits) -> Re
 
 /// The protocol that a request asks its stream to become, such as `websocket`: an extension of the request.
 ///
-/// With `CONNECT` it is the extended one of HTTP/2 (RFC 8441), with other methods the `Upgrade` of HTTP/1.1. A reply of 2xx
-/// agrees to it.
+/// With `CONNECT` it is the extended one of HTTP/2 (RFC 8441), with other methods the `Upgrade` of HTTP/1.1. A reply of
+/// 101 agrees to it, whatever the method.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Protocol(HeaderValue);
 

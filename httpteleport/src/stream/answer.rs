@@ -119,7 +119,12 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         let answering = self.handler.call(Request::from_parts(parts, body), context);
         let answered = fastrpc::internals::caught(answering).await;
         counters.count(answered.is_some());
+        let unasked = |response: &Response<_>| response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade;
         match answered {
+            Some(response) if unasked(&response) => {
+                let why = "the handler agreed to another protocol, which the request does not ask for";
+                refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, why, &self.limits);
+            }
             Some(response) => answer(responder, &asked, response, self.limits).await,
             None => refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, &self.limits),
         }

@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastrpc::stream::{self, Answer, SendBody};
+use fastrpc::stream::{self, Answer, ResetCode, SendBody};
 use fastrpc::{BoxError, ErrorKind};
-use http::{Response, request, response};
+use http::{Response, StatusCode, request, response};
 use http_body::Body;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::heads::HeadsOf;
 use super::incoming::{Incoming, is_bare};
 use super::outgoing::{Next, Sender, Start, pump_once_sent};
-use crate::codec::error::MessageKind;
+use crate::codec::error::{CodecError, Fault, MessageKind};
 use crate::codec::framed::{self, Protocol};
 use crate::{Error, Limits};
 
@@ -94,7 +94,7 @@ impl FramedClient {
         };
         self.hear(&mut answer, early).await;
         match answer.await {
-            Ok(reply) => Ok(self.response(parts, reply)),
+            Ok(reply) => self.response(parts, reply).map_err(|error| (error, None)),
             Err(error) if error.may_retry() => {
                 let unsent = match rest {
                     Some(rest) => rest.await.ok().flatten(),
@@ -116,13 +116,27 @@ impl FramedClient {
         }
     }
 
-    pub(crate) fn response(&self, asked: &request::Parts, reply: stream::Reply<response::Parts>) -> Response<Incoming> {
-        let stream::Reply { head, body } = reply;
-        let upgraded = asked.extensions.get::<Protocol>().is_some() && head.status.is_success();
+    /// A reply as its caller gets it.
+    ///
+    /// # Errors
+    ///
+    /// It agrees to another protocol, which nobody has asked for.
+    pub(crate) fn response(
+        &self,
+        asked: &request::Parts,
+        reply: stream::Reply<response::Parts>,
+    ) -> Result<Response<Incoming>, Error> {
+        let stream::Reply { head, mut body } = reply;
+        let upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if upgraded && asked.extensions.get::<Protocol>().is_none() {
+            let error = CodecError::reply(Fault::Interim(head.status));
+            body.refuse(ResetCode::Malformed, error.to_string());
+            return Err(fastrpc::Error::refused_reply(error).into());
+        }
         let bare = is_bare(&asked.method, head.status);
         let pause = Some(self.pause).filter(|_| !upgraded);
         let body = Incoming::new(body, MessageKind::Reply, &head.headers, bare, self.limits, pause);
-        Response::from_parts(head, body)
+        Ok(Response::from_parts(head, body))
     }
 }
 

@@ -198,7 +198,7 @@ fn what_cannot_be_sent_is_named() {
         assert_eq!(fault_of(&parts), fault);
     }
     let mut parts = reply(&[]);
-    for (status, reply, interim) in [(100, false, true), (101, false, false), (199, false, true), (200, true, false)] {
+    for (status, reply, interim) in [(100, false, true), (101, true, false), (199, false, true), (200, true, false)] {
         parts.status = StatusCode::from_u16(status).unwrap();
         assert_eq!(encode_reply(&parts, &wide(), &mut Vec::new()).is_ok(), reply, "{status}");
         assert_eq!(encode_interim(&parts, &wide(), &mut Vec::new()).is_ok(), interim, "{status}");

@@ -73,11 +73,10 @@ impl Caller {
     ///
     /// As [`Caller::call`].
     pub fn send(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>, body: Bytes) -> Result<(), Error> {
-        let begun = self.shared.with_deadline(None, |streams| {
+        let key = self.shared.open(None, |streams| {
             let tag = Tag::Waiting(Waiting::default());
-            streams.open(tag, 0, true, |out| encode(out).map_err(NotEncoded), body, false)
+            streams.open(tag, 0, true, |out| encode(out).map_err(NotEncoded), &body, false)
         })?;
-        let key = begun.map_err(|error| Error::encode(error.0))?;
         drop(Held::new(&self.shared, key)); // It goes on by itself.
         Ok(())
     }

@@ -17,9 +17,10 @@ pub(super) enum Section {
 
 impl Section {
     /// Whether a head of this status belongs here. An interim 101 would turn the connection of the next hop into another
-    /// protocol's: a request with a [`Protocol`](super::Protocol) is agreed to with a reply of 2xx.
+    /// protocol's. A reply of 101 agrees to a request with a [`Protocol`](super::Protocol).
     pub(super) fn allows(self, status: StatusCode) -> Result<(), Fault> {
         match (self == Self::Interim, status.is_informational()) {
+            (false, true) if status == StatusCode::SWITCHING_PROTOCOLS => Ok(()),
             (false, true) => Err(Fault::Interim(status)),
             (true, true) if status != StatusCode::SWITCHING_PROTOCOLS => Ok(()),
             (true, _) => Err(Fault::NotInterim(status)),

@@ -155,11 +155,7 @@ fn statuses() {
         (0, Some("its status is not in 100..=999"), Some("its status is not in 100..=999")),
         (99, Some("its status is not in 100..=999"), Some("its status is not in 100..=999")),
         (100, Some("status 100 is interim and answers nothing; send a final status"), None),
-        (
-            101,
-            Some("status 101 is interim and answers nothing; send a final status"),
-            Some("status 101 is not one of an interim head; send a status 1xx but 101"),
-        ),
+        (101, None, Some("status 101 is not one of an interim head; send a status 1xx but 101")),
         (200, None, Some("status 200 is not one of an interim head; send a status 1xx but 101")),
         (999, None, Some("status 999 is not one of an interim head; send a status 1xx but 101")),
         (1000, Some("its status is not in 100..=999"), Some("its status is not in 100..=999")),

@@ -1,0 +1,75 @@
+//! From a client's request, as hyper has it, to its reply.
+
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+
+use super::http::{Ends, Shared};
+use super::rest::Activity;
+use super::upgrade::{Agreed, Asked};
+use super::upload::Upload;
+use crate::body::Body;
+use crate::headers::{self, BadHead};
+use crate::request::Outgoing;
+
+impl Shared {
+    /// The reply, and what has to follow it if it agrees to another protocol.
+    ///
+    /// The reply, and the request's body as long as it comes, keep the connection busy.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        ends: Ends,
+        activity: &Activity,
+    ) -> (Response<Body>, Option<Box<Agreed>>) {
+        let running = activity.begin();
+        let version = request.version();
+        let (reply, asked) = match self.read(request, ends, activity).await {
+            Ok((request, asked)) => (self.proxy.forward(request, ends.client).await, asked),
+            Err(BadHead(status, why)) => {
+                let mut reply = self.proxy.refuse(status, why);
+                if version < Version::HTTP_2 {
+                    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                (reply, None)
+            }
+        };
+        let reply = reply.map(|body| body.of_caller(running));
+        match asked {
+            None => (reply, None),
+            Some(asked) => asked.answered(reply, |why| self.proxy.refuse(StatusCode::BAD_GATEWAY, why)),
+        }
+    }
+
+    /// Makes the request one for an upstream. Small bodies are read whole first.
+    async fn read(
+        &self,
+        mut request: Request<Incoming>,
+        ends: Ends,
+        activity: &Activity,
+    ) -> Result<(Outgoing, Option<Box<Asked>>), BadHead> {
+        let protocol = Asked::protocol(&request);
+        // What hyper noted about this connection is of no use on the next one.
+        request.extensions_mut().clear();
+        let (parts, body) = request.into_parts();
+        let (body, length, asked) = match protocol {
+            None => {
+                let running = if body.is_end_stream() { None } else { activity.hold() };
+                let mut upload = Upload::new(body, &parts, self.max_body, running);
+                upload.read_ahead().await.map_err(|fault| BadHead(fault.status(), fault.why()))?;
+                let (body, length) = upload.into_body();
+                (body, length, None)
+            }
+            Some(protocol) => {
+                let (body, asked) = Asked::new(protocol, &parts);
+                (body, None, Some(Box::new(asked)))
+            }
+        };
+        let mut request = Request::from_parts(parts, body);
+        if let Some(asked) = &asked {
+            request.extensions_mut().insert(asked.protocol.clone());
+        }
+        headers::prepare_request(&mut request, || ends.own_address(), length)?;
+        Ok((Box::new(request), asked))
+    }
+}

@@ -1,0 +1,130 @@
+//! A client's connection that speaks HTTP/1.1.
+
+use std::future::{Future as _, poll_fn};
+use std::mem;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::http::{Ends, LONGEST_HEAD, Shared};
+use super::rest::{self, Activity, ClientIo, TIRED, Watch};
+use super::upgrade::Agreed;
+use crate::config;
+use crate::outbound::one_line;
+use crate::timer::HeadTimer;
+
+/// hyper's read buffer; heads have a limit of their own.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// hyper, with the input's limits.
+pub(super) fn builder(input: &config::Input) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(LONGEST_HEAD)
+        .max_header_size(input.max_header_size)
+        .max_buf_size(READ_BUFFER.max(input.max_header_size))
+        .title_case_headers(true);
+    http
+}
+
+/// How hyper's part of a connection has ended.
+enum Ended<S> {
+    /// With the connection.
+    Over,
+    /// It has nothing to do. What was read of a head is not complete.
+    Resting(S, Bytes),
+    /// It speaks another protocol from here on, of which some may be read already.
+    Upgraded(S, Bytes, Box<Agreed>),
+}
+
+/// Serves one connection to its end; once draining has begun, to the end of the request that runs. `first` was read of it
+/// already; the rest of its first head has to be here by the deadline.
+pub(super) async fn serve<S>(shared: &Arc<Shared>, mut stream: S, mut first: Bytes, deadline: Instant, ends: Ends)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::<Activity>::default();
+    let heads = HeadTimer::default();
+    heads.begin(deadline);
+    loop {
+        let (left, unread) = match awake(shared, stream, first, &activity, &heads, ends).await {
+            Ok(Ended::Resting(stream, unread)) => (stream, unread),
+            Ok(Ended::Upgraded(stream, unread, agreed)) => return Box::pin(agreed.carry(stream, unread)).await,
+            Ok(Ended::Over) => return,
+            Err(error) => return tracing::debug!("connection of {}: {}", ends.client, one_line(&error)),
+        };
+        (stream, first) = (left, unread);
+        if first.is_empty() {
+            let next = tokio::select! {
+                next = rest::next_byte(&mut stream, heads.deadline()) => next,
+                () = shared.shutdown.begun() => None,
+            };
+            let Some(byte) = next else { return };
+            first = byte;
+        }
+        heads.go_on();
+    }
+}
+
+/// Serves one connection to its end, or until it has nothing to do or speaks no HTTP any more.
+async fn awake<S>(
+    shared: &Arc<Shared>,
+    stream: S,
+    first: Bytes,
+    activity: &Arc<Activity>,
+    heads: &HeadTimer,
+    ends: Ends,
+) -> hyper::Result<Ended<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let agreed = Mutex::new(None);
+    // hyper keeps room for this future as long as the connection lives; boxed, it is a pointer's.
+    let service = service_fn(|request| {
+        Box::pin(async {
+            let (reply, upgrade) = shared.answer(request, ends, activity).await;
+            if upgrade.is_some() {
+                *agreed.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
+            }
+            Ok::<_, std::convert::Infallible>(reply)
+        })
+    });
+    let mut http = shared.http1.clone();
+    http.timer(heads.clone());
+    let io = ClientIo::new(stream, first, Arc::clone(activity));
+    let mut connection = Box::new(http.serve_connection(io, service));
+    let mut watch = Watch::new(Arc::clone(activity), TIRED);
+    let mut begun = pin!(shared.shutdown.begun());
+    // Once polled it wakes this task when draining begins; to poll it each time would take a lock each time.
+    let mut listening = false;
+    let mut draining = false;
+    let resting = poll_fn(|cx| {
+        if !mem::replace(&mut listening, true) {
+            let _ = begun.as_mut().poll(cx);
+        }
+        if !draining && shared.shutdown.has_begun() {
+            draining = true;
+            Pin::new(&mut *connection).graceful_shutdown();
+        }
+        if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
+            return Poll::Ready(result.map(|()| false));
+        }
+        if draining { Poll::Pending } else { watch.poll_tired(cx).map(|()| Ok(true)) }
+    })
+    .await?;
+    let upgrade = agreed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if !resting && upgrade.is_none() {
+        return Ok(Ended::Over);
+    }
+    let parts = connection.into_parts();
+    let (stream, unread) = (parts.io.into_inner(), parts.read_buf);
+    Ok(match upgrade {
+        Some(agreed) => Ended::Upgraded(stream, unread, agreed),
+        None => Ended::Resting(stream, unread),
+    })
+}

@@ -1,0 +1,74 @@
+//! A client's connection that speaks HTTP/2.
+
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::http::{Ends, LONGEST_HEAD, Shared};
+use super::rest::{Activity, ClientIo, Watch};
+use crate::config;
+use crate::outbound::one_line;
+
+/// Requests of one connection at a time.
+const MOST_STREAMS: u32 = 200;
+/// What is written ahead of what a client reads, for each of them.
+const SEND_BUFFER: usize = 64 * 1024;
+/// A client is asked so often whether it is still there, and has so long to say so.
+const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+
+/// hyper, with the input's limits.
+pub(super) fn builder(input: &config::Input) -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(u32::try_from(input.max_header_size).unwrap_or(u32::MAX))
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1)
+        .enable_connect_protocol();
+    http
+}
+
+/// Serves one connection to its end; once draining has begun, or when it has had nothing to do for long, to the end of the
+/// requests that run. `first` was read of it already.
+pub(super) async fn serve<S>(shared: &Arc<Shared>, stream: S, first: Bytes, ends: Ends)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::<Activity>::default();
+    let service = service_fn(|mut request| {
+        let (shared, activity) = (Arc::clone(shared), Arc::clone(&activity));
+        Box::pin(async move {
+            let switched = hyper::upgrade::on(&mut request);
+            let (reply, upgrade) = shared.answer(request, ends, &activity).await;
+            if let Some(agreed) = upgrade {
+                shared.shutdown.spawn(agreed.carry_when(switched));
+            }
+            Ok::<_, Infallible>(reply)
+        })
+    });
+    let io = ClientIo::new(stream, first, Arc::clone(&activity));
+    let mut connection = pin!(shared.http2.serve_connection(io, service));
+    let mut watch = Watch::new(Arc::clone(&activity), LONGEST_HEAD);
+    let mut begun = pin!(shared.shutdown.begun());
+    let mut ending = false;
+    let ended = poll_fn(|cx| {
+        if !ending && (begun.as_mut().poll(cx).is_ready() || watch.poll_tired(cx).is_ready()) {
+            ending = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await;
+    if let Err(error) = ended {
+        tracing::debug!("connection of {}: {}", ends.client, one_line(&error));
+    }
+}

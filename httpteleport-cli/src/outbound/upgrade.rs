@@ -1,0 +1,139 @@
+//! Requests for another protocol, as HTTP/1.1 has them, each on a connection of its own.
+
+use std::io::Cursor;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE, UPGRADE,
+};
+use http::{Method, Request, Response, StatusCode, request};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use httpteleport::codec::framed::Protocol;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Chain, ReadHalf, WriteHalf, split};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use super::http::HttpUpstream;
+use super::stream::Stream;
+use super::{Failure, FailureKind, one_line};
+use crate::body::{Body, BoxError};
+use crate::headers;
+use crate::io::poll_piece;
+use crate::request::{Outgoing, RequestBody};
+use crate::websocket;
+
+impl HttpUpstream {
+    /// A call whose request asks for another protocol. The reply to it has the [`Protocol`] as well if the upstream agrees;
+    /// then its body is what the upstream says in that protocol, and the request's body is what it hears.
+    pub(super) async fn upgrade(
+        &self,
+        request: Outgoing,
+        protocol: &Protocol,
+        deadline: Instant,
+    ) -> Result<Response<Body>, Failure> {
+        let permit = self.permit(deadline).await?;
+        let (connection, request) = self.connect(request, deadline).await?;
+        let (mut head, said) = request.into_parts();
+        let key = ask(&mut head, protocol);
+        let request = Box::new(Request::from_parts(head, RequestBody::default()));
+        let (mut reply, connection) =
+            self.exchange(connection, request, deadline).await.map_err(|(failure, _)| failure)?;
+        if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return self.finish(reply, connection, permit, None);
+        }
+        check(reply.headers_mut(), protocol, key.as_deref())
+            .map_err(|reason| Failure::new(FailureKind::Broken, reason))?;
+        let lost = || Failure::new(FailureKind::Broken, "it closed the connection when it had switched protocols");
+        let stream = timeout_at(deadline, connection.into_stream()).await;
+        let (stream, unread) = stream.ok().flatten().ok_or_else(lost)?;
+        let permit = Arc::new(permit);
+        let (reader, writer) = split(TokioIo::new(stream));
+        self.shutdown.spawn(hear(said, writer, Arc::clone(&permit)));
+        headers::prepare_reply(&mut reply);
+        let (mut head, _) = reply.into_parts();
+        head.status = StatusCode::OK;
+        head.extensions.insert(protocol.clone());
+        let says = Says { reader: Cursor::new(unread).chain(reader), buffer: BytesMut::new(), _permit: permit };
+        Ok(Response::from_parts(head, Body::boxed(says.boxed_unsync())))
+    }
+}
+
+/// Makes the request one of HTTP/1.1. The key that it had to be given, because its client came another way, is returned.
+fn ask(head: &mut request::Parts, protocol: &Protocol) -> Option<String> {
+    head.extensions.clear();
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.remove(TE);
+    head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Ok(name) = HeaderValue::from_str(protocol.as_str()) {
+        head.headers.insert(UPGRADE, name);
+    }
+    if head.method != Method::CONNECT {
+        return None;
+    }
+    head.method = Method::GET;
+    let key = is_websocket(protocol).then(websocket::key)?;
+    websocket::ask(&mut head.headers, &key);
+    Some(key)
+}
+
+/// Whether a reply of 101 is to this request. Fields that only HTTP/1.1 has go.
+fn check(headers: &mut HeaderMap, protocol: &Protocol, key: Option<&str>) -> Result<(), String> {
+    let wanted = protocol.as_str();
+    let switched = headers.get(UPGRADE).is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()));
+    if !switched {
+        return Err(format!("it was asked for {wanted} and switched to another protocol"));
+    }
+    headers.remove(SEC_WEBSOCKET_KEY);
+    match key {
+        Some(key) if !websocket::take_answer(headers, key) => {
+            Err(format!("its {SEC_WEBSOCKET_ACCEPT} is not the one to the key that it was sent"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_websocket(protocol: &Protocol) -> bool {
+    protocol.as_str().eq_ignore_ascii_case("websocket")
+}
+
+/// Writes to the upstream what the client says, to its end.
+async fn hear(mut said: RequestBody, mut writer: WriteHalf<TokioIo<Stream>>, permit: Arc<OwnedSemaphorePermit>) {
+    let result: Result<(), BoxError> = async {
+        while let Some(frame) = said.frame().await.transpose()? {
+            if let Ok(data) = frame.into_data() {
+                writer.write_all(&data).await?;
+                writer.flush().await?;
+            }
+        }
+        Ok(())
+    }
+    .await;
+    if let Err(error) = result {
+        tracing::debug!("in another protocol: {}", one_line(&*error));
+    }
+    let _ = writer.shutdown().await;
+    drop(permit);
+}
+
+/// What the upstream says in the other protocol, as the body of its reply.
+struct Says {
+    reader: Chain<Cursor<Bytes>, ReadHalf<TokioIo<Stream>>>,
+    buffer: BytesMut,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl http_body::Body for Says {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let piece = ready!(poll_piece(&mut this.reader, &mut this.buffer, cx));
+        Poll::Ready(piece.map_err(Into::into).transpose().map(|piece| piece.map(Frame::data)))
+    }
+}
