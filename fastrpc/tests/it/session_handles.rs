@@ -10,9 +10,14 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastrpc::internals::session::{Incoming, Options, SendBody, Serve};
+use fastrpc::internals::framed::Role;
+use fastrpc::internals::session::{Driver, Incoming, Options, SendBody, Serve};
 use fastrpc::wire::framed::codec::RecordCodec;
+use fastrpc::wire::framed::frame::{self, TooLong};
+use fastrpc::wire::framed::record::RecordEncoder;
 use fastrpc::{BatchTimer, Dispatch, ErrorKind};
+use testkit::pipe::duplex;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -190,6 +195,28 @@ async fn an_idle_server_ends_though_its_client_does_not_answer() {
     let ended = scene.server.await.unwrap();
     assert!(ended.is_ok(), "{ended:?}");
     assert!(start.elapsed() >= 90 * S && start.elapsed() <= 92 * S, "30 s, and 60 s for the drain");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_want_no_reply_are_calls_too() {
+    let (mut near, far) = duplex();
+    let options = Options { idle_timeout: Some(30 * S), ping: None, ..raw() };
+    let settings = options.settings.clone();
+    let (_, server) = Driver::new(Role::Server, Box::new(far), options, settings, |_: Incoming| std::future::ready(()));
+    let drain = server.drain_handle();
+    let server = tokio::spawn(server);
+    let (mut frames, mut wire) = (Vec::new(), Vec::new());
+    let head = |_: &mut Vec<u8>| -> Result<(), TooLong> { Ok(()) };
+    frame::put_call(&mut frames, 0, true, 9, head, b"", true).unwrap();
+    RecordEncoder::new(RecordCodec::None, 22).encode_raw(&frames, &mut wire);
+    for _ in 0..10 {
+        near.write_all(&wire).await.unwrap();
+        tokio::time::sleep(20 * S).await;
+        assert!(!drain.is_draining());
+    }
+    tokio::time::sleep(11 * S).await;
+    assert!(drain.is_draining());
+    server.abort();
 }
 
 // ---- where handlers run ----

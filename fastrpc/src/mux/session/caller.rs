@@ -178,6 +178,12 @@ impl Drain {
         self.0.ended().await;
     }
 
+    /// Whether it drains: whoever asked for it.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.shared.with(|streams| streams.is_draining())
+    }
+
     /// Calls that are not over.
     #[must_use]
     pub fn open_calls(&self) -> usize {
