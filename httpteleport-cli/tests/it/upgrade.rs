@@ -206,15 +206,15 @@ async fn what_only_looks_like_an_upgrade_is_a_plain_request() {
 }
 
 #[tokio::test]
-async fn a_teleport_output_answers_501() {
+async fn a_node_of_the_classic_wire_answers_501() {
     let origin = Origin::start().await;
-    let far = Program::start(&["--in", "teleport://127.0.0.1:0", "--out", &origin.url()]).await;
+    let far = Program::start(&["--in", "teleport://127.0.0.1:0", "--wire", "classic", "--out", &origin.url()]).await;
     let address = far.address().split(' ').next().expect("an address");
     let program = Program::http(&format!("teleport://{address}")).await;
     let mut client = Client::connect(program.address()).await;
     let reply = client.ask(ASK).await;
     assert_eq!(reply.status(), 501);
-    assert!(reply.text().ends_with("this teleport wire carries no Lines/1: it has no streams\n"), "{}", reply.text());
+    assert!(reply.text().ends_with("and the classic wire has none; use the framed one\n"), "{}", reply.text());
     assert_eq!(client.get("/size/1").await.text(), "x");
     assert_eq!(extended(&program, "websocket").await.expect("a reply").status(), 501);
 }
