@@ -70,7 +70,7 @@ async fn a_frozen_far_node_costs_the_timeout_and_its_late_replies_reach_nobody()
 }
 
 /// Waits until each thread of a process has stopped: the signal only asks for it.
-async fn stopped(process: u32) {
+pub(crate) async fn stopped(process: u32) {
     let tasks = format!("/proc/{process}/task");
     let is_stopped = |task: std::fs::DirEntry| {
         let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();

@@ -19,3 +19,5 @@ mod origin;
 mod origins;
 mod schemes;
 mod smuggling;
+mod streaming_origin;
+mod streams;
