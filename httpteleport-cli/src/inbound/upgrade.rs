@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version, request};
 use http_body::{Body as _, Frame};
@@ -25,7 +25,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 use crate::body::{Body, BoxError};
-use crate::io::poll_piece;
+use crate::io::Pieces;
 use crate::outbound::one_line;
 use crate::request::{BodyFault, RequestBody};
 
@@ -78,7 +78,6 @@ impl Asked {
         let (client_over, upstream_over) = (CancellationToken::new(), CancellationToken::new());
         let said = Said {
             source: Source::Awaited(reader),
-            buffer: BytesMut::new(),
             upstream_over: Box::pin(upstream_over.clone().cancelled_owned()),
             silence: None,
             _over: client_over.clone().drop_guard(),
@@ -175,7 +174,6 @@ async fn hear(
 /// What a client says in the other protocol, as the body of its request.
 struct Said {
     source: Source,
-    buffer: BytesMut,
     upstream_over: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Runs when the upstream has ended.
     silence: Option<Pin<Box<Sleep>>>,
@@ -185,7 +183,7 @@ struct Said {
 enum Source {
     /// The client still speaks HTTP.
     Awaited(oneshot::Receiver<Reader>),
-    Read(Reader),
+    Read(Pieces<Reader>),
 }
 
 impl http_body::Body for Said {
@@ -196,12 +194,12 @@ impl http_body::Body for Said {
         let this = &mut *self;
         if let Source::Awaited(reader) = &mut this.source {
             match ready!(Pin::new(reader).poll(cx)) {
-                Ok(reader) => this.source = Source::Read(reader),
+                Ok(reader) => this.source = Source::Read(Pieces::new(reader)),
                 Err(_) => return Poll::Ready(Some(Err(BodyFault::Broken.into()))),
             }
         }
-        if let Source::Read(reader) = &mut this.source
-            && let Poll::Ready(piece) = poll_piece(reader, &mut this.buffer, cx)
+        if let Source::Read(pieces) = &mut this.source
+            && let Poll::Ready(piece) = pieces.poll_next(cx)
         {
             this.silence = None;
             return Poll::Ready(piece.map_err(Into::into).transpose().map(|piece| piece.map(Frame::data)));
