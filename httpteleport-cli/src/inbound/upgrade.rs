@@ -212,3 +212,70 @@ impl http_body::Body for Said {
         Poll::Ready(Some(Err(BodyFault::Slow.into())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A request, and its reply that agrees, whose body is this.
+    fn agree(body: Body) -> (RequestBody, Box<Agreed>) {
+        let (head, ()) = Request::get("/").body(()).expect("a request").into_parts();
+        let protocol = Protocol::new("x").expect("a name");
+        let (said, asked) = Asked::new(protocol.clone(), &head);
+        let mut reply = Response::new(body);
+        reply.extensions_mut().insert(protocol);
+        let (reply, agreed) = asked.answered(reply, |_| unreachable!("it agrees"));
+        assert_eq!(reply.status(), StatusCode::SWITCHING_PROTOCOLS);
+        (said, agreed.expect("an agreement"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_may_be_silent_for_ever_but_not_when_its_upstream_has_ended() {
+        let (mut said, agreed) = agree(Body::from(Bytes::new()));
+        let (mut client, stream) = duplex(100);
+        let carried = tokio::spawn(agreed.carry(stream, Bytes::from_static(b"first ")));
+        let start = Instant::now();
+        assert_eq!(said.frame().await.expect("a frame").expect("data").into_data().expect("data"), "first ");
+        assert_eq!(client.read(&mut [0]).await.expect("readable"), 0, "the upstream's end arrives");
+        client.write_all(b"then").await.expect("sent");
+        assert_eq!(said.frame().await.expect("a frame").expect("data").into_data().expect("data"), "then");
+        let error = said.frame().await.expect("a frame").expect_err("silence");
+        assert_eq!((BodyFault::of(&*error), start.elapsed().as_secs()), (Some(BodyFault::Slow), 120));
+        drop(said);
+        carried.await.expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_may_be_silent_for_ever_but_not_when_its_client_has_ended() {
+        struct Silent;
+        impl http_body::Body for Silent {
+            type Data = Bytes;
+            type Error = BoxError;
+            fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+                Poll::Pending
+            }
+        }
+        let (mut said, agreed) = agree(Body::boxed(Silent.boxed_unsync()));
+        let (client, stream) = duplex(100);
+        let mut carried = tokio::spawn(agreed.carry(stream, Bytes::new()));
+        let quiet = tokio::time::timeout(Duration::from_secs(86_400), &mut carried).await;
+        assert!(quiet.is_err(), "nobody has ended");
+        let start = Instant::now();
+        drop(client);
+        assert!(said.frame().await.is_none());
+        drop(said);
+        carried.await.expect("no panic");
+        assert_eq!(start.elapsed().as_secs(), 120);
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_client_never_switches_has_a_broken_body() {
+        let (mut said, agreed) = agree(Body::from(Bytes::new()));
+        drop(agreed);
+        let error = said.frame().await.expect("a frame").expect_err("no client");
+        assert_eq!(BodyFault::of(&*error), Some(BodyFault::Broken));
+    }
+}
