@@ -255,7 +255,7 @@ mod tests {
     use std::convert::Infallible;
 
     use http::{Request, Response};
-    use http_body_util::Empty;
+    use http_body_util::{Collected, Empty};
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
@@ -279,7 +279,7 @@ mod tests {
                     Ok(()) => {
                         let (body, length) = upload.into_body();
                         let whole = body.progress().is_none();
-                        let bytes = body.collect().await.map(|body| body.to_bytes());
+                        let bytes = body.collect().await.map(Collected::to_bytes);
                         bytes
                             .map(|bytes| (whole.then_some(bytes), length))
                             .map_err(|error| BodyFault::of(&*error).expect("the client is at fault"))
