@@ -1,6 +1,7 @@
 //! Streams in hyper's terms.
 
 use std::io::{self, IoSlice};
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -73,16 +74,46 @@ impl<S: AsyncWrite + Unpin> Write for HyperIo<S> {
     }
 }
 
-/// Most bytes that are read at once where nothing is known about what comes.
-const PIECE: usize = 16 * 1024;
+/// Room for what is read where nothing is known about what comes: little while little comes, as many wait for something
+/// to be said, and up to this much where a read has filled it.
+const ROOM: RangeInclusive<usize> = 1024..=64 * 1024;
 
-/// The next bytes of a stream, `None` at its end.
-pub(crate) fn poll_piece(
-    reader: &mut (impl AsyncRead + Unpin),
-    buffer: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<Option<Bytes>>> {
-    buffer.reserve(PIECE);
-    let count = ready!(poll_read_buf(Pin::new(reader), cx, buffer))?;
-    Poll::Ready(Ok((count > 0).then(|| buffer.split().freeze())))
+/// Reads a stream as it comes, piece by piece.
+pub(crate) struct Pieces<R> {
+    reader: R,
+    buffer: BytesMut,
+    room: usize,
+}
+
+impl<R: AsyncRead + Unpin> Pieces<R> {
+    pub(crate) fn new(reader: R) -> Pieces<R> {
+        Pieces { reader, buffer: BytesMut::new(), room: *ROOM.start() }
+    }
+
+    /// The next bytes, `None` at the end.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        self.buffer.reserve(self.room);
+        let count = ready!(poll_read_buf(Pin::new(&mut self.reader), cx, &mut self.buffer))?;
+        self.room = if count < self.room { *ROOM.start() } else { ROOM.end().min(&(self.room * 4)).to_owned() };
+        Poll::Ready(Ok((count > 0).then(|| self.buffer.split().freeze())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_grow_with_what_comes() {
+        let mut pieces = Pieces::new(&[7; 200_000][..]);
+        let mut sizes = Vec::new();
+        while let Some(piece) = poll_fn(|cx| pieces.poll_next(cx)).await.expect("readable") {
+            sizes.push(piece.len());
+        }
+        assert_eq!(sizes.iter().sum::<usize>(), 200_000);
+        assert!(sizes[0] < 2048 && sizes.iter().any(|size| *size >= 64 * 1024), "{sizes:?}");
+        assert!(pieces.room == *ROOM.start(), "and shrink again");
+    }
 }

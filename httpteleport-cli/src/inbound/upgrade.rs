@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version, request};
 use http_body::{Body as _, Frame};
@@ -25,7 +25,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 use crate::body::{Body, BoxError};
-use crate::io::poll_piece;
+use crate::io::Pieces;
 use crate::outbound::one_line;
 use crate::request::{BodyFault, RequestBody};
 
@@ -78,7 +78,6 @@ impl Asked {
         let (client_over, upstream_over) = (CancellationToken::new(), CancellationToken::new());
         let said = Said {
             source: Source::Awaited(reader),
-            buffer: BytesMut::new(),
             upstream_over: Box::pin(upstream_over.clone().cancelled_owned()),
             silence: None,
             _over: client_over.clone().drop_guard(),
@@ -175,7 +174,6 @@ async fn hear(
 /// What a client says in the other protocol, as the body of its request.
 struct Said {
     source: Source,
-    buffer: BytesMut,
     upstream_over: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Runs when the upstream has ended.
     silence: Option<Pin<Box<Sleep>>>,
@@ -185,7 +183,7 @@ struct Said {
 enum Source {
     /// The client still speaks HTTP.
     Awaited(oneshot::Receiver<Reader>),
-    Read(Reader),
+    Read(Pieces<Reader>),
 }
 
 impl http_body::Body for Said {
@@ -196,12 +194,12 @@ impl http_body::Body for Said {
         let this = &mut *self;
         if let Source::Awaited(reader) = &mut this.source {
             match ready!(Pin::new(reader).poll(cx)) {
-                Ok(reader) => this.source = Source::Read(reader),
+                Ok(reader) => this.source = Source::Read(Pieces::new(reader)),
                 Err(_) => return Poll::Ready(Some(Err(BodyFault::Broken.into()))),
             }
         }
-        if let Source::Read(reader) = &mut this.source
-            && let Poll::Ready(piece) = poll_piece(reader, &mut this.buffer, cx)
+        if let Source::Read(pieces) = &mut this.source
+            && let Poll::Ready(piece) = pieces.poll_next(cx)
         {
             this.silence = None;
             return Poll::Ready(piece.map_err(Into::into).transpose().map(|piece| piece.map(Frame::data)));
@@ -212,5 +210,72 @@ impl http_body::Body for Said {
         let silence = this.silence.get_or_insert_with(|| Box::pin(sleep(LONGEST_SILENCE)));
         ready!(silence.as_mut().poll(cx));
         Poll::Ready(Some(Err(BodyFault::Slow.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A request, and its reply that agrees, whose body is this.
+    fn agree(body: Body) -> (RequestBody, Box<Agreed>) {
+        let (head, ()) = Request::get("/").body(()).expect("a request").into_parts();
+        let protocol = Protocol::new("x").expect("a name");
+        let (said, asked) = Asked::new(protocol.clone(), &head);
+        let mut reply = Response::new(body);
+        reply.extensions_mut().insert(protocol);
+        let (reply, agreed) = asked.answered(reply, |_| unreachable!("it agrees"));
+        assert_eq!(reply.status(), StatusCode::SWITCHING_PROTOCOLS);
+        (said, agreed.expect("an agreement"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_may_be_silent_for_ever_but_not_when_its_upstream_has_ended() {
+        let (mut said, agreed) = agree(Body::from(Bytes::new()));
+        let (mut client, stream) = duplex(100);
+        let carried = tokio::spawn(agreed.carry(stream, Bytes::from_static(b"first ")));
+        let start = Instant::now();
+        assert_eq!(said.frame().await.expect("a frame").expect("data").into_data().expect("data"), "first ");
+        assert_eq!(client.read(&mut [0]).await.expect("readable"), 0, "the upstream's end arrives");
+        client.write_all(b"then").await.expect("sent");
+        assert_eq!(said.frame().await.expect("a frame").expect("data").into_data().expect("data"), "then");
+        let error = said.frame().await.expect("a frame").expect_err("silence");
+        assert_eq!((BodyFault::of(&*error), start.elapsed().as_secs()), (Some(BodyFault::Slow), 120));
+        drop(said);
+        carried.await.expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_may_be_silent_for_ever_but_not_when_its_client_has_ended() {
+        struct Silent;
+        impl http_body::Body for Silent {
+            type Data = Bytes;
+            type Error = BoxError;
+            fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+                Poll::Pending
+            }
+        }
+        let (mut said, agreed) = agree(Body::boxed(Silent.boxed_unsync()));
+        let (client, stream) = duplex(100);
+        let mut carried = tokio::spawn(agreed.carry(stream, Bytes::new()));
+        let quiet = tokio::time::timeout(Duration::from_secs(86_400), &mut carried).await;
+        assert!(quiet.is_err(), "nobody has ended");
+        let start = Instant::now();
+        drop(client);
+        assert!(said.frame().await.is_none());
+        drop(said);
+        carried.await.expect("no panic");
+        assert_eq!(start.elapsed().as_secs(), 120);
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_client_never_switches_has_a_broken_body() {
+        let (mut said, agreed) = agree(Body::from(Bytes::new()));
+        drop(agreed);
+        let error = said.frame().await.expect("a frame").expect_err("no client");
+        assert_eq!(BodyFault::of(&*error), Some(BodyFault::Broken));
     }
 }

@@ -249,3 +249,80 @@ impl Pieces {
         whole.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use http_body_util::{Collected, Empty};
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncWriteExt as _, duplex};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// What becomes of the body of this request, whose client then says no more.
+    async fn fate(sent: &str, limit: usize) -> Result<(Option<Bytes>, Option<u64>), BodyFault> {
+        let (mut client, server) = duplex(1 << 20);
+        client.write_all(sent.as_bytes()).await.expect("room for it");
+        let (sender, mut fates) = mpsc::channel(1);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let sender = sender.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let mut upload = Upload::new(body, &head, limit, None);
+                let fate = match upload.read_ahead().await {
+                    Err(fault) => Err(fault),
+                    Ok(()) => {
+                        let (body, length) = upload.into_body();
+                        let whole = body.progress().is_none();
+                        let bytes = body.collect().await.map(Collected::to_bytes);
+                        bytes
+                            .map(|bytes| (whole.then_some(bytes), length))
+                            .map_err(|error| BodyFault::of(&*error).expect("the client is at fault"))
+                    }
+                };
+                sender.send(fate).await.expect("it is waited for");
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        let connection = tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(server), service));
+        let fate = fates.recv().await.expect("a request");
+        connection.abort();
+        drop(client);
+        fate
+    }
+
+    fn sized(length: usize, sent: usize) -> String {
+        format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{}", "b".repeat(sent))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_early_enough_is_read_whole() {
+        let bytes = |count: usize| Some(Bytes::from("b".repeat(count)));
+        assert_eq!(fate(&sized(0, 0), 0).await, Ok((bytes(0), Some(0))));
+        assert_eq!(fate(&sized(WHOLE, WHOLE), WHOLE).await, Ok((bytes(WHOLE), Some(WHOLE as u64))));
+        assert_eq!(fate(&sized(WHOLE + 1, WHOLE + 1), 1 << 20).await, Ok((None, Some(WHOLE as u64 + 1))));
+        let chunks = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n2\r\nbb\r\n0\r\n";
+        assert_eq!(fate(&format!("{chunks}\r\n"), 3).await, Ok((bytes(3), Some(3))));
+        assert_eq!(fate(&format!("{chunks}X: y\r\n\r\n"), 3).await, Ok((None, None)), "its trailers go on");
+        assert_eq!(fate(&format!("{chunks}\r\n"), 2).await, Err(BodyFault::TooLarge));
+        assert_eq!(fate(&sized(3, 0), 2).await, Err(BodyFault::TooLarge), "none of it is waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_has_a_limit_whatever_the_size() {
+        for sent in [
+            sized(10, 9),
+            sized(WHOLE + 1, 9),
+            "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
+        ] {
+            let start = Instant::now();
+            assert_eq!(fate(&sent, 1 << 20).await, Err(BodyFault::Slow), "{sent}");
+            assert_eq!(start.elapsed().as_secs(), LONGEST_PAUSE.as_secs());
+        }
+    }
+}

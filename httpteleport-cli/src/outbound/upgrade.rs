@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE, UPGRADE,
 };
@@ -23,7 +23,7 @@ use super::stream::Stream;
 use super::{Failure, FailureKind, one_line};
 use crate::body::{Body, BoxError};
 use crate::headers;
-use crate::io::poll_piece;
+use crate::io::Pieces;
 use crate::request::{Outgoing, RequestBody};
 use crate::websocket;
 
@@ -58,7 +58,7 @@ impl HttpUpstream {
         let (mut head, _) = reply.into_parts();
         head.status = StatusCode::OK;
         head.extensions.insert(protocol.clone());
-        let says = Says { reader: Cursor::new(unread).chain(reader), buffer: BytesMut::new(), _permit: permit };
+        let says = Says { pieces: Pieces::new(Cursor::new(unread).chain(reader)), _permit: permit };
         Ok(Response::from_parts(head, Body::boxed(says.boxed_unsync())))
     }
 }
@@ -122,8 +122,7 @@ async fn hear(mut said: RequestBody, mut writer: WriteHalf<TokioIo<Stream>>, per
 
 /// What the upstream says in the other protocol, as the body of its reply.
 struct Says {
-    reader: Chain<Cursor<Bytes>, ReadHalf<TokioIo<Stream>>>,
-    buffer: BytesMut,
+    pieces: Pieces<Chain<Cursor<Bytes>, ReadHalf<TokioIo<Stream>>>>,
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
@@ -132,8 +131,7 @@ impl http_body::Body for Says {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        let piece = ready!(poll_piece(&mut this.reader, &mut this.buffer, cx));
+        let piece = ready!(self.pieces.poll_next(cx));
         Poll::Ready(piece.map_err(Into::into).transpose().map(|piece| piece.map(Frame::data)))
     }
 }
