@@ -77,7 +77,7 @@ fn every_program_names_its_rows() {
         (env!("CARGO_BIN_EXE_matrix"), "floor/fastrpc/100", "lazy/built/10000"),
         (env!("CARGO_BIN_EXE_scale"), "scale/callers/1/fastrpc", "scale/connections/18000/http/apart"),
         (env!("CARGO_BIN_EXE_peers"), "http/httpteleport/1", "floor/typed/100"),
-        (env!("CARGO_BIN_EXE_bytes"), "bytes/rtb/http1/1", "bytes/chat/flate/64"),
+        (env!("CARGO_BIN_EXE_bytes"), "bytes/rtb/http1/1", "bytes/chat/framed_zstd-max/64"),
         (env!("CARGO_BIN_EXE_proxy"), "proxy/direct", "proxy/idle/teleport-flate"),
     ];
     for (program, first, last) in first_and_last {
