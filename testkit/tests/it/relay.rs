@@ -1,0 +1,75 @@
+//! The relay between real sockets.
+
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use testkit::relay::{Leg, Relay, RelayOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const DELAY: Duration = Duration::from_millis(20);
+
+/// A relay, and both ends of a connection through it.
+async fn through() -> (Relay, TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let leg = Leg { delay: DELAY, rate: Some(20_000_000), queue: 100_000 };
+    let relay = Relay::start(listener.local_addr().unwrap(), RelayOptions::both(leg)).await.unwrap();
+    let near = TcpStream::connect(relay.addr()).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    (relay, near, far)
+}
+
+#[tokio::test]
+async fn bytes_arrive_in_order_and_late_and_an_end_leaves_the_way_back_open() {
+    let (relay, mut near, mut far) = through().await;
+    let sent: Vec<u8> = (0..1_000_000u32).map(|n| n.to_le_bytes()[usize::from(n % 7 == 0)]).collect();
+    let begun = Instant::now();
+    let asking = async {
+        near.write_all(&sent).await.unwrap();
+        near.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        near.read_to_end(&mut answer).await.unwrap();
+        answer
+    };
+    let answering = async {
+        let mut seen = Vec::new();
+        far.read_to_end(&mut seen).await.unwrap();
+        far.write_all(b"all of it").await.unwrap();
+        far.shutdown().await.unwrap();
+        seen
+    };
+    let (answer, seen) = tokio::join!(asking, answering);
+    assert!(seen == sent && answer == b"all of it");
+    // A twentieth of a second to pass the narrow part, a delay there and a delay back.
+    assert!(begun.elapsed() >= 2 * DELAY + Duration::from_millis(50), "{:?}", begun.elapsed());
+    assert_eq!(relay.carried(), (1_000_000, 9));
+}
+
+async fn is_reset(end: &mut TcpStream) {
+    let error = end.read(&mut [0; 10]).await.expect_err("a reset is no end");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_reset_of_one_side_is_one_of_the_other_and_a_cut_one_of_both() {
+    let (_relay, mut near, far) = through().await;
+    far.set_zero_linger().unwrap();
+    drop(far);
+    is_reset(&mut near).await;
+
+    let (_relay, near, mut far) = through().await;
+    near.set_zero_linger().unwrap();
+    drop(near);
+    is_reset(&mut far).await;
+
+    let (relay, mut near, mut far) = through().await;
+    relay.cut();
+    is_reset(&mut near).await;
+    is_reset(&mut far).await;
+    drop(relay);
+
+    let (relay, mut near, mut far) = through().await;
+    drop(relay);
+    is_reset(&mut near).await;
+    is_reset(&mut far).await;
+}
