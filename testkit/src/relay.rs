@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::io::{DuplexStream, split};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -78,6 +79,23 @@ pub struct Relay {
     /// How often all connections have been cut; its sender's end cuts them too.
     cuts: watch::Sender<u64>,
     carried: Arc<Carried>,
+}
+
+/// The same way in memory, for virtual time: its near end, its far end, and what cuts it, so that both ends see it end.
+///
+/// # Panics
+///
+/// Outside a tokio runtime with time.
+#[must_use]
+pub fn pipe(options: RelayOptions) -> (DuplexStream, DuplexStream, AbortHandle) {
+    /// What an end takes or has ready before the way itself: as little as shows.
+    const END: usize = 16 * 1024;
+    let ((near, near_relay), (far, far_relay)) = (tokio::io::duplex(END), tokio::io::duplex(END));
+    let carrying = tokio::spawn(async move {
+        // An end that is gone ends the other, which is all there is to tell.
+        let _ = carry::both_ways(split(near_relay), split(far_relay), options, &Carried::default()).await;
+    });
+    (near, far, carrying.abort_handle())
 }
 
 /// Bytes that left a relay.

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -30,22 +29,26 @@ pub(super) async fn connection(
         return reset(&near);
     };
     let quick = near.set_nodelay(true).and_then(|()| far.set_nodelay(true));
-    let (near_read, near_write) = near.split();
-    let (far_read, far_write) = far.split();
-    let both = async {
-        tokio::try_join!(
-            carry(near_read, far_write, options.up, &carried.up),
-            carry(far_read, near_write, options.down, &carried.down),
-        )
-    };
     let whole = tokio::select! {
-        ended = both => ended.is_ok() && quick.is_ok(),
+        ended = both_ways(near.split(), far.split(), options, &carried) => ended.is_ok() && quick.is_ok(),
         _ = cut.changed() => false,
     };
     if !whole {
         reset(&near);
         reset(&far);
     }
+}
+
+/// Carries both directions until both have ended, or either broke.
+pub(super) async fn both_ways<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    (near_read, near_write): (R, W),
+    (far_read, far_write): (R, W),
+    options: RelayOptions,
+    carried: &Carried,
+) -> io::Result<()> {
+    let up = carry(near_read, far_write, options.up, &carried.up);
+    let down = carry(far_read, near_write, options.down, &carried.down);
+    tokio::try_join!(up, down).map(|_| ())
 }
 
 /// Has the socket end with a reset when it is dropped.
@@ -55,7 +58,12 @@ fn reset(socket: &TcpStream) {
 }
 
 /// Carries one direction until its end has arrived.
-async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, leg: Leg, carried: &AtomicU64) -> io::Result<()> {
+async fn carry<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    mut from: R,
+    mut to: W,
+    leg: Leg,
+    carried: &AtomicU64,
+) -> io::Result<()> {
     let mut queue = Queue::new(leg, Instant::now());
     let mut piece = vec![0; PIECE];
     let (mut arrived, mut written) = (Vec::new(), 0);

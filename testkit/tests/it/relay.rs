@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use testkit::relay::{Leg, Relay, RelayOptions};
+use testkit::relay::{Leg, Relay, RelayOptions, pipe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+const MS: Duration = Duration::from_millis(1);
 const DELAY: Duration = Duration::from_millis(20);
 
 /// A relay, and both ends of a connection through it.
@@ -72,4 +73,20 @@ async fn a_reset_of_one_side_is_one_of_the_other_and_a_cut_one_of_both() {
     drop(relay);
     is_reset(&mut near).await;
     is_reset(&mut far).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipe_is_as_long_and_narrow_in_virtual_time() {
+    let leg = Leg { delay: 75 * MS, rate: Some(1_000_000), ..Leg::default() };
+    let (mut near, mut far, cut) = pipe(RelayOptions::both(leg));
+    let begun = tokio::time::Instant::now();
+    near.write_all(&[7; 10_000]).await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut seen = Vec::new();
+    far.read_to_end(&mut seen).await.unwrap();
+    assert_eq!(seen, [7; 10_000]);
+    let took = begun.elapsed();
+    assert!((85 * MS..88 * MS).contains(&took), "{took:?}");
+    cut.abort();
+    assert_eq!(near.read(&mut [0; 10]).await.unwrap(), 0, "cut off");
 }
