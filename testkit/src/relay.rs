@@ -1,6 +1,6 @@
 //! A TCP relay on loopback that makes a way long and narrow: for real programs and real sockets.
 //!
-//! It keeps order, half-close and resets. Each direction delays and paces its bytes by itself and holds a bounded number of
+//! It keeps order, half-close and resets, which arrive behind the bytes before them. Each direction delays and paces its bytes by itself and holds a bounded number of
 //! them; when that is full it reads no more, as a router that never drops. There is no randomness inside; times are tokio's,
 //! whose timers have steps of a millisecond.
 //!
@@ -13,7 +13,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let far = TcpListener::bind("127.0.0.1:0").await?;
 //! let leg = Leg { delay: Duration::from_millis(5), rate: Some(1_000_000), ..Leg::default() };
-//! let relay = Relay::start(far.local_addr()?, RelayOptions { up: leg, down: leg }).await?;
+//! let relay = Relay::start(far.local_addr()?, RelayOptions { up: leg, down: leg })?;
 //! let mut near = TcpStream::connect(relay.addr()).await?;
 //! near.write_all(b"arrives at the listener 5 milliseconds later").await?;
 //! # std::io::Result::Ok(())
@@ -21,13 +21,13 @@
 //! ```
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{DuplexStream, split};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -98,6 +98,13 @@ pub fn pipe(options: RelayOptions) -> (DuplexStream, DuplexStream, AbortHandle) 
     (near, far, carrying.abort_handle())
 }
 
+/// What the kernel holds before a relay reads it: little, so that [`Leg::queue`] says how much is held in all.
+fn socket() -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(128 * 1024)?;
+    Ok(socket)
+}
+
 /// Bytes that left a relay.
 #[derive(Debug, Default)]
 struct Carried {
@@ -115,8 +122,10 @@ impl Relay {
     /// # Panics
     ///
     /// Outside a tokio runtime with I/O and time.
-    pub async fn start(target: SocketAddr, options: RelayOptions) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    pub fn start(target: SocketAddr, options: RelayOptions) -> io::Result<Self> {
+        let socket = socket()?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let listener = socket.listen(1024)?;
         let addr = listener.local_addr()?;
         let (cuts, cut) = watch::channel(0);
         let carried = Arc::new(Carried::default());

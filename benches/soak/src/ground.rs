@@ -24,7 +24,7 @@ impl Ground {
     /// There is no port to be had.
     pub async fn tcp(options: RelayOptions) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let relay = Relay::start(listener.local_addr()?, options).await?;
+        let relay = Relay::start(listener.local_addr()?, options)?;
         Ok(Self(Way::Tcp { relay, listener }))
     }
 

@@ -14,9 +14,11 @@ const DELAY: Duration = Duration::from_millis(20);
 async fn through() -> (Relay, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let leg = Leg { delay: DELAY, rate: Some(20_000_000), queue: 100_000 };
-    let relay = Relay::start(listener.local_addr().unwrap(), RelayOptions::both(leg)).await.unwrap();
-    let near = TcpStream::connect(relay.addr()).await.unwrap();
-    let (far, _) = listener.accept().await.unwrap();
+    let relay = Relay::start(listener.local_addr().unwrap(), RelayOptions::both(leg)).unwrap();
+    let mut near = TcpStream::connect(relay.addr()).await.unwrap();
+    let (mut far, _) = listener.accept().await.unwrap();
+    near.write_all(b"!").await.unwrap();
+    assert_eq!(far.read_u8().await.unwrap(), b'!', "and the relay knows both");
     (relay, near, far)
 }
 
@@ -43,7 +45,7 @@ async fn bytes_arrive_in_order_and_late_and_an_end_leaves_the_way_back_open() {
     assert!(seen == sent && answer == b"all of it");
     // A twentieth of a second to pass the narrow part, a delay there and a delay back.
     assert!(begun.elapsed() >= 2 * DELAY + Duration::from_millis(50), "{:?}", begun.elapsed());
-    assert_eq!(relay.carried(), (1_000_000, 9));
+    assert_eq!(relay.carried(), (1_000_001, 9));
 }
 
 async fn is_reset(end: &mut TcpStream) {
@@ -89,4 +91,16 @@ async fn a_pipe_is_as_long_and_narrow_in_virtual_time() {
     assert!((85 * MS..88 * MS).contains(&took), "{took:?}");
     cut.abort();
     assert_eq!(near.read(&mut [0; 10]).await.unwrap(), 0, "cut off");
+}
+
+#[tokio::test]
+async fn a_reset_arrives_behind_the_bytes_before_it() {
+    let (relay, mut near, mut far) = through().await;
+    far.write_all(b"last words").await.unwrap();
+    far.set_zero_linger().unwrap();
+    drop(far);
+    let mut words = [0; 10];
+    near.read_exact(&mut words).await.unwrap();
+    assert_eq!((&words, relay.carried()), (b"last words", (1, 10)));
+    is_reset(&mut near).await;
 }
