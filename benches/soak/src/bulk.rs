@@ -40,7 +40,7 @@ impl Scene {
                 match outcome {
                     Ok(()) if order.length > 0 => return self.tally.fault(format!("{order:?}: it ended too soon")),
                     Ok(()) => {}
-                    Err(trouble) if self.judge(&link, order, &trouble) == After::Fault => return,
+                    Err(trouble) if self.judge(&link, order, &trouble).await == After::Fault => return,
                     Err(_) => {}
                 }
             }
@@ -77,7 +77,7 @@ impl Scene {
                 let link = self.link();
                 match self.upload_once(&link, order).await {
                     Ok(()) => break,
-                    Err(trouble) if self.judge(&link, order, &trouble) == After::Fault => return,
+                    Err(trouble) if self.judge(&link, order, &trouble).await == After::Fault => return,
                     Err(_) => {}
                 }
             }

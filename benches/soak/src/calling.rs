@@ -41,8 +41,9 @@ pub(crate) enum After {
 }
 
 impl Scene {
-    /// Judges a trouble on this link, and counts it.
-    pub(crate) fn judge(&self, link: &Link, order: Order, trouble: &Trouble) -> After {
+    /// Judges a trouble on this link, and counts it. Another link may take a moment, which is waited for.
+    pub(crate) async fn judge(&self, link: &Link, order: Order, trouble: &Trouble) -> After {
+        sleep(Duration::from_millis(10)).await;
         match trouble {
             Trouble::Failed(_) if link.is_cut() => {
                 one(&self.tally.cut);
@@ -72,7 +73,7 @@ impl Scene {
                 Ok(Ending::Whole) => one(&self.tally.calls),
                 Ok(Ending::Dropped) => one(&self.tally.dropped),
                 Err(trouble) => {
-                    self.judge(&link, order, &trouble);
+                    self.judge(&link, order, &trouble).await;
                 }
             }
         }
