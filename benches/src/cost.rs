@@ -3,6 +3,7 @@
 //! A [`sample::Sample`] of exchanges goes through a real client and server, joined by a pipe that counts
 //! ([`pipe::metered`]), once for each [`ways::Row`]. All of a sample's rows are measured in turn, round after round.
 
+pub mod framed_way;
 pub mod gzip;
 pub mod hyper_ways;
 pub mod measure;

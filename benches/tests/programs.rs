@@ -35,6 +35,35 @@ fn matrix_tells_rows_their_floors_and_their_allocations() {
 }
 
 #[test]
+fn matrix_speaks_the_framed_wire_and_tells_how_fast_bodies_stream() {
+    let arguments = ["--only", "fastrpc/framed/none/10", "--only", "http/framed/zstd/10", "--only", "stream/64KB/"];
+    let rows =
+        lines(env!("CARGO_BIN_EXE_matrix"), &[&arguments[..], &["--rounds=1", "--round-ms=5", "--no-allocs"]].concat());
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name} in {rows:?}"));
+    let wire = |name: &str| row(name)["wire_bytes_per_op"].as_f64().expect("bytes");
+    assert!((270.0..300.0).contains(&wire("fastrpc/framed/none/10")), "a value, a reply, some bytes for both");
+    assert!(wire("http/framed/zstd/100") < wire("fastrpc/framed/none/10"));
+    assert!(wire("stream/64KB/none") > 65_536.0 && wire("stream/64KB/zstd") < 6_000.0);
+    assert!(row("stream/64KB/none")["ns_per_byte"].as_f64().is_some_and(|ns| ns > 0.0));
+}
+
+#[test]
+fn stream_tells_the_share_of_the_way_and_what_it_does_to_others() {
+    let arguments = ["--rounds=1", "--mbit=80", "--rtt=10", "--queue=200", "--megabytes=2"];
+    let rows = lines(env!("CARGO_BIN_EXE_stream"), &arguments);
+    let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap_or_default()).collect();
+    let expected =
+        ["stream/download", "stream/calls/alone", "stream/events/alone", "stream/calls/beside", "stream/events/beside"];
+    assert_eq!(names[..5], expected);
+    assert!(
+        rows[0]["share"].as_f64().is_some_and(|share| share > 0.0 && share < 1.01),
+        "no more than there is: {}",
+        rows[0]
+    );
+    assert!(rows[1]["median_ms"].as_f64().is_some_and(|ms| ms >= 10.0), "there and back: {}", rows[1]);
+}
+
+#[test]
 fn matrix_compares_with_what_it_printed_earlier() {
     let program = env!("CARGO_BIN_EXE_matrix");
     let quick = ["--only", "fastrpc/send_nowait", "--rounds=1", "--round-ms=5", "--no-allocs"];
@@ -77,7 +106,7 @@ fn every_program_names_its_rows() {
         (env!("CARGO_BIN_EXE_matrix"), "floor/fastrpc/100", "lazy/built/10000"),
         (env!("CARGO_BIN_EXE_scale"), "scale/callers/1/fastrpc", "scale/connections/18000/http/apart"),
         (env!("CARGO_BIN_EXE_peers"), "http/httpteleport/1", "floor/typed/100"),
-        (env!("CARGO_BIN_EXE_bytes"), "bytes/rtb/http1/1", "bytes/chat/flate/64"),
+        (env!("CARGO_BIN_EXE_bytes"), "bytes/rtb/http1/1", "bytes/chat/framed_zstd-max/64"),
         (env!("CARGO_BIN_EXE_proxy"), "proxy/direct", "proxy/idle/teleport-flate"),
     ];
     for (program, first, last) in first_and_last {

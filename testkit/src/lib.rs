@@ -4,6 +4,7 @@
 //! * [`wire`]: a second reader and writer of the classic wire, sharing no code with the crates under test.
 //! * [`pipe`]: an in-memory connection that chokes, splits, ends or breaks when told to.
 //! * [`raw`]: a peer that says exactly the bytes it is told to say.
+//! * [`relay`]: a way over real sockets that is long and narrow.
 //! * [`tls`]: certificates made on the spot.
 //! * [`programs`]: curl, nginx, Python's web server and any other program, as children that never outlive a test.
 //! * [`fuzz`]: the bodies of the fuzz targets, and the runner of their committed corpus.
@@ -16,5 +17,6 @@ pub mod golden;
 pub mod pipe;
 pub mod programs;
 pub mod raw;
+pub mod relay;
 pub mod tls;
 pub mod wire;

@@ -5,6 +5,7 @@ mod deps;
 mod fuzz;
 mod instructions;
 mod process;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -25,6 +26,12 @@ Usage: cargo xtask CHORE
                    benches/instructions.json
       --accept     write the figures anew instead, after a change that is meant
       --only NAME  only rows whose name begins with this, for instance call/http
+  soak             carry large bodies and random calls over the framed wire, through a relay
+                   with 75 ms each way, while calls are cancelled and connections are cut;
+                   fails if a byte is wrong or anything is left in the end
+      --minutes N    for so long at least (10 without)
+      --gigabytes G  of large bodies, down and up each (2 without)
+      --seed N       decides what happens when (1 without)
   help             print this
 ";
 
@@ -43,6 +50,7 @@ fn main() -> ExitCode {
             Ok(options) => instructions::run(&options),
             Err(error) => return misuse(&error.to_string()),
         },
+        ["soak", ref options @ ..] => soak::soak(options),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

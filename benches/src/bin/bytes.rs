@@ -16,8 +16,8 @@ use httpteleport_cli::traffic::Shape;
 /// What traffic costs, by the way it travels: bytes on the wire with TCP/IP, and CPU of both ends.
 ///
 /// Generated traffic of four shapes (rtb, rest, rpc, chat), or recordings, goes through real clients and servers over an
-/// in-memory connection that counts: HTTP/1.1, HTTP/2, both also with gzipped bodies, and teleported with each compression,
-/// with 1 to 64 messages a flush. Nothing is sent over a network.
+/// in-memory connection that counts: HTTP/1.1, HTTP/2, both also with gzipped bodies, and teleported on the classic and on the
+/// framed wire with each compression, with 1 to 64 messages a flush. Nothing is sent over a network.
 #[derive(Parser)]
 #[command(name = "bytes", after_long_help = table::notes(Tcp::WITH_TIMESTAMPS).join("\n\n"))]
 struct Options {
@@ -26,7 +26,8 @@ struct Options {
     json: bool,
     /// Only rows whose name begins with this, for instance bytes/rtb or bytes/chat/flate/16.
     ///
-    /// Names are bytes/SAMPLE/WAY/MESSAGES; ways are http1, http1_gzip, http2, http2_gzip and the compressions.
+    /// Names are bytes/SAMPLE/WAY/MESSAGES; ways are http1, http1_gzip, http2, http2_gzip, the compressions
+    /// of the classic wire, and framed_ with those of the framed one.
     #[arg(long, value_name = "PREFIX", default_value = "")]
     only: String,
     /// Only name the rows.

@@ -33,6 +33,11 @@ use clap::Parser;
 ///   tcp/...       the same over loopback TCP
 ///   mt/...        the same on a runtime of 2 worker threads (mt/tcp/... over TCP); under taskset
 ///                 they share its cores
+///   fastrpc/framed/C/N, http/framed/C/N
+///                 no_delay/N on the framed wire with compression C: no head and the value for
+///                 fastrpc, the types of the http crate for http
+///   stream/S/C    64 callers of HTTP on the framed wire, replies of S bytes that stream, and
+///                 compression C; the text repeats itself, so C has an easy time
 ///   latency/...   how long calls take: N callers, or open/R: R calls a second whatever became of
 ///                 those before, each timed from when it was to begin; waiting for that keeps a
 ///                 worker busy. Their ns are the median. p99.9 is - where a round has fewer than
@@ -154,7 +159,7 @@ fn add_allocations(options: &Options, measured: &mut [Measured]) {
     }
 }
 
-const COLUMNS: [Column; 17] = [
+const COLUMNS: [Column; 18] = [
     Column::new("ns", |row, _| Some(format!("{:.0}", row.ns.median))),
     Column::new("min-max", |row, _| Some(row.ns.range(0))),
     Column::new("p99", |row, _| row.tail.map(|tail| format!("{:.0}", tail.p99))),
@@ -164,6 +169,7 @@ const COLUMNS: [Column; 17] = [
     }),
     Column::new("early", |row, _| row.tail.filter(|tail| tail.early > 0).map(|tail| tail.early.to_string())),
     Column::new("calls/s", |row, _| row.rate.map(|rate| format!("{rate:.0}"))),
+    Column::new("MB/s", |row, _| row.body.map(|bytes| format!("{:.0}", bytes as f64 / row.ns.median * 1e3))),
     Column::new("cpu ns", |row, _| row.cpu_ns.map(|cpu| format!("{:.0}", cpu.median))),
     Column::new("allocs", |row, _| row.allocs.map(|allocs| format!("{allocs:.2}"))),
     Column::new("out", |row, _| row.traffic.map(|of| format!("{:.1}", of.bytes_out))),

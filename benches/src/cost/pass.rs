@@ -15,7 +15,7 @@ use super::sample::Sample;
 use super::tcp::{Flights, Tcp};
 use super::together::together;
 use super::ways::{Row, Way};
-use super::{hyper_ways, teleport_way};
+use super::{framed_way, hyper_ways, teleport_way};
 
 /// What one pass came to.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,7 @@ pub fn pass(row: &Row, sample: &Sample, tcp: Tcp) -> Result<Passed> {
             Way::Http1 { gzip } => hyper_ways::http1(gzip, calls, script, near, far).await,
             Way::Http2 { gzip } => hyper_ways::http2(gzip, calls, script, near, far).await,
             Way::Teleport(compression) => teleport_way::teleport(compression, calls, script, near, far).await,
+            Way::Framed(codec) => framed_way::framed(codec, calls, script, near, far).await,
         }
     }))?;
     let cpu = cpu_time() - begun;
@@ -77,7 +78,7 @@ impl<'a> Calls<'a> {
         let prepared = sample.exchanges.iter().map(|exchange| match row.way {
             Way::Http1 { gzip } => Ok(hyper_ways::for_http1(exchange.request.clone(), gzip)),
             Way::Http2 { gzip } => hyper_ways::for_http2(exchange.request.clone(), gzip),
-            Way::Teleport(_) => Ok(exchange.request.clone()),
+            Way::Teleport(_) | Way::Framed(_) => Ok(exchange.request.clone()),
         });
         Ok(Self { messages: row.messages, requests: prepared.collect::<Result<_>>()?, exchanges: &sample.exchanges })
     }
@@ -175,5 +176,8 @@ mod tests {
         assert!(payload("flate/16") < payload("http1_gzip/1"));
         assert!(payload("flate/16") < payload("flate/1"));
         assert!(payload("snappy/16") < http);
+        assert!(payload("framed_none/16") < 0.95 * http, "heads are shorter than their text");
+        assert!(payload("framed_lz4/16") < payload("snappy/16"));
+        assert!(payload("framed_zstd/16") < 0.9 * payload("flate/16"));
     }
 }

@@ -70,7 +70,8 @@ pub fn notes(tcp: Tcp) -> [String; 5] {
         "HTTP/1.1 and HTTP/2 are hyper's client and server (HPACK with Huffman coding and dynamic table, 4 MiB windows). \
          gzip: each body by itself, level 6, both directions, compressors reused; not below 128 bytes, not what is \
          compressed already, not when it gains nothing. Teleport: httpteleport's client and server, every setting but the \
-         compression at its default. Both use zlib-rs."
+         compression at its default. Both use zlib-rs. Framed: the same on the framed wire, every setting but the \
+         compression and the length of heads at its default."
             .to_owned(),
         "CPU is the thread's own time in user and kernel mode for both ends together: clients, servers, compression. The \
          connection is in memory, so that no system calls are in it: over sockets HTTP/1.1 has the most of those."

@@ -1,6 +1,7 @@
 //! The ways that traffic can go, and the rows of the table.
 
 use fastrpc::Compression;
+use fastrpc::wire::framed::codec::RecordCodec;
 
 /// How exchanges travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +16,15 @@ pub enum Way {
         /// Whether each body is gzipped.
         gzip: bool,
     },
-    /// Teleported, each side with this compression.
+    /// Teleported on the classic wire, each side with this compression.
     Teleport(Compression),
+    /// Teleported on the framed wire, each side with this compression.
+    Framed(RecordCodec),
 }
 
 impl Way {
     /// Every way, in the order in which tables show them; the first one is what the others are compared with.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Http1 { gzip: false },
         Self::Http1 { gzip: true },
         Self::Http2 { gzip: false },
@@ -29,6 +32,11 @@ impl Way {
         Self::Teleport(Compression::None),
         Self::Teleport(Compression::Snappy),
         Self::Teleport(Compression::Flate),
+        Self::Framed(RecordCodec::None),
+        Self::Framed(RecordCodec::Lz4),
+        Self::Framed(RecordCodec::ZstdSmall),
+        Self::Framed(RecordCodec::Zstd),
+        Self::Framed(RecordCodec::ZstdMax),
     ];
 
     /// As rows are called.
@@ -40,6 +48,7 @@ impl Way {
             Self::Http2 { gzip: false } => "http2".to_owned(),
             Self::Http2 { gzip: true } => "http2_gzip".to_owned(),
             Self::Teleport(compression) => compression.to_string(),
+            Self::Framed(codec) => format!("framed_{codec}"),
         }
     }
 
@@ -52,6 +61,7 @@ impl Way {
             Self::Http2 { gzip: false } => "HTTP/2".to_owned(),
             Self::Http2 { gzip: true } => "HTTP/2 + gzip".to_owned(),
             Self::Teleport(compression) => format!("teleport, {compression}"),
+            Self::Framed(codec) => format!("framed, {codec}"),
         }
     }
 
@@ -60,7 +70,7 @@ impl Way {
     pub fn flushes(self) -> &'static [usize] {
         match self {
             Self::Http1 { .. } => &[1],
-            Self::Http2 { .. } | Self::Teleport(_) => &[1, 4, 16, 64],
+            Self::Http2 { .. } | Self::Teleport(_) | Self::Framed(_) => &[1, 4, 16, 64],
         }
     }
 }
@@ -95,6 +105,6 @@ mod tests {
         let rows = rows("rtb");
         assert_eq!(rows[0].name, "bytes/rtb/http1/1");
         assert!(rows.iter().any(|row| row.name == "bytes/rtb/flate/16"));
-        assert_eq!(rows.len(), 2 + 5 * 4);
+        assert_eq!(rows.len(), 2 + 10 * 4);
     }
 }

@@ -65,6 +65,7 @@ impl Measured {
             body: match row.payload {
                 Payload::Small => None,
                 Payload::Echo(bytes) => Some(2 * bytes),
+                Payload::Down(bytes) => Some(bytes),
             },
         }
     }

@@ -58,6 +58,12 @@ fn is_teleported(way: &str) -> bool {
     !way.starts_with("http")
 }
 
+/// One exchange at a time is a point and no line; what is not compressed hardly changes; and of the framed wire's
+/// compressions one shows how all go.
+fn is_line(way: &str) -> bool {
+    !way.starts_with("http1") && way != "none" && (!way.starts_with("framed") || way == "framed_zstd")
+}
+
 /// What the samples are.
 fn heading(sample: &str) -> String {
     let about = match sample {
@@ -115,8 +121,7 @@ fn bars(
 fn over_flushes(rows: &Rows, samples: &[&str], run: &Run) -> Option<Picture> {
     let mut ways: Vec<&str> = Vec::new();
     for (_, way, _) in rows.iter().filter_map(parts) {
-        // One exchange at a time is a point and no line; and what is not compressed hardly changes.
-        if !ways.contains(&way) && !way.starts_with("http1") && way != "none" {
+        if !ways.contains(&way) && is_line(way) {
             ways.push(way);
         }
     }

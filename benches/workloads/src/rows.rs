@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use fastrpc::Compression;
+use fastrpc::wire::framed::codec::RecordCodec;
 
 pub mod matrix;
 
@@ -118,6 +119,19 @@ pub enum Payload {
     Small,
     /// So many bytes there and the same back.
     Echo(usize),
+    /// Some bytes there, so many back.
+    Down(usize),
+}
+
+impl Payload {
+    /// Bytes of a reply's body.
+    #[must_use]
+    pub fn reply(self) -> usize {
+        match self {
+            Self::Small => crate::workload::REPLY_BYTES,
+            Self::Echo(bytes) | Self::Down(bytes) => bytes,
+        }
+    }
 }
 
 /// What is looked at of the memory of a row that has its processes to itself.
@@ -156,6 +170,8 @@ pub struct Row {
     pub server_delay: Duration,
     /// Both directions.
     pub compression: Compression,
+    /// Compression of both directions on the framed wire, of rows that speak it.
+    pub framed: Option<RecordCodec>,
     /// Whether the connection is TLS.
     pub tls: bool,
     /// Whether the server runs one call of a connection at a time.
@@ -185,6 +201,7 @@ impl Row {
             client_delay: Duration::ZERO,
             server_delay: Duration::ZERO,
             compression: Compression::None,
+            framed: None,
             tls: false,
             pipeline: false,
             one_way: false,

@@ -13,10 +13,12 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 use crate::rows::Row;
 use crate::transport::{Dialer, Listening};
 
+mod framed;
 mod http;
 mod lazy;
 mod tlv;
 
+pub use self::framed::{FramedCalls, FramedHttpCalls};
 pub use self::http::HttpCalls;
 pub use self::lazy::LazyCalls;
 pub use self::tlv::TlvCalls;
@@ -144,6 +146,7 @@ fn max_unsent(row: &Row) -> usize {
     let large = match row.payload {
         crate::rows::Payload::Small => 0,
         crate::rows::Payload::Echo(bytes) => 2 * bytes * row.callers,
+        crate::rows::Payload::Down(bytes) => bytes * row.callers,
     };
     large.max(64 << 20)
 }

@@ -610,3 +610,18 @@ async fn calls_that_had_to_wait_for_room_go_on_at_once() {
     }
     assert!(start.elapsed() < S / 10, "{:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_reply_is_told_when_the_calls_own_body_breaks() {
+    let (serve, alive, begun) = endless();
+    let scene = scene(RecordCodec::None, serve);
+    let (reply, mut writer) = scene.stream("broken");
+    writer.write(Bytes::from_static(b"the first half")).await.unwrap();
+    let waiting = tokio::spawn(reply);
+    begun.notified().await;
+    drop(writer);
+    let outcome = timeout(S, waiting).await.expect("it is told").unwrap();
+    assert_eq!(outcome.err().map(|error| error.kind()), Some(ErrorKind::Reset));
+    until_none(&alive).await;
+    scene.drained().await;
+}

@@ -5,5 +5,6 @@ mod golden;
 mod pipe;
 mod programs;
 mod raw;
+mod relay;
 mod tls;
 mod wire;

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fastrpc::Compression;
+use fastrpc::wire::framed::codec::RecordCodec;
 
-use super::{BATCH, CONNECTIONS, Carried, Figure, Row, Setting};
+use super::{BATCH, CONNECTIONS, Carried, Figure, Payload, Row, Setting};
 
 /// Callers of the rows without a delay.
 const CALLERS: [usize; 5] = [1, 10, 100, 1000, 10_000];
@@ -19,7 +20,7 @@ pub fn original() -> Vec<Row> {
 /// Every row, in the order they are printed. Those with TLS are there with the feature `tls`.
 #[must_use]
 pub fn all() -> Vec<Row> {
-    Setting::ALL.into_iter().flat_map(in_setting).collect()
+    Setting::ALL.into_iter().flat_map(in_setting).chain(framed()).chain(streams()).collect()
 }
 
 /// The rows asked for: those whose name begins with one of `only`, or else the original set. The floors under them are
@@ -86,6 +87,32 @@ fn shapes_of(carried: Carried) -> Vec<Row> {
     }
     if carried == Carried::Tlv {
         rows.push(Row { one_way: true, ..Row::new(carried, "send_nowait", CONNECTIONS) });
+    }
+    rows
+}
+
+/// The calls of `no_delay` on the framed wire.
+fn framed() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for carried in [Carried::Tlv, Carried::Http] {
+        for codec in [RecordCodec::None, RecordCodec::Lz4, RecordCodec::Zstd] {
+            for callers in [1, 10, 100, 1000] {
+                let row = Row::new(carried, &format!("framed/{codec}/{callers}"), callers);
+                rows.push(Row { framed: Some(codec), ..row });
+            }
+        }
+    }
+    rows
+}
+
+/// Large bodies on the framed wire.
+fn streams() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (size, bytes) in [("64KB", 64 << 10), ("1MB", 1 << 20)] {
+        for codec in [RecordCodec::None, RecordCodec::Zstd] {
+            let row = Row { framed: Some(codec), payload: Payload::Down(bytes), ..Row::new(Carried::Http, "", 64) };
+            rows.push(Row { name: format!("stream/{size}/{codec}"), ..row });
+        }
     }
     rows
 }

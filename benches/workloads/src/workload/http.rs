@@ -7,7 +7,7 @@ use http::{Method, Request, Response, Uri};
 use httpteleport::{Body, Client, Limits, Server};
 use tokio::time::Instant;
 
-use super::{Caller, Counters, REPLY_BYTES, Tls, Workload, client_settings, server_settings, text};
+use super::{Caller, Counters, Tls, Workload, client_settings, server_settings, text};
 use crate::rows::{Payload, Row};
 use crate::transport::{Dialer, Listening};
 
@@ -22,10 +22,10 @@ pub struct HttpCalls {
 impl Workload for HttpCalls {
     fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters> {
         let server = server_settings!(Server::builder(limits(row)), row, tls).build()?;
-        let (small, payload) = (text(REPLY_BYTES), row.payload);
+        let (small, payload) = (text(row.payload.reply()), row.payload);
         let handler = move |request: Request<Body>| {
             let body = match payload {
-                Payload::Small => small.clone(),
+                Payload::Small | Payload::Down(_) => small.clone(),
                 Payload::Echo(_) => request.into_body().into_bytes(),
             };
             let mut response = Response::new(Body::from(body));
@@ -39,11 +39,11 @@ impl Workload for HttpCalls {
     fn connect(row: &Row, dialer: Dialer, tls: Option<&Tls>) -> anyhow::Result<Self> {
         let client = client_settings!(Client::builder(limits(row)), row, tls);
         let client = client.connect_with("bench", move || dialer.clone().dial())?;
-        let (body, reply) = match row.payload {
-            Payload::Small => (Bytes::new(), REPLY_BYTES),
-            Payload::Echo(bytes) => (text(bytes), bytes),
+        let body = match row.payload {
+            Payload::Small | Payload::Down(_) => Bytes::new(),
+            Payload::Echo(bytes) => text(bytes),
         };
-        Ok(Self { client, body, reply })
+        Ok(Self { client, body, reply: row.payload.reply() })
     }
 
     fn stats(&self) -> fastrpc::Stats {
@@ -69,6 +69,8 @@ impl Caller for HttpCalls {
 pub(super) fn limits(row: &Row) -> Limits {
     match row.payload {
         Payload::Small => Limits::default(),
-        Payload::Echo(bytes) => Limits::default().with_max_body(bytes.max(Limits::default().max_body())),
+        Payload::Echo(bytes) | Payload::Down(bytes) => {
+            Limits::default().with_max_body(bytes.max(Limits::default().max_body()))
+        }
     }
 }

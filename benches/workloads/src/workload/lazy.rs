@@ -9,7 +9,7 @@ use httpteleport::{Client, Lazy, Server};
 use tokio::time::Instant;
 
 use super::http::limits;
-use super::{Caller, Counters, REPLY_BYTES, Tls, Workload, client_settings, server_settings, text};
+use super::{Caller, Counters, Tls, Workload, client_settings, server_settings, text};
 use crate::rows::{Payload, Row};
 use crate::transport::{Dialer, Listening};
 
@@ -27,12 +27,12 @@ impl Workload for LazyCalls {
     fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters> {
         let server = server_settings!(Server::lazy(limits(row)), row, tls).build()?;
         let (payload, built) = (row.payload, row.built);
-        let small = text(REPLY_BYTES);
+        let small = text(row.payload.reply());
         let made = response(small.clone());
         let handler = move |request: Request| {
             std::future::ready(match payload {
-                Payload::Small if built => response(small.clone()),
-                Payload::Small => made.clone(),
+                Payload::Small | Payload::Down(_) if built => response(small.clone()),
+                Payload::Small | Payload::Down(_) => made.clone(),
                 Payload::Echo(_) => made.clone().with_body(request.into_body()),
             })
         };
@@ -44,7 +44,7 @@ impl Workload for LazyCalls {
         let client = client_settings!(Client::lazy(limits(row)), row, tls);
         let client = client.connect_with("bench", move || dialer.clone().dial())?;
         let (body, reply) = match row.payload {
-            Payload::Small => (Bytes::new(), REPLY_BYTES),
+            Payload::Small | Payload::Down(_) => (Bytes::new(), row.payload.reply()),
             Payload::Echo(bytes) => (text(bytes), bytes),
         };
         Ok(Self { client, made: request(body.clone()), built: row.built, body, reply })

@@ -5,7 +5,7 @@ use fastrpc::codec::tlv::{Reply, Request, Tlv};
 use fastrpc::{Call, Client, Server};
 use tokio::time::Instant;
 
-use super::{Caller, Counters, REPLY_BYTES, Tls, Workload, client_settings, server_settings, text};
+use super::{Caller, Counters, Tls, Workload, client_settings, server_settings, text};
 use crate::rows::{Payload, Row};
 use crate::transport::{Dialer, Listening};
 
@@ -21,10 +21,10 @@ pub struct TlvCalls {
 impl Workload for TlvCalls {
     fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters> {
         let server = server_settings!(Server::builder(Tlv::new()), row, tls).build()?;
-        let (small, payload) = (Reply::new(text(REPLY_BYTES)), row.payload);
+        let (small, payload) = (Reply::new(text(row.payload.reply())), row.payload);
         let handler = move |call: Call<Request>| {
             std::future::ready(match payload {
-                Payload::Small => small.clone(),
+                Payload::Small | Payload::Down(_) => small.clone(),
                 Payload::Echo(_) => Reply::new(call.into_request().value),
             })
         };
@@ -35,11 +35,11 @@ impl Workload for TlvCalls {
     fn connect(row: &Row, dialer: Dialer, tls: Option<&Tls>) -> anyhow::Result<Self> {
         let client = client_settings!(Client::builder(Tlv::new()), row, tls);
         let client = client.connect_with("bench", move || dialer.clone().dial())?;
-        let (request, reply) = match row.payload {
-            Payload::Small => (Request::new("", "foobar"), REPLY_BYTES),
-            Payload::Echo(bytes) => (Request::new("", text(bytes)), bytes),
+        let request = match row.payload {
+            Payload::Small | Payload::Down(_) => Request::new("", "foobar"),
+            Payload::Echo(bytes) => Request::new("", text(bytes)),
         };
-        Ok(Self { client, request, reply, one_way: row.one_way })
+        Ok(Self { client, request, reply: row.payload.reply(), one_way: row.one_way })
     }
 
     fn stats(&self) -> fastrpc::Stats {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::shared::Held;
+use super::shared::{Held, Tag};
 use crate::error::Error;
 use crate::mux::framed::{Gone, Role, Streams};
 use crate::wire::framed::frame::{ResetCode, TooLong};
@@ -219,7 +219,14 @@ impl BodyWriter {
 impl Drop for BodyWriter {
     fn drop(&mut self) {
         if !self.finished {
-            self.held.with(|streams, key| streams.reset(key, ResetCode::Failed, "the body ended before its end"));
+            self.held.with(|streams, key| {
+                streams.reset(key, ResetCode::Failed, "the body ended before its end");
+                // Somebody else may wait for the reply, which does not come now.
+                if let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) {
+                    let waker = waiting.waker.take();
+                    streams.wake_later(waker);
+                }
+            });
         }
     }
 }
