@@ -1,36 +1,28 @@
-//! Framed connections as the benches open them: all that they use of `httpteleport::stream`.
+//! Framed connections as the benches open them: one, over a stream that is there.
 
-use anyhow::{Context, Result, bail};
-use fastrpc::internals::session::{Accepted, Connected, ContextMemory, Options, Serve, accept, connect};
-use fastrpc::wire::framed::codec::RecordCodec;
-use fastrpc::wire::framed::settings::Settings;
-use fastrpc::{BoxIo, Compression, Error, Protocol};
-use httpteleport::Limits;
-use tokio::task::JoinHandle;
+use std::io;
+use std::sync::{Arc, Mutex};
 
-pub use httpteleport::stream::{Incoming, StreamClient, service};
+use anyhow::{Context, Result};
+use fastrpc::wire::framed::settings::MAX_HEAD;
+use httpteleport::stream::StreamHandler;
+use httpteleport::{BoxIo, Client, ContextMemory, Limits, RecordCodec, Server, Wire};
 
-/// Most bytes of a head: recorded ones may be longer than the default takes.
-const HEAD: u32 = 61_000;
+pub use httpteleport::stream::Incoming;
 
-/// A client, and the task of its connection.
-pub struct Client {
-    /// Makes calls.
-    pub calls: StreamClient,
-    /// Ends with the connection.
-    pub driving: JoinHandle<Result<(), Error>>,
-}
-
-/// Opens a connection as its client.
+/// A client of the one connection over `io`.
 ///
 /// # Errors
 ///
-/// The other side does not speak the framed wire.
-pub async fn client(io: BoxIo, codec: RecordCodec) -> Result<Client> {
-    let Connected::Framed(caller, driver) = connect(io, &protocol()?, options(codec), None).await? else {
-        bail!("the server does not speak the framed wire");
+/// It cannot be made.
+pub fn client(io: BoxIo, codec: RecordCodec) -> Result<Client> {
+    let io = Mutex::new(Some(io));
+    let dial = move || {
+        let io = io.lock().ok().and_then(|mut io| io.take());
+        async move { io.ok_or_else(|| io::Error::other("there is one connection")) }
     };
-    Ok(Client { calls: StreamClient::new(caller, limits()), driving: tokio::spawn(driver) })
+    let builder = Client::builder(limits()).wire(Wire::Framed).framed_compression(codec);
+    Ok(builder.context_memory(memory()).connect_with("bench", dial)?)
 }
 
 /// Serves a connection until it ends.
@@ -38,27 +30,19 @@ pub async fn client(io: BoxIo, codec: RecordCodec) -> Result<Client> {
 /// # Errors
 ///
 /// It ended with an error, or its client does not speak the framed wire.
-pub async fn serve(io: BoxIo, codec: RecordCodec, serve: impl Serve) -> Result<()> {
-    match accept(io, &protocol()?, Compression::None, options(codec), None, serve).await? {
-        Accepted::Framed(driver) => driver.await.context("the server's connection failed"),
-        Accepted::Classic(_) => bail!("the client does not speak the framed wire"),
-    }
+pub async fn serve(io: BoxIo, codec: RecordCodec, handler: impl StreamHandler) -> Result<()> {
+    let builder = Server::builder(limits()).wire(Wire::Framed).framed_compression(codec);
+    let server = builder.context_memory(memory()).build()?;
+    let served = server.serve_streams_connection(io, None, Arc::new(handler)).await;
+    served.context("the server's connection failed")
 }
 
-/// Heads as long as can be.
-#[must_use]
-pub fn limits() -> Limits {
-    let most = HEAD as usize;
-    Limits::default().with_max_head(most).with_peer_max_head(most)
+/// Heads as long as can be: recorded ones may be longer than the default takes.
+fn limits() -> Limits {
+    Limits::default().with_max_head(MAX_HEAD as usize)
 }
 
-fn protocol() -> Result<Protocol> {
-    Ok(Protocol::new("httpteleport", 0)?)
-}
-
-/// Everything at its default but the compression, for which there is always memory, and the length of heads.
-fn options(codec: RecordCodec) -> Options {
-    let defaults = Options::default();
-    let settings = Settings { head: HEAD, ..defaults.settings.clone() };
-    Options { codec, settings, memory: ContextMemory::new(usize::MAX), ..defaults }
+/// There is always enough.
+fn memory() -> ContextMemory {
+    ContextMemory::new(usize::MAX)
 }

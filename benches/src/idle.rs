@@ -149,7 +149,10 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -
 }
 
 async fn teleport(kind: Kind, address: SocketAddr) -> Result<Kept, Box<dyn std::error::Error + Send + Sync>> {
-    let client = Client::builder(Limits::default()).compression(kind.compression()).connect(&address.to_string())?;
+    let client = Client::builder(Limits::default())
+        .wire(httpteleport::Wire::Classic)
+        .compression(kind.compression())
+        .connect(&address.to_string())?;
     let request = http::Request::get("http://foobar/foo/bar").body(Body::empty())?;
     let reply = client.call(request).await?;
     if reply.body().len() != REPLY_BYTES {

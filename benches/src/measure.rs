@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::rows::{Carried, Figure, Row};
-use crate::workload::{FramedCalls, FramedHttpCalls, HttpCalls, LazyCalls, TlvCalls, Workload};
+use crate::workload::{HttpCalls, LazyCalls, TlvCalls, Workload};
 
 mod calibrate;
 mod calls;
@@ -121,8 +121,6 @@ pub trait Subject {
 pub fn start(row: &Row, round: Duration) -> anyhow::Result<Box<dyn Subject>> {
     let started = match row.carried {
         _ if row.figure == Figure::Floor => floor::start(row, round),
-        Carried::Tlv if row.framed.is_some() => start_figure::<FramedCalls>(row, round),
-        Carried::Http if row.framed.is_some() => start_figure::<FramedHttpCalls>(row, round),
         Carried::Tlv => start_figure::<TlvCalls>(row, round),
         Carried::Http => start_figure::<HttpCalls>(row, round),
         Carried::Lazy => start_figure::<LazyCalls>(row, round),

@@ -90,7 +90,7 @@ impl<C: Codec> ClientBuilder<C> {
         let inner = self.inner(None, None);
         let conn = inner.pool.adopt(&inner);
         let driver = ClassicDriver::opened(conn, config, link);
-        Ok((Client { inner }, Driver(Drives::Classic(driver))))
+        Ok((Client { inner }, Driver(Drives::Classic(Box::new(driver)))))
     }
 
     async fn handshake_framed(self, io: BoxIo) -> Result<(Client<C>, Driver<C>), Error> {
@@ -139,7 +139,7 @@ impl<C: Codec> ClientBuilder<C> {
 pub struct Driver<C: Codec>(Drives<C>);
 
 enum Drives<C: Codec> {
-    Classic(ClassicDriver<C>),
+    Classic(Box<ClassicDriver<C>>),
     Framed(Box<session::Driver<NoCalls>>),
 }
 

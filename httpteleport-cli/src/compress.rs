@@ -55,7 +55,8 @@ impl Compress {
 
 impl Default for Compress {
     fn default() -> Compress {
-        Compress { of: None, ..ALL[0].into() }
+        let (name, classic, framed, _) = ALL[0];
+        Compress { name, classic, framed, of: None }
     }
 }
 

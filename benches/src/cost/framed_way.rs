@@ -2,24 +2,25 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use fastrpc::wire::framed::codec::RecordCodec;
+use fastrpc::RecordCodec;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Collected, Full};
 
 use super::pass::{Caller, Calls, Script, Step};
 use super::pipe::End;
-use crate::framed::{Client, Incoming, StreamClient, client, limits, serve, service};
+use httpteleport::Client;
+
+use crate::framed::{Incoming, client, serve};
 
 pub(super) async fn framed(codec: RecordCodec, calls: Calls<'_>, script: Script, near: End, far: End) -> Result<()> {
     let handler = move |request: Request<Incoming>| {
         let step = script.step();
         async move { answer(step, request).await }
     };
-    let serving = tokio::spawn(serve(Box::new(far), codec, service(handler, limits())));
-    let Client { calls: client, driving } = client(Box::new(near), codec).await?;
-    calls.make(&client).await?;
-    client.drain();
-    driving.await.context("the client's driver panicked")?.context("the client's connection failed")?;
+    let serving = tokio::spawn(serve(Box::new(far), codec, handler));
+    let client = client(Box::new(near), codec)?;
+    calls.make(&Streams(client.clone())).await?;
+    client.drain().await;
     serving.await.context("the server panicked")?
 }
 
@@ -29,9 +30,12 @@ async fn answer(step: Step, request: Request<Incoming>) -> Response<Full<Bytes>>
     step.answer(&body).map(Full::new)
 }
 
-impl Caller for StreamClient {
+/// Calls whose bodies stream.
+struct Streams(Client);
+
+impl Caller for Streams {
     async fn call(&self, request: Request<Bytes>, _: &Response<Bytes>) -> Result<Response<Bytes>> {
-        let (head, body) = Self::call(self, request.map(Full::new), None).await?.into_parts();
+        let (head, body) = self.0.stream(request.map(Full::new)).await?.into_parts();
         Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     }
 }

@@ -22,7 +22,10 @@ pub(super) async fn http(callers: usize, compression: Compression) -> Result<Cal
     let server = httpteleport::Server::builder(Limits::default()).compression(compression).build()?;
     let answer = |_: Request<Body>| ready(response());
     tokio::spawn(server.serve(listener, answer).into_future());
-    let client = httpteleport::Client::builder(Limits::default()).compression(compression).connect(&address)?;
+    let client = httpteleport::Client::builder(Limits::default())
+        .wire(fastrpc::Wire::Classic)
+        .compression(compression)
+        .connect(&address)?;
     Ok(Callers(vec![Http { client, get: Get::with_host_header(), deadline: Instant::now() + HOUR }; callers]))
 }
 
@@ -51,7 +54,8 @@ where
     let (listener, address) = listen().await?;
     let server = fastrpc::Server::builder(codec.clone()).compression(Compression::None).build()?;
     tokio::spawn(server.serve(listener, move |_: Call<C::Request>| ready(reply.clone())).into_future());
-    let client = fastrpc::Client::builder(codec).compression(Compression::None).connect(address)?;
+    let client =
+        fastrpc::Client::builder(codec).wire(fastrpc::Wire::Classic).compression(Compression::None).connect(address)?;
     let deadline = Instant::now() + HOUR;
     let caller = || Rpc { client: client.clone(), request: request.clone(), deadline };
     Ok(Callers(std::iter::repeat_with(caller).take(callers).collect()))

@@ -9,7 +9,9 @@ use http_body_util::{BodyExt, Empty};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::framed::{Incoming, StreamClient};
+use httpteleport::Client;
+
+use crate::framed::Incoming;
 
 /// Between two small calls.
 const EVERY: Duration = Duration::from_millis(1);
@@ -20,16 +22,21 @@ pub(super) fn get(path: &str) -> Request<Empty<Bytes>> {
     request
 }
 
+/// A deadline that is not reached.
+pub(super) fn never() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}
+
 /// Makes a call a millisecond until `end`, whatever became of those before, and tells how long each took from when it was to
 /// begin.
-pub(super) async fn small_calls(client: StreamClient, end: Instant) -> Result<Vec<Duration>> {
+pub(super) async fn small_calls(client: Client, end: Instant) -> Result<Vec<Duration>> {
     let mut calls = JoinSet::new();
     let mut due = Instant::now();
     while due < end {
         sleep_until(due).await;
         let (client, begun) = (client.clone(), due);
         calls.spawn(async move {
-            let reply = client.call(get("/small"), None).await.context("a small call failed")?;
+            let reply = client.stream(get("/small")).deadline(never()).await.context("a small call failed")?;
             reply.into_body().collect().await.context("a small reply broke")?;
             anyhow::Ok(begun.elapsed())
         });

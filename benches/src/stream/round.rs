@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use fastrpc::wire::framed::codec::RecordCodec;
+use fastrpc::RecordCodec;
 use http_body_util::BodyExt;
 use testkit::relay::{Leg, Relay, RelayOptions};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::beside::{events, get, small_calls};
+use super::beside::{events, get, never, small_calls};
 use super::far::Far;
-use crate::framed::{Client, StreamClient, client, limits, serve, service};
+use httpteleport::Client;
+
+use crate::framed::{client, serve};
 
 /// The way, and what it carries.
 #[derive(Clone, Copy, Debug)]
@@ -73,11 +75,11 @@ pub async fn round(way: &Way, large: bool) -> Result<Outcome> {
     near.set_nodelay(true)?;
     io.set_nodelay(true)?;
     let handler = move |request| std::future::ready(far.answer(&request));
-    let serving = tokio::spawn(serve(Box::new(io), codec, service(handler, limits())));
-    let Client { calls: client, driving } = client(Box::new(near), codec).await?;
+    let serving = tokio::spawn(serve(Box::new(io), codec, handler));
+    let client = client(Box::new(near), codec)?;
 
     // Windows are as they begin: only the way is known to be open.
-    let stream = client.call(get("/events"), None).await?.into_body();
+    let stream = client.stream(get("/events")).deadline(never()).await?.into_body();
     let calls = |end| tokio::spawn(small_calls(client.clone(), end));
     let (took, calls, events) = if large {
         // The calls go on while the body comes; how long that is nobody knows before.
@@ -92,14 +94,13 @@ pub async fn round(way: &Way, large: bool) -> Result<Outcome> {
         (None, calls??, events?)
     };
     drop(client);
-    driving.abort();
     serving.abort();
     Ok(Outcome { took, calls: Times::of(calls), events: Times::of(events) })
 }
 
 /// Downloads a body, and tells when all of it was there.
-async fn download(client: StreamClient, bytes: usize) -> Result<Instant> {
-    let mut body = client.call(get(&format!("/down/{bytes}")), None).await?.into_body();
+async fn download(client: Client, bytes: usize) -> Result<Instant> {
+    let mut body = client.stream(get(&format!("/down/{bytes}"))).deadline(never()).await?.into_body();
     let mut came = 0;
     while let Some(frame) = body.frame().await {
         came += frame.context("the large body broke")?.data_ref().map_or(0, bytes::Bytes::len);

@@ -8,7 +8,7 @@ use crate::codecs::{self, READ, Step};
 use crate::messages::{Http, LazyHeads, Message};
 use crate::rows::{self, Carried, Figure, Row};
 use crate::transport;
-use crate::workload::{FramedCalls, FramedHttpCalls, HttpCalls, LazyCalls, Tls, TlvCalls, Workload, run};
+use crate::workload::{HttpCalls, LazyCalls, Tls, TlvCalls, Workload, run};
 
 /// Something that is done a given number of times.
 #[derive(Clone, Debug)]
@@ -109,8 +109,6 @@ fn calls_of(row: &Row, times: u64) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match row.carried {
-            Carried::Tlv if row.framed.is_some() => make::<FramedCalls>(row, times).await,
-            Carried::Http if row.framed.is_some() => make::<FramedHttpCalls>(row, times).await,
             Carried::Tlv => make::<TlvCalls>(row, times).await,
             Carried::Http => make::<HttpCalls>(row, times).await,
             Carried::Lazy => make::<LazyCalls>(row, times).await,

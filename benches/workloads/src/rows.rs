@@ -5,8 +5,7 @@
 
 use std::time::Duration;
 
-use fastrpc::Compression;
-use fastrpc::wire::framed::codec::RecordCodec;
+use fastrpc::{Compression, RecordCodec};
 
 pub mod matrix;
 
@@ -208,6 +207,12 @@ impl Row {
             built: false,
             weigh: Weigh::No,
         }
+    }
+
+    /// Which wire it speaks.
+    #[must_use]
+    pub fn spoken(&self) -> fastrpc::Wire {
+        if self.framed.is_some() { fastrpc::Wire::Framed } else { fastrpc::Wire::Classic }
     }
 
     /// The name of the floor under it: the same bytes on the same wire.

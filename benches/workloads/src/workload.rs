@@ -13,12 +13,10 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 use crate::rows::Row;
 use crate::transport::{Dialer, Listening};
 
-mod framed;
 mod http;
 mod lazy;
 mod tlv;
 
-pub use self::framed::{FramedCalls, FramedHttpCalls};
 pub use self::http::HttpCalls;
 pub use self::lazy::LazyCalls;
 pub use self::tlv::TlvCalls;

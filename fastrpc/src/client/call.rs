@@ -107,9 +107,9 @@ impl<'a, C: Codec> PendingCall<'a, C> {
         match not_framed {
             None => {
                 if outcome.is_ok() {
-                    route.went_framed()
+                    route.went_framed();
                 } else {
-                    route.learnt_nothing()
+                    route.learnt_nothing();
                 }
                 let lost_unsent = |error: &Error| error.kind() == ErrorKind::Connection && error.may_retry();
                 if self.client.framed.can_dial()

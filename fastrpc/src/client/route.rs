@@ -89,9 +89,9 @@ mod tests {
         let route = Route::new(Wire::Auto);
         assert!(route.is_framed());
         route.went_classic();
-        tokio::time::sleep(REMEMBERED - Duration::from_millis(2)).await;
+        sleep(REMEMBERED - Duration::from_millis(2)).await;
         assert!(!route.is_framed());
-        tokio::time::sleep(Duration::from_millis(4)).await;
+        sleep(Duration::from_millis(4)).await;
         assert_eq!([route.is_framed(), route.is_framed(), route.is_framed()], [true, false, false]);
         route.learnt_nothing();
         assert_eq!([route.is_framed(), route.is_framed()], [true, false]);

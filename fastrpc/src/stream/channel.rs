@@ -265,7 +265,7 @@ fn send(caller: &Caller, message: &Bytes) -> Result<(), Error> {
             out.extend_from_slice(&head);
             Ok(())
         },
-        body,
+        &body,
     )
 }
 

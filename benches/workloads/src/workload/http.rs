@@ -3,7 +3,8 @@
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt as _;
 use httpteleport::{Body, Client, Limits, Server};
 use tokio::time::Instant;
 
@@ -17,11 +18,14 @@ pub struct HttpCalls {
     client: Client,
     body: Bytes,
     reply: usize,
+    /// The reply's body is read as it comes.
+    streams: bool,
 }
 
 impl Workload for HttpCalls {
     fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters> {
-        let server = server_settings!(Server::builder(limits(row)), row, tls).build()?;
+        let server = Server::builder(limits(row)).wire(row.spoken()).framed_compression(row.framed.unwrap_or_default());
+        let server = server_settings!(server, row, tls).build()?;
         let (small, payload) = (text(row.payload.reply()), row.payload);
         let handler = move |request: Request<Body>| {
             let body = match payload {
@@ -37,13 +41,15 @@ impl Workload for HttpCalls {
     }
 
     fn connect(row: &Row, dialer: Dialer, tls: Option<&Tls>) -> anyhow::Result<Self> {
-        let client = client_settings!(Client::builder(limits(row)), row, tls);
+        let client = Client::builder(limits(row)).wire(row.spoken()).framed_compression(row.framed.unwrap_or_default());
+        let client = client_settings!(client, row, tls);
         let client = client.connect_with("bench", move || dialer.clone().dial())?;
         let body = match row.payload {
             Payload::Small | Payload::Down(_) => Bytes::new(),
             Payload::Echo(bytes) => text(bytes),
         };
-        Ok(Self { client, body, reply: row.payload.reply() })
+        let streams = row.framed.is_some() && matches!(row.payload, Payload::Down(_));
+        Ok(Self { client, body, reply: row.payload.reply(), streams })
     }
 
     fn stats(&self) -> fastrpc::Stats {
@@ -59,10 +65,26 @@ impl Caller for HttpCalls {
             *request.body_mut() = Body::from(self.body.clone());
         }
         *request.uri_mut() = Uri::from_static("http://foobar/foo/bar");
-        let reply = self.client.call(request).deadline(deadline).await.context("an HTTP call failed")?;
-        let (got, status) = (reply.body().len(), reply.status());
+        let (got, status) = if self.streams {
+            self.read(request, deadline).await?
+        } else {
+            let reply = self.client.call(request).deadline(deadline).await.context("an HTTP call failed")?;
+            (reply.body().len(), reply.status())
+        };
         ensure!(got == self.reply, "a reply {status} of {got} bytes came instead of {}", self.reply);
         Ok(())
+    }
+}
+
+impl HttpCalls {
+    /// How much came of a body, read as it came, and the status.
+    async fn read(&self, request: Request<Body>, deadline: Instant) -> anyhow::Result<(usize, StatusCode)> {
+        let reply = self.client.stream(request).deadline(deadline).await.context("an HTTP call failed")?;
+        let (status, mut body, mut got) = (reply.status(), reply.into_body(), 0);
+        while let Some(frame) = body.frame().await.transpose()? {
+            got += frame.data_ref().map_or(0, Bytes::len);
+        }
+        Ok((got, status))
     }
 }
 

@@ -20,7 +20,8 @@ pub struct TlvCalls {
 
 impl Workload for TlvCalls {
     fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters> {
-        let server = server_settings!(Server::builder(Tlv::new()), row, tls).build()?;
+        let server = Server::builder(Tlv::new()).wire(row.spoken()).framed_compression(row.framed.unwrap_or_default());
+        let server = server_settings!(server, row, tls).build()?;
         let (small, payload) = (Reply::new(text(row.payload.reply())), row.payload);
         let handler = move |call: Call<Request>| {
             std::future::ready(match payload {
@@ -33,7 +34,8 @@ impl Workload for TlvCalls {
     }
 
     fn connect(row: &Row, dialer: Dialer, tls: Option<&Tls>) -> anyhow::Result<Self> {
-        let client = client_settings!(Client::builder(Tlv::new()), row, tls);
+        let client = Client::builder(Tlv::new()).wire(row.spoken()).framed_compression(row.framed.unwrap_or_default());
+        let client = client_settings!(client, row, tls);
         let client = client.connect_with("bench", move || dialer.clone().dial())?;
         let request = match row.payload {
             Payload::Small | Payload::Down(_) => Request::new("", "foobar"),

@@ -72,10 +72,10 @@ impl Caller {
     /// # Errors
     ///
     /// As [`Caller::call`].
-    pub fn send(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>, body: Bytes) -> Result<(), Error> {
+    pub fn send(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>, body: &Bytes) -> Result<(), Error> {
         let key = self.shared.open(None, |streams| {
             let tag = Tag::Waiting(Waiting::default());
-            streams.open(tag, 0, true, |out| encode(out).map_err(NotEncoded), &body, false)
+            streams.open(tag, 0, true, |out| encode(out).map_err(NotEncoded), body, false)
         })?;
         drop(Held::new(&self.shared, key)); // It goes on by itself.
         Ok(())
