@@ -19,9 +19,9 @@ use super::{Caller, Counters, Tls, Workload, text};
 use crate::rows::{Payload, Row};
 use crate::transport::{Dialer, Listening};
 
-/// Every setting at its default but the compression.
+/// Every setting at its default but the compression; and nobody is taken for gone between the rounds of other rows.
 fn options(row: &Row, counted: Counted) -> Options {
-    Options { codec: row.framed.unwrap_or_default(), counted, ..Options::default() }
+    Options { codec: row.framed.unwrap_or_default(), counted, ping: None, ..Options::default() }
 }
 
 fn protocol() -> anyhow::Result<Protocol> {
