@@ -1,7 +1,6 @@
 //! Framed connections as the benches open them: one, over a stream that is there.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fastrpc::wire::framed::settings::MAX_HEAD;
@@ -10,19 +9,16 @@ use httpteleport::{BoxIo, Client, ContextMemory, Limits, RecordCodec, Server, Wi
 
 pub use httpteleport::stream::Incoming;
 
-/// A client of the one connection over `io`.
+/// A client of the one connection over `io`, which is open then.
 ///
 /// # Errors
 ///
-/// It cannot be made.
-pub fn client(io: BoxIo, codec: RecordCodec) -> Result<Client> {
-    let io = Mutex::new(Some(io));
-    let dial = move || {
-        let io = io.lock().ok().and_then(|mut io| io.take());
-        async move { io.ok_or_else(|| io::Error::other("there is one connection")) }
-    };
+/// The other side does not speak the framed wire.
+pub async fn client(io: BoxIo, codec: RecordCodec) -> Result<Client> {
     let builder = Client::builder(limits()).wire(Wire::Framed).framed_compression(codec);
-    Ok(builder.context_memory(memory()).connect_with("bench", dial)?)
+    let (client, driver) = builder.context_memory(memory()).handshake(io).await?;
+    tokio::spawn(driver);
+    Ok(client)
 }
 
 /// Serves a connection until it ends.

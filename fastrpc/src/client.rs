@@ -16,7 +16,6 @@ use crate::mux::client_driver::Driver as ClassicDriver;
 use crate::mux::conn::{Conn, Deadline, NotRegistered, closed};
 use crate::mux::handshake;
 use crate::mux::link::{Link, Peer};
-use crate::mux::session::{self, Connected, NoCalls};
 use crate::stats::{Counters, Stats, add};
 use crate::stream::{self, Channel, HeadCodec, NotFramed};
 
@@ -95,13 +94,8 @@ impl<C: Codec> ClientBuilder<C> {
 
     async fn handshake_framed(self, io: BoxIo) -> Result<(Client<C>, Driver<C>), Error> {
         let inner = self.inner(None, None);
-        let (link, tls) = (&inner.settings.link, inner.settings.tls.as_ref());
-        let connected = session::connect(io, &link.protocol, link.framed_options(&inner.counters), tls).await?;
-        let Connected::Framed(caller, driver) = connected else {
-            return Err(Error::new(ErrorKind::Handshake, "the peer does not speak the framed wire").with_retry(true));
-        };
-        inner.framed.adopt(caller);
-        Ok((Client { inner }, Driver(Drives::Framed(driver))))
+        let driver = inner.framed.open(io, &inner.settings).await?;
+        Ok((Client { inner }, driver.into()))
     }
 
     fn with_dialer<D, F, S>(mut self, peer: Peer, dial: D) -> Result<Client<C>, Error>
@@ -140,7 +134,13 @@ pub struct Driver<C: Codec>(Drives<C>);
 
 enum Drives<C: Codec> {
     Classic(Box<ClassicDriver<C>>),
-    Framed(Box<session::Driver<NoCalls>>),
+    Framed(stream::Driver),
+}
+
+impl<C: Codec> From<stream::Driver> for Driver<C> {
+    fn from(driver: stream::Driver) -> Self {
+        Self(Drives::Framed(driver))
+    }
 }
 
 impl<C: Codec> Future for Driver<C> {

@@ -51,7 +51,7 @@ mod server;
 pub use crate::mux::session::{BodyReader, BodyWriter, SendBody};
 pub use crate::wire::framed::frame::ResetCode;
 pub(crate) use channel::Channel;
-pub use client::{Answer, Client, ClientBuilder, Reply};
+pub use client::{Answer, Client, ClientBuilder, Driver, Reply};
 pub use codec::HeadCodec;
 pub use pool::NotFramed;
 #[doc(hidden)]

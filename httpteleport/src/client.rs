@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use fastrpc::internals::Route;
-use fastrpc::{AtLimit, BoxError, ContextMemory, ErrorKind, Io, RecordCodec, Stats, Wire};
+use fastrpc::{AtLimit, BoxError, BoxIo, ContextMemory, ErrorKind, Io, RecordCodec, Stats, Wire};
 use http::Method;
 use tokio::time::Instant;
 use tokio_rustls::rustls;
@@ -113,12 +113,16 @@ impl<H: Heads> ClientBuilder<H> {
         )
     }
 
-    /// Opens one connection of the classic wire over `io` now; the caller polls the driver, usually by spawning it.
+    /// Opens one connection over `io` now; the caller polls the driver, usually by spawning it. It is one of the framed wire if
+    /// [`Wire::Framed`] is set, and of the classic one otherwise: there is one stream, and so one attempt.
     ///
     /// # Errors
     ///
     /// An unusable setting, or what went wrong in the opening exchange.
     pub async fn handshake(self, io: impl Io) -> Result<(Client<H>, fastrpc::Driver<Codec<H>>), Error> {
+        if self.transport.wire_set() == Wire::Framed {
+            return self.handshake_framed(io).await;
+        }
         let (classic, driver) = self.transport.wire(Wire::Classic).handshake(io).await?;
         Ok((
             Client {
@@ -129,6 +133,14 @@ impl<H: Heads> ClientBuilder<H> {
             },
             driver,
         ))
+    }
+
+    async fn handshake_framed(self, io: impl Io) -> Result<(Client<H>, fastrpc::Driver<Codec<H>>), Error> {
+        let limits = self.limits.on_framed();
+        let (calls, driver) = self.transport.streams(HeadsOf(limits)).handshake(io).await?;
+        let gone = || async { Err::<BoxIo, _>(io::Error::other("there is one connection")) };
+        let client = self.finish(|builder| builder.connect_with("one connection", gone), |_| Ok(calls))?;
+        Ok((client, driver.into()))
     }
 
     /// Makes the halves of a client that its wire needs.

@@ -104,12 +104,13 @@ async fn call(link: &Link, order: Order, random: &mut Rng) -> Result<Ending, Tro
     let asked = if pieces { 0 } else { random.u64(0..2000) };
     let body = if pieces { SendBody::Pieces } else { SendBody::Whole(content.bytes(0, asked)) };
     let limit = if order.kind == Kind::Never { Duration::from_millis(random.u64(1..500)) } else { LIMIT };
-    let (mut reply, writer) = link.caller.call(order.encode(), body, Some(limit))?;
+    let (reply, writer) = link.caller.call(order.encode(), body, Some(limit))?;
     let breaks_off = pieces && random.u8(0..8) == 0;
     let gives_up = random.u8(0..8) == 0;
 
     let writing = write(writer, order, if breaks_off { order.length / 2 } else { order.length }, breaks_off);
     let reading = async {
+        let mut reply = reply; // Given up in here, it is cancelled at once.
         let reply = if gives_up {
             match timeout(Duration::from_millis(random.u64(0..300)), &mut reply).await {
                 Ok(reply) => reply,

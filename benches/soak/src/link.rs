@@ -18,6 +18,8 @@ use crate::serving::{Served, serve};
 
 /// How long what has nothing to do any more may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than calls go on, and shorter than a drain waits for them.
+const LONG: Duration = Duration::from_secs(50);
 /// More than calls may take that go on during a drain.
 const DRAIN: Duration = Duration::from_secs(90);
 
@@ -46,16 +48,18 @@ pub(crate) struct Link {
     drivers: Mutex<Vec<JoinHandle<Result<(), Error>>>>,
     cut: AtomicBool,
     draining: AtomicBool,
+    served: Arc<Served>,
 }
 
 impl Link {
     pub(crate) fn open(near: BoxIo, far: BoxIo, ends: Ends, served: Arc<Served>) -> Arc<Self> {
         let (ours, theirs) = (ends.near.settings.clone(), ends.far.settings.clone());
-        let handler = move |call: Incoming| serve(call, served.clone());
+        let serving = served.clone();
+        let handler = move |call: Incoming| serve(call, serving.clone());
         let (caller, client) = Driver::new(Role::Client, near, ends.near, theirs, NoCalls);
         let (far, server) = Driver::new(Role::Server, far, ends.far, ours, handler);
         let drivers = Mutex::new(vec![tokio::spawn(client), tokio::spawn(server)]);
-        Arc::new(Self { caller, far, drivers, cut: false.into(), draining: false.into() })
+        Arc::new(Self { caller, far, drivers, cut: false.into(), draining: false.into(), served })
     }
 
     /// It is about to be cut: from here on its calls may fail.
@@ -77,11 +81,20 @@ impl Link {
         self.draining.store(true, Ordering::SeqCst);
         let asking = if by_server { &self.far } else { &self.caller };
         asking.drain();
-        for ended in self.ended(DRAIN).await? {
+        let (mut ended, mut left) = (Box::pin(self.ended(DRAIN)), String::new());
+        let outcomes = match timeout(LONG, &mut ended).await {
+            Ok(outcomes) => outcomes?,
+            Err(_) => {
+                let (near, far, oldest) = (self.caller.streams(), self.far.streams(), self.served.oldest());
+                left = format!("; after {LONG:?}: {near} and {far} streams, the oldest handler of {oldest:?}");
+                ended.await?
+            }
+        };
+        for ended in outcomes {
             if let Err(error) = ended
                 && !self.is_cut()
             {
-                return Err(format!("a connection that drained ended with an error: {error}"));
+                return Err(format!("a connection that drained ended with an error: {error}{left}"));
             }
         }
         self.empty().await

@@ -186,9 +186,9 @@ async fn nothing_left(served: &Served, before: usize) -> Vec<String> {
     if timeout(PATIENCE, gone).await.is_err() {
         faults.push(format!("{} tasks are left", tasks() - before));
     }
-    let (running, wrong) = (served.running.load(Ordering::SeqCst), served.wrong.load(Ordering::SeqCst));
+    let (running, wrong) = (served.running().len(), served.wrong.load(Ordering::SeqCst));
     if running > 0 {
-        faults.push(format!("{running} handlers are left"));
+        faults.push(format!("{running} handlers are left, the oldest of {:?}", served.oldest()));
     }
     if wrong > 0 {
         faults.push(format!("{wrong} calls came with a head that is none"));

@@ -1,7 +1,8 @@
 //! The far side: does what each call asks for.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -16,32 +17,44 @@ pub(crate) const PIECE: u64 = 16_000;
 /// Handlers that run, and what was wrong with what came.
 #[derive(Debug, Default)]
 pub(crate) struct Served {
-    pub(crate) running: AtomicUsize,
+    running: Mutex<BTreeMap<u64, Order>>,
     pub(crate) wrong: AtomicUsize,
 }
 
-/// Counts a handler while it lives.
-struct Running(Arc<Served>);
+impl Served {
+    /// The orders of handlers that run, by id.
+    pub(crate) fn running(&self) -> MutexGuard<'_, BTreeMap<u64, Order>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one that has run longest.
+    pub(crate) fn oldest(&self) -> Option<Order> {
+        self.running().values().next().copied()
+    }
+}
+
+/// Names a handler while it lives.
+struct Running(Arc<Served>, u64);
 
 impl Running {
-    fn new(served: Arc<Served>) -> Self {
-        served.running.fetch_add(1, Ordering::SeqCst);
-        Self(served)
+    fn new(served: Arc<Served>, order: Order) -> Self {
+        served.running().insert(order.id, order);
+        Self(served, order.id)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        self.0.running().remove(&self.1);
     }
 }
 
 pub(crate) async fn serve(call: Incoming, served: Arc<Served>) {
-    let running = Running::new(served);
     let Some(order) = Order::decode(&call.head) else {
-        running.0.wrong.fetch_add(1, Ordering::SeqCst);
+        served.wrong.fetch_add(1, Ordering::SeqCst);
         return;
     };
+    let _running = Running::new(served, order);
     let (body, responder) = (call.body, call.responder);
     match order.kind {
         Kind::Small => whole(order, body, responder).await,

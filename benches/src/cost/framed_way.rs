@@ -18,7 +18,7 @@ pub(super) async fn framed(codec: RecordCodec, calls: Calls<'_>, script: Script,
         async move { answer(step, request).await }
     };
     let serving = tokio::spawn(serve(Box::new(far), codec, handler));
-    let client = client(Box::new(near), codec)?;
+    let client = client(Box::new(near), codec).await?;
     calls.make(&Streams(client.clone())).await?;
     client.drain().await;
     serving.await.context("the server panicked")?

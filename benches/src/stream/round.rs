@@ -76,7 +76,7 @@ pub async fn round(way: &Way, large: bool) -> Result<Outcome> {
     io.set_nodelay(true)?;
     let handler = move |request| std::future::ready(far.answer(&request));
     let serving = tokio::spawn(serve(Box::new(io), codec, handler));
-    let client = client(Box::new(near), codec)?;
+    let client = client(Box::new(near), codec).await?;
 
     // Windows are as they begin: only the way is known to be open.
     let stream = client.stream(get("/events")).deadline(never()).await?.into_body();

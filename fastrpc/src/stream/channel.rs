@@ -8,13 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
+use super::client::Driver;
 use super::messages::apart;
-use super::pool::{Load, Picked, Pool};
+use super::pool::{Load, Picked, Pool, opened};
 use crate::client::dial::Dialer;
 use crate::client::settings::Settings;
 use crate::codec::BoxError;
 use crate::config::FAR;
 use crate::error::{Error, ErrorKind};
+use crate::io::BoxIo;
 use crate::mux::admission::{Admission, AtLimit, Full};
 use crate::mux::conn::{Deadline, closed};
 use crate::mux::link::Peer;
@@ -217,9 +219,13 @@ impl Channel {
 
     // ---- connections ----
 
-    /// Puts a connection that is open already in its place.
-    pub(crate) fn adopt(&self, caller: Caller) {
+    /// Opens a connection over a stream that is there, and puts it in its place.
+    pub(crate) async fn open(&self, io: BoxIo, settings: &Settings) -> Result<Driver, Error> {
+        let (link, tls) = (&settings.link, settings.tls.as_ref());
+        let connected = session::connect(io, &link.protocol, link.framed_options(&self.counters), tls).await?;
+        let (caller, driver) = opened(connected, &self.peer)?;
         self.pool.adopt(caller);
+        Ok(Driver(driver))
     }
 
     pub(crate) fn is_failing(&self) -> bool {

@@ -21,7 +21,7 @@ use crate::io::Io;
 use crate::mux::admission::Admission;
 use crate::mux::conn::Deadline;
 use crate::mux::link::Peer;
-use crate::mux::session::{BodyReader, BodyWriter, SendBody};
+use crate::mux::session::{self, BodyReader, BodyWriter, NoCalls, SendBody};
 use crate::stats::{Counters, Stats};
 use crate::wire::framed::frame::ResetCode;
 
@@ -41,22 +41,58 @@ impl<C: HeadCodec> ClientBuilder<C> {
         Self { codec, settings }
     }
 
+    /// Opens one connection over `io` now. The caller drives it: the [`Driver`] must be polled, usually by spawning it.
+    /// The client is for this connection alone; when it has ended, calls fail. The settings of pools and of dialling do not
+    /// apply.
+    ///
+    /// # Errors
+    ///
+    /// An unusable setting, or what went wrong in the opening exchange; the source is [`NotFramed`] if the peer does not speak
+    /// this wire.
+    pub async fn handshake(mut self, io: impl Io) -> Result<(Client<C>, Driver), Error> {
+        self.check()?;
+        let admission = Arc::new(Admission::new(self.settings.max_pending, self.settings.max_unsent));
+        let counters = Arc::<Counters>::default();
+        let channel = Channel::new(&self.settings, None, None, admission.clone(), counters.clone());
+        let driver = channel.open(Box::new(io), &self.settings).await?;
+        let inner = Inner { codec: Arc::new(self.codec), channel, admission, counters };
+        Ok((Client { inner: Arc::new(inner) }, driver))
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        self.settings.check()?;
+        if self.settings.link.wire == Wire::Classic {
+            return Err(Error::config("wire is Classic, on which no body streams: set Framed or Auto"));
+        }
+        Ok(())
+    }
+
     fn with_dialer<D, F, S>(mut self, peer: Peer, dial: D) -> Result<Client<C>, Error>
     where
         D: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,
         S: Io,
     {
-        let settings = &mut self.settings;
-        settings.check()?;
-        if settings.link.wire == Wire::Classic {
-            return Err(Error::config("wire is Classic, on which no body streams: set Framed or Auto"));
-        }
+        self.check()?;
+        let settings = &self.settings;
         let dialer = Dialer::new(dial, settings, peer.clone());
         let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
         let counters = Arc::<Counters>::default();
         let channel = Channel::new(settings, peer, Some(dialer), admission.clone(), counters.clone());
         Ok(Client { inner: Arc::new(Inner { codec: Arc::new(self.codec), channel, admission, counters }) })
+    }
+}
+
+/// Drives the one connection of [`ClientBuilder::handshake`]. It ends when the connection has: `Ok` after it was drained or
+/// closed, the cause otherwise. Dropping it ends the connection.
+#[must_use = "nothing moves on the connection until its driver is polled: spawn it"]
+pub struct Driver(pub(crate) Box<session::Driver<NoCalls>>);
+
+impl Future for Driver {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::client::places::Places;
 use crate::client::pool::runtime;
 use crate::error::{Error, ErrorKind};
 use crate::mux::conn::closed;
+use crate::mux::link::Peer;
 use crate::mux::session::{Caller, Connected, Driver, NoCalls};
 use crate::stats::{Counters, add};
 
@@ -239,20 +240,20 @@ async fn dial(
     if let Some(at) = not_before {
         sleep_until(at).await;
     }
-    let opened = dialer.open_framed(&counters).await.and_then(|connected| match connected {
-        Connected::Framed(caller, driver) => Ok((caller, driver)),
-        Connected::Classic => Err(not_framed(&dialer, NotFramed::Classic)),
-        Connected::NoTls => Err(not_framed(&dialer, NotFramed::NoTls)),
-    });
+    let opened = dialer.open_framed(&counters).await.and_then(|connected| opened(connected, &dialer.peer()));
     add(&counters.connect_errors, u64::from(opened.is_err()));
     let Some(inner) = inner.upgrade() else { return };
     let outcome = inner.settle(index, opened);
     tell.send_replace(Some(outcome));
 }
 
-fn not_framed(dialer: &Dialer, why: NotFramed) -> Error {
-    Error::new(ErrorKind::Handshake, "the peer does not speak the framed wire")
-        .with_peer(dialer.peer())
-        .with_source(why)
-        .with_retry(true)
+/// The connection, if there is one.
+pub(super) fn opened(connected: Connected, peer: &Peer) -> Result<(Caller, Box<Driver<NoCalls>>), Error> {
+    let why = match connected {
+        Connected::Framed(caller, driver) => return Ok((caller, driver)),
+        Connected::Classic => NotFramed::Classic,
+        Connected::NoTls => NotFramed::NoTls,
+    };
+    let error = Error::new(ErrorKind::Handshake, "the peer does not speak the framed wire");
+    Err(error.with_peer(peer.clone()).with_source(why).with_retry(true))
 }

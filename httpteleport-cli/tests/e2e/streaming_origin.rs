@@ -26,11 +26,11 @@ const PIECE: usize = 16 * 1024;
 pub(crate) struct StreamingOrigin {
     pub(crate) url: String,
     shared: Arc<Shared>,
-    events: mpsc::UnboundedSender<String>,
+    events: mpsc::Sender<String>,
 }
 
 struct Shared {
-    events: tokio::sync::Mutex<mpsc::UnboundedReceiver<String>>,
+    events: tokio::sync::Mutex<mpsc::Receiver<String>>,
     /// Endless replies that go on.
     endless: watch::Sender<usize>,
 }
@@ -41,7 +41,7 @@ impl StreamingOrigin {
     pub(crate) async fn start() -> StreamingOrigin {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let (events, received) = mpsc::unbounded_channel();
+        let (events, received) = mpsc::channel(100);
         let shared = Arc::new(Shared { events: received.into(), endless: watch::Sender::new(0) });
         let origin = StreamingOrigin { url, shared: Arc::clone(&shared), events };
         tokio::spawn(async move {
@@ -59,7 +59,7 @@ impl StreamingOrigin {
 
     /// Has `/events` say one more thing.
     pub(crate) fn event(&self, text: &str) {
-        self.events.send(text.to_owned()).expect("it listens");
+        self.events.try_send(text.to_owned()).expect("it listens");
     }
 
     /// Waits until so many endless replies go on.

@@ -22,6 +22,9 @@ struct Options {
     /// Decides who calls what, and when connections are cut.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Megabytes a second of the way, in each direction; none without.
+    #[arg(long)]
+    rate: Option<u32>,
     /// How records are compressed: none, lz4, zstd, zstd-small or zstd-max.
     #[arg(long, default_value_t = RecordCodec::Zstd)]
     codec: RecordCodec,
@@ -52,7 +55,8 @@ fn soak(options: &Options) -> anyhow::Result<Report> {
     };
     println!("soak: seed {}, {:?}, {} bytes each way, {}", plan.seed, plan.time, plan.bytes, plan.codec);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let leg = Leg { delay: Duration::from_millis(75), ..Leg::default() };
+    let rate = options.rate.map(|megabytes| u64::from(megabytes) * 1_000_000);
+    let leg = Leg { delay: Duration::from_millis(75), rate, ..Leg::default() };
     let report = runtime.block_on(async {
         let ground = Ground::tcp(RelayOptions::both(leg)).await?;
         run(&plan, ground, |report| println!("{report}")).await
