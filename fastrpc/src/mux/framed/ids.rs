@@ -27,14 +27,8 @@ impl Ids {
             self.first = id;
         }
         let gap = (id - self.first) as usize - self.row.len();
-        self.row.extend(std::iter::repeat_n(None, gap.min(Self::LEAST)));
-        if gap > Self::LEAST {
-            self.row
-                .iter_mut()
-                .zip(self.first..)
-                .for_each(|(key, id)| self.old.extend(key.take().map(|key| (id, key))));
-            self.row.clear();
-            self.first = id;
+        if gap > 0 {
+            self.skip(gap, id);
         }
         self.row.push_back(Some(key));
         self.named += 1;
@@ -70,6 +64,17 @@ impl Ids {
     fn place(&self, id: u32) -> Option<usize> {
         let place = id.checked_sub(self.first)? as usize;
         (place < self.row.len()).then_some(place)
+    }
+
+    /// So many ids before this one mean none.
+    fn skip(&mut self, gap: usize, id: u32) {
+        if gap <= Self::LEAST {
+            return self.row.extend(std::iter::repeat_n(None, gap));
+        }
+        while !self.row.is_empty() {
+            self.move_out();
+        }
+        self.first = id;
     }
 
     /// The oldest one leaves the row.

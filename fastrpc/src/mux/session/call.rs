@@ -46,7 +46,7 @@ impl ReplyFuture {
 fn poll_interim(streams: &mut Streams<Tag>, key: Key, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
     let over = streams.reset_of(key).is_some();
     let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return Poll::Ready(None) };
-    if let Some(head) = waiting.interims.as_mut().and_then(|interims| interims.pop_front()) {
+    if let Some(head) = waiting.interims.pop_front() {
         return Poll::Ready(Some(head));
     }
     if over || waiting.given_up.is_some() || waiting.reply.is_some() {

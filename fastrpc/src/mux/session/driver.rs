@@ -331,11 +331,10 @@ fn nothing() -> ReusableBoxFuture<'static, ()> {
 /// Gives a head ahead of the reply to its caller. Who does not look at them finds the last ones.
 fn announced(streams: &mut Streams<Tag>, key: Key, head: Bytes) {
     let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return };
-    let interims = waiting.interims.get_or_insert_default();
-    if interims.len() == MOST_INTERIMS {
-        interims.pop_front();
+    if waiting.interims.len() == MOST_INTERIMS {
+        waiting.interims.pop_front();
     }
-    interims.push_back(head);
+    waiting.interims.push_back(head);
     let waker = waiting.waker.take();
     streams.wake_later(waker);
 }

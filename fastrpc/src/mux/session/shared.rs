@@ -77,8 +77,8 @@ impl Tag {
 #[derive(Default)]
 pub(super) struct Waiting {
     pub(super) waker: Option<Waker>,
-    /// Heads that came ahead of the reply's and were not looked at; most replies have none.
-    pub(super) interims: Option<Box<VecDeque<Bytes>>>,
+    /// Heads that came ahead of the reply's and were not looked at.
+    pub(super) interims: VecDeque<Bytes>,
     /// The reply's head, and its body if that came whole.
     pub(super) reply: Option<(Bytes, Option<Bytes>)>,
     pub(super) deadline: Option<Instant>,
