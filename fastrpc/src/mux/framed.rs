@@ -8,6 +8,7 @@ mod bodies;
 mod calls;
 mod fill;
 mod flood;
+mod ids;
 mod keepalive;
 mod outbox;
 mod receive;

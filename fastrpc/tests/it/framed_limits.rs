@@ -237,6 +237,6 @@ fn a_piece_for_nobody_is_handed_out_to_be_dropped() {
     client.push(key, Bytes::from_owner(Owner(witness.clone())));
     assert_eq!(client.fill(&mut Vec::new(), Instant::now()), Filled::Nothing);
     assert_eq!(Arc::strong_count(&witness), 2);
-    drop(client.take_spent());
+    drop(client.take_wakers());
     assert_eq!(Arc::strong_count(&witness), 1);
 }

@@ -19,7 +19,7 @@ impl<T> Streams<T> {
     /// Nobody takes it any more.
     pub fn poll_room(&mut self, key: Key, waker: &Waker) -> Poll<Result<(), Gone>> {
         let Some(stream) = self.table.get_mut(key) else { return Poll::Ready(Err(Gone(None))) };
-        let Some(outgoing) = &mut stream.outgoing else { return Poll::Ready(Err(Gone(stream.reset.clone()))) };
+        let Some(outgoing) = &mut stream.outgoing else { return Poll::Ready(Err(stream.gone())) };
         let crowded = self.queued >= self.most_queued;
         let alone = outgoing.queued == 0 && stream.credit.available() > 0;
         if if crowded { alone } else { outgoing.queued < QUEUE } {
@@ -47,7 +47,7 @@ impl<T> Streams<T> {
     /// Ready once nobody takes the body any more. `waker` is called then, and when there is room.
     pub fn poll_gone(&mut self, key: Key, waker: &Waker) -> Poll<Gone> {
         let Some(stream) = self.table.get_mut(key) else { return Poll::Ready(Gone(None)) };
-        let Some(outgoing) = &mut stream.outgoing else { return Poll::Ready(Gone(stream.reset.clone())) };
+        let Some(outgoing) = &mut stream.outgoing else { return Poll::Ready(stream.gone()) };
         // One of before is called once more, for nothing, instead of being dropped under the lock.
         let before = remember(&mut outgoing.waker, waker);
         self.wakers.extend(before);
@@ -102,7 +102,7 @@ impl<T> Streams<T> {
     pub fn poll_piece(&mut self, key: Key, waker: &Waker) -> Poll<Option<Result<Bytes, Gone>>> {
         let Some(stream) = self.table.get_mut(key) else { return Poll::Ready(Some(Err(Gone(None)))) };
         let Some(incoming) = &mut stream.incoming else {
-            return Poll::Ready(if stream.got_end { None } else { Some(Err(Gone(stream.reset.clone()))) });
+            return Poll::Ready(if stream.got_end { None } else { Some(Err(stream.gone())) });
         };
         if let Some(piece) = incoming.queue.pop_front() {
             incoming.unread_since = None;

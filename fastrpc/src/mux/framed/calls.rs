@@ -40,10 +40,10 @@ impl<T> Streams<T> {
             |out: &mut Vec<u8>, inline: &[u8], end| frame::put_call(out, time_left, one_way, most, encode, inline, end);
         let begin = || self.begin(key, |end| HeadKind::Call { end }, put, body, more);
         let begun = catch_unwind(AssertUnwindSafe(begin)).unwrap_or_else(|panic| {
-            self.table.remove(key);
+            self.table.remove(key, |_| true, |_| ());
             resume_unwind(panic)
         });
-        begun.inspect_err(|_| drop(self.table.remove(key)))?;
+        begun.inspect_err(|_| _ = self.table.remove(key, |_| true, |_| ()))?;
         self.begun(key);
         self.drain_in_time();
         Ok(key)

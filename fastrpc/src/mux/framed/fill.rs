@@ -117,32 +117,33 @@ impl<T> Streams<T> {
 
     fn put_head(&mut self, record: &mut Vec<u8>) -> bool {
         let Some(head) = self.heads.front().filter(|_| self.heads_wait == 0) else { return false };
-        if self.live(head.key).is_none() {
+        let Some(stream) = self.table.get_mut(head.key).filter(|stream| !stream.is_over()) else {
             self.heads.pop(None); // It was taken back.
             return true;
-        }
-        if record.len() + head.length > MAX_FRAME {
+        };
+        let length = head.length as usize;
+        if record.len() + length > MAX_FRAME {
             return false;
         }
         self.heads.pop(Some(record));
-        self.ahead_of_bodies = if self.bodies.is_empty() { 0 } else { self.ahead_of_bodies + head.length };
-        if let Some(stream) = self.table.get_mut(head.key) {
-            stream.heads -= head.length;
-        }
+        self.ahead_of_bodies = if self.bodies.is_empty() { 0 } else { self.ahead_of_bodies + length };
+        stream.heads -= head.length;
         let end = match head.kind {
             HeadKind::Interim => return true,
             HeadKind::Reply { end } => end,
             HeadKind::Call { end } => {
-                self.name(head.key);
+                // It is being sent: it gets the next id.
+                self.last += 1;
+                stream.id = self.last;
+                self.table.name(self.last, head.key);
                 end
             }
         };
-        if let Some(stream) = self.table.get_mut(head.key) {
-            stream.head_sent = true;
-            if let Some(outgoing) = &mut stream.outgoing {
-                self.ready -= if std::mem::take(&mut outgoing.ready) { outgoing.queued } else { 0 };
-                self.wakers.extend(outgoing.waker.take());
-            }
+        let Some(stream) = self.table.get_mut(head.key) else { return true };
+        stream.head_sent = true;
+        if let Some(outgoing) = &mut stream.outgoing {
+            self.ready -= if std::mem::take(&mut outgoing.ready) { outgoing.queued } else { 0 };
+            self.wakers.extend(outgoing.waker.take());
         }
         if end {
             self.sent_end(head.key);
@@ -150,15 +151,6 @@ impl<T> Streams<T> {
             self.schedule(head.key);
         }
         true
-    }
-
-    /// A call is being sent: it gets the next id.
-    fn name(&mut self, key: Key) {
-        self.last += 1;
-        if let Some(stream) = self.table.get_mut(key) {
-            stream.id = self.last;
-        }
-        self.table.name(self.last, key);
     }
 
     // ---- bodies ----

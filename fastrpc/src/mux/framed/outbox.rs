@@ -35,7 +35,7 @@ impl Default for Heads {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) key: Key,
-    pub(super) length: usize,
+    pub(super) length: u32,
     pub(super) kind: HeadKind,
 }
 
@@ -58,11 +58,11 @@ impl Heads {
         &mut self,
         key: Key,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<HeadKind, E>,
-    ) -> Result<usize, E> {
+    ) -> Result<u32, E> {
         self.bytes.truncate(self.whole);
         let kind = encode(&mut self.bytes).inspect_err(|_| self.bytes.truncate(self.whole))?;
-        let length = self.bytes.len() - self.whole;
-        self.whole += length;
+        let length = u32::try_from(self.bytes.len() - self.whole).expect("a frame fits a record");
+        self.whole += length as usize;
         self.queue.push_back(Head { key, length, kind });
         Ok(length)
     }
@@ -74,10 +74,10 @@ impl Heads {
     /// Moves the first frame behind `record`, or throws it away.
     pub(super) fn pop(&mut self, record: Option<&mut Vec<u8>>) {
         let Some(head) = self.queue.pop_front() else { return };
-        let end = self.start + head.length;
+        let end = self.start + head.length as usize;
         match record {
             Some(record) => record.extend_from_slice(&self.bytes[self.start..end]),
-            None => self.dead -= head.length,
+            None => self.dead -= head.length as usize,
         }
         self.start = end;
         if self.queue.is_empty() {
@@ -92,8 +92,8 @@ impl Heads {
     }
 
     /// The stream of frames that wait is gone: they are so many bytes.
-    pub(super) fn bury(&mut self, bytes: usize) {
-        self.dead += bytes;
+    pub(super) fn bury(&mut self, bytes: u32) {
+        self.dead += bytes as usize;
     }
 
     /// Throws frames away whose streams are gone, where there may be more of them than others.
@@ -104,7 +104,7 @@ impl Heads {
         let mut bytes = Vec::new();
         let mut from = self.start;
         self.queue.retain(|head| {
-            let frame = from..from + head.length;
+            let frame = from..from + head.length as usize;
             from = frame.end;
             let keep = live(head.key);
             if keep {

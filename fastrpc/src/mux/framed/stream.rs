@@ -8,6 +8,7 @@ use std::task::Waker;
 use bytes::{Buf, Bytes};
 use tokio::time::Instant;
 
+use super::streams::Gone;
 use super::window::{RecvWindow, SendCredit};
 use crate::wire::framed::frame::ResetCode;
 
@@ -39,7 +40,7 @@ pub(super) struct Stream<T> {
     /// Handles of this side that name it. It is forgotten when there are none and the wire is done with it.
     pub(super) holders: u32,
     /// Bytes of its heads that wait to be taken into a record.
-    pub(super) heads: usize,
+    pub(super) heads: u32,
     /// Its call or reply was taken into a record: pieces of the body may follow.
     pub(super) head_sent: bool,
     /// A reply was begun: written on a server, received on a client.
@@ -58,7 +59,8 @@ pub(super) struct Stream<T> {
     pub(super) outgoing: Option<Box<Outgoing>>,
     /// What comes after its head; `None` when nothing does.
     pub(super) incoming: Option<Box<Incoming>>,
-    pub(super) reset: Option<Reset>,
+    /// Rare, and large.
+    pub(super) reset: Option<Box<Reset>>,
 }
 
 impl<T> Stream<T> {
@@ -79,6 +81,11 @@ impl<T> Stream<T> {
             incoming: None,
             reset: None,
         }
+    }
+
+    /// What its user is told who finds nothing more to do with it.
+    pub(super) fn gone(&self) -> Gone {
+        Gone(self.reset.as_deref().cloned())
     }
 
     /// Whether both sides have ended it, so that the wire names it no more.

@@ -205,7 +205,7 @@ impl<T> Streams<T> {
                 self.reset(key, ResetCode::Stalled, text);
                 continue;
             }
-            stream.reset = Some(Reset { code: ResetCode::Stalled, text: text.into(), by_peer: false });
+            stream.reset = Some(Box::new(Reset { code: ResetCode::Stalled, text: text.into(), by_peer: false }));
             if let Some(incoming) = stream.incoming.take() {
                 self.window.consume(incoming.window.held() as usize);
                 self.spent.extend(incoming.queue);
@@ -239,10 +239,16 @@ impl<T> Streams<T> {
     }
 
     /// A handle that names the stream is gone. Gives the tag when it was the last one and the stream is over.
-    pub fn release(&mut self, key: Key) -> Option<T> {
-        let stream = self.table.get_mut(key)?;
-        stream.holders = stream.holders.saturating_sub(1);
-        self.forget(key)
+    pub fn release(&mut self, key: Key) -> Option<T>
+    where
+        T: Copy,
+    {
+        self.release_with(key, |tag| *tag)
+    }
+
+    /// The same; `last` takes what is needed of the tag.
+    pub fn release_with<R>(&mut self, key: Key, last: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.forget(key, 1, last)
     }
 
     /// The tag of a stream.
@@ -293,7 +299,7 @@ impl<T> Streams<T> {
 
     /// How a stream was broken off, if it was.
     pub fn reset_of(&self, key: Key) -> Option<&Reset> {
-        self.table.get(key)?.reset.as_ref()
+        self.table.get(key)?.reset.as_deref()
     }
 
     // ---- the connection ----
@@ -453,14 +459,9 @@ impl<T> Streams<T> {
         self.wakers.extend(waker);
     }
 
-    /// Takes the wakers that are due, to be called when the lock is released.
-    pub fn take_wakers(&mut self, into: &mut Vec<Waker>) {
-        into.append(&mut self.wakers);
-    }
-
-    /// Takes what is to be dropped when the lock is released.
-    pub fn take_spent(&mut self) -> Vec<Bytes> {
-        std::mem::take(&mut self.spent)
+    /// Takes the wakers that are due, to be called when the lock is released, and what is to be dropped then.
+    pub fn take_wakers(&mut self) -> (Vec<Waker>, Vec<Bytes>) {
+        (std::mem::take(&mut self.wakers), std::mem::take(&mut self.spent))
     }
 
     // ---- inside ----
@@ -507,7 +508,7 @@ impl<T> Streams<T> {
     /// Ends a stream in the middle. What arrived whole stays readable.
     pub(super) fn break_off(&mut self, key: Key, reset: Reset) {
         let Some(stream) = self.table.get_mut(key) else { return };
-        stream.reset.get_or_insert(reset);
+        stream.reset.get_or_insert_with(|| Box::new(reset));
         self.heads.bury(std::mem::take(&mut stream.heads));
         if let Some(outgoing) = stream.outgoing.take() {
             self.queued -= outgoing.queued;
@@ -538,20 +539,23 @@ impl<T> Streams<T> {
         if id > 0 {
             self.table.unname(id);
         }
-        self.forget(key);
+        self.forget(key, 0, |_| ());
     }
 
-    fn forget(&mut self, key: Key) -> Option<T> {
-        let stream = self.table.get(key)?;
-        if stream.holders > 0 || !stream.is_over() {
-            return None;
-        }
-        let stream = self.table.remove(key)?;
-        if let Some(incoming) = stream.incoming {
-            self.window.consume(incoming.window.held() as usize);
-            self.spent.extend(incoming.queue);
-        }
-        Some(stream.tag)
+    /// Forgets a stream that nothing names any more, so many handles of it less.
+    fn forget<R>(&mut self, key: Key, less: u32, last: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let Self { table, window, spent, .. } = self;
+        let unwanted = |stream: &mut Stream<T>| {
+            stream.holders = stream.holders.saturating_sub(less);
+            stream.holders == 0 && stream.is_over()
+        };
+        table.remove(key, unwanted, |stream| {
+            if let Some(incoming) = stream.incoming.take() {
+                window.consume(incoming.window.held() as usize);
+                spent.extend(incoming.queue);
+            }
+            last(&mut stream.tag)
+        })
     }
 }
 

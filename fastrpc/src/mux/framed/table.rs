@@ -1,7 +1,8 @@
 //! The streams of a connection: found by key from this side, by id from the wire.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
+
+use super::ids::Ids;
 
 /// Names a stream on this side, from before it has an id until nothing holds it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,12 +22,12 @@ pub(super) struct Table<S> {
     free: Vec<u32>,
     /// The generation of slots that are new: above all of before, whose keys may still lie in some queue.
     base: u32,
-    ids: HashMap<u32, Key, BuildHasherDefault<Spread>>,
+    ids: Ids,
 }
 
 impl<S> Default for Table<S> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), base: 0, ids: HashMap::default() }
+        Self { slots: Vec::new(), free: Vec::new(), base: 0, ids: Ids::default() }
     }
 }
 
@@ -47,17 +48,27 @@ impl<S> Table<S> {
         Key { index, generation: self.base }
     }
 
-    /// Forgets a stream that nothing names any more.
-    pub(super) fn remove(&mut self, key: Key) -> Option<S> {
+    /// Forgets a stream, if `unwanted` says so, after `last` has taken what it needs of it.
+    pub(super) fn remove<R>(
+        &mut self,
+        key: Key,
+        unwanted: impl FnOnce(&mut S) -> bool,
+        last: impl FnOnce(&mut S) -> R,
+    ) -> Option<R> {
         let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
-        let entry = slot.entry.take()?;
+        let entry = slot.entry.as_mut()?;
+        if !unwanted(entry) {
+            return None;
+        }
+        let result = last(entry);
+        slot.entry = None; // Dropped where it lies: it is large.
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.index);
         if self.free.len() == self.slots.len() && self.slots.len() > Self::KEEP {
             let newest = self.slots.iter().map(|slot| slot.generation).max().unwrap_or(self.base);
             *self = Self { base: newest.wrapping_add(1), ..Self::default() };
         }
-        Some(entry)
+        Some(result)
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&S> {
@@ -72,16 +83,16 @@ impl<S> Table<S> {
 
     /// From here on the wire names it so.
     pub(super) fn name(&mut self, id: u32, key: Key) {
-        self.ids.insert(id, key);
+        self.ids.name(id, key);
     }
 
     /// The wire names it no more.
     pub(super) fn unname(&mut self, id: u32) {
-        self.ids.remove(&id);
+        self.ids.unname(id);
     }
 
     pub(super) fn key(&self, id: u32) -> Option<Key> {
-        self.ids.get(&id).copied()
+        self.ids.get(id)
     }
 
     /// Streams that the wire may still name.
@@ -111,25 +122,6 @@ impl<S> Table<S> {
     }
 }
 
-/// Ids are counted up on both sides: nobody can choose them so that they collide.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        // An odd constant near 2^64 / golden ratio spreads neighbours over all upper bits.
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,9 +133,10 @@ mod tests {
         table.name(1, first);
         assert_eq!((table.key(1), table.get(first), table.len(), table.named()), (Some(first), Some(&"first"), 1, 1));
         table.unname(1);
-        assert_eq!(table.remove(first), Some("first"));
+        assert_eq!(table.remove(first, |_| false, |_| ()), None);
+        assert_eq!(table.remove(first, |_| true, |entry| *entry), Some("first"));
         let second = table.insert("second");
-        assert_eq!(table.remove(first), None);
+        assert_eq!(table.remove(first, |_| true, |_| ()), None);
         assert_eq!((table.get(first), table.get(second)), (None, Some(&"second")));
         assert_eq!((table.keys(), table.key(1)), (vec![second], None));
     }
@@ -152,7 +145,7 @@ mod tests {
     fn memory_of_a_burst_is_given_back() {
         let mut table = Table::default();
         let keys: Vec<_> = (0..5000).map(|n| table.insert(n)).collect();
-        keys.iter().for_each(|key| assert!(table.remove(*key).is_some()));
+        keys.iter().for_each(|key| assert!(table.remove(*key, |_| true, |_| ()).is_some()));
         assert_eq!((table.slots.capacity(), table.len()), (0, 0));
         let new = table.insert(5000);
         assert!(keys.iter().all(|key| table.get(*key).is_none() && *key != new), "keys of before find nothing");

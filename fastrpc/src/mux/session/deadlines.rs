@@ -1,7 +1,7 @@
 //! When which stream is late.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use tokio::time::Instant;
 
@@ -9,7 +9,11 @@ use crate::mux::framed::Key;
 
 /// Deadlines in order. One that does not hold any more stays until its turn comes, or until most are such.
 #[derive(Default)]
-pub(super) struct Deadlines(BinaryHeap<Reverse<(Instant, Key)>>);
+pub(super) struct Deadlines {
+    /// Calls mostly have the same time: each of these is not before the one that was added before it.
+    rising: VecDeque<(Instant, Key)>,
+    others: BinaryHeap<Reverse<(Instant, Key)>>,
+}
 
 impl Deadlines {
     /// Fewer are not looked through for those that hold.
@@ -17,30 +21,48 @@ impl Deadlines {
 
     /// A stream has a deadline. `streams` is how many there are, each with one at most, and `holds` tells whether it is this.
     pub(super) fn add(&mut self, deadline: Instant, key: Key, streams: usize, holds: impl Fn(Key, Instant) -> bool) {
-        self.0.push(Reverse((deadline, key)));
-        if self.0.len() > 2 * streams + Self::UNTIDY {
-            self.0.retain(|Reverse((deadline, key))| holds(*key, *deadline));
+        if self.rising.back().is_none_or(|(last, _)| *last <= deadline) {
+            self.rising.push_back((deadline, key));
+        } else {
+            self.others.push(Reverse((deadline, key)));
+        }
+        if self.len() > 2 * streams + Self::UNTIDY {
+            self.rising.retain(|(deadline, key)| holds(*key, *deadline));
+            self.others.retain(|Reverse((deadline, key))| holds(*key, *deadline));
         }
     }
 
     /// No deadline that holds is before this.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.peek().map(|Reverse((deadline, _))| *deadline)
+        self.first().map(|(deadline, _)| deadline)
     }
 
     /// Takes the first one that holds, if it is not after `now`.
     pub(super) fn late(&mut self, now: Instant, holds: impl Fn(Key, Instant) -> bool) -> Option<Key> {
-        while let Some(&Reverse((deadline, key))) = self.0.peek() {
+        while let Some((deadline, key)) = self.first() {
             let held = holds(key, deadline);
             if held && deadline > now {
                 return None;
             }
-            self.0.pop();
+            if self.rising.front() == Some(&(deadline, key)) {
+                self.rising.pop_front();
+            } else {
+                self.others.pop();
+            }
             if held {
                 return Some(key);
             }
         }
         None
+    }
+
+    fn first(&self) -> Option<(Instant, Key)> {
+        let other = self.others.peek().map(|Reverse(first)| *first);
+        self.rising.front().copied().into_iter().chain(other).min()
+    }
+
+    fn len(&self) -> usize {
+        self.rising.len() + self.others.len()
     }
 }
 
@@ -84,6 +106,6 @@ mod tests {
         for key in &keys {
             deadlines.add(start, *key, 10, |other, _| other == *key);
         }
-        assert!(deadlines.0.len() <= 2 * 10 + 64 + 1, "{}", deadlines.0.len());
+        assert!(deadlines.len() <= 2 * 10 + 64 + 1, "{}", deadlines.len());
     }
 }

@@ -42,6 +42,13 @@ impl Tag {
         }
     }
 
+    fn take_waker(&mut self) -> Option<Waker> {
+        match self {
+            Self::Waiting(waiting) => waiting.waker.take(),
+            Self::Serving(_) => None,
+        }
+    }
+
     /// Nobody waits for it any more, for this reason.
     fn give_up(&mut self, why: GivenUp) -> Option<Waker> {
         if let Self::Waiting(waiting) = self {
@@ -244,16 +251,14 @@ impl Shared {
     }
 
     fn release(&self, mut state: MutexGuard<'_, State>, wake_driver: bool) {
-        self.unread.0.store(state.streams.unread_heads(), Ordering::Relaxed);
-        self.unread.1.store(state.streams.unread_bodies(), Ordering::Relaxed);
-        let mut wakers = Vec::new();
-        state.streams.take_wakers(&mut wakers);
-        if wake_driver || (!state.blocked && state.streams.wants_to_send()) {
-            wakers.extend(state.driver.take());
-        }
-        let spent = state.streams.take_spent();
+        let State { streams, driver, blocked, .. } = &mut *state;
+        self.unread.0.store(streams.unread_heads(), Ordering::Relaxed);
+        self.unread.1.store(streams.unread_bodies(), Ordering::Relaxed);
+        let wake_driver = driver.is_some() && (wake_driver || (!*blocked && streams.wants_to_send()));
+        let driver = if wake_driver { driver.take() } else { None };
+        let (wakers, spent) = streams.take_wakers();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().chain(driver).for_each(Waker::wake);
         if !spent.is_empty() {
             drop_quietly(spent);
         }
@@ -406,14 +411,14 @@ impl Held {
         act: impl FnOnce(&mut Streams<Tag>, Key) -> R,
         last: impl FnOnce(&R) -> bool,
     ) -> R {
-        let (result, released, tag) = self.shared.with(|streams| {
+        let (result, waker) = self.shared.with(|streams| {
             let result = act(streams, self.key);
             let released = last(&result);
-            let tag = if released { streams.release(self.key) } else { None };
-            (result, released, tag)
+            self.released |= released;
+            let waker = if released { streams.release_with(self.key, Tag::take_waker) } else { None };
+            (result, waker)
         });
-        self.released |= released;
-        drop(tag); // Foreign wakers, so not under the lock.
+        drop(waker); // Foreign, so not under the lock.
         result
     }
 }
@@ -423,8 +428,8 @@ impl Drop for Held {
         if self.released {
             return;
         }
-        let tag = self.shared.with(|streams| streams.release(self.key));
-        drop(tag); // Foreign wakers, so not under the lock.
+        let waker = self.shared.with(|streams| streams.release_with(self.key, Tag::take_waker));
+        drop(waker); // Foreign, so not under the lock.
     }
 }
 

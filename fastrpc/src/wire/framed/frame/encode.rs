@@ -190,12 +190,23 @@ struct Beginning {
 }
 
 impl Beginning {
+    #[inline]
     fn byte(&mut self, byte: u8) {
         self.bytes[self.length] = byte;
         self.length += 1;
     }
 
+    #[inline]
     fn varint(&mut self, value: u32) {
+        if let Ok(byte) = u8::try_from(value)
+            && byte < 0x80
+        {
+            return self.byte(byte);
+        }
+        self.long_varint(value);
+    }
+
+    fn long_varint(&mut self, value: u32) {
         let (groups, length) = varint::groups(value);
         self.bytes[self.length..self.length + length].copy_from_slice(&groups[..length]);
         self.length += length;
