@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn plain_teleporting_sends_what_http_sends_and_flate_a_fraction() {
-        let sample = Sample::generated(Shape::Rest, 300_000);
+        let sample = Sample::generated(Shape::Rest, 2_000_000);
         let payload = |wanted: &str| {
             let row = rows("rest").into_iter().find(|row| row.name == format!("bytes/rest/{wanted}")).expect("a row");
             let passed = pass(&row, &sample, Tcp::WITH_TIMESTAMPS).expect("carried");

@@ -339,7 +339,7 @@ fn control_alone_travels_raw() {
     let mut pair = Pair::new(settings(100_000, 20_000));
     let mut record = Vec::new();
     pair.client.ping([7; 8]);
-    assert_eq!(pair.client.fill(&mut record, pair.now), Filled::Raw);
+    assert_eq!(pair.client.fill(&mut record, pair.now), Filled::Control);
     pair.client.ping([8; 8]);
     open(&mut pair.client, b"call", b"", false);
     record.clear();

@@ -24,7 +24,10 @@ pub struct HttpCalls {
 
 impl Workload for HttpCalls {
     fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters> {
-        let server = Server::builder(limits(row)).wire(row.spoken()).framed_compression(row.framed.unwrap_or_default());
+        let server = Server::builder(limits(row))
+            .wire(row.spoken())
+            .framed_compression(row.framed.unwrap_or_default())
+            .ping(None);
         let server = server_settings!(server, row, tls).build()?;
         let (small, payload) = (text(row.payload.reply()), row.payload);
         let handler = move |request: Request<Body>| {
@@ -41,7 +44,10 @@ impl Workload for HttpCalls {
     }
 
     fn connect(row: &Row, dialer: Dialer, tls: Option<&Tls>) -> anyhow::Result<Self> {
-        let client = Client::builder(limits(row)).wire(row.spoken()).framed_compression(row.framed.unwrap_or_default());
+        let client = Client::builder(limits(row))
+            .wire(row.spoken())
+            .framed_compression(row.framed.unwrap_or_default())
+            .ping(None);
         let client = client_settings!(client, row, tls);
         let client = client.connect_with("bench", move || dialer.clone().dial())?;
         let body = match row.payload {

@@ -20,7 +20,10 @@ pub struct TlvCalls {
 
 impl Workload for TlvCalls {
     fn serve(row: &Row, listening: Listening, tls: Option<&Tls>) -> anyhow::Result<Counters> {
-        let server = Server::builder(Tlv::new()).wire(row.spoken()).framed_compression(row.framed.unwrap_or_default());
+        let server = Server::builder(Tlv::new())
+            .wire(row.spoken())
+            .framed_compression(row.framed.unwrap_or_default())
+            .ping(None);
         let server = server_settings!(server, row, tls).build()?;
         let (small, payload) = (Reply::new(text(row.payload.reply())), row.payload);
         let handler = move |call: Call<Request>| {
@@ -34,7 +37,10 @@ impl Workload for TlvCalls {
     }
 
     fn connect(row: &Row, dialer: Dialer, tls: Option<&Tls>) -> anyhow::Result<Self> {
-        let client = Client::builder(Tlv::new()).wire(row.spoken()).framed_compression(row.framed.unwrap_or_default());
+        let client = Client::builder(Tlv::new())
+            .wire(row.spoken())
+            .framed_compression(row.framed.unwrap_or_default())
+            .ping(None);
         let client = client_settings!(client, row, tls);
         let client = client.connect_with("bench", move || dialer.clone().dial())?;
         let request = match row.payload {

@@ -26,8 +26,10 @@ pub enum Filled {
     Nothing,
     /// Frames to compress.
     Frames,
-    /// Bodies that do not compress, or control alone.
+    /// Bodies that do not compress.
     Raw,
+    /// Control alone, which goes as it is.
+    Control,
 }
 
 impl<T> Streams<T> {
@@ -43,7 +45,7 @@ impl<T> Streams<T> {
         }
         self.put_control(record, now);
         if self.each_alone && !record.is_empty() {
-            return Filled::Raw;
+            return Filled::Control;
         }
         let control = record.len();
         while !self.said_close && self.put_next(record) && (!self.each_alone || record.len() == control) {}
@@ -51,7 +53,7 @@ impl<T> Streams<T> {
             return Filled::Frames;
         }
         if control > 0 {
-            return Filled::Raw; // A few bytes without a pattern: they need not wake an idle context.
+            return Filled::Control; // A few bytes without a pattern: they need not wake an idle context.
         }
         if std::mem::take(&mut self.raw_next) && self.put_raw_bodies(record) { Filled::Raw } else { Filled::Nothing }
     }

@@ -97,9 +97,9 @@ impl RecordLink {
         match filled {
             Filled::Nothing => return,
             Filled::Frames => self.encoder.encode(plain, &mut self.wire),
-            Filled::Raw => self.encoder.encode_raw(plain, &mut self.wire),
+            Filled::Raw | Filled::Control => self.encoder.encode_raw(plain, &mut self.wire),
         }
-        add(&self.counters.batches, 1);
+        add(&self.counters.batches, u64::from(filled != Filled::Control));
         add(&self.counters.bytes_out, plain.len() as u64);
         self.flushed = false;
     }
