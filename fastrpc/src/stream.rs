@@ -47,6 +47,7 @@ mod codec;
 pub(crate) mod messages;
 mod pool;
 mod server;
+mod waiting;
 
 pub use crate::mux::session::{BodyReader, BodyWriter, SendBody};
 pub use crate::wire::framed::frame::ResetCode;
@@ -55,6 +56,6 @@ pub use client::{Answer, Client, ClientBuilder, Reply};
 pub use codec::HeadCodec;
 pub use pool::NotFramed;
 #[doc(hidden)]
-pub use server::FramedCall;
+pub use server::{FramedCall, Tally};
 pub(crate) use server::{Answering, Streaming};
 pub use server::{Call, Responder, StreamHandler};

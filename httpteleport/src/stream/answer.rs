@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastrpc::internals::FramedCall;
+use fastrpc::internals::{FramedCall, Tally};
 use fastrpc::internals::session::{InterimSender, Responder};
 use fastrpc::stream::SendBody;
 use fastrpc::{BoxError, Call};
@@ -118,10 +118,12 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         let context = Context { peer, early: Some(responder.interims()), limits: self.limits };
         let answering = self.handler.call(Request::from_parts(parts, body), context);
         let answered = fastrpc::internals::caught(answering).await;
-        counters.count(answered.is_some());
         match answered {
-            Some(response) => answer(responder, &asked, response, self.limits).await,
-            None => refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, &self.limits),
+            Some(response) => answer(responder, counters, &asked, response, self.limits).await,
+            None => {
+                counters.count(false);
+                refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, &self.limits);
+            }
         }
     }
 }
@@ -158,8 +160,13 @@ fn unsendable<E: Into<BoxError>>(asked: &Method, error: &CollectError<E>) -> Rep
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Sends a response, and its body piece by piece.
-pub(crate) async fn answer<B>(mut responder: Responder, asked: &Method, response: Response<B>, limits: Limits)
-where
+pub(crate) async fn answer<B>(
+    mut responder: Responder,
+    counters: Tally<'_>,
+    asked: &Method,
+    response: Response<B>,
+    limits: Limits,
+) where
     B: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let (mut parts, body) = response.into_parts();
@@ -169,7 +176,9 @@ where
     let mut body = Box::pin(body);
     let start = if is_bare(asked, parts.status) { Start::Whole(Bytes::new()) } else { Start::of(body.as_mut()) };
     let (send, first) = start.split();
-    match responder.reply(|out| encode(&parts, &limits, out), send) {
+    let sent = responder.reply(|out| encode(&parts, &limits, out), send);
+    counters.count(sent.is_ok());
+    match sent {
         Ok(Some(writer)) => {
             let sender = Sender::of(MessageKind::Reply, &parts.headers, limits);
             pump(body, first, writer, sender).await;
