@@ -39,6 +39,6 @@ pub mod internals {
     pub use crate::mux::pending::{Arrival, Key, Outcome, Pending};
     pub use crate::mux::session;
     pub use crate::server::Permit;
-    pub use crate::stream::{FramedCall, Tally};
     pub use crate::stream::messages::caught;
+    pub use crate::stream::{FramedCall, Tally};
 }

@@ -293,7 +293,9 @@ async fn serve_streams<C: HeadCodec, H: StreamHandler<C>>(
     match service.accept(io, false, streaming).await? {
         None => Ok(()),
         Some(Accepted::Framed(driver)) => service.drive(driver).await,
-        Some(Accepted::Classic(_)) => Err(Error::config("wire is Classic, on which no body streams: set Framed or Auto")),
+        Some(Accepted::Classic(_)) => {
+            Err(Error::config("wire is Classic, on which no body streams: set Framed or Auto"))
+        }
     }
 }
 

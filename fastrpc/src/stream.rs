@@ -55,7 +55,7 @@ pub(crate) use channel::Channel;
 pub use client::{Answer, Client, ClientBuilder, Reply};
 pub use codec::HeadCodec;
 pub use pool::NotFramed;
-#[doc(hidden)]
-pub use server::{FramedCall, Tally};
 pub(crate) use server::{Answering, Streaming};
 pub use server::{Call, Responder, StreamHandler};
+#[doc(hidden)]
+pub use server::{FramedCall, Tally};

@@ -293,9 +293,8 @@ impl<H: Heads> Client<H> {
     /// reached so speaks that wire alone.
     pub(crate) fn note_fallback(&self, error: Option<&Error>) {
         use ErrorKind::{Connection, Protocol, Refused, Timeout};
-        let left = |error: &Error| {
-            !error.may_retry() && matches!(error.kind(), Connection | Protocol | Refused | Timeout)
-        };
+        let left =
+            |error: &Error| !error.may_retry() && matches!(error.kind(), Connection | Protocol | Refused | Timeout);
         if error.is_none_or(left) {
             self.route.went_classic();
         }

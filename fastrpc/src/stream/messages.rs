@@ -1,9 +1,9 @@
 //! Whole messages of a [`Codec`] as calls on the framed wire: a message of up to 16 KiB is a head, a longer one the body behind
 //! an empty head.
 
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::error::Error as _;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;

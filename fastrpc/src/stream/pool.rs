@@ -262,7 +262,10 @@ async fn dial(
         sleep_until(at).await;
     }
     // What dials may be foreign code.
-    let panicked = || Err(Error::new(ErrorKind::Connect, "what dials has panicked").with_retry(true));
+    let panicked = || {
+        let error = Error::new(ErrorKind::Connect, "what dials has panicked");
+        Err(error.with_peer(dialer.peer()).with_retry(true))
+    };
     let opened = caught(dialer.open_framed(&counters)).await.unwrap_or_else(panicked);
     let opened = opened.and_then(|connected| match connected {
         Connected::Framed(caller, driver) => Ok((caller, driver)),

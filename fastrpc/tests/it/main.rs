@@ -6,6 +6,8 @@ mod closing;
 mod compress;
 mod crowd;
 mod deadlines;
+mod either_wire;
+mod either_wire_tls;
 mod forgotten;
 mod framed_frames;
 mod framed_opening;
@@ -19,10 +21,12 @@ mod kept;
 mod limits;
 mod locks;
 mod lost;
+
 mod order;
 mod panicking_drops;
 mod panics;
 mod pool;
+mod pool_framed;
 mod regressions;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
@@ -33,8 +37,10 @@ mod session_ends;
 mod session_handles;
 mod session_limits;
 mod session_storm;
+
 mod shutdown;
 mod sockets;
+
 mod support;
 mod timeouts;
 mod tlv;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastrpc::internals::{FramedCall, Tally};
 use fastrpc::internals::session::{InterimSender, Responder};
+use fastrpc::internals::{FramedCall, Tally};
 use fastrpc::stream::SendBody;
 use fastrpc::{BoxError, Call};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
