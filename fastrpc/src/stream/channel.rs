@@ -24,8 +24,8 @@ use crate::mux::link::Peer;
 use crate::mux::session::{self, BodyWriter, Caller, ReplyFuture, SendBody};
 use crate::stats::{Counters, add};
 
-/// A connection that was picked may have ended before it was used; that it happens time and again is not plausible.
-const TRIES: usize = 8;
+/// A connection that was picked may have ended before it was used. When the next one has too, they end as soon as they begin.
+const TRIES: usize = 2;
 /// How often a call that waits for heads to leave looks whether they have. Nobody tells, and it hardly ever happens.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -122,6 +122,7 @@ impl Channel {
         let _within = Within::enter(self).ok_or_else(closed)?;
         let mut occupied = self.admit(at).await?;
         let failed = |error: Error| error.with_peer(self.peer.clone());
+        let mut ended = None;
         for _ in 0..TRIES {
             let Picked { caller, load } = self.pick(at).await?;
             self.room(&caller, at).await?;
@@ -133,11 +134,10 @@ impl Channel {
                     return Ok((Begun { reply, occupied: Some(occupied), counters, peer }, writer));
                 }
                 Err(error) if error.kind() == ErrorKind::Encode || !self.pool.can_dial() => return Err(failed(error)),
-                Err(_) => {}
+                Err(error) => ended = Some(error),
             }
         }
-        let error = Error::new(ErrorKind::Connection, "connections end as soon as they begin").with_retry(true);
-        Err(failed(error))
+        Err(failed(short_lived(ended)))
     }
 
     /// Begins a call on a connection that is open; `None` when it has to wait for one, or for its turn.
@@ -177,6 +177,7 @@ impl Channel {
     pub(crate) async fn send(&self, message: &Bytes) -> Result<(), Error> {
         let at = self.resolve(Deadline::After(self.timeout));
         let _within = Within::enter(self).ok_or_else(closed)?;
+        let mut ended = None;
         for _ in 0..TRIES {
             let picked = tokio::select! {
                 biased;
@@ -185,11 +186,11 @@ impl Channel {
             };
             let Picked { caller, .. } = picked.unwrap_or_else(|_| Err(self.late()))?;
             match send(&caller, message) {
-                Err(error) if error.may_retry() && self.pool.can_dial() => {}
+                Err(error) if error.may_retry() && self.pool.can_dial() => ended = Some(error),
                 sent => return sent,
             }
         }
-        Err(Error::new(ErrorKind::Connection, "connections end as soon as they begin"))
+        Err(short_lived(ended))
     }
 
     /// The deadline of calls that are given none.
@@ -319,6 +320,12 @@ fn send(caller: &Caller, message: &Bytes) -> Result<(), Error> {
     }
 }
 
+/// Connections could be opened, and no call made on them.
+fn short_lived(ended: Option<Error>) -> Error {
+    let error = Error::new(ErrorKind::Connection, "connections end as soon as they begin").with_retry(true);
+    if let Some(cause) = ended { error.with_source(cause) } else { error }
+}
+
 fn count_error(counters: &Counters, error: &Error) {
     let Counters { timeouts, overloads, errors, .. } = counters;
     let counter = match error.kind() {
@@ -333,6 +340,11 @@ impl Begun {
     /// The next head that comes ahead of the reply; see [`ReplyFuture::interim`].
     pub(crate) async fn interim(&mut self) -> Option<Bytes> {
         self.reply.interim().await
+    }
+
+    /// Its codec does not take the reply.
+    pub(crate) fn refused(&self, error: BoxError) -> Error {
+        Error::refused(error, self.peer.clone())
     }
 
     /// It broke off after its head had come.

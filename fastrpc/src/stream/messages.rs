@@ -120,10 +120,10 @@ impl Exchange {
         let decoded = message.and_then(|mut message| decode(&mut message, |p, input| codec.decode_reply(p, input)));
         Poll::Ready(match decoded {
             Ok(Decoded::Message(reply)) => Ok(reply),
-            Ok(Decoded::Refused(error)) => Err(Error::refused_reply(error)),
+            Ok(Decoded::Refused(error)) => Err(self.begun.refused(error)),
             Err(error) => {
                 reading.body.refuse(ResetCode::Malformed, error.to_string());
-                Err(Error::refused_reply(error))
+                Err(self.begun.refused(error))
             }
         })
     }

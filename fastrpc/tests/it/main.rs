@@ -21,13 +21,14 @@ mod kept;
 mod limits;
 mod locks;
 mod lost;
-
+mod messages_framed;
 mod order;
 mod panicking_drops;
 mod panics;
 mod pool;
 mod pool_framed;
 mod regressions;
+mod rolling;
 #[cfg(any(feature = "postcard", feature = "bincode"))]
 mod serde;
 mod serving;
@@ -37,10 +38,9 @@ mod session_ends;
 mod session_handles;
 mod session_limits;
 mod session_storm;
-
 mod shutdown;
 mod sockets;
-
+mod streams_api;
 mod support;
 mod timeouts;
 mod tlv;
