@@ -6,6 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::codec::Codec;
 use crate::config::{Wire, link_setters};
@@ -21,6 +24,7 @@ use crate::stream::{self, Channel, HeadCodec, NotFramed};
 
 mod call;
 pub(crate) mod dial;
+pub(crate) mod door;
 pub(crate) mod places;
 pub(crate) mod pool;
 pub(crate) mod route;
@@ -28,8 +32,9 @@ pub(crate) mod settings;
 
 pub use call::PendingCall;
 use dial::Dialer;
+use door::{Behind, Door, Within};
 use pool::{Pool, runtime};
-use route::Route;
+use route::{Attempt, Route};
 use settings::{Settings, client_setters};
 
 /// Settings of a [`Client`]. Made by [`Client::builder`].
@@ -120,6 +125,7 @@ impl<C: Codec> ClientBuilder<C> {
             framed: Channel::new(&settings, peer, dialer.clone(), admission.clone(), counters.clone()),
             admission,
             counters,
+            door: Door::default(),
             closed: AtomicBool::new(false),
             pool: Pool::new(if dialer.is_some() { settings.connections } else { 1 }, dialer, settings.backoff),
             settings,
@@ -161,11 +167,28 @@ pub(crate) struct Inner<C: Codec> {
     route: Route,
     admission: Arc<Admission>,
     counters: Arc<Counters>,
+    door: Door,
+    /// No connection is opened any more.
     closed: AtomicBool,
     /// Connections of the classic wire.
     pool: Pool<C>,
     /// And those of the framed one.
     framed: Channel,
+}
+
+impl<C: Codec> Behind for Inner<C> {
+    fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Connections end after their last call.
+    fn all_through(&self) {
+        self.closed.store(true, Ordering::Release);
+        for conn in self.pool.connections() {
+            conn.drain();
+        }
+        self.framed.begin_drain();
+    }
 }
 
 /// Makes calls. Cheap to clone; clones share the pool, its limits and its counters.
@@ -207,8 +230,10 @@ impl<C: Codec> Client<C> {
     ///
     /// Overload, a request that cannot be encoded, or a client that was closed.
     pub fn send(&self, request: &C::Request) -> Result<(), Error> {
-        let sent =
-            if self.inner.route.is_framed() { self.inner.send_framed(request) } else { self.inner.send(request) };
+        let sent = match self.inner.route.attempt() {
+            Some(attempt) => self.inner.send_framed(request, attempt),
+            None => self.inner.send(request),
+        };
         add(&self.inner.counters.calls, u64::from(sent.is_ok()));
         sent
     }
@@ -224,7 +249,13 @@ impl<C: Codec> Client<C> {
     #[must_use]
     pub fn is_failing(&self) -> bool {
         let Inner { route, framed, pool, .. } = &*self.inner;
-        framed.is_failing() && (!route.may_fall_back() || pool.is_failing()) || pool.is_failing()
+        if route.is_framed() { framed.is_failing() } else { pool.is_failing() }
+    }
+
+    /// The deadline of calls that are given none.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.inner.settings.timeout
     }
 
     /// What the client has done so far.
@@ -235,6 +266,7 @@ impl<C: Codec> Client<C> {
 
     /// Ends at once: pending calls fail, connections close, later calls are refused.
     pub fn close(&self) {
+        door::close(&*self.inner);
         self.inner.closed.store(true, Ordering::Release);
         for conn in self.inner.pool.connections() {
             conn.close(closed());
@@ -245,11 +277,8 @@ impl<C: Codec> Client<C> {
     /// Refuses new calls, waits for the pending ones, then closes. Their deadlines bound the wait. Cancel safe: what
     /// was refused stays so, and the connections still end after their last call.
     pub async fn drain(&self) {
-        self.inner.closed.store(true, Ordering::Release);
-        for conn in self.inner.pool.connections() {
-            conn.drain();
-        }
-        self.inner.framed.begin_drain();
+        door::close(&*self.inner);
+        self.inner.door.empty().await;
         for conn in self.inner.pool.connections() {
             conn.wait_ended().await;
         }
@@ -281,6 +310,9 @@ impl<C: Codec> Inner<C> {
     }
 
     fn send(&self, request: &C::Request) -> Result<(), Error> {
+        if self.door.is_closed() {
+            return Err(closed());
+        }
         self.admit_now()?;
         let admitted = Admitted(self);
         self.on_connection(|conn| conn.send(request))?;
@@ -289,28 +321,49 @@ impl<C: Codec> Inner<C> {
     }
 
     /// With what goes out next, if there is a connection, or else once there is one.
-    fn send_framed(self: &Arc<Self>, request: &C::Request) -> Result<(), Error> {
-        if self.is_closed() {
-            return Err(closed());
-        }
+    fn send_framed(self: &Arc<Self>, request: &C::Request, attempt: Attempt) -> Result<(), Error> {
+        let within = Within::enter(&**self).ok_or_else(closed)?;
         self.admit_now()?;
         let admitted = Admitted(self);
         let mut message = Vec::new();
-        self.codec.encode_request(request, &mut message).map_err(Error::encode)?;
+        let encoded = self.codec.encode_request(request, &mut message).map_err(Error::encode);
+        encoded.inspect_err(|error| self.framed.count_error(error))?;
         let message = message.into();
         if let Some(sent) = self.framed.try_send(&message) {
-            return sent;
+            if sent.is_ok() {
+                self.route.went_framed();
+            }
+            return sent.inspect_err(|error| self.framed.count_error(error));
         }
         let runtime = runtime()?;
         std::mem::forget(admitted);
+        within.set_aside();
         let inner = self.clone();
         runtime.spawn(async move {
-            let _admitted = Admitted(&inner);
-            let sent = inner.framed.send(&message).await;
-            if sent.is_err_and(|error| NotFramed::of(&error).is_some()) && inner.route.may_fall_back() {
-                let _ = inner.on_connection(|conn| conn.send_encoded(&message));
-            }
+            let (_within, _attempt) = (Within::take_up(&*inner), attempt);
+            let sent = inner.send_later(&message, Admitted(&inner)).await;
+            let _ = sent.inspect_err(|error| inner.framed.count_error(error)); // Nobody waits for it.
         });
+        Ok(())
+    }
+
+    /// Once there is a connection, of whichever wire. Of a fallback nothing is learnt unless a hello of the classic wire came:
+    /// nobody hears whether what is sent arrives.
+    async fn send_later(&self, message: &Bytes, admitted: Admitted<'_, C>) -> Result<(), Error> {
+        let error = match self.framed.send(message).await {
+            Ok(()) => {
+                self.route.went_framed();
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        match NotFramed::of(&error).filter(|_| self.route.may_fall_back()) {
+            Some(NotFramed::Classic) => self.route.went_classic(),
+            Some(NotFramed::NoTls) => {}
+            None => return Err(error),
+        }
+        self.on_connection(|conn| conn.send_encoded(message))?;
+        std::mem::forget(admitted); // From here the connection gives the admission back.
         Ok(())
     }
 
@@ -334,9 +387,6 @@ impl<C: Codec> Drop for Admitted<'_, C> {
 
 impl<C: Codec> Drop for Inner<C> {
     fn drop(&mut self) {
-        for conn in self.pool.connections() {
-            conn.drain();
-        }
-        self.framed.begin_drain();
+        self.all_through();
     }
 }

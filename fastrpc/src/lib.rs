@@ -31,7 +31,7 @@ pub use wire::hello::Protocol;
 /// The pure parts of the mux, for property tests and fuzzing. No part of the public interface: it changes at will.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::client::route::Route;
+    pub use crate::client::route::{Attempt, Route};
     pub use crate::mux::batch::{Batcher, Flush, Load, Wave};
     pub use crate::mux::framed;
     pub use crate::mux::handshake;
@@ -39,6 +39,6 @@ pub mod internals {
     pub use crate::mux::pending::{Arrival, Key, Outcome, Pending};
     pub use crate::mux::session;
     pub use crate::server::Permit;
-    pub use crate::stream::FramedCall;
     pub use crate::stream::messages::caught;
+    pub use crate::stream::{FramedCall, Tally};
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::codec::Codec;
 use crate::config::{LinkConfig, MAX_PENDING, Wire, link_setters, within};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::io::{BoxIo, Io};
 use crate::mux::handlers::encode_or_fail;
 use crate::mux::handshake;
@@ -269,17 +269,17 @@ async fn serve_connection<C: Codec, H: Handler<C>>(
     peer: Option<SocketAddr>,
 ) -> Result<(), Error> {
     let answering = Answering { service: service.clone(), peer };
-    let Some(accepted) = service.accept(io, answering).await? else { return Ok(()) };
+    let classic = service.link().wire != Wire::Framed;
+    let Some(accepted) = service.accept(io, classic, answering).await? else { return Ok(()) };
     match accepted {
         Accepted::Framed(driver) => service.drive(driver).await,
-        Accepted::Classic(opened) if service.link().wire != Wire::Framed => {
+        Accepted::Classic(opened) => {
             add(&service.counters().connections, 1);
             let link = Link::new(opened, service.link());
             let make = |service: Arc<Service<C, H>>, call| async move { service.handler().call(call).await };
             let ended = ServerDriver::new(service.clone(), make, link, peer).await;
             ended.inspect_err(|_| add(&service.counters().connection_errors, 1))
         }
-        Accepted::Classic(_) => Err(classic_refused()),
     }
 }
 
@@ -290,15 +290,13 @@ async fn serve_streams<C: HeadCodec, H: StreamHandler<C>>(
     peer: Option<SocketAddr>,
 ) -> Result<(), Error> {
     let streaming = Streaming { service: service.clone(), peer };
-    match service.accept(io, streaming).await? {
+    match service.accept(io, false, streaming).await? {
         None => Ok(()),
         Some(Accepted::Framed(driver)) => service.drive(driver).await,
-        Some(Accepted::Classic(_)) => Err(classic_refused()),
+        Some(Accepted::Classic(_)) => {
+            Err(Error::config("wire is Classic, on which no body streams: set Framed or Auto"))
+        }
     }
-}
-
-fn classic_refused() -> Error {
-    Error::new(ErrorKind::Handshake, "the client speaks the classic wire, which this port does not")
 }
 
 /// What the driver of a connection needs of its server.
@@ -358,8 +356,13 @@ impl<C, H> Service<C, H> {
         Some(Permit(running.clone()))
     }
 
-    /// Opens a connection of whichever wire; `None` when the server shuts down meanwhile.
-    async fn accept<S: session::Serve>(&self, io: BoxIo, serve: S) -> Result<Option<Accepted<S>>, Error> {
+    /// Opens a connection of whichever wire, of the `classic` one if that is served; `None` when the server shuts down meanwhile.
+    async fn accept<S: session::Serve>(
+        &self,
+        io: BoxIo,
+        classic: bool,
+        serve: S,
+    ) -> Result<Option<Accepted<S>>, Error> {
         let (link, counters) = (self.link(), self.counters());
         let tls = self.inner.settings.tls.clone();
         let opening = async {
@@ -367,7 +370,8 @@ impl<C, H> Service<C, H> {
                 let opened = handshake::server(io, &link.protocol, link.compression, tls, link.handshake_timeout);
                 return opened.await.map(Accepted::Classic);
             }
-            session::accept(io, &link.protocol, link.compression, self.framed_options(), tls, serve).await
+            let compression = classic.then_some(link.compression);
+            session::accept(io, &link.protocol, compression, self.framed_options(), tls, serve).await
         };
         tokio::select! {
             opened = opening => opened.map(Some).inspect_err(|_| add(&counters.connect_errors, 1)),

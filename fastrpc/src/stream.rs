@@ -47,6 +47,7 @@ mod codec;
 pub(crate) mod messages;
 mod pool;
 mod server;
+mod waiting;
 
 pub use crate::mux::session::{BodyReader, BodyWriter, SendBody};
 pub use crate::wire::framed::frame::ResetCode;
@@ -54,7 +55,7 @@ pub(crate) use channel::Channel;
 pub use client::{Answer, Client, ClientBuilder, Driver, Reply};
 pub use codec::HeadCodec;
 pub use pool::NotFramed;
-#[doc(hidden)]
-pub use server::FramedCall;
 pub(crate) use server::{Answering, Streaming};
 pub use server::{Call, Responder, StreamHandler};
+#[doc(hidden)]
+pub use server::{FramedCall, Tally};

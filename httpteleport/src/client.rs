@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use fastrpc::internals::Route;
+use fastrpc::internals::{Attempt, Route};
 use fastrpc::{AtLimit, BoxError, BoxIo, ContextMemory, ErrorKind, Io, RecordCodec, Stats, Wire};
 use http::Method;
 use tokio::time::Instant;
@@ -243,7 +243,7 @@ impl<H: Heads> Client<H> {
     #[inline]
     pub fn call(&self, request: H::Request) -> Calling<'_, H> {
         let method = H::method(&request).clone();
-        if self.framed.is_none() || !self.route.is_framed() {
+        if self.framed.is_none() || !self.route.may_attempt() {
             return Calling { way: Way::Classic(self.classic.call(request)), method };
         }
         Calling { way: Way::Framed(Exchanging::new(self, request)), method }
@@ -258,8 +258,10 @@ impl<H: Heads> Client<H> {
     /// Whether the server could not be reached the last time it was dialled.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        let framed = self.framed.as_ref().is_some_and(|framed| framed.calls.is_failing());
-        framed || self.classic.is_failing()
+        match &self.framed {
+            Some(framed) if self.route.is_framed() => framed.calls.is_failing(),
+            _ => self.classic.is_failing(),
+        }
     }
 
     /// What the client has done so far.
@@ -285,9 +287,9 @@ impl<H: Heads> Client<H> {
         }
     }
 
-    /// The half that speaks the framed wire, if that is what the next call takes.
-    pub(crate) fn framed(&self) -> Option<&FramedClient> {
-        self.framed.as_ref().filter(|_| self.route.is_framed())
+    /// The half that speaks the framed wire, if that is what a call takes that begins now.
+    pub(crate) fn attempt(&self) -> Option<(&FramedClient, Attempt)> {
+        Some((self.framed.as_ref()?, self.route.attempt()?))
     }
 
     pub(crate) fn classic(&self) -> &fastrpc::Client<Codec<H>> {
@@ -305,19 +307,19 @@ impl<H: Heads> Client<H> {
 
     /// The deadline of calls that are given none.
     pub(crate) fn deadline(&self) -> Instant {
-        let limit = self.framed.as_ref().map_or(Duration::from_secs(30), |framed| framed.calls.timeout());
         let now = Instant::now();
-        now.checked_add(limit).unwrap_or(now + Duration::from_secs(60 * 60 * 24 * 365))
+        now.checked_add(self.classic.timeout()).unwrap_or(now + Duration::from_secs(60 * 60 * 24 * 365))
     }
 
     /// After a call that took the classic wire because the peer had ended the connection before a byte of TLS: one that was
     /// reached so speaks that wire alone.
     pub(crate) fn note_fallback(&self, error: Option<&Error>) {
-        let unreached = |error: &Error| {
-            matches!(error.kind(), ErrorKind::Connect | ErrorKind::Handshake)
-                || (error.is_timeout() && error.may_retry())
-        };
-        if error.is_some_and(unreached) { self.route.learnt_nothing() } else { self.route.went_classic() }
+        use ErrorKind::{Connection, Protocol, Refused, Timeout};
+        let left =
+            |error: &Error| !error.may_retry() && matches!(error.kind(), Connection | Protocol | Refused | Timeout);
+        if error.is_none_or(left) {
+            self.route.went_classic();
+        }
     }
 }
 

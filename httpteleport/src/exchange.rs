@@ -91,7 +91,7 @@ impl<H: Heads> Future for Exchanging<'_, H> {
 }
 
 async fn run<H: Heads>(client: &Client<H>, request: H::Request, deadline: Instant) -> Outcome<H> {
-    let (Some(framed), Some(types)) = (client.framed(), H::framed()) else {
+    let (Some((framed, _attempt)), Some(types)) = (client.attempt(), H::framed()) else {
         return classic(client, request, deadline).await;
     };
     let (parts, body) = (types.into_request)(request).into_parts();
@@ -118,10 +118,7 @@ async fn run<H: Heads>(client: &Client<H>, request: H::Request, deadline: Instan
             client.note_fallback(outcome.as_ref().err().map(|(error, _)| error));
             outcome
         }
-        None => {
-            client.route().learnt_nothing();
-            Err((error, Some(request)))
-        }
+        None => Err((error, Some(request))),
     }
 }
 
@@ -168,6 +165,7 @@ pub(crate) async fn answer_whole<C, H, Fut>(
     call: FramedCall<'_, C>,
     types: Framed<H>,
     limits: &Limits,
+    pause: Duration,
     handler: impl FnOnce(H::Request, Option<std::net::SocketAddr>) -> Fut,
 ) where
     H: Heads,
@@ -179,16 +177,20 @@ pub(crate) async fn answer_whole<C, H, Fut>(
         Err(error) => return refuse(call.responder, error.status(), &error.to_string(), limits),
     };
     let asked = parts.method.clone();
-    let request = match receive(parts, call.body, limits).await {
+    let request = match receive(parts, call.body, limits, pause).await {
         Ok(request) => request,
         Err(None) => return, // Its caller knows.
         Err(Some(error)) => return refuse(call.responder, error.status(), &error.to_string(), limits),
     };
     let answered = caught(handler((types.request)(request), call.peer)).await;
-    call.counters.count(answered.is_some());
     match answered {
-        Some(response) => answer(call.responder, &asked, (types.into_response)(response), *limits).await,
-        None => refuse(call.responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, limits),
+        Some(response) => {
+            answer(call.responder, call.counters, &asked, (types.into_response)(response), *limits).await;
+        }
+        None => {
+            call.counters.count(false);
+            refuse(call.responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, limits);
+        }
     }
 }
 
@@ -197,8 +199,9 @@ async fn receive(
     mut parts: request::Parts,
     body: fastrpc::stream::BodyReader,
     limits: &Limits,
+    pause: Duration,
 ) -> Result<Request<Body>, Option<CodecError>> {
-    let body = Incoming::new(body, MessageKind::Request, &parts.headers, false, *limits, None);
+    let body = Incoming::new(body, MessageKind::Request, &parts.headers, false, *limits, Some(pause));
     match Body::collect_from(body, limits.max_body()).await {
         Ok(body) => {
             parts.headers.remove(CONTENT_LENGTH); // The body knows its length.

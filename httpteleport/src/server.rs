@@ -161,7 +161,7 @@ impl<H: Heads> Server<H> {
     }
 
     fn answering<F>(&self, handler: Arc<F>) -> Answering<F, H> {
-        Answering { handler, limits: self.limits.on_framed(), heads: PhantomData }
+        Answering { handler, limits: self.limits.on_framed(), pause: self.bodies.pause, heads: PhantomData }
     }
 
     /// Stops taking connections and requests everywhere; what has begun is finished.
@@ -207,6 +207,7 @@ impl Server {
 struct Answering<F, H> {
     handler: Arc<F>,
     limits: Limits,
+    pause: Duration,
     heads: PhantomData<H>,
 }
 
@@ -224,7 +225,7 @@ impl<F: Handler<H>, H: Heads> fastrpc::Handler<Codec<H>> for Answering<F, H> {
     async fn answer(&self, call: FramedCall<'_, Codec<H>>) {
         // A server of other types speaks the classic wire alone.
         if let Some(types) = H::framed() {
-            answer_whole(call, types, &self.limits, |request, peer| self.handler.call(request, peer)).await;
+            answer_whole(call, types, &self.limits, self.pause, |request, peer| self.handler.call(request, peer)).await;
         }
     }
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::door::Within;
+use super::route::Attempt;
 use super::{Admitted, Inner};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::mux::admission::{AtLimit, Full};
-use crate::mux::conn::{Arrived, Conn, Deadline};
+use crate::mux::conn::{Arrived, Conn, Deadline, closed};
 use crate::mux::pending::{Key, Outcome};
 use crate::stats::add;
 use crate::stream::NotFramed;
@@ -34,8 +36,12 @@ pub struct PendingCall<'a, C: Codec> {
     deadline: Deadline,
     step: Step<'a, C>,
     retried: bool,
+    /// On the framed wire, or after it was tried.
+    attempt: Option<Attempt>,
     /// The peer did not speak the framed wire; whether it speaks the classic one is to be seen.
     falls_back: bool,
+    /// It waits for a connection of the framed wire, or of the classic one after that.
+    within: Option<Within<'a, Inner<C>>>,
 }
 
 enum Step<'a, C: Codec> {
@@ -57,7 +63,16 @@ enum Step<'a, C: Codec> {
 impl<'a, C: Codec> PendingCall<'a, C> {
     #[inline]
     pub(super) fn new(client: &'a Inner<C>, request: C::Request, deadline: Deadline) -> Self {
-        Self { client, request: Some(request), deadline, step: Step::New, retried: false, falls_back: false }
+        Self {
+            client,
+            request: Some(request),
+            deadline,
+            step: Step::New,
+            retried: false,
+            attempt: None,
+            falls_back: false,
+            within: None,
+        }
     }
 
     /// Gives up when the whole reply has not come after `limit`, counted from the first poll. A peer that is silent for the
@@ -84,19 +99,24 @@ impl<'a, C: Codec> PendingCall<'a, C> {
 
     fn begin(&mut self) -> Result<Step<'a, C>, Error> {
         add(&self.client.counters.calls, 1);
-        if self.client.route.is_framed() { self.frame() } else { self.admit() }
+        self.attempt = self.client.route.attempt();
+        if self.attempt.is_some() { self.frame() } else { self.admit() }
     }
 
     fn frame(&mut self) -> Result<Step<'a, C>, Error> {
         let Inner { codec, framed, .. } = self.client;
+        self.within = Some(Within::enter(self.client).ok_or_else(closed)?);
         let at = framed.resolve(self.deadline);
         self.deadline = Deadline::At(at);
         let Some(request) = &self.request else { return Err(polled_again()) };
         let begun = match messages::begin_now(&**codec, framed, request, at) {
             Some(begun) => begun.map(Step::Framed),
             None => messages::encoded(&**codec, request)
-                .map(|message| Step::Opening(Box::pin(messages::begin(framed, message, Deadline::At(at))))),
+                .map(|message| Step::Opening(Box::pin(messages::begin(framed, message, at)))),
         };
+        if !matches!(begun, Ok(Step::Opening(_))) {
+            self.within = None;
+        }
         begun.inspect_err(|error| framed.count_error(error))
     }
 
@@ -108,9 +128,8 @@ impl<'a, C: Codec> PendingCall<'a, C> {
             None => {
                 if outcome.is_ok() {
                     route.went_framed();
-                } else {
-                    route.learnt_nothing();
                 }
+                self.within = None;
                 let lost_unsent = |error: &Error| error.kind() == ErrorKind::Connection && error.may_retry();
                 if self.client.framed.can_dial()
                     && outcome.as_ref().is_err_and(lost_unsent)
@@ -128,10 +147,8 @@ impl<'a, C: Codec> PendingCall<'a, C> {
 
     /// A peer that is reached by the classic wire after it refused the framed one speaks that alone.
     fn note_fallback<T>(&self, outcome: &Outcome<T>) {
-        let unreached = |kind| matches!(kind, ErrorKind::Connect | ErrorKind::Handshake);
         match outcome {
-            Outcome::Failed { cause, .. } if unreached(cause.kind()) => self.client.route.learnt_nothing(),
-            Outcome::Expired { sent: false } => self.client.route.learnt_nothing(),
+            Outcome::Expired { sent: false } | Outcome::Failed { sent: false, .. } => {}
             _ => self.client.route.went_classic(),
         }
     }
@@ -208,6 +225,7 @@ impl<C: Codec> Future for PendingCall<'_, C> {
                 Step::Admitted => match this.register(cx.waker()) {
                     Ok(registered) => {
                         this.step = registered;
+                        this.within = None;
                         return Poll::Pending; // The end of the call wakes this task from now on.
                     }
                     Err(error) => Err(Err(error)),
@@ -218,7 +236,10 @@ impl<C: Codec> Future for PendingCall<'_, C> {
                     this.conclude(outcome)
                 }
                 Step::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
-                    Ok(exchange) => Ok(Step::Framed(exchange)),
+                    Ok(exchange) => {
+                        this.within = None;
+                        Ok(Step::Framed(exchange))
+                    }
                     Err(error) => {
                         if !NotFramed::of(&error).is_some_and(|_| this.client.route.may_fall_back()) {
                             this.client.framed.count_error(&error);
@@ -237,6 +258,7 @@ impl<C: Codec> Future for PendingCall<'_, C> {
                 Ok(step) => this.step = step,
                 Err(result) => {
                     this.step = Step::Done;
+                    (this.attempt, this.within) = (None, None);
                     if result.is_ok() {
                         this.request = None;
                     }

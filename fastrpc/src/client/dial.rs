@@ -112,7 +112,19 @@ impl Dialer {
             &self.peer,
         )
         .await?;
+        let framed = framed::alpn(&config.protocol);
+        if (config.wire == Wire::Auto || config.beside_framed) && opened.alpn.as_ref() == Some(&framed) {
+            return Err(self.talked_down());
+        }
         Ok(Link::new(opened, config))
+    }
+
+    /// The server named the framed wire inside the TLS of the classic one, which we are at because a direct start of TLS was
+    /// cut off.
+    fn talked_down(&self) -> Error {
+        let message = "the server speaks the framed wire, yet TLS with it was cut off before it began: try again, and if \
+                       it lasts see what stands in between";
+        Error::new(ErrorKind::Handshake, message).with_peer(self.peer.clone()).with_retry(true)
     }
 
     fn unreachable(&self, message: &str) -> Error {

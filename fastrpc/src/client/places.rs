@@ -62,10 +62,29 @@ impl<T> Places<T> {
     /// The place for the next call, and those that are worth another dial meanwhile: they could not be reached, and their pause
     /// is over. Calls go elsewhere until they can be, so that none is lost should it fail again.
     pub(crate) fn choose(&self) -> (usize, impl Iterator<Item = usize>) {
+        let chosen = self.look();
+        self.turn();
+        chosen
+    }
+
+    /// The same for a call that may not go there after all: it takes no turn before it does, with [`Places::turn`].
+    pub(crate) fn look(&self) -> (usize, impl Iterator<Item = usize>) {
         let (index, failing) = if self.places.len() == 1 { (0, false) } else { self.least_loaded() };
         let revive = failing && !self.places[index].is_failing();
         let due = move |index: &usize| revive && self.places[*index].is_due();
         (index, (0..if revive { self.places.len() } else { 0 }).filter(due))
+    }
+
+    /// Among equals it is the next one's turn.
+    pub(crate) fn turn(&self) {
+        if self.places.len() > 1 {
+            self.next.store(self.first() + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn first(&self) -> usize {
+        let first = self.next.load(Ordering::Relaxed);
+        if first < self.places.len() { first } else { 0 }
     }
 
     /// The place with the fewest waiting calls; equals take turns, and those that cannot be reached come last. Also tells
@@ -73,9 +92,7 @@ impl<T> Places<T> {
     fn least_loaded(&self) -> (usize, bool) {
         let count = self.places.len();
         // Two callers that read the same number start at the same place, which does no harm.
-        let first = self.next.load(Ordering::Relaxed);
-        let first = if first < count { first } else { 0 };
-        self.next.store(first + 1, Ordering::Relaxed);
+        let first = self.first();
         let (mut best, mut failing) = (first, false);
         let mut least = usize::MAX;
         for index in (first..count).chain(0..first) {
@@ -112,6 +129,12 @@ impl LinkState {
     /// When the next dial may begin.
     pub(crate) fn not_before(&self) -> Option<Instant> {
         lock(&self.backoff).not_before()
+    }
+
+    /// A dial has reached the peer, and it opened no connection of the kind that is kept here.
+    pub(crate) fn reached(&self) {
+        lock(&self.backoff).succeeded();
+        self.failing.store(false, Ordering::Relaxed);
     }
 
     /// How a dial has gone. Tells whether a connection was opened where one had been before.

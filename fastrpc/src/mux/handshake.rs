@@ -71,6 +71,9 @@ async fn client_steps(
 ) -> Result<Opened, Error> {
     write_hello(&mut io, protocol, Hello::new(ours, tls.is_some()), &[]).await?;
     let hello = read_hello(&mut io, protocol).await?;
+    if hello.is_framed() {
+        return Err(failed("the server speaks the framed wire alone: set wire to Auto or Framed"));
+    }
     let theirs = hello.compression().ok_or_else(|| unknown_compression(hello))?;
     let Some(tls) = tls else { return Ok(Opened { io, theirs, meter: None, alpn: None }) };
     if !hello.tls() {

@@ -6,25 +6,30 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::client::Driver;
-use super::messages::apart;
+use super::messages::{apart, is_too_long};
 use super::pool::{Load, Picked, Pool, opened};
+use super::waiting::Waiting;
 use crate::client::dial::Dialer;
+use crate::client::door::{self, Behind, Door, Within};
 use crate::client::settings::Settings;
 use crate::codec::BoxError;
 use crate::config::FAR;
 use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
 use crate::mux::admission::{Admission, AtLimit, Full};
-use crate::mux::conn::{Deadline, closed};
+use crate::mux::conn::{DISPLACED, Deadline, closed};
 use crate::mux::link::Peer;
 use crate::mux::session::{self, BodyWriter, Caller, ReplyFuture, SendBody};
 use crate::stats::{Counters, add};
 
-/// A connection that was picked may have ended before it was used; that it happens time and again is not plausible.
-const TRIES: usize = 8;
+/// A connection that was picked may have ended before it was used. When the next one has too, they end as soon as they begin.
+const TRIES: usize = 2;
+/// How often a call that waits for heads to leave looks whether they have. Nobody tells, and it hardly ever happens.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Makes calls whose heads are bytes.
 pub(crate) struct Channel {
@@ -35,6 +40,22 @@ pub(crate) struct Channel {
     max_unsent: usize,
     timeout: Duration,
     peer: Peer,
+    /// Calls that wait for a connection.
+    waiting: Waiting,
+    door: Door,
+    /// Ended with everything on it.
+    closed: CancellationToken,
+}
+
+impl Behind for Channel {
+    fn door(&self) -> &Door {
+        &self.door
+    }
+
+    fn all_through(&self) {
+        self.pool.close();
+        self.pool.callers().iter().for_each(Caller::drain);
+    }
 }
 
 /// What a call occupies until it is over.
@@ -68,7 +89,8 @@ impl Channel {
         let places = if dialer.is_some() { settings.connections } else { 1 };
         let pool = Pool::new(places, dialer, settings.backoff, counters.clone());
         let Settings { at_limit, max_unsent, timeout, .. } = *settings;
-        Self { pool, admission, counters, at_limit, max_unsent, timeout, peer }
+        let (waiting, door, closed) = Default::default();
+        Self { pool, admission, counters, at_limit, max_unsent, timeout, peer, waiting, door, closed }
     }
 
     /// Begins a call. `deadline` holds until the reply's head has come, and the server is told.
@@ -99,13 +121,13 @@ impl Channel {
         deadline: Deadline,
     ) -> Result<(Begun, Option<BodyWriter>), Error> {
         let at = self.resolve(deadline);
+        let _within = Within::enter(self).ok_or_else(closed)?;
         let mut occupied = self.admit(at).await?;
         let failed = |error: Error| error.with_peer(self.peer.clone());
+        let mut ended = None;
         for _ in 0..TRIES {
             let Picked { caller, load } = self.pick(at).await?;
-            if caller.unsent() >= self.max_unsent {
-                return Err(self.overload(Full::Bytes));
-            }
+            self.room(&caller, at).await?;
             occupied._load = Some(load);
             let left = at.saturating_duration_since(Instant::now());
             match caller.call(&mut encode, body.clone(), Some(left)) {
@@ -114,11 +136,10 @@ impl Channel {
                     return Ok((Begun { reply, occupied: Some(occupied), counters, peer }, writer));
                 }
                 Err(error) if error.kind() == ErrorKind::Encode || !self.pool.can_dial() => return Err(failed(error)),
-                Err(_) => {}
+                Err(error) => ended = Some(error),
             }
         }
-        let error = Error::new(ErrorKind::Connection, "connections end as soon as they begin").with_retry(true);
-        Err(failed(error))
+        Err(failed(short_lived(ended)))
     }
 
     /// Begins a call on a connection that is open; `None` when it has to wait for one, or for its turn.
@@ -156,8 +177,22 @@ impl Channel {
 
     /// Sends a message that wants no answer once there is a connection.
     pub(crate) async fn send(&self, message: &Bytes) -> Result<(), Error> {
-        let Picked { caller, .. } = self.pick(self.resolve(Deadline::After(self.timeout))).await?;
-        send(&caller, message)
+        let at = self.resolve(Deadline::After(self.timeout));
+        let _within = Within::enter(self).ok_or_else(closed)?;
+        let mut ended = None;
+        for _ in 0..TRIES {
+            let picked = tokio::select! {
+                biased;
+                picked = timeout_at(at, self.pool.pick()) => picked,
+                () = self.closed.cancelled() => return Err(closed()),
+            };
+            let Picked { caller, .. } = picked.unwrap_or_else(|_| Err(self.late()))?;
+            match send(&caller, message) {
+                Err(error) if error.may_retry() && self.pool.can_dial() => ended = Some(error),
+                sent => return sent,
+            }
+        }
+        Err(short_lived(ended))
     }
 
     /// The deadline of calls that are given none.
@@ -194,8 +229,29 @@ impl Channel {
         }
     }
 
+    /// A connection for a call; one that has to wait for it may have to give way to a newer one.
     async fn pick(&self, at: Instant) -> Result<Picked, Error> {
-        if let Ok(picked) = timeout_at(at, self.pool.pick()).await { picked } else { Err(self.late()) }
+        if let Some(picked) = self.pool.try_pick() {
+            return Ok(picked);
+        }
+        let mut turn = self.waiting.join();
+        tokio::select! {
+            biased;
+            picked = timeout_at(at, self.pool.pick()) => picked.unwrap_or_else(|_| Err(self.late())),
+            () = turn.displaced() => Err(Error::overload(DISPLACED).with_peer(self.peer.clone())),
+            () = self.closed.cancelled() => Err(closed()),
+        }
+    }
+
+    /// Room for one more head on a connection, or that is waited for if it should be.
+    async fn room(&self, caller: &Caller, at: Instant) -> Result<(), Error> {
+        while caller.unsent() >= self.max_unsent {
+            if self.at_limit != AtLimit::Wait {
+                return Err(self.overload(Full::Bytes));
+            }
+            timeout_at(at, sleep(LOOK)).await.map_err(|_| self.late())?;
+        }
+        Ok(())
     }
 
     fn late(&self) -> Error {
@@ -208,13 +264,7 @@ impl Channel {
 
     /// A call has failed before it was begun.
     pub(crate) fn count_error(&self, error: &Error) {
-        let Counters { timeouts, overloads, errors, .. } = &*self.counters;
-        let counter = match error.kind() {
-            ErrorKind::Timeout => timeouts,
-            ErrorKind::Overload => overloads,
-            _ => errors,
-        };
-        add(counter, 1);
+        count_error(&self.counters, error);
     }
 
     // ---- connections ----
@@ -237,27 +287,27 @@ impl Channel {
         self.pool.can_dial()
     }
 
-    /// Fails the oldest unsent call of the first connection that has one.
+    /// Fails the oldest unsent call of the first connection that has one, or else the oldest that waits for a connection.
     pub(crate) fn displace_oldest(&self) -> bool {
-        let displaced = self.pool.callers().iter().any(Caller::displace_oldest);
-        add(&self.counters.overloads, u64::from(displaced));
-        displaced
+        self.pool.callers().iter().any(Caller::displace_oldest) || self.waiting.displace_oldest()
     }
 
     /// Ends at once.
     pub(crate) fn close(&self) {
+        self.closed.cancel();
+        door::close(self);
         self.pool.close();
         self.pool.callers().iter().for_each(|caller| caller.end(closed()));
     }
 
-    /// Takes no more calls; connections end after their last one.
+    /// Takes no more calls; connections end after their last one. Calls that wait for a connection still get it.
     pub(crate) fn begin_drain(&self) {
-        self.pool.close();
-        self.pool.callers().iter().for_each(Caller::drain);
+        door::close(self);
     }
 
     /// Waits until that has happened.
     pub(crate) async fn drained(&self) {
+        self.door.empty().await;
         for caller in self.pool.callers() {
             caller.ended().await;
         }
@@ -266,19 +316,53 @@ impl Channel {
 
 fn send(caller: &Caller, message: &Bytes) -> Result<(), Error> {
     let (head, body) = apart(message.clone());
-    caller.send(
-        |out| {
-            out.extend_from_slice(&head);
-            Ok(())
-        },
-        &body,
-    )
+    let encode = |out: &mut Vec<u8>| {
+        out.extend_from_slice(&head);
+        Ok(())
+    };
+    match caller.send(encode, &body) {
+        Err(error) if is_too_long(&error) && !head.is_empty() => caller.send(|_| Ok(()), &head),
+        sent => sent,
+    }
+}
+
+/// Connections could be opened, and no call made on them.
+fn short_lived(ended: Option<Error>) -> Error {
+    let error = Error::new(ErrorKind::Connection, "connections end as soon as they begin").with_retry(true);
+    if let Some(cause) = ended { error.with_source(cause) } else { error }
+}
+
+fn count_error(counters: &Counters, error: &Error) {
+    let Counters { timeouts, overloads, errors, .. } = counters;
+    let counter = match error.kind() {
+        ErrorKind::Timeout => timeouts,
+        ErrorKind::Overload => overloads,
+        _ => errors,
+    };
+    add(counter, 1);
 }
 
 impl Begun {
     /// The next head that comes ahead of the reply; see [`ReplyFuture::interim`].
     pub(crate) async fn interim(&mut self) -> Option<Bytes> {
         self.reply.interim().await
+    }
+
+    /// Its codec does not take the reply.
+    pub(crate) fn refused(&self, error: BoxError) -> Error {
+        Error::refused(error, self.peer.clone())
+    }
+
+    /// It broke off after its head had come.
+    pub(crate) fn failed(&self, error: Error) -> Error {
+        count_error(&self.counters, &error);
+        error.with_peer(self.peer.clone())
+    }
+
+    /// It was given up after its head had come.
+    pub(crate) fn late(&self) -> Error {
+        add(&self.counters.timeouts, 1);
+        Error::timeout(self.peer.clone(), true)
     }
 
     /// The reply. It occupies its place until its body has ended.
@@ -292,8 +376,7 @@ impl Begun {
             }
             Err(error) => {
                 self.occupied = None;
-                let late = error.is_timeout();
-                add(if late { &self.counters.timeouts } else { &self.counters.errors }, 1);
+                count_error(&self.counters, &error);
                 Err(error.with_peer(self.peer.clone()))
             }
         })

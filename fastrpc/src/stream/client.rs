@@ -271,7 +271,7 @@ impl<C: HeadCodec> Future for Answer<C> {
             Ok(head) => Ok(Reply { head, body: reply.body }),
             Err(error) => {
                 reply.body.refuse(ResetCode::Malformed, error.to_string());
-                Err(Error::refused_reply(error))
+                Err(self.begun.refused(error))
             }
         })
     }

@@ -1,22 +1,24 @@
 //! Whole messages of a [`Codec`] as calls on the framed wire: a message of up to 16 KiB is a head, a longer one the body behind
 //! an empty head.
 
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::channel::{Begun, Channel};
 use super::server::FramedCall;
 use crate::codec::{BoxError, Codec, Decoded, Failure};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, human};
 use crate::mux::conn::Deadline;
 use crate::mux::session::{BodyReader, Reply, Responder, SendBody};
 use crate::server::{Call, Handler};
-use crate::wire::framed::frame::ResetCode;
+use crate::wire::framed::frame::{ResetCode, TooLong};
 
 /// Longer messages take turns with other bodies.
 pub(crate) const IN_HEAD: usize = 16 * 1024;
@@ -37,14 +39,19 @@ pub(crate) fn encoded<C: Codec>(codec: &C, request: &C::Request) -> Result<Bytes
 /// # Errors
 ///
 /// As [`Channel::try_begin`].
-pub(crate) async fn begin(channel: &Channel, message: Bytes, deadline: Deadline) -> Result<Exchange, Error> {
+pub(crate) async fn begin(channel: &Channel, message: Bytes, at: Instant) -> Result<Exchange, Error> {
     let (head, body) = apart(message);
     let encode = |out: &mut Vec<u8>| {
         out.extend_from_slice(&head);
         Ok(())
     };
-    let (begun, _) = channel.try_begin(encode, SendBody::Whole(body), deadline).await?;
-    Ok(Exchange::Waiting(begun))
+    let (begun, _) = match channel.try_begin(encode, SendBody::Whole(body), Deadline::At(at)).await {
+        Err(error) if is_too_long(&error) && !head.is_empty() => {
+            channel.try_begin(|_| Ok(()), SendBody::Whole(head), Deadline::At(at)).await?
+        }
+        begun => begun?,
+    };
+    Ok(Exchange::new(begun, at))
 }
 
 /// Begins a call on a connection that is open; `None` when it has to wait for one, or for its turn.
@@ -59,9 +66,15 @@ pub(crate) fn begin_now<C: Codec>(
     let begun = channel.begin_now(encode, SendBody::empty(), at)?;
     let begun = match (begun, large) {
         (Err(_), Some(message)) => channel.begin_now(|_| Ok(()), SendBody::Whole(message), at)?,
+        (Err(error), None) if is_too_long(&error) => return None,
         (begun, _) => begun,
     };
-    Some(begun.map(Exchange::Waiting))
+    Some(begun.map(|begun| Exchange::new(begun, at)))
+}
+
+/// Whether a message was longer than the heads that the peer takes; it goes as a body then.
+pub(super) fn is_too_long(error: &Error) -> bool {
+    error.kind() == ErrorKind::Encode && error.source().is_some_and(<dyn std::error::Error + 'static>::is::<TooLong>)
 }
 
 /// A message as head and body.
@@ -70,14 +83,18 @@ pub(super) fn apart(message: Bytes) -> (Bytes, Bytes) {
 }
 
 /// A call that was begun, up to its whole reply.
-pub(crate) enum Exchange {
-    /// For the reply's head.
-    Waiting(Begun),
-    /// For the rest of a reply.
-    Reading(Reading),
+pub(crate) struct Exchange {
+    begun: Begun,
+    at: Instant,
+    /// There once the reply's head is.
+    reading: Option<Reading>,
 }
 
 impl Exchange {
+    fn new(begun: Begun, at: Instant) -> Self {
+        Self { begun, at, reading: None }
+    }
+
     /// The reply; one over `most` bytes is refused.
     pub(crate) fn poll<C: Codec>(
         &mut self,
@@ -85,41 +102,86 @@ impl Exchange {
         codec: &C,
         most: usize,
     ) -> Poll<Result<C::Reply, Error>> {
-        if let Self::Waiting(begun) = self {
-            let Reply { head, body } = ready!(begun.poll(cx))?;
-            *self = Self::Reading(Reading { message: BytesMut::from(&head[..]), body });
-        }
-        let Self::Reading(reading) = self else { unreachable!("it was just set") };
-        let message = ready!(reading.poll(cx, most))?;
+        let reading = match &mut self.reading {
+            Some(reading) => reading,
+            none => {
+                let Reply { head, body } = ready!(self.begun.poll(cx))?;
+                none.insert(Reading::new(&head, body, Patience::Until(self.at)))
+            }
+        };
+        let message = match ready!(reading.poll(cx, most)) {
+            Ok(message) => message,
+            Err(Broken::Late) => {
+                reading.body.refuse(ResetCode::Cancelled, String::new());
+                return Poll::Ready(Err(self.begun.late()));
+            }
+            Err(Broken::Gone(error)) => return Poll::Ready(Err(self.begun.failed(error))),
+        };
         let decoded = message.and_then(|mut message| decode(&mut message, |p, input| codec.decode_reply(p, input)));
         Poll::Ready(match decoded {
             Ok(Decoded::Message(reply)) => Ok(reply),
-            Ok(Decoded::Refused(error)) => Err(Error::refused_reply(error)),
+            Ok(Decoded::Refused(error)) => Err(self.begun.refused(error)),
             Err(error) => {
                 reading.body.refuse(ResetCode::Malformed, error.to_string());
-                Err(Error::refused_reply(error))
+                Err(self.begun.refused(error))
             }
         })
     }
 }
 
 /// A message whose body comes in pieces.
-pub(crate) struct Reading {
+struct Reading {
     message: BytesMut,
     body: BodyReader,
+    patience: Patience,
+    /// Made when a piece is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long a message may take to come.
+enum Patience {
+    /// All of it.
+    Until(Instant),
+    /// Each of its pieces.
+    Pause(Duration),
+}
+
+/// Why a message did not come whole.
+enum Broken {
+    Gone(Error),
+    Late,
 }
 
 impl Reading {
+    fn new(head: &[u8], body: BodyReader, patience: Patience) -> Self {
+        Self { message: BytesMut::from(head), body, patience, timer: None }
+    }
+
     /// All bytes of it. The inner error: there are more than `most`.
-    fn poll(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<Result<BytesMut, BoxError>, Error>> {
-        while let Some(piece) = ready!(self.body.poll_piece(cx)) {
-            let piece = piece?;
+    fn poll(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<Result<BytesMut, BoxError>, Broken>> {
+        loop {
+            let Poll::Ready(piece) = self.body.poll_piece(cx) else {
+                ready!(self.poll_patience(cx));
+                return Poll::Ready(Err(Broken::Late));
+            };
+            let Some(piece) = piece else { return Poll::Ready(Ok(Ok(std::mem::take(&mut self.message)))) };
+            let piece = piece.map_err(Broken::Gone)?;
             if self.message.len() + piece.len() > most {
                 return Poll::Ready(Ok(Err(format!("the message is over the limit of {most} bytes").into())));
             }
             self.message.extend_from_slice(&piece);
+            if let (Some(timer), Patience::Pause(pause)) = (&mut self.timer, &self.patience) {
+                timer.as_mut().reset(Instant::now() + *pause);
+            }
         }
-        Poll::Ready(Ok(Ok(std::mem::take(&mut self.message))))
+    }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = || match self.patience {
+            Patience::Until(at) => at,
+            Patience::Pause(pause) => Instant::now() + pause,
+        };
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(until()))).as_mut().poll(cx)
     }
 }
 
@@ -149,26 +211,37 @@ fn decode<P: Default, M, R>(
 
 /// Answers a call by a handler of whole messages.
 pub(crate) async fn answer<C: Codec, H: Handler<C> + ?Sized>(handler: &H, call: FramedCall<'_, C>) {
-    let FramedCall { codec, head, body, one_way, mut responder, peer, permit, most, counters } = call;
+    let FramedCall { codec, head, body, one_way, mut responder, peer, permit, most, pause, counters } = call;
     let _permit = match permit {
         Ok(permit) => permit,
         Err(limit) => {
             counters.overload();
-            return reply(codec, &mut responder, || codec.failure(Failure::Overloaded { limit }));
+            reply(codec, &mut responder, || codec.failure(Failure::Overloaded { limit }));
+            return;
         }
     };
-    let mut reading = Reading { message: BytesMut::from(&head[..]), body };
-    let Ok(message) = poll_fn(|cx| reading.poll(cx, most)).await else { return }; // Its caller knows.
+    let mut reading = Reading::new(&head, body, Patience::Pause(pause));
+    let message = match poll_fn(|cx| reading.poll(cx, most)).await {
+        Ok(message) => message,
+        Err(Broken::Gone(_)) => return, // Its caller knows.
+        Err(Broken::Late) => {
+            let why = format!("nothing of the request came for {}", human(pause));
+            return responder.fail(ResetCode::Late, why);
+        }
+    };
     let request = match message.and_then(|mut message| decode(&mut message, |p, input| codec.decode_request(p, input)))
     {
         Ok(Decoded::Message(request)) => request,
-        Ok(Decoded::Refused(refusal)) => return reply(codec, &mut responder, || refusal),
+        Ok(Decoded::Refused(refusal)) => {
+            reply(codec, &mut responder, || refusal);
+            return;
+        }
         Err(error) => return responder.fail(ResetCode::Malformed, error.to_string()),
     };
     match caught(handler.call(Call::new(request, peer, !one_way))).await {
         Some(answer) => {
-            counters.count(true);
-            reply(codec, &mut responder, || answer);
+            let whole = reply(codec, &mut responder, || answer);
+            counters.count(whole);
         }
         None => {
             counters.count(false);
@@ -177,16 +250,20 @@ pub(crate) async fn answer<C: Codec, H: Handler<C> + ?Sized>(handler: &H, call: 
     }
 }
 
-/// Sends a reply, or what the codec makes in its stead if it cannot be encoded.
-fn reply<C: Codec>(codec: &C, responder: &mut Responder, make: impl FnOnce() -> C::Reply) {
-    let sent = catch_unwind(AssertUnwindSafe(|| {
-        let answer = make();
-        let Err(error) = send(codec, responder, &answer) else { return Ok(()) };
-        let error: BoxError = error.into();
-        send(codec, responder, &codec.failure(Failure::Unencodable(&error)))
-    }));
-    // Otherwise dropping the responder breaks the call off, which says as much.
-    drop(sent);
+/// Sends a reply (true), or what the codec makes in its stead if it cannot be encoded.
+fn reply<C: Codec>(codec: &C, responder: &mut Responder, make: impl FnOnce() -> C::Reply) -> bool {
+    let made = catch_unwind(AssertUnwindSafe(make));
+    // Dropping the responder breaks the call off, which says as much.
+    let Ok(answer) = made else { return false };
+    let sent = catch_unwind(AssertUnwindSafe(|| send(codec, responder, &answer)));
+    let why: BoxError = match sent {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => error.into(),
+        Err(_) => "the codec panicked while it encoded the reply".into(),
+    };
+    let failed = AssertUnwindSafe(|| send(codec, responder, &codec.failure(Failure::Unencodable(&why))));
+    drop(catch_unwind(failed));
+    false
 }
 
 fn send<C: Codec>(codec: &C, responder: &mut Responder, answer: &C::Reply) -> Result<(), Error> {
@@ -194,6 +271,11 @@ fn send<C: Codec>(codec: &C, responder: &mut Responder, answer: &C::Reply) -> Re
     let sent = responder.reply(|out| split(out, &mut large, |out| codec.encode_reply(answer, out)), SendBody::empty());
     match (sent, large) {
         (Err(_), Some(message)) => responder.reply(|_| Ok(()), SendBody::Whole(message)).map(|_| ()),
+        (Err(error), None) if is_too_long(&error) => {
+            let mut message = Vec::new();
+            codec.encode_reply(answer, &mut message).map_err(Error::encode)?;
+            responder.reply(|_| Ok(()), SendBody::Whole(message.into())).map(|_| ())
+        }
         (sent, _) => sent.map(|_| ()),
     }
 }

@@ -16,6 +16,7 @@ use crate::mux::conn::closed;
 use crate::mux::link::Peer;
 use crate::mux::session::{Caller, Connected, Driver, NoCalls};
 use crate::stats::{Counters, add};
+use crate::stream::messages::caught;
 
 /// The peer does not speak the framed wire: the source of a handshake's [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub enum NotFramed {
 impl fmt::Display for NotFramed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Classic => "it speaks the classic wire",
+            Self::Classic => "it answered with a hello of the classic wire",
             Self::NoTls => "it ended the connection before the first byte of TLS",
         })
     }
@@ -41,6 +42,20 @@ impl NotFramed {
     /// What such a peer's error says, if it is one.
     pub fn of(error: &Error) -> Option<Self> {
         std::error::Error::source(error)?.downcast_ref().copied()
+    }
+
+    /// What a call is told that may not take another wire.
+    pub(crate) fn error(self) -> Error {
+        let message = match self {
+            Self::Classic => {
+                "the peer speaks the classic wire alone: set wire to Auto or Classic, or let the peer speak the framed wire"
+            }
+            Self::NoTls => {
+                "the peer ended the connection before TLS began, as one of the classic wire does: set wire to Auto or \
+                 Classic, or check that the port speaks TLS"
+            }
+        };
+        Error::new(ErrorKind::Handshake, message).with_source(self).with_retry(true)
     }
 }
 
@@ -135,12 +150,17 @@ impl Pool {
         Ok(Picked { caller, load })
     }
 
-    /// A connection that is open, if there is one.
+    /// A connection that is open, if there is one where the next call goes.
     pub(crate) fn try_pick(&self) -> Option<Picked> {
-        let (chosen, _) = self.0.places.choose();
+        let (chosen, others) = self.0.places.look();
+        for other in others {
+            let _ = self.at(other);
+        }
         let slot = self.0.places.get(chosen).lock();
         let Current::Open(caller) = &slot.current else { return None };
-        caller.is_usable().then(|| Picked { caller: caller.clone(), load: Load::new(self, chosen) })
+        let picked = caller.is_usable().then(|| Picked { caller: caller.clone(), load: Load::new(self, chosen) })?;
+        self.0.places.turn();
+        Some(picked)
     }
 
     /// The connection at this place, or its dial, which begins if there is neither.
@@ -209,8 +229,10 @@ impl Inner {
     /// How the dial of a place turned out: tells those who wait, after the place has it.
     fn settle(&self, index: usize, opened: Result<(Caller, Box<Driver<NoCalls>>), Error>) -> Outcome {
         let place = self.places.get(index);
-        let reached = opened.as_ref().map_or_else(|error| NotFramed::of(error).is_some(), |_| true);
-        if place.link.dialled(reached) && opened.is_ok() {
+        let classic = opened.as_ref().is_err_and(|error| NotFramed::of(error) == Some(NotFramed::Classic));
+        if classic {
+            place.link.reached();
+        } else if place.link.dialled(opened.is_ok()) {
             add(&self.counters.reconnects, 1);
         }
         let outcome = opened.map(|(caller, driver)| {
@@ -240,7 +262,13 @@ async fn dial(
     if let Some(at) = not_before {
         sleep_until(at).await;
     }
-    let opened = dialer.open_framed(&counters).await.and_then(|connected| opened(connected, &dialer.peer()));
+    // What dials may be foreign code.
+    let panicked = || {
+        let error = Error::new(ErrorKind::Connect, "what dials has panicked");
+        Err(error.with_peer(dialer.peer()).with_retry(true))
+    };
+    let connected = caught(dialer.open_framed(&counters)).await.unwrap_or_else(panicked);
+    let opened = connected.and_then(|connected| opened(connected, &dialer.peer()));
     add(&counters.connect_errors, u64::from(opened.is_err()));
     let Some(inner) = inner.upgrade() else { return };
     let outcome = inner.settle(index, opened);
@@ -249,11 +277,9 @@ async fn dial(
 
 /// The connection, if there is one.
 pub(super) fn opened(connected: Connected, peer: &Peer) -> Result<(Caller, Box<Driver<NoCalls>>), Error> {
-    let why = match connected {
-        Connected::Framed(caller, driver) => return Ok((caller, driver)),
-        Connected::Classic => NotFramed::Classic,
-        Connected::NoTls => NotFramed::NoTls,
-    };
-    let error = Error::new(ErrorKind::Handshake, "the peer does not speak the framed wire");
-    Err(error.with_peer(peer.clone()).with_source(why).with_retry(true))
+    match connected {
+        Connected::Framed(caller, driver) => Ok((caller, driver)),
+        Connected::Classic => Err(NotFramed::Classic.error().with_peer(peer.clone())),
+        Connected::NoTls => Err(NotFramed::NoTls.error().with_peer(peer.clone())),
+    }
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -106,6 +107,8 @@ pub struct FramedCall<'a, C> {
     pub permit: Result<Permit, usize>,
     /// Most bytes of a whole message.
     pub most: usize,
+    /// The longest pause between two pieces of one.
+    pub pause: Duration,
     pub counters: Tally<'a>,
 }
 
@@ -120,7 +123,7 @@ impl Tally<'_> {
         add(&self.0.overloads, 1);
     }
 
-    /// It was answered by its handler, or its handler panicked.
+    /// It was answered by its handler; or not, as that panicked or its answer cannot be sent.
     pub fn count(&self, answered: bool) {
         add(if answered { &self.0.replies } else { &self.0.errors }, 1);
     }
@@ -137,9 +140,10 @@ impl<C: Codec, H: Handler<C>> Serve for Answering<C, H> {
         let (service, peer) = (self.service.clone(), self.peer);
         async move {
             let Incoming { head, body, one_way, responder } = call;
-            let (codec, counters, most) = (service.codec(), Tally(service.counters()), service.link().max_undecoded);
+            let (codec, counters, link) = (service.codec(), Tally(service.counters()), service.link());
+            let (most, pause) = (link.max_undecoded, link.read_timeout);
             let permit = service.admit().ok_or_else(|| service.concurrency());
-            let call = FramedCall { codec, head, body, one_way, responder, peer, permit, most, counters };
+            let call = FramedCall { codec, head, body, one_way, responder, peer, permit, most, pause, counters };
             service.handler().answer(call).await;
         }
     }

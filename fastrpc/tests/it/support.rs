@@ -4,13 +4,15 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as blocking;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fastrpc::codec::tlv::{Reply, Request, Tlv};
 use fastrpc::{BatchTimer, Call, Client, ClientBuilder, Compression, Failure, Listener, Server, ServerBuilder};
-use testkit::pipe::{End, duplex};
+use testkit::pipe::{End, Way, duplex};
 use testkit::raw::RawPeer;
 use testkit::wire::{self, Frame, Hello, TlvReply, TlvRequest, frame, tlv};
 use tokio::sync::mpsc;
@@ -139,11 +141,11 @@ pub(crate) fn serve<H: fastrpc::Handler<Tlv>>(
 pub(crate) async fn served<H: fastrpc::Handler<Tlv>>(
     builder: ServerBuilder<Tlv>,
     handler: H,
-) -> (RawPeer<End>, testkit::pipe::Way, testkit::pipe::Way, JoinHandle<Result<(), fastrpc::Error>>) {
+) -> (RawPeer<End>, Way, Way, JoinHandle<Result<(), fastrpc::Error>>) {
     let (here, there) = duplex();
     let (to_server, to_client) = (here.outgoing(), here.incoming());
     let server = builder.build().unwrap();
-    let handler = std::sync::Arc::new(handler);
+    let handler = Arc::new(handler);
     let serving = tokio::spawn(async move { server.serve_connection(there, None, handler).await });
     let peer = RawPeer::client(here, &hello(Compression::None)).await;
     (peer, to_server, to_client, serving)
@@ -239,4 +241,116 @@ pub(crate) const fn ms(n: u64) -> Duration {
 /// That many seconds.
 pub(crate) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+type Accept = Box<dyn Fn(End) + Send>;
+
+/// A port whose server may change, and that notes how each connection to it began.
+#[derive(Clone)]
+pub(crate) struct Port {
+    accept: Arc<Mutex<Accept>>,
+    dials: Arc<Mutex<Vec<(Way, Way)>>>,
+}
+
+impl Port {
+    /// One at which this has each connection.
+    pub(crate) fn new(accept: impl Fn(End) + Send + 'static) -> Self {
+        Self { accept: Arc::new(Mutex::new(Box::new(accept))), dials: Arc::default() }
+    }
+
+    /// One of a server with `handler`.
+    pub(crate) fn served<H: fastrpc::Handler<Tlv>>(builder: ServerBuilder<Tlv>, handler: H) -> Self {
+        Self::new(serving(builder, handler).1)
+    }
+
+    /// From now on connections go here.
+    pub(crate) fn replace(&self, accept: impl Fn(End) + Send + 'static) {
+        *self.accept.lock().unwrap() = Box::new(accept);
+    }
+
+    /// What a client dials with.
+    pub(crate) fn dial(&self) -> impl Fn() -> std::future::Ready<io::Result<End>> + Send + Sync + use<> {
+        let port = self.clone();
+        move || {
+            let (here, there) = duplex();
+            here.outgoing().record();
+            port.dials.lock().unwrap().push((here.outgoing(), here.incoming()));
+            (port.accept.lock().unwrap())(there);
+            std::future::ready(Ok(here))
+        }
+    }
+
+    /// A client that dials here.
+    pub(crate) fn client(&self, builder: ClientBuilder<Tlv>) -> Client<Tlv> {
+        builder.connect_with("port", self.dial()).unwrap()
+    }
+
+    /// How the connections began: F with a framed hello, C with a classic one, S with a classic one that asks for TLS, T with TLS.
+    pub(crate) fn wires(&self) -> String {
+        let began = |(up, _): &(Way, Way)| match &up.recorded()[..] {
+            [0x16, ..] => 'T',
+            [_, _, _, _, _, _, _, _, byte, ..] if byte & 0x80 != 0 => 'F',
+            [_, _, _, _, _, _, _, _, _, 0, ..] => 'C',
+            [_, _, _, _, _, _, _, _, _, _, ..] => 'S',
+            _ => '-',
+        };
+        self.dials.lock().unwrap().iter().map(began).collect()
+    }
+
+    /// Connections that were dialled.
+    pub(crate) fn dialled(&self) -> usize {
+        self.dials.lock().unwrap().len()
+    }
+
+    /// What goes to the server on the nth connection, and what comes.
+    pub(crate) fn ways(&self, n: usize) -> (Way, Way) {
+        self.dials.lock().unwrap()[n].clone()
+    }
+
+    /// Ends the nth connection.
+    pub(crate) fn cut(&self, n: usize) {
+        let (up, down) = self.ways(n);
+        up.end();
+        down.end();
+    }
+}
+
+/// A server with `handler`, and what has it serve a connection.
+pub(crate) fn serving<H: fastrpc::Handler<Tlv>>(
+    builder: ServerBuilder<Tlv>,
+    handler: H,
+) -> (Server<Tlv>, impl Fn(End) + Send + 'static) {
+    let (server, handler) = (builder.build().unwrap(), Arc::new(handler));
+    let serving = server.clone();
+    let accept = move |end| {
+        let (server, handler) = (serving.clone(), handler.clone());
+        tokio::spawn(async move { server.serve_connection(end, None, handler).await });
+    };
+    (server, accept)
+}
+
+/// Counts those of its kind that live.
+pub(crate) struct Alive(Arc<AtomicUsize>);
+
+impl Alive {
+    pub(crate) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Waits until `met`, for a second of the paused clock at most.
+pub(crate) async fn until(what: &str, met: impl Fn() -> bool) {
+    let waiting = async {
+        while !met() {
+            tokio::time::sleep(ms(1)).await;
+        }
+    };
+    tokio::time::timeout(secs(1), waiting).await.unwrap_or_else(|_| panic!("it never came that {what}"));
 }

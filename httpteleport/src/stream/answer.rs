@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fastrpc::internals::FramedCall;
 use fastrpc::internals::session::{InterimSender, Responder};
+use fastrpc::internals::{FramedCall, Tally};
 use fastrpc::stream::SendBody;
 use fastrpc::{BoxError, Call};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -118,15 +118,18 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         let context = Context { peer, early: Some(responder.interims()), limits: self.limits };
         let answering = self.handler.call(Request::from_parts(parts, body), context);
         let answered = fastrpc::internals::caught(answering).await;
-        counters.count(answered.is_some());
         let unasked = |response: &Response<_>| response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade;
         match answered {
             Some(response) if unasked(&response) => {
+                counters.count(false);
                 let why = "the handler agreed to another protocol, which the request does not ask for";
                 refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, why, &self.limits);
             }
-            Some(response) => answer(responder, &asked, response, self.limits).await,
-            None => refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, &self.limits),
+            Some(response) => answer(responder, counters, &asked, response, self.limits).await,
+            None => {
+                counters.count(false);
+                refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, &self.limits);
+            }
         }
     }
 }
@@ -163,8 +166,13 @@ fn unsendable<E: Into<BoxError>>(asked: &Method, error: &CollectError<E>) -> Rep
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Sends a response, and its body piece by piece.
-pub(crate) async fn answer<B>(mut responder: Responder, asked: &Method, response: Response<B>, limits: Limits)
-where
+pub(crate) async fn answer<B>(
+    mut responder: Responder,
+    counters: Tally<'_>,
+    asked: &Method,
+    response: Response<B>,
+    limits: Limits,
+) where
     B: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let (mut parts, body) = response.into_parts();
@@ -174,7 +182,9 @@ where
     let mut body = Box::pin(body);
     let start = if is_bare(asked, parts.status) { Start::Whole(Bytes::new()) } else { Start::of(body.as_mut()) };
     let (send, first) = start.split();
-    match responder.reply(|out| encode(&parts, &limits, out), send) {
+    let sent = responder.reply(|out| encode(&parts, &limits, out), send);
+    counters.count(sent.is_ok());
+    match sent {
         Ok(Some(writer)) => {
             let sender = Sender::of(MessageKind::Reply, &parts.headers, limits);
             pump(body, first, writer, sender).await;

@@ -11,15 +11,15 @@ use fastrpc::BoxError;
 use fastrpc::stream::NotFramed;
 use http::{Request, Response, request, response};
 use http_body::{Frame, SizeHint};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::framed::Early;
 use super::incoming::Incoming;
 use super::outgoing::{Next, Start};
 use crate::client::whole_reply;
-use crate::codec::error::{CodecError, Fault};
+use crate::codec::error::Fault;
 use crate::codec::framed::Protocol;
-use crate::{Body, Client, CollectError, Eager, Error};
+use crate::{Body, Client, CodecError, CollectError, Eager, Error};
 
 /// A call that was made with [`Client::stream`](crate::Client::stream): await it for the response.
 ///
@@ -121,7 +121,7 @@ where
         let (parts, body) = request.into_parts();
         let mut body = Box::pin(body);
         let deadline = deadline.unwrap_or_else(|| client.deadline());
-        let Some(framed) = client.framed() else {
+        let Some((framed, _attempt)) = client.attempt() else {
             return whole(client, parts, Unsent { first: None, rest: Some(body) }, deadline).await;
         };
         let first = Start::of_request(body.as_mut());
@@ -143,10 +143,7 @@ where
                 client.note_fallback(outcome.as_ref().err().map(|(error, _)| error));
                 outcome
             }
-            (_, unsent) => {
-                client.route().learnt_nothing();
-                Err((error, unsent.map(|body| Request::from_parts(parts, body))))
-            }
+            (_, unsent) => Err((error, unsent.map(|body| Request::from_parts(parts, body)))),
         }
     }
 }
@@ -166,9 +163,13 @@ where
         let error = CodecError::request(Fault::NoStreams);
         return Err((fastrpc::Error::unsendable(error).into(), None));
     }
-    let body = match Body::collect_from(body, client.max_collected()).await {
-        Ok(body) => body,
-        Err(error) => return Err((Error::unsendable(&error), None)),
+    let body = match timeout_at(deadline, Body::collect_from(body, client.max_collected())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return Err((Error::unsendable(error), None)),
+        Err(_) => {
+            let late = fastrpc::Error::stalled("the request's body was not whole before the deadline");
+            return Err((late.into(), None));
+        }
     };
     let asked = parts.method.clone();
     let mut call = client.classic().call(Request::from_parts(parts, body)).deadline(deadline);
@@ -219,11 +220,11 @@ impl<B> Unsent<B> {
     }
 }
 
-impl<B: http_body::Body> http_body::Body for Unsent<B> {
+impl<B: http_body::Body<Error: Into<BoxError>>> http_body::Body for Unsent<B> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.first.take() {
             Some(Next::Whole(body)) => {
                 self.rest = None;
@@ -234,13 +235,16 @@ impl<B: http_body::Body> http_body::Body for Unsent<B> {
                 self.rest = None;
                 return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
             }
-            Some(Next::Piece(_) | Next::Broken) | None => {}
+            Some(Next::Broken(error)) => {
+                self.rest = None;
+                return Poll::Ready(Some(Err(error)));
+            }
+            Some(Next::Piece(_) | Next::Gone) | None => {}
         }
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
-        let frame = ready!(rest.as_mut().poll_frame(cx));
-        Poll::Ready(
-            frame.map(|frame| frame.map(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))),
-        )
+        let Some(frame) = ready!(rest.as_mut().poll_frame(cx)) else { return Poll::Ready(None) };
+        let bytes = |frame: Frame<B::Data>| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
+        Poll::Ready(Some(frame.map(bytes).map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -248,6 +252,7 @@ impl<B: http_body::Body> http_body::Body for Unsent<B> {
             Some(Next::Whole(body)) => body.is_empty(),
             Some(Next::Piece(piece)) if !piece.is_empty() => false,
             Some(Next::End(trailers)) => trailers.is_none(),
+            Some(Next::Broken(_)) => false,
             _ => self.rest.as_ref().is_none_or(http_body::Body::is_end_stream),
         }
     }
@@ -284,7 +289,12 @@ impl<B> fmt::Debug for Streaming<'_, B> {
 
 impl Error {
     /// The body of a request could not be had whole.
-    fn unsendable<E: Into<BoxError>>(error: &CollectError<E>) -> Self {
-        fastrpc::Error::unsendable(error.to_string()).into()
+    fn unsendable(error: CollectError<BoxError>) -> Self {
+        match error {
+            CollectError::TooLarge { limit } => {
+                fastrpc::Error::unsendable(CodecError::request(Fault::BodyTooLarge { limit })).into()
+            }
+            CollectError::Body(error) => fastrpc::Error::unsendable(error).into(),
+        }
     }
 }

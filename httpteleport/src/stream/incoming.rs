@@ -116,7 +116,7 @@ impl Pieces {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(pause)));
         ready!(timer.as_mut().poll(cx));
         self.ended = true;
-        let why = format!("nothing of the body came for {} s", pause.as_secs());
+        let why = format!("nothing of the body came for {pause:?}");
         self.reader.refuse(ResetCode::Late, why.clone());
         Poll::Ready(Some(Err(fastrpc::Error::stalled(why).into())))
     }

@@ -20,6 +20,7 @@ use crate::codec::framed;
 const WHOLE: usize = 16 * 1024;
 
 /// How a body begins.
+#[derive(Debug)]
 pub(super) enum Start {
     /// This is all of it.
     Whole(Bytes),
@@ -30,13 +31,13 @@ pub(super) enum Start {
 impl Start {
     /// Looks at a body once, if it says that it is short: one that is there goes with its head. Another is not asked for
     /// anything before its call leaves.
-    pub(super) fn of_request<B: Body>(body: Pin<&mut B>) -> Self {
+    pub(super) fn of_request<B: Body<Error: Into<BoxError>>>(body: Pin<&mut B>) -> Self {
         let short = body.is_end_stream() || body.size_hint().upper().is_some_and(|upper| upper <= WHOLE as u64);
         if short { Self::of(body) } else { Self::Goes(Next::Piece(Bytes::new())) }
     }
 
     /// Looks at a body once. One that is short and there goes with its head.
-    pub(super) fn of<B: Body>(mut body: Pin<&mut B>) -> Self {
+    pub(super) fn of<B: Body<Error: Into<BoxError>>>(mut body: Pin<&mut B>) -> Self {
         if body.is_end_stream() {
             return Self::Whole(Bytes::new());
         }
@@ -44,7 +45,7 @@ impl Start {
         match body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => Self::Goes(Next::Piece(Bytes::new())),
             Poll::Ready(None) => Self::Whole(Bytes::new()),
-            Poll::Ready(Some(Err(_))) => Self::Goes(Next::Broken),
+            Poll::Ready(Some(Err(error))) => Self::Goes(Next::Broken(error.into())),
             Poll::Ready(Some(Ok(frame))) => match sorted(frame) {
                 Next::Piece(piece) if piece.len() <= WHOLE && body.is_end_stream() => Self::Whole(piece),
                 next => Self::Goes(next),
@@ -137,29 +138,32 @@ where
                 let _ = encode(trailers.as_ref(), message, &limits).map(|trailers| writer.finish(trailers));
                 return;
             }
-            Next::Broken => return, // Dropping the writer tells the receiver.
+            Next::Broken(_) | Next::Gone => return, // Dropping the writer tells the receiver.
         }
         step = next(body.as_mut(), &mut writer).await;
     }
 }
 
 /// What comes next of a body.
+#[derive(Debug)]
 pub(super) enum Next {
     /// All of it.
     Whole(Bytes),
     Piece(Bytes),
     End(Option<HeaderMap>),
-    Broken,
+    Broken(BoxError),
+    /// Nobody takes it any more.
+    Gone,
 }
 
-async fn next<B: Body>(mut body: Pin<&mut B>, writer: &mut BodyWriter) -> Next {
+async fn next<B: Body<Error: Into<BoxError>>>(mut body: Pin<&mut B>, writer: &mut BodyWriter) -> Next {
     poll_fn(|cx| {
         if writer.poll_gone(cx).is_ready() {
-            return Poll::Ready(Next::Broken);
+            return Poll::Ready(Next::Gone);
         }
         body.as_mut().poll_frame(cx).map(|frame| match frame {
             None => Next::End(None),
-            Some(Err(_)) => Next::Broken,
+            Some(Err(error)) => Next::Broken(error.into()),
             Some(Ok(frame)) => sorted(frame),
         })
     })

@@ -104,7 +104,8 @@ async fn start_tls(io: BoxIo, protocol: &Protocol, tls: &ClientTls) -> Result<Op
     }
 }
 
-/// Opens as a server that speaks both wires, or the classic one alone where `ours` is `None`.
+/// Opens as a server that speaks both wires, or the classic one alone where `ours` is `None`, or the framed one alone without
+/// a `compression` for the other.
 ///
 /// # Errors
 ///
@@ -112,22 +113,23 @@ async fn start_tls(io: BoxIo, protocol: &Protocol, tls: &ClientTls) -> Result<Op
 pub async fn server(
     io: BoxIo,
     protocol: &Protocol,
-    compression: Compression,
+    compression: impl Into<Option<Compression>>,
     ours: Option<&Settings>,
     tls: Option<Arc<ServerConfig>>,
     limit: Duration,
 ) -> Result<ServerOpened, Error> {
-    within(limit, server_steps(io, protocol, compression, ours, tls)).await
+    within(limit, server_steps(io, protocol, compression.into(), ours, tls)).await
 }
 
 async fn server_steps(
     mut io: BoxIo,
     protocol: &Protocol,
-    compression: Compression,
+    compression: Option<Compression>,
     ours: Option<&Settings>,
     tls: Option<Arc<ServerConfig>>,
 ) -> Result<ServerOpened, Error> {
     let Some(ours) = ours else {
+        let compression = compression.unwrap_or_default();
         return super::server_steps(io, protocol, compression, tls).await.map(ServerOpened::Classic);
     };
     let first = io.read_u8().await.map_err(|_| failed("the peer closed before its hello").with_source(io_end()))?;
@@ -139,6 +141,7 @@ async fn server_steps(
         }
         (TLS_BEGINS, None) => Err(failed("the client wants TLS and this port has no certificate")),
         (_, Some(config)) => {
+            let Some(compression) = compression else { return refuse_classic(Box::new(io), protocol, ours).await };
             // Who speaks classic with TLS and names the framed wire in it was made to believe that we do not speak that.
             let config = with_alpn(&config, protocol);
             let opened = super::server_steps(Box::new(io), protocol, compression, Some(config)).await?;
@@ -152,7 +155,7 @@ async fn server_steps(
 async fn serve_clear(
     mut io: BoxIo,
     protocol: &Protocol,
-    compression: Compression,
+    compression: Option<Compression>,
     ours: &Settings,
 ) -> Result<ServerOpened, Error> {
     let hello = read_hello(&mut io, protocol).await?;
@@ -162,7 +165,23 @@ async fn serve_clear(
         }
         return answer_framed(io, protocol, ours).await.map(ServerOpened::Framed);
     }
+    let Some(compression) = compression else { return refuse_hello(io, protocol, ours).await };
     super::answer_classic(io, protocol, compression, None, hello).await.map(ServerOpened::Classic)
+}
+
+/// On a port that speaks the framed wire alone, and inside TLS.
+async fn refuse_classic(mut io: BoxIo, protocol: &Protocol, ours: &Settings) -> Result<ServerOpened, Error> {
+    let hello = read_hello(&mut io, protocol).await?;
+    if hello.is_framed() || !hello.tls() {
+        return Err(failed("the client wants clear text on a port that requires TLS"));
+    }
+    refuse_hello(io, protocol, ours).await
+}
+
+/// The answer to a classic hello by who does not speak that wire: its own hello, which tells what it speaks.
+async fn refuse_hello(mut io: BoxIo, protocol: &Protocol, ours: &Settings) -> Result<ServerOpened, Error> {
+    write_framed_hello(&mut io, protocol, ours).await?;
+    Err(failed("the client speaks the classic wire, which this port does not"))
 }
 
 async fn accept_tls(io: Prefixed, protocol: &Protocol, config: Arc<ServerConfig>) -> Result<BoxIo, Error> {

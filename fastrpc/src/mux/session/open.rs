@@ -55,7 +55,8 @@ pub enum Accepted<S> {
     Classic(Opened),
 }
 
-/// Opens a connection of either wire as its server; `serve` answers the calls of a framed one.
+/// Opens a connection of either wire as its server; `serve` answers the calls of a framed one. Without a `compression` for the
+/// classic wire, that is not spoken.
 ///
 /// # Errors
 ///
@@ -63,7 +64,7 @@ pub enum Accepted<S> {
 pub async fn accept<S: Serve>(
     io: BoxIo,
     protocol: &Protocol,
-    compression: Compression,
+    compression: impl Into<Option<Compression>>,
     options: Options,
     tls: Option<Arc<ServerConfig>>,
     serve: S,
