@@ -134,6 +134,7 @@ impl<S: Serve> Driver<S> {
     fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let now = Instant::now();
+            self.shared.awake();
             let choked = self.read(cx, now);
             self.forget_ended(cx);
             self.serve_parked(cx);

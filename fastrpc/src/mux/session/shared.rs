@@ -264,14 +264,20 @@ impl Shared {
         }
     }
 
+    /// The driver runs: nobody needs to wake it, as it looks at everything before it waits.
+    pub(super) fn awake(&self) {
+        let waker = self.lock().driver.take();
+        drop(waker);
+    }
+
     /// The driver waits until something happens, or until `due`. `blocked`: the peer takes nothing for now.
     pub(super) fn park(&self, waker: &Waker, due: Option<Instant>, blocked: bool) {
         let mut state = self.lock();
         state.armed = due;
         state.blocked = blocked;
-        // A call may have come meanwhile: with something to send, or with a deadline before all that the driver knew of.
+        // What has come meanwhile woke nobody: something to send, a deadline before all that the driver knew of, the end.
         let sooner = state.deadlines.next().is_some_and(|next| due.is_none_or(|due| next < due));
-        let missed = sooner || (!blocked && state.streams.wants_to_send());
+        let missed = sooner || state.ended.is_some() || (!blocked && state.streams.wants_to_send());
         let replaced = state.driver.replace(waker.clone());
         drop(state);
         drop(replaced);
@@ -472,5 +478,20 @@ mod tests {
         let before = woken.0.load(Ordering::SeqCst);
         shared.park(&waker, Some(now + s * 4), true);
         assert_eq!(woken.0.load(Ordering::SeqCst), before + 1, "it has to look again");
+    }
+
+    #[test]
+    fn an_end_that_comes_while_the_driver_runs_is_not_missed() {
+        let now = Instant::now();
+        let settings = Settings::default();
+        let shared = Shared::new(Streams::new(Role::Client, settings.clone(), settings, 1 << 20, now));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        shared.park(&waker, None, true);
+        shared.awake();
+        shared.end_by_program(Error::new(ErrorKind::Closed, "closed"));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0, "it runs already");
+        shared.park(&waker, None, true);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1, "it has to look again");
     }
 }
