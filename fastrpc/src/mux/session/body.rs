@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::shared::Held;
+use super::held::Held;
 use crate::error::Error;
 use crate::mux::framed::{Gone, Role, Streams};
 use crate::wire::framed::frame::{ResetCode, TooLong};

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use super::body::BodyWriter;
 use super::call::ReplyFuture;
-use super::shared::{Held, NotEncoded, Shared, Tag, Waiting};
+use super::held::Held;
+use super::shared::{NotEncoded, Shared};
+use super::tag::{Tag, Waiting};
 use crate::codec::BoxError;
 use crate::error::{Error, ErrorKind};
 use crate::mux::framed::{Balance, Streams};

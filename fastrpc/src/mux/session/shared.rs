@@ -1,108 +1,21 @@
 //! The state that handles share with the driver of their connection.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::deadlines::Deadlines;
+use super::tag::{GivenUp, Serving, Tag};
 use crate::codec::BoxError;
 use crate::error::{Error, ErrorKind};
 use crate::mux::framed::{Gone, Key, Reset, Streams};
 use crate::wire::framed::frame::{CloseCode, ResetCode, TooLong};
-
-/// What a stream is to its side.
-pub(super) enum Tag {
-    /// A call that waits for its reply (at a client).
-    Waiting(Waiting),
-    /// A call that is being served.
-    Serving(Serving),
-}
-
-impl Tag {
-    fn deadline(&self) -> Option<Instant> {
-        match self {
-            Self::Waiting(waiting) => waiting.deadline,
-            Self::Serving(serving) => serving.deadline,
-        }
-    }
-
-    /// The number of a call that waits to be served.
-    fn parked(&mut self) -> Option<u64> {
-        match self {
-            Self::Waiting(_) => None,
-            Self::Serving(serving) => serving.parked.take(),
-        }
-    }
-
-    fn take_waker(&mut self) -> Option<Waker> {
-        match self {
-            Self::Waiting(waiting) => waiting.waker.take(),
-            Self::Serving(_) => None,
-        }
-    }
-
-    /// Nobody waits for it any more, for this reason.
-    fn give_up(&mut self, why: GivenUp) -> Option<Waker> {
-        if let Self::Waiting(waiting) = self {
-            waiting.given_up = Some(why);
-        }
-        self.stop()
-    }
-
-    /// Nothing more comes of it: its handler is not needed any more, its caller is to be told.
-    pub(super) fn stop(&mut self) -> Option<Waker> {
-        match self {
-            Self::Waiting(waiting) => {
-                waiting.deadline = None;
-                waiting.waker.take()
-            }
-            Self::Serving(serving) => {
-                serving.deadline = None;
-                serving.task.take().inspect(AbortHandle::abort);
-                None
-            }
-        }
-    }
-}
-
-/// The caller's side of a call.
-#[derive(Default)]
-pub(super) struct Waiting {
-    pub(super) waker: Option<Waker>,
-    /// Heads that came ahead of the reply's and were not looked at.
-    pub(super) interims: VecDeque<Bytes>,
-    /// The reply's head, and its body if that came whole.
-    pub(super) reply: Option<(Bytes, Option<Bytes>)>,
-    pub(super) deadline: Option<Instant>,
-    pub(super) given_up: Option<GivenUp>,
-}
-
-/// Why this side does not wait for a reply any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GivenUp {
-    /// Its time is over.
-    Late,
-    /// It made room for a newer call.
-    Displaced,
-}
-
-/// The handler's side of a call.
-#[derive(Default)]
-pub(super) struct Serving {
-    /// The task to end when nobody waits for it any more.
-    pub(super) task: Option<AbortHandle>,
-    pub(super) deadline: Option<Instant>,
-    /// Its number while it waits to be served.
-    pub(super) parked: Option<u64>,
-}
 
 /// One connection, for everybody who holds something of it.
 pub(super) struct Shared {
@@ -382,56 +295,6 @@ pub(super) fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
-/// What a handle holds: a stream of a connection.
-pub(super) struct Held {
-    pub(super) shared: Arc<Shared>,
-    pub(super) key: Key,
-    released: bool,
-}
-
-impl Held {
-    pub(super) fn new(shared: &Arc<Shared>, key: Key) -> Self {
-        Self { shared: shared.clone(), key, released: false }
-    }
-
-    /// Another handle of the same stream.
-    pub(super) fn again(&self) -> Self {
-        self.shared.with(|streams| streams.hold(self.key));
-        Self::new(&self.shared, self.key)
-    }
-
-    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Streams<Tag>, Key) -> R) -> R {
-        self.shared.with(|streams| act(streams, self.key))
-    }
-
-    /// The same, after which the stream is held no more if `last` says so of the result.
-    pub(super) fn with_last<R>(
-        &mut self,
-        act: impl FnOnce(&mut Streams<Tag>, Key) -> R,
-        last: impl FnOnce(&R) -> bool,
-    ) -> R {
-        let (result, waker) = self.shared.with(|streams| {
-            let result = act(streams, self.key);
-            let released = last(&result);
-            self.released |= released;
-            let waker = if released { streams.release_with(self.key, Tag::take_waker) } else { None };
-            (result, waker)
-        });
-        drop(waker); // Foreign, so not under the lock.
-        result
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if self.released {
-            return;
-        }
-        let waker = self.shared.with(|streams| streams.release_with(self.key, Tag::take_waker));
-        drop(waker); // Foreign, so not under the lock.
-    }
-}
-
 /// Why a head was not sent.
 pub(super) struct NotEncoded(pub(super) BoxError);
 
@@ -446,6 +309,9 @@ mod tests {
     use std::task::Wake;
     use std::time::Duration;
 
+    use bytes::Bytes;
+
+    use super::super::tag::Waiting;
     use super::*;
     use crate::mux::framed::Role;
     use crate::wire::framed::settings::Settings;
