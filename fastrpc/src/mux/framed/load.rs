@@ -68,7 +68,7 @@ impl<T> Streams<T> {
         self.queued
     }
 
-    /// Bytes of bodies that wait. Where it is for credit, so for their readers, they count a [`LYING`]th.
+    /// Bytes of bodies that wait. Where it is for credit, so for their readers, they count a sixteenth.
     pub fn unread_bodies(&self) -> usize {
         let ready = if self.bodies_can_go() { self.ready } else { 0 };
         ready + (self.queued - ready) / LYING

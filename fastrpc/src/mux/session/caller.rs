@@ -79,7 +79,7 @@ impl Caller {
         self.shared.with(|streams| streams.pending_calls())
     }
 
-    /// Fails the oldest call that is still unsent, with an [`ErrorKind::Overload`](crate::ErrorKind::Overload); tells whether
+    /// Fails the oldest call that is still unsent, with an [`ErrorKind::Overload`]; tells whether
     /// there was one.
     pub fn displace_oldest(&self) -> bool {
         self.shared.displace_oldest()
