@@ -6,10 +6,12 @@
 
 mod bodies;
 mod calls;
+mod ends;
 mod fill;
 mod flood;
 mod ids;
 mod keepalive;
+mod load;
 mod outbox;
 mod receive;
 mod stream;

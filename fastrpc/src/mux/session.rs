@@ -5,12 +5,14 @@ mod call;
 mod caller;
 mod deadlines;
 mod driver;
+mod held;
 mod link;
 mod memory;
 mod open;
 mod options;
 mod serving;
 mod shared;
+mod tag;
 
 pub use body::{BodyReader, BodyWriter};
 pub use call::{Reply, ReplyFuture};

@@ -288,21 +288,33 @@ async fn a_pipeline_serves_one_call_after_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pipeline_goes_on_through_calls_that_are_answered_at_once() {
-    let scene = with_options(raw(), Options { dispatch: Dispatch::Pipeline, ..raw() }, |call: Incoming| async move {
-        if call.head == "slow" {
-            tokio::time::sleep(S).await;
+async fn a_pipeline_goes_on_in_order_through_calls_that_are_answered_at_once() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let told = order.clone();
+    let scene = with_options(raw(), Options { dispatch: Dispatch::Pipeline, ..raw() }, move |call: Incoming| {
+        told.lock().unwrap().push(call.head.clone());
+        async move {
+            if call.head == "slow" {
+                tokio::time::sleep(S).await;
+            }
+            echo(call).await;
         }
-        echo(call).await;
     });
     let slow = scene.call("slow", b"");
-    let calls: Vec<_> = (0..1000).map(|_| scene.call("quick", b"")).collect();
+    let calls: Vec<_> = (0..3000).map(|_| scene.call("quick", b"")).collect();
     let start = Instant::now();
-    slow.await.unwrap();
+    let caller = scene.caller.clone();
+    let late = tokio::spawn(async move {
+        slow.await.unwrap();
+        // It comes while others still wait.
+        caller.call(text("late"), SendBody::Whole(Bytes::new()), None).unwrap().0.await.unwrap()
+    });
     for call in calls {
         call.await.unwrap();
     }
+    late.await.unwrap();
     assert!(start.elapsed() < S + S / 100, "{:?}", start.elapsed());
+    assert_eq!(order.lock().unwrap().iter().position(|head| head == "late"), Some(3001));
     scene.drained().await;
 }
 

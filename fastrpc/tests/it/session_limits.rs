@@ -112,7 +112,7 @@ async fn calls_that_waited_go_on_when_what_is_before_them_has_left() {
     let scene = with_options(raw(), Options { max_unread: 10_000, ..raw() }, serve);
     tokio::time::sleep(S).await;
     let start = tokio::time::Instant::now();
-    let calls: Vec<_> = (0..5).map(|_| scene.call("12000", b"")).collect();
+    let calls: Vec<_> = (0..5).map(|_| scene.call("20000", b"")).collect();
     for call in calls {
         call.await.unwrap();
     }

@@ -13,9 +13,8 @@ use super::outbox::{Control, Heads};
 use super::stream::{Reset, Stream};
 use super::table::{Key, Table};
 use super::window::{RecvWindow, SendCredit};
-use crate::error::human;
-use crate::mux::batch::{Load, Wave};
-use crate::wire::framed::frame::{CloseCode, ResetCode};
+use crate::mux::batch::Wave;
+use crate::wire::framed::frame::CloseCode;
 use crate::wire::framed::settings::Settings;
 
 /// Body bytes that go in one piece: others have their turn after that.
@@ -27,7 +26,7 @@ pub(super) const WHOLE: usize = 16 * 1024;
 /// What part of a body's bytes counts that wait for their reader: these hold nothing up but memory.
 pub(crate) const LYING: usize = 16;
 /// Bytes that a reset counts that waits to be sent.
-const RESET: usize = 64;
+pub(super) const RESET: usize = 64;
 
 /// The last id.
 pub(super) const LAST_ID: u32 = (1 << 31) - 1;
@@ -172,85 +171,6 @@ impl<T> Streams<T> {
         self.each_alone = true;
     }
 
-    // ---- ends ----
-
-    /// Breaks a stream off, at the peer too.
-    pub fn reset(&mut self, key: Key, code: ResetCode, text: impl Into<Cow<'static, str>>) {
-        let Some(stream) = self.live(key) else { return };
-        let text = text.into();
-        if stream.id > 0 {
-            self.control.resets.push_back((stream.id, code, text.clone()));
-        }
-        self.break_off(key, Reset { code, text, by_peer: false });
-    }
-
-    /// To be called now and then: breaks off streams whose pieces have lain unread for `limit` while the whole connection
-    /// waits for credit, so that one slow reader does not stall the rest.
-    pub fn reset_stalled(&mut self, now: Instant, limit: Duration) {
-        let shut = self.window.open() == 0;
-        let mut stalled = Vec::new();
-        for key in self.table.keys() {
-            let Some(incoming) = self.table.get_mut(key).and_then(|stream| stream.incoming.as_mut()) else { continue };
-            if incoming.queue.is_empty() || !shut {
-                incoming.unread_since = None;
-            } else if now.saturating_duration_since(*incoming.unread_since.get_or_insert(now)) >= limit {
-                stalled.push(key);
-            }
-        }
-        for key in stalled {
-            let text = format!("nobody has read its body for {} while others waited", human(limit));
-            let Some(stream) = self.table.get_mut(key) else { continue };
-            stream.got_end = false; // A body that came whole is thrown away too, and its reader has to be told.
-            if stream.reset.is_none() {
-                self.reset(key, ResetCode::Stalled, text);
-                continue;
-            }
-            stream.reset = Some(Box::new(Reset { code: ResetCode::Stalled, text: text.into(), by_peer: false }));
-            if let Some(incoming) = stream.incoming.take() {
-                self.window.consume(incoming.window.held() as usize);
-                self.spent.extend(incoming.queue);
-                self.wakers.extend(incoming.waker);
-            }
-        }
-    }
-
-    /// To be called now and then while calls wait because so much does: breaks off streams of whose body nothing could be sent
-    /// for `limit`, because nobody reads it at the peer.
-    pub fn reset_unread(&mut self, now: Instant, limit: Duration) {
-        let open = self.credit.available() > 0;
-        for key in self.table.keys() {
-            let Some(stream) = self.table.get_mut(key) else { continue };
-            let stuck = !open || stream.credit.available() == 0;
-            let Some(outgoing) = &mut stream.outgoing else { continue };
-            if outgoing.queued == 0 || !stuck {
-                outgoing.stuck_since = None;
-            } else if now.saturating_duration_since(*outgoing.stuck_since.get_or_insert(now)) >= limit {
-                let text = format!("nobody has read its body for {} while calls waited", human(limit));
-                self.reset(key, ResetCode::Stalled, text);
-            }
-        }
-    }
-
-    /// Another handle names the stream.
-    pub fn hold(&mut self, key: Key) {
-        if let Some(stream) = self.table.get_mut(key) {
-            stream.holders += 1;
-        }
-    }
-
-    /// A handle that names the stream is gone. Gives the tag when it was the last one and the stream is over.
-    pub fn release(&mut self, key: Key) -> Option<T>
-    where
-        T: Copy,
-    {
-        self.release_with(key, |tag| *tag)
-    }
-
-    /// The same; `last` takes what is needed of the tag.
-    pub fn release_with<R>(&mut self, key: Key, last: impl FnOnce(&mut T) -> R) -> Option<R> {
-        self.forget(key, 1, last)
-    }
-
     /// The tag of a stream.
     pub fn tag(&self, key: Key) -> Option<&T> {
         self.table.get(key).map(|stream| &stream.tag)
@@ -324,15 +244,6 @@ impl<T> Streams<T> {
         self.round_trip = Some(self.round_trip.map_or(round_trip, |known| known.min(round_trip)));
     }
 
-    /// The connection has ended: so have all its streams.
-    pub fn end(&mut self, reset: &Reset) {
-        for key in self.table.keys() {
-            if self.live(key).is_some() {
-                self.break_off(key, reset.clone());
-            }
-        }
-    }
-
     /// Whether the peer drains: it opens no more calls, or asks for none.
     pub fn peer_drains(&self) -> bool {
         self.peer_drains
@@ -378,80 +289,6 @@ impl<T> Streams<T> {
     /// Whether there is no stream at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Whether [`Streams::fill`](super::Streams::fill) would find something.
-    pub fn wants_to_send(&self) -> bool {
-        let control = &self.control;
-        // A client's drain goes behind its calls, so they do not wait for company then.
-        let heads = !self.heads.is_empty() && (self.heads.len() >= self.heads_wait || control.drain);
-        let waits = heads
-            || !self.ends.is_empty()
-            || !control.resets.is_empty()
-            || !control.credits.is_empty()
-            || control.ping.is_some()
-            || control.pong.is_some()
-            || control.drain
-            || control.close.is_some();
-        !self.said_close && (waits || self.window.is_due() || (!self.bodies.is_empty() && self.credit.available() > 0))
-    }
-
-    /// What waits to be sent in the frames of heads, and whether more is about to come.
-    pub(crate) fn load(&self) -> Load {
-        Load { bytes: self.heads.len(), messages: self.heads.count(), company: self.table.named() > 0, wave: self.wave }
-    }
-
-    /// Bytes of heads that wait and are going to be sent.
-    pub fn unsent_heads(&self) -> usize {
-        self.heads.unsent()
-    }
-
-    /// The oldest call that was not sent (of a client).
-    pub fn oldest_unsent(&mut self) -> Option<Key> {
-        while let Some(head) = self.heads.front() {
-            if self.live(head.key).is_some() {
-                return Some(head.key);
-            }
-            self.heads.pop(None);
-        }
-        None
-    }
-
-    /// Has heads wait for company until they are so many bytes, or go at once with 0. Bodies and control never wait.
-    pub(crate) fn let_heads_wait(&mut self, bytes: usize) {
-        self.heads_wait = bytes;
-    }
-
-    /// Bytes of heads, with what goes in their frames, that wait.
-    pub fn waiting_heads(&self) -> usize {
-        self.heads.len()
-    }
-
-    /// Bytes, more or less, that wait for nothing but that the peer reads.
-    pub fn unread_heads(&self) -> usize {
-        self.heads.len() + RESET * self.control.resets.len()
-    }
-
-    /// Keys in the queues of bodies, ends and credits, of streams that are gone too.
-    pub fn waiting_keys(&self) -> usize {
-        self.bodies.len() + self.ends.len() + self.control.credits.len()
-    }
-
-    /// Bytes of bodies that wait.
-    pub fn queued_bodies(&self) -> usize {
-        debug_assert!(self.ready <= self.queued, "what is ready is queued");
-        self.queued
-    }
-
-    /// Bytes of bodies that wait. Where it is for credit, so for their readers, they count a [`LYING`]th.
-    pub fn unread_bodies(&self) -> usize {
-        let ready = if self.bodies_can_go() { self.ready } else { 0 };
-        ready + (self.queued - ready) / LYING
-    }
-
-    /// Whether bodies wait for nothing but that the peer reads.
-    pub fn bodies_can_go(&self) -> bool {
-        self.ready > 0 && self.credit.available() > 0
     }
 
     /// Has a waker called when the lock is released.
@@ -503,59 +340,6 @@ impl<T> Streams<T> {
             ends.push_back(key);
             self.table.tidy(ends, |stream| stream.outgoing.as_ref().is_some_and(|outgoing| outgoing.scheduled));
         }
-    }
-
-    /// Ends a stream in the middle. What arrived whole stays readable.
-    pub(super) fn break_off(&mut self, key: Key, reset: Reset) {
-        let Some(stream) = self.table.get_mut(key) else { return };
-        stream.reset.get_or_insert_with(|| Box::new(reset));
-        self.heads.bury(std::mem::take(&mut stream.heads));
-        if let Some(outgoing) = stream.outgoing.take() {
-            self.queued -= outgoing.queued;
-            self.ready -= if outgoing.ready { outgoing.queued } else { 0 };
-            self.spent.extend(outgoing.queue.into_iter().chain(outgoing.end.flatten()));
-            self.wakers.extend(outgoing.waker);
-        }
-        if let Some(incoming) = &mut stream.incoming {
-            self.wakers.extend(incoming.waker.take());
-        }
-        if !stream.got_end
-            && let Some(incoming) = stream.incoming.take()
-        {
-            self.window.consume(incoming.window.held() as usize);
-            self.spent.extend(incoming.queue);
-        }
-        self.settle(key);
-    }
-
-    /// After a step that may have been the last on the wire.
-    pub(super) fn settle(&mut self, key: Key) {
-        let Some(stream) = self.table.get_mut(key).filter(|stream| stream.is_over()) else { return };
-        if std::mem::take(&mut stream.open) {
-            self.open -= 1;
-            self.pending -= usize::from(self.role == Role::Client && !stream.one_way && !stream.replied);
-        }
-        let id = stream.id;
-        if id > 0 {
-            self.table.unname(id);
-        }
-        self.forget(key, 0, |_| ());
-    }
-
-    /// Forgets a stream that nothing names any more, so many handles of it less.
-    fn forget<R>(&mut self, key: Key, less: u32, last: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let Self { table, window, spent, .. } = self;
-        let unwanted = |stream: &mut Stream<T>| {
-            stream.holders = stream.holders.saturating_sub(less);
-            stream.holders == 0 && stream.is_over()
-        };
-        table.remove(key, unwanted, |stream| {
-            if let Some(incoming) = stream.incoming.take() {
-                window.consume(incoming.window.held() as usize);
-                spent.extend(incoming.queue);
-            }
-            last(&mut stream.tag)
-        })
     }
 }
 

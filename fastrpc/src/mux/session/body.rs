@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::shared::{Held, Tag};
+use super::held::Held;
+use super::tag::Tag;
 use crate::error::Error;
 use crate::mux::framed::{Gone, Role, Streams};
 use crate::wire::framed::frame::{ResetCode, TooLong};

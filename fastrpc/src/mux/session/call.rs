@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::body::BodyReader;
-use super::shared::{GivenUp, Held, Tag};
+use super::held::Held;
+use super::tag::{GivenUp, Tag};
 use crate::error::Error;
 use crate::mux::conn::DISPLACED;
 use crate::mux::framed::{Gone, Key, Role, Streams, remember};

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use super::body::BodyWriter;
 use super::call::ReplyFuture;
-use super::shared::{Held, NotEncoded, Shared, Tag, Waiting};
+use super::held::Held;
+use super::shared::{NotEncoded, Shared};
+use super::tag::{Tag, Waiting};
 use crate::codec::BoxError;
 use crate::error::{Error, ErrorKind};
 use crate::mux::framed::{Balance, Streams};
@@ -105,7 +107,7 @@ impl Caller {
         self.shared.with(|streams| streams.pending_calls())
     }
 
-    /// Fails the oldest call that is still unsent, with an [`ErrorKind::Overload`](crate::ErrorKind::Overload); tells whether
+    /// Fails the oldest call that is still unsent, with an [`ErrorKind::Overload`]; tells whether
     /// there was one.
     pub fn displace_oldest(&self) -> bool {
         self.shared.displace_oldest()

@@ -17,7 +17,8 @@ use super::link::{Read, ReadError, RecordLink};
 use super::memory::Reserved;
 use super::options::Options;
 use super::serving::Serve;
-use super::shared::{Serving, Shared, Tag};
+use super::shared::Shared;
+use super::tag::{Serving, Tag};
 use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
 use crate::mux::batch::Batcher;
@@ -134,6 +135,7 @@ impl<S: Serve> Driver<S> {
     fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let now = Instant::now();
+            self.shared.awake();
             let choked = self.read(cx, now);
             self.forget_ended(cx);
             self.serve_parked(cx);

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::body::{BodyReader, BodyWriter};
 use super::caller::SendBody;
-use super::shared::{Held, NotEncoded, Tag};
+use super::held::Held;
+use super::shared::NotEncoded;
+use super::tag::Tag;
 use crate::codec::BoxError;
 use crate::error::Error;
 use crate::mux::framed::Streams;

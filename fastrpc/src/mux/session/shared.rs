@@ -1,108 +1,21 @@
 //! The state that handles share with the driver of their connection.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::deadlines::Deadlines;
+use super::tag::{GivenUp, Serving, Tag};
 use crate::codec::BoxError;
 use crate::error::{Error, ErrorKind};
 use crate::mux::framed::{Gone, Key, Reset, Streams};
 use crate::wire::framed::frame::{CloseCode, ResetCode, TooLong};
-
-/// What a stream is to its side.
-pub(super) enum Tag {
-    /// A call that waits for its reply (at a client).
-    Waiting(Waiting),
-    /// A call that is being served.
-    Serving(Serving),
-}
-
-impl Tag {
-    fn deadline(&self) -> Option<Instant> {
-        match self {
-            Self::Waiting(waiting) => waiting.deadline,
-            Self::Serving(serving) => serving.deadline,
-        }
-    }
-
-    /// The number of a call that waits to be served.
-    fn parked(&mut self) -> Option<u64> {
-        match self {
-            Self::Waiting(_) => None,
-            Self::Serving(serving) => serving.parked.take(),
-        }
-    }
-
-    fn take_waker(&mut self) -> Option<Waker> {
-        match self {
-            Self::Waiting(waiting) => waiting.waker.take(),
-            Self::Serving(_) => None,
-        }
-    }
-
-    /// Nobody waits for it any more, for this reason.
-    fn give_up(&mut self, why: GivenUp) -> Option<Waker> {
-        if let Self::Waiting(waiting) = self {
-            waiting.given_up = Some(why);
-        }
-        self.stop()
-    }
-
-    /// Nothing more comes of it: its handler is not needed any more, its caller is to be told.
-    pub(super) fn stop(&mut self) -> Option<Waker> {
-        match self {
-            Self::Waiting(waiting) => {
-                waiting.deadline = None;
-                waiting.waker.take()
-            }
-            Self::Serving(serving) => {
-                serving.deadline = None;
-                serving.task.take().inspect(AbortHandle::abort);
-                None
-            }
-        }
-    }
-}
-
-/// The caller's side of a call.
-#[derive(Default)]
-pub(super) struct Waiting {
-    pub(super) waker: Option<Waker>,
-    /// Heads that came ahead of the reply's and were not looked at.
-    pub(super) interims: VecDeque<Bytes>,
-    /// The reply's head, and its body if that came whole.
-    pub(super) reply: Option<(Bytes, Option<Bytes>)>,
-    pub(super) deadline: Option<Instant>,
-    pub(super) given_up: Option<GivenUp>,
-}
-
-/// Why this side does not wait for a reply any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GivenUp {
-    /// Its time is over.
-    Late,
-    /// It made room for a newer call.
-    Displaced,
-}
-
-/// The handler's side of a call.
-#[derive(Default)]
-pub(super) struct Serving {
-    /// The task to end when nobody waits for it any more.
-    pub(super) task: Option<AbortHandle>,
-    pub(super) deadline: Option<Instant>,
-    /// Its number while it waits to be served.
-    pub(super) parked: Option<u64>,
-}
 
 /// One connection, for everybody who holds something of it.
 pub(super) struct Shared {
@@ -264,14 +177,20 @@ impl Shared {
         }
     }
 
+    /// The driver runs: nobody needs to wake it, as it looks at everything before it waits.
+    pub(super) fn awake(&self) {
+        let waker = self.lock().driver.take();
+        drop(waker);
+    }
+
     /// The driver waits until something happens, or until `due`. `blocked`: the peer takes nothing for now.
     pub(super) fn park(&self, waker: &Waker, due: Option<Instant>, blocked: bool) {
         let mut state = self.lock();
         state.armed = due;
         state.blocked = blocked;
-        // A call may have come meanwhile: with something to send, or with a deadline before all that the driver knew of.
+        // What has come meanwhile woke nobody: something to send, a deadline before all that the driver knew of, the end.
         let sooner = state.deadlines.next().is_some_and(|next| due.is_none_or(|due| next < due));
-        let missed = sooner || (!blocked && state.streams.wants_to_send());
+        let missed = sooner || state.ended.is_some() || (!blocked && state.streams.wants_to_send());
         let replaced = state.driver.replace(waker.clone());
         drop(state);
         drop(replaced);
@@ -383,56 +302,6 @@ pub(super) fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
-/// What a handle holds: a stream of a connection.
-pub(super) struct Held {
-    pub(super) shared: Arc<Shared>,
-    pub(super) key: Key,
-    released: bool,
-}
-
-impl Held {
-    pub(super) fn new(shared: &Arc<Shared>, key: Key) -> Self {
-        Self { shared: shared.clone(), key, released: false }
-    }
-
-    /// Another handle of the same stream.
-    pub(super) fn again(&self) -> Self {
-        self.shared.with(|streams| streams.hold(self.key));
-        Self::new(&self.shared, self.key)
-    }
-
-    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Streams<Tag>, Key) -> R) -> R {
-        self.shared.with(|streams| act(streams, self.key))
-    }
-
-    /// The same, after which the stream is held no more if `last` says so of the result.
-    pub(super) fn with_last<R>(
-        &mut self,
-        act: impl FnOnce(&mut Streams<Tag>, Key) -> R,
-        last: impl FnOnce(&R) -> bool,
-    ) -> R {
-        let (result, waker) = self.shared.with(|streams| {
-            let result = act(streams, self.key);
-            let released = last(&result);
-            self.released |= released;
-            let waker = if released { streams.release_with(self.key, Tag::take_waker) } else { None };
-            (result, waker)
-        });
-        drop(waker); // Foreign, so not under the lock.
-        result
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if self.released {
-            return;
-        }
-        let waker = self.shared.with(|streams| streams.release_with(self.key, Tag::take_waker));
-        drop(waker); // Foreign, so not under the lock.
-    }
-}
-
 /// Why a head was not sent.
 pub(super) struct NotEncoded(pub(super) BoxError);
 
@@ -447,6 +316,9 @@ mod tests {
     use std::task::Wake;
     use std::time::Duration;
 
+    use bytes::Bytes;
+
+    use super::super::tag::Waiting;
     use super::*;
     use crate::mux::framed::Role;
     use crate::wire::framed::settings::Settings;
@@ -479,5 +351,20 @@ mod tests {
         let before = woken.0.load(Ordering::SeqCst);
         shared.park(&waker, Some(now + s * 4), true);
         assert_eq!(woken.0.load(Ordering::SeqCst), before + 1, "it has to look again");
+    }
+
+    #[test]
+    fn an_end_that_comes_while_the_driver_runs_is_not_missed() {
+        let now = Instant::now();
+        let settings = Settings::default();
+        let shared = Shared::new(Streams::new(Role::Client, settings.clone(), settings, 1 << 20, now));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        shared.park(&waker, None, true);
+        shared.awake();
+        shared.end_by_program(Error::new(ErrorKind::Closed, "closed"));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0, "it runs already");
+        shared.park(&waker, None, true);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1, "it has to look again");
     }
 }

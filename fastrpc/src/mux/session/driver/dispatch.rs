@@ -11,7 +11,9 @@ use super::{Driver, nothing};
 use crate::mux::dispatch::Dispatch;
 use crate::mux::framed::{Key, Role};
 use crate::mux::session::body::BodyReader;
-use crate::mux::session::shared::{Held, Serving, drop_quietly};
+use crate::mux::session::held::Held;
+use crate::mux::session::shared::drop_quietly;
+use crate::mux::session::tag::Serving;
 use crate::mux::session::{Incoming, Responder, Serve};
 use crate::wire::framed::frame::ResetCode;
 
