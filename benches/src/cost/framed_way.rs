@@ -8,15 +8,16 @@ use http_body_util::{BodyExt, Collected, Full};
 
 use super::pass::{Caller, Calls, Script, Step};
 use super::pipe::End;
-use crate::framed::{Client, Incoming, StreamClient, client, limits, serve, service};
+use crate::framed::{Client, How, Incoming, StreamClient, client, limits, serve, service};
 
 pub(super) async fn framed(codec: RecordCodec, calls: Calls<'_>, script: Script, near: End, far: End) -> Result<()> {
     let handler = move |request: Request<Incoming>| {
         let step = script.step();
         async move { answer(step, request).await }
     };
-    let serving = tokio::spawn(serve(Box::new(far), codec, service(handler, limits())));
-    let Client { calls: client, driving } = client(Box::new(near), codec).await?;
+    let how = How { codec, credit: None };
+    let serving = tokio::spawn(serve(Box::new(far), how, service(handler, limits())));
+    let Client { calls: client, driving } = client(Box::new(near), how).await?;
     calls.make(&client).await?;
     client.drain();
     driving.await.context("the client's driver panicked")?.context("the client's connection failed")?;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use fastrpc::wire::framed::codec::RecordCodec;
 use http_body_util::BodyExt;
 use testkit::relay::{Leg, Relay, RelayOptions};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,15 +10,15 @@ use tokio::time::Instant;
 
 use super::beside::{events, get, small_calls};
 use super::far::Far;
-use crate::framed::{Client, StreamClient, client, limits, serve, service};
+use crate::framed::{Client, How, StreamClient, client, limits, serve, service};
 
 /// The way, and what it carries.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
     /// Both directions.
     pub leg: Leg,
-    /// How records are compressed.
-    pub codec: RecordCodec,
+    /// How the connection is used.
+    pub how: How,
     /// Bytes of the large body.
     pub body: usize,
     /// How long calls and events go on alone.
@@ -67,14 +66,14 @@ pub async fn round(way: &Way, large: bool) -> Result<Outcome> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let relay = Relay::start(listener.local_addr()?, RelayOptions::both(way.leg))?;
     let epoch = Instant::now();
-    let (far, codec) = (Far::new(epoch), way.codec);
+    let (far, how) = (Far::new(epoch), way.how);
     let near = TcpStream::connect(relay.addr()).await?;
     let (io, _) = listener.accept().await?;
     near.set_nodelay(true)?;
     io.set_nodelay(true)?;
     let handler = move |request| std::future::ready(far.answer(&request));
-    let serving = tokio::spawn(serve(Box::new(io), codec, service(handler, limits())));
-    let Client { calls: client, driving } = client(Box::new(near), codec).await?;
+    let serving = tokio::spawn(serve(Box::new(io), how, service(handler, limits())));
+    let Client { calls: client, driving } = client(Box::new(near), how).await?;
 
     // Windows are as they begin: only the way is known to be open.
     let stream = client.call(get("/events"), None).await?.into_body();
