@@ -1,19 +1,21 @@
 //! From a client's request, as hyper has it, to its reply.
 
+use std::convert::Infallible;
+
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::http::{Ends, Shared};
 use super::rest::Activity;
-use super::upgrade::{Agreed, Asked};
+use super::upgrade::{Asked, Next};
 use super::upload::Upload;
 use crate::body::Body;
 use crate::headers::{self, BadHead};
 use crate::request::Outgoing;
 
 impl Shared {
-    /// The reply, and what has to follow it if it agrees to another protocol.
+    /// The reply; what has to follow it, if it agrees to another protocol, is left in `next`.
     ///
     /// The reply, and the request's body as long as it comes, keep the connection busy.
     pub(super) async fn answer(
@@ -21,7 +23,8 @@ impl Shared {
         request: Request<Incoming>,
         ends: Ends,
         activity: &Activity,
-    ) -> (Response<Body>, Option<Box<Agreed>>) {
+        next: &Next,
+    ) -> Result<Response<Body>, Infallible> {
         let running = activity.begin();
         let version = request.version();
         let (reply, asked) = match self.read(request, ends, activity).await {
@@ -35,10 +38,10 @@ impl Shared {
             }
         };
         let reply = reply.map(|body| body.of_caller(running));
-        match asked {
-            None => (reply, None),
-            Some(asked) => asked.answered(reply, |why| self.proxy.refuse(StatusCode::BAD_GATEWAY, why)),
-        }
+        Ok(match asked {
+            None => reply,
+            Some(asked) => asked.answered(reply, next, |why| self.proxy.refuse(StatusCode::BAD_GATEWAY, why)),
+        })
     }
 
     /// Makes the request one for an upstream. Small bodies are read whole first.

@@ -3,7 +3,7 @@
 use std::future::{Future as _, poll_fn};
 use std::mem;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::http::{Ends, LONGEST_HEAD, Shared};
 use super::rest::{self, Activity, ClientIo, TIRED, Watch};
-use super::upgrade::Agreed;
+use super::upgrade::{Agreed, Next};
 use crate::config;
 use crate::outbound::one_line;
 use crate::timer::HeadTimer;
@@ -83,17 +83,9 @@ async fn awake<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let agreed = Mutex::new(None);
+    let next = Next::default();
     // hyper keeps room for this future as long as the connection lives; boxed, it is a pointer's.
-    let service = service_fn(|request| {
-        Box::pin(async {
-            let (reply, upgrade) = shared.answer(request, ends, activity).await;
-            if upgrade.is_some() {
-                *agreed.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
-            }
-            Ok::<_, std::convert::Infallible>(reply)
-        })
-    });
+    let service = service_fn(|request| Box::pin(shared.answer(request, ends, activity, &next)));
     let mut http = shared.http1.clone();
     http.timer(heads.clone());
     let io = ClientIo::new(stream, first, Arc::clone(activity));
@@ -117,7 +109,7 @@ where
         if draining { Poll::Pending } else { watch.poll_tired(cx).map(|()| Ok(true)) }
     })
     .await?;
-    let upgrade = agreed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let upgrade = next.take();
     if !resting && upgrade.is_none() {
         return Ok(Ended::Over);
     }

@@ -1,6 +1,5 @@
 //! A client's connection that speaks HTTP/2.
 
-use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::http::{Ends, LONGEST_HEAD, Shared};
 use super::rest::{Activity, ClientIo, Watch};
+use super::upgrade::Next;
 use crate::config;
 use crate::outbound::one_line;
 
@@ -48,11 +48,12 @@ where
         let (shared, activity) = (Arc::clone(shared), Arc::clone(&activity));
         Box::pin(async move {
             let switched = hyper::upgrade::on(&mut request);
-            let (reply, upgrade) = shared.answer(request, ends, &activity).await;
-            if let Some(agreed) = upgrade {
+            let next = Next::default();
+            let reply = shared.answer(request, ends, &activity, &next).await;
+            if let Some(agreed) = next.take() {
                 shared.shutdown.spawn(agreed.carry_when(switched));
             }
-            Ok::<_, Infallible>(reply)
+            reply
         })
     });
     let io = ClientIo::new(stream, first, Arc::clone(&activity));

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -53,6 +54,20 @@ pub(super) struct Agreed {
     upstream_over: DropGuard,
 }
 
+/// Where an agreement waits for its connection or stream to be free of HTTP.
+#[derive(Default)]
+pub(super) struct Next(Mutex<Option<Box<Agreed>>>);
+
+impl Next {
+    pub(super) fn take(&self) -> Option<Box<Agreed>> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Agreed>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Asked {
     /// The protocol that a request asks for, if it does so in a way that is passed on.
     pub(super) fn protocol(request: &Request<Incoming>) -> Option<Protocol> {
@@ -86,17 +101,18 @@ impl Asked {
         (RequestBody::stream(said), Asked { protocol, extended, reader: sender, client_over, upstream_over })
     }
 
-    /// The reply for the client, and what has to follow it.
+    /// The reply for the client; what has to follow it is left in `next`.
     pub(super) fn answered(
         self,
         mut reply: Response<Body>,
+        next: &Next,
         refuse: impl FnOnce(&str) -> Response<Body>,
-    ) -> (Response<Body>, Option<Box<Agreed>>) {
+    ) -> Response<Body> {
         let Some(protocol) = reply.extensions_mut().remove::<Protocol>() else {
             // To HTTP/2 any success agrees.
             let lost = self.extended && reply.status().is_success();
             let why = || format!("it does not speak {}, and answered {}", self.protocol.as_str(), reply.status());
-            return (if lost { refuse(&why()) } else { reply }, None);
+            return if lost { refuse(&why()) } else { reply };
         };
         let headers = reply.headers_mut();
         headers.remove(CONTENT_LENGTH);
@@ -112,7 +128,8 @@ impl Asked {
         let (parts, body) = reply.into_parts();
         let (reader, client_over) = (self.reader, self.client_over);
         let agreed = Agreed { body, reader, client_over, upstream_over: self.upstream_over.drop_guard() };
-        (Response::from_parts(parts, Body::from(Bytes::new())), Some(Box::new(agreed)))
+        *next.lock() = Some(Box::new(agreed));
+        Response::from_parts(parts, Body::from(Bytes::new()))
     }
 }
 
@@ -227,9 +244,10 @@ mod tests {
         let (said, asked) = Asked::new(protocol.clone(), &head);
         let mut reply = Response::new(body);
         reply.extensions_mut().insert(protocol);
-        let (reply, agreed) = asked.answered(reply, |_| unreachable!("it agrees"));
+        let next = Next::default();
+        let reply = asked.answered(reply, &next, |_| unreachable!("it agrees"));
         assert_eq!(reply.status(), StatusCode::SWITCHING_PROTOCOLS);
-        (said, agreed.expect("an agreement"))
+        (said, next.take().expect("an agreement"))
     }
 
     #[tokio::test(start_paused = true)]

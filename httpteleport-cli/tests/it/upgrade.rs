@@ -20,7 +20,7 @@ use crate::program::{PATIENCE, Program};
 use crate::stage::Stage;
 
 const ASK: &str = "GET /talk HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: Lines/1, more\r\n\r\n";
-const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: lines/1\r\nX-Note: 1\r\n\r\n";
+const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: lines/1\r\nX-Note: 1\r\nContent-Length: 0\r\n\r\n";
 
 /// A WebSocket server that sends back what it gets; its URL.
 async fn echo_server() -> String {
@@ -100,7 +100,7 @@ async fn any_protocol_passes_and_each_side_ends_by_itself() {
     // What comes right behind the head belongs to the protocol.
     origin.send(format!("{AGREE}first")).await;
     let head = client.head().await;
-    assert_eq!((head.status(), head.field("x-note")), (101, Some("1")));
+    assert_eq!((head.status(), head.field("x-note"), head.field("content-length")), (101, Some("1"), None));
     assert_eq!((head.field("upgrade"), head.field("connection")), (Some("Lines/1"), Some("upgrade")));
     assert_eq!(client.exactly(5).await, b"first");
     client.send("one").await;
