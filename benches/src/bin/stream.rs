@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use benches::framed::How;
 use benches::program::{at_least_one, end, say};
 use benches::spread::Spread;
 use benches::stream::{Outcome, Times, Way, round};
@@ -42,9 +41,6 @@ struct Options {
     /// How records are compressed: none, lz4, zstd, zstd-small or zstd-max.
     #[arg(long, default_value_t = RecordCodec::Zstd)]
     codec: RecordCodec,
-    /// KiB that a stream may send before it hears of the other end; the default without.
-    #[arg(long, value_parser = at_least_one::<u32>)]
-    credit: Option<u32>,
 }
 
 fn main() -> ExitCode {
@@ -56,8 +52,7 @@ fn run(options: &Options) -> Result<()> {
     let delay = Duration::from_millis(options.rtt.into()) / 2;
     let leg = Leg { delay, rate: Some(rate), queue: options.queue as usize * 1024 };
     let body = options.megabytes as usize * 1_000_000;
-    let how = How { codec: options.codec, credit: options.credit.map(|kib| kib.saturating_mul(1024)) };
-    let way = Way { leg, how, body, calm: Duration::from_secs(3) };
+    let way = Way { leg, codec: options.codec, body, calm: Duration::from_secs(3) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
