@@ -19,7 +19,7 @@ pub use client::{Client, ClientBuilder, Driver, PendingCall};
 pub use codec::{BoxError, Codec, Decoded, Failure};
 pub use config::{BatchTimer, Wire};
 pub use error::{Error, ErrorKind};
-pub use io::{BoxIo, Io};
+pub use io::{BoxIo, Io, prepare_tcp};
 pub use mux::admission::AtLimit;
 pub use mux::session::ContextMemory;
 pub use server::{Call, Dispatch, Handler, Listener, Serve, Server, ServerBuilder};

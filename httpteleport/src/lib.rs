@@ -33,7 +33,7 @@ pub use codec::error::{CodecError, Fault, MessageKind};
 pub use error::Error;
 pub use fastrpc::{
     AtLimit, BatchTimer, BoxError, BoxIo, Compression, ContextMemory, Dispatch, ErrorKind, Io, Listener, RecordCodec,
-    Serve, Stats, Wire,
+    Serve, Stats, Wire, prepare_tcp,
 };
 pub use heads::{Eager, Heads, Lazy};
 pub use limits::Limits;

@@ -13,7 +13,6 @@ use tokio::net::{TcpListener, TcpStream};
 const BODY: usize = 10_000_000;
 
 #[tokio::test]
-#[ignore = "a server does not wait yet until its client has all and ends; what the kernel still holds is lost"]
 async fn a_reply_that_is_on_its_way_when_its_server_has_drained_arrives() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let leg = Leg { rate: Some(10_000_000), delay: Duration::from_millis(2), queue: 100_000 };

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::settings::Settings;
 use crate::config::{LinkConfig, Wire};
 use crate::error::{Error, ErrorKind, human};
-use crate::io::{BoxIo, Io};
+use crate::io::{BoxIo, Io, prepare_tcp};
 use crate::mux::client_driver::Opening;
 use crate::mux::handshake::{self, ClientTls, framed};
 use crate::mux::link::{Link, Peer};
@@ -24,7 +24,7 @@ type Dial = dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<BoxIo>> + Send>> 
 /// A TCP connection to `address`.
 pub(crate) async fn tcp(address: String) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?; // Batches are made here; the kernel has nothing to wait for.
+    prepare_tcp(&stream)?;
     Ok(stream)
 }
 

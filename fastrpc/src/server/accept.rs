@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use crate::error::Error;
-use crate::io::{BoxIo, Io};
+use crate::io::{BoxIo, Io, prepare_tcp};
 use crate::stats::{Counters, add};
 
 /// After a failed accept, for instance for want of file descriptors, the next try waits this long.
@@ -37,7 +37,7 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         let (stream, peer) = TcpListener::accept(self).await?;
-        stream.set_nodelay(true)?; // Batches are made here; the kernel has nothing to wait for.
+        prepare_tcp(&stream)?;
         Ok((stream, Some(peer)))
     }
 }

@@ -16,7 +16,9 @@ use tokio::io::AsyncWriteExt;
 use crate::session::{S, all, echo, endless, text, with_options};
 
 fn raw() -> Options {
-    Options { codec: RecordCodec::None, ..Options::default() }
+    let settings = Options::default().settings;
+    let settings = Settings { connection_credit: 1 << 20, stream_credit: 1 << 16, ..settings };
+    Options { codec: RecordCodec::None, settings, ..Options::default() }
 }
 
 /// Answers with as many bytes as the head says, whole; and counts.

@@ -12,7 +12,7 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Context, Incoming, StreamHandler};
-use httpteleport::{BoxIo, CollectError, Limits, Server};
+use httpteleport::{BoxIo, CollectError, Limits, Server, prepare_tcp};
 use tokio::time::{Instant, timeout_at};
 
 use super::Inputs;
@@ -74,7 +74,10 @@ impl httpteleport::Listener for Accept {
 
     async fn accept(&mut self) -> io::Result<(BoxIo, Option<SocketAddr>)> {
         Ok(match self.0.accept().await {
-            Accepted::Tcp(stream, peer) => (Box::new(stream), Some(peer.remote)),
+            Accepted::Tcp(stream, peer) => {
+                prepare_tcp(&stream)?;
+                (Box::new(stream), Some(peer.remote))
+            }
             Accepted::Unix(stream) => (Box::new(stream), None),
         })
     }

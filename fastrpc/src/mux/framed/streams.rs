@@ -244,6 +244,11 @@ impl<T> Streams<T> {
         self.round_trip = Some(self.round_trip.map_or(round_trip, |known| known.min(round_trip)));
     }
 
+    /// Whether this side's last frame was taken into a record.
+    pub fn has_said_close(&self) -> bool {
+        self.said_close
+    }
+
     /// Whether the peer drains: it opens no more calls, or asks for none.
     pub fn peer_drains(&self) -> bool {
         self.peer_drains

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::caller::{Caller, Drain};
+use goodbye::Goodbye;
+
 use super::link::{Read, ReadError, RecordLink};
 use super::memory::Reserved;
 use super::options::Options;
@@ -31,6 +33,7 @@ use crate::wire::framed::settings::Settings;
 
 mod clock;
 mod dispatch;
+mod goodbye;
 mod parked;
 mod write;
 
@@ -86,6 +89,8 @@ pub struct Driver<S> {
     closing: Option<Result<(), Error>>,
     /// The peer is taken for dead: what it does not take at once is not waited for.
     given_up: bool,
+    /// It is over but for what is still on its way.
+    goodbye: Option<Goodbye>,
     over: bool,
 }
 
@@ -127,6 +132,7 @@ impl<S: Serve> Driver<S> {
             batch_goes: false,
             closing: None,
             given_up: false,
+            goodbye: None,
             over: false,
         };
         (Caller::new(shared), driver)
@@ -142,12 +148,14 @@ impl<S: Serve> Driver<S> {
             let deadline = self.expire(now);
             let alive = self.keep_alive(now);
             let idle = self.drain_when_idle(now);
-            self.end_when_done();
             let blocked = match self.write(cx, now) {
                 Ok(blocked) => blocked,
                 Err(error) => return Poll::Ready(self.peers_reason(cx, now, error)),
             };
             self.forget_ended(cx);
+            if self.end_when_done() {
+                continue; // To say so.
+            }
             if (choked && !self.is_choked()) || self.may_unpark() {
                 cx.waker().wake_by_ref(); // Room again: what had to wait goes on next turn.
             }
@@ -358,14 +366,22 @@ impl<S: Serve> Future for Driver<S> {
         let this = self.get_mut();
         // Outside tokio's cooperative budget, which would make a ready handler look pending after the first hundred of a
         // record. So every loop in here has to have a bound of its own.
+        if let Some(goodbye) = &mut this.goodbye {
+            return goodbye.poll(&mut this.link, cx);
+        }
         let mut steps = unconstrained(poll_fn(|cx| this.poll_steps(cx)));
         let Poll::Ready(outcome) = Pin::new(&mut steps).poll(cx) else { return Poll::Pending };
         add(&this.options.counted.0.connection_errors, u64::from(outcome.is_err()));
         let closed = || Error::new(ErrorKind::Closed, "the connection was drained");
         this.finish(outcome.as_ref().err().cloned().unwrap_or_else(closed));
-        // One attempt: a goodbye that TLS can send at once is polite, waiting for it is not needed.
-        let _ = this.link.poll_shutdown(cx);
-        Poll::Ready(outcome)
+        if this.given_up || !this.link.is_clear() || !this.shared.with(|streams| streams.has_said_close()) {
+            // One attempt: a goodbye that TLS can send at once is polite, waiting for it is not needed.
+            let _ = this.link.poll_shutdown(cx);
+            return Poll::Ready(outcome);
+        }
+        let patience = this.options.write_timeout;
+        let most = if outcome.is_ok() { this.options.drain } else { patience };
+        this.goodbye.insert(Goodbye::new(outcome, patience, most)).poll(&mut this.link, cx)
     }
 }
 

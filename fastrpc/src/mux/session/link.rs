@@ -141,6 +141,13 @@ impl RecordLink {
         Poll::Ready(Ok(()))
     }
 
+    /// Reads and throws away; false when the peer has ended the connection.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.input.clear();
+        self.input.reserve(self.chunk);
+        poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input).map(|read| matches!(read, Ok(1..)))
+    }
+
     /// Tells the peer that nothing more comes from here.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)

@@ -68,7 +68,13 @@ impl Default for Options {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
-            settings: Settings { codecs: vec![ZSTD, LZ4], calls: 10_000, ..Settings::default() },
+            settings: Settings {
+                codecs: vec![ZSTD, LZ4],
+                calls: 10_000,
+                connection_credit: 8 << 20,
+                stream_credit: 1 << 20,
+                ..Settings::default()
+            },
             codec: RecordCodec::default(),
             memory: ContextMemory::process(),
             each_alone: false,
@@ -93,6 +99,9 @@ impl Default for Options {
 impl Options {
     /// The same as far as there is memory for it, which is reserved: with a window of 1 MiB, or without compression, if not.
     pub(super) fn fit(mut self) -> (Self, Option<Reserved>) {
+        let Settings { connection_credit, stream_credit, .. } = &mut self.settings;
+        *connection_credit = (*connection_credit).min(self.most_window);
+        *stream_credit = (*stream_credit).min(self.most_window / 8);
         if let Some(reserved) = self.memory.reserve(self.contexts()) {
             return (self, Some(reserved));
         }

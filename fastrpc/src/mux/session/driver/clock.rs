@@ -105,10 +105,10 @@ impl<S: Serve> Driver<S> {
         }
     }
 
-    /// A server ends a drained connection when its last call has ended; its client waits for that.
-    pub(super) fn end_when_done(&mut self) {
+    /// A server ends a drained connection when its last call has ended; its client waits for that. True when it is so.
+    pub(super) fn end_when_done(&mut self) -> bool {
         if self.closing.is_some() || self.role == Role::Client {
-            return;
+            return false;
         }
         let idle = self.handlers.is_empty();
         let done = self.shared.with(|streams| {
@@ -121,5 +121,6 @@ impl<S: Serve> Driver<S> {
         if done {
             self.closing = Some(Ok(()));
         }
+        done
     }
 }
