@@ -3,6 +3,7 @@
 //! * [`golden`]: conversations recorded from the Go programs, with what they mean.
 //! * [`wire`]: a second reader and writer of the classic wire, sharing no code with the crates under test.
 //! * [`pipe`]: an in-memory connection that chokes, splits, ends or breaks when told to.
+//! * [`port`]: where clients dial in memory, and how their connections began.
 //! * [`raw`]: a peer that says exactly the bytes it is told to say.
 //! * [`tls`]: certificates made on the spot.
 //! * [`programs`]: curl, nginx, Python's web server and any other program, as children that never outlive a test.
@@ -14,6 +15,7 @@
 pub mod fuzz;
 pub mod golden;
 pub mod pipe;
+pub mod port;
 pub mod programs;
 pub mod raw;
 pub mod tls;
