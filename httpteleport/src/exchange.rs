@@ -210,6 +210,6 @@ async fn receive(
         Err(CollectError::TooLarge { limit }) => {
             Err(Some(CodecError::new(MessageKind::Request, Fault::BodyTooLarge { limit })))
         }
-        Err(CollectError::Body(error)) => Err(error.codec().cloned()),
+        Err(CollectError::Body(error)) => Err(error.codec().copied()),
     }
 }

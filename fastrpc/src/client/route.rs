@@ -20,8 +20,8 @@ const DUE: u8 = 2;
 /// So it was, and one call asks again.
 const ASKING: u8 = 3;
 
-/// What a client knows of its peer. Cheap to ask for every call.
-#[derive(Debug)]
+/// What a client knows of its peer. Cheap to ask for every call; clones know the same.
+#[derive(Clone, Debug)]
 pub struct Route {
     fixed: Wire,
     known: Arc<AtomicU8>,
@@ -125,9 +125,9 @@ mod tests {
         let route = Route::new(Wire::Auto);
         assert!(route.attempt().is_some());
         route.went_classic();
-        tokio::time::sleep(REMEMBERED - Duration::from_millis(2)).await;
+        sleep(REMEMBERED - Duration::from_millis(2)).await;
         assert!(route.attempt().is_none() && !route.may_attempt());
-        tokio::time::sleep(Duration::from_millis(4)).await;
+        sleep(Duration::from_millis(4)).await;
         assert!(route.may_attempt() && route.may_attempt(), "to look is not to ask");
         let asks = route.attempt();
         assert!(asks.is_some() && route.attempt().is_none() && !route.may_attempt());
@@ -144,13 +144,13 @@ mod tests {
     async fn who_sees_it_later_does_not_have_it_asked_twice() {
         let route = Route::new(Wire::Auto);
         route.went_classic();
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
         route.went_classic();
-        tokio::time::sleep(REMEMBERED).await;
+        sleep(REMEMBERED).await;
         let asks = route.attempt();
         route.went_classic();
         drop(asks);
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        sleep(Duration::from_secs(2)).await;
         assert!(!route.may_attempt(), "it was asked just now");
     }
 

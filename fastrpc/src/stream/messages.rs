@@ -74,7 +74,7 @@ pub(crate) fn begin_now<C: Codec>(
 
 /// Whether a message was longer than the heads that the peer takes; it goes as a body then.
 pub(super) fn is_too_long(error: &Error) -> bool {
-    error.kind() == ErrorKind::Encode && error.source().is_some_and(|source| source.is::<TooLong>())
+    error.kind() == ErrorKind::Encode && error.source().is_some_and(<dyn std::error::Error + 'static>::is::<TooLong>)
 }
 
 /// A message as head and body.

@@ -281,7 +281,7 @@ async fn a_drain_and_the_last_client_let_through_what_had_begun() {
 #[tokio::test(start_paused = true)]
 async fn close_fails_at_once_what_waits_for_a_connection() {
     for wire in [Wire::Auto, Wire::Framed] {
-        let client = speaking(wire).connect_with("never", || std::future::pending::<std::io::Result<End>>()).unwrap();
+        let client = speaking(wire).connect_with("never", std::future::pending::<std::io::Result<End>>).unwrap();
         client.send(&ask("handed over")).unwrap();
         let mut call = client.call(ask("waits"));
         assert!(poll_once(&mut call).is_pending());

@@ -43,7 +43,7 @@ async fn answer(call: Call<Request>) -> Reply {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_drain_one_after_the_other_under_load_fail_no_call() {
     for connections in [1, 4] {
-        let mut running = vec![start(answer, secs(10)).await];
+        let mut running = [start(answer, secs(10)).await];
         let address = Arc::new(Mutex::new(running[0].address));
         let dialled = address.clone();
         let dial = move || TcpStream::connect(*dialled.lock().unwrap());

@@ -146,7 +146,7 @@ pub(crate) async fn served<H: fastrpc::Handler<Tlv>>(
     let (here, there) = duplex();
     let (to_server, to_client) = (here.outgoing(), here.incoming());
     let server = builder.build().unwrap();
-    let handler = std::sync::Arc::new(handler);
+    let handler = Arc::new(handler);
     let serving = tokio::spawn(async move { server.serve_connection(there, None, handler).await });
     let peer = RawPeer::client(here, &hello(Compression::None)).await;
     (peer, to_server, to_client, serving)

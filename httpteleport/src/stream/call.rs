@@ -230,7 +230,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> http_body::Body for Unsent<B> {
             Some(Next::Piece(piece)) if !piece.is_empty() => false,
             Some(Next::End(trailers)) => trailers.is_none(),
             Some(Next::Broken(_)) => false,
-            _ => self.rest.as_ref().is_none_or(|rest| rest.is_end_stream()),
+            _ => self.rest.as_ref().is_none_or(http_body::Body::is_end_stream),
         }
     }
 
@@ -239,7 +239,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> http_body::Body for Unsent<B> {
             Some(Next::Whole(body)) => SizeHint::with_exact(body.len() as u64),
             Some(Next::End(_)) => SizeHint::with_exact(0),
             Some(Next::Piece(piece)) if !piece.is_empty() => {
-                let mut hint = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), |rest| rest.size_hint());
+                let mut hint = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint);
                 let (lower, upper) = (hint.lower(), hint.upper());
                 if let Some(upper) = upper.and_then(|upper| upper.checked_add(piece.len() as u64)) {
                     hint.set_upper(upper);
@@ -247,7 +247,7 @@ impl<B: http_body::Body<Error: Into<BoxError>>> http_body::Body for Unsent<B> {
                 hint.set_lower(lower + piece.len() as u64);
                 hint
             }
-            _ => self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), |rest| rest.size_hint()),
+            _ => self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint),
         }
     }
 }

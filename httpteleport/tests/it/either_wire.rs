@@ -285,7 +285,7 @@ async fn bodies_of_every_length_pass_and_those_over_the_limit_cost_their_call_al
         let port = Port::new(serving(Server::builder(limits).wire(wire).max_unread(1 << 20), echo).1);
         let client = dials(&port, Client::builder(Limits::default().with_max_body(50_000)).wire(wire));
         for length in [0, 1, 16_384, 16_385, 50_000] {
-            let body: Bytes = (0..length).map(|n| (n % 251) as u8).collect();
+            let body: Bytes = (0..251u8).cycle().take(length).collect();
             assert_eq!(client.call(post(body.clone())).await.unwrap().into_body().into_bytes(), body, "{length}");
         }
         let error = client.call(post(vec![0; 50_001])).await.unwrap_err();
@@ -361,5 +361,28 @@ async fn a_drain_lets_pending_calls_end() {
         slow.0.1.0.add_permits(1);
         assert_eq!(held.await.unwrap().unwrap().status(), StatusCode::OK);
         timeout(S, draining).await.expect("the last call is over").unwrap();
+    }
+}
+
+/// Groups of callers have connections of their own, whatever they call by.
+#[tokio::test(start_paused = true)]
+async fn groups_never_share_a_connection() {
+    for (wire, wires) in [(Wire::Auto, "FFF"), (Wire::Classic, "FCCC")] {
+        let port = Port::new(serving(theirs(wire), echo).1);
+        let client = dials(&port, ours(Wire::Auto));
+        answered(&client, false).await;
+        let groups = ["a", "b"].map(|key| client.for_group(key).unwrap());
+        for streams in [false, true, false] {
+            for group in &groups {
+                answered(group, streams).await;
+            }
+            answered(&client.for_group("a").unwrap(), streams).await;
+            answered(&client, streams).await;
+        }
+        assert_eq!(port.wires(), wires, "what one learnt of the peer, all know");
+        let held = groups[0].clone();
+        client.drain().await;
+        assert!(held.call(post("x")).await.unwrap_err().is_closed());
+        assert!(client.for_group("c").err().unwrap().is_closed());
     }
 }

@@ -224,7 +224,7 @@ async fn an_upload_that_waits_for_its_source_ends_with_the_call() {
         Poll::Pending
     });
     let request = Request::post("http://far.example/").body(silent).unwrap();
-    let error = client.stream(request).timeout(S).await.err().expect("the time is over");
+    let error = client.stream(request).timeout(S).await.expect_err("the time is over");
     assert!(error.is_timeout(), "{error}");
     until_none(&alive).await;
 }

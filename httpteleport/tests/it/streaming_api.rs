@@ -120,7 +120,7 @@ impl Body for Frames {
 }
 
 /// A body of what comes through a channel.
-struct Fed(mpsc::UnboundedReceiver<Bytes>);
+struct Fed(mpsc::Receiver<Bytes>);
 
 impl Body for Fed {
     type Data = Bytes;
@@ -131,8 +131,8 @@ impl Body for Fed {
     }
 }
 
-fn fed() -> (mpsc::UnboundedSender<Bytes>, Fed) {
-    let (feed, fed) = mpsc::unbounded_channel();
+fn fed() -> (mpsc::Sender<Bytes>, Fed) {
+    let (feed, fed) = mpsc::channel(16);
     (feed, Fed(fed))
 }
 
@@ -199,7 +199,7 @@ async fn a_response_may_come_while_the_request_still_goes() {
     let (feed, body) = fed();
     let mut response = client.stream(post("/", body)).await.unwrap().into_body();
     for piece in ["one", "two", "three"] {
-        feed.send(Bytes::from(piece)).unwrap();
+        feed.try_send(Bytes::from(piece)).unwrap();
         assert_eq!(response.frame().await.unwrap().unwrap().into_data().unwrap(), piece);
     }
     assert_eq!(client.pending(), 1);
@@ -428,7 +428,7 @@ async fn a_body_that_falls_silent_is_broken_off_both_ways() {
                 return measure(request).await;
             }
             let (feed, body) = fed();
-            feed.send(Bytes::from("begins")).unwrap();
+            feed.try_send(Bytes::from("begins")).unwrap();
             tokio::spawn(async move {
                 feed.closed().await;
                 dropped.fetch_add(1, Ordering::SeqCst);
@@ -452,7 +452,7 @@ async fn a_body_that_falls_silent_is_broken_off_both_ways() {
     let upload = tokio::spawn(async move { client.stream(post("/measure", body)).await.err().unwrap() });
     for _ in 0..4 {
         sleep(2 * S).await; // Each piece begins the pause anew.
-        feed.send(Bytes::from("more")).unwrap();
+        feed.try_send(Bytes::from("more")).unwrap();
     }
     let start = Instant::now();
     let error = upload.await.unwrap();
@@ -473,7 +473,7 @@ async fn a_whole_message_that_falls_silent_is_given_up() {
     });
     let client = dials(&port, ours(Wire::Framed).timeout(3600 * S));
     let (feed, body) = fed();
-    feed.send(Bytes::from("begins")).unwrap();
+    feed.try_send(Bytes::from("begins")).unwrap();
     let start = Instant::now();
     let error = client.stream(post("/", body)).await.err().unwrap();
     assert!(error.is_timeout(), "{error:?}");
@@ -491,7 +491,7 @@ async fn a_stream_that_was_upgraded_may_be_silent() {
     let mut body = client.stream(request).await.unwrap().into_body();
     for piece in ["hello", "again"] {
         sleep(100 * S).await;
-        feed.send(Bytes::from(piece)).unwrap();
+        feed.try_send(Bytes::from(piece)).unwrap();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), piece);
     }
     drop(feed);
