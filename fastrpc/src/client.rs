@@ -4,27 +4,26 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::codec::Codec;
 use crate::config::{Wire, link_setters};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::io::{BoxIo, Io};
-use crate::mux::admission::Admission;
 use crate::mux::client_driver::Driver as ClassicDriver;
-use crate::mux::conn::{Conn, Deadline, NotRegistered, closed};
+use crate::mux::conn::{Deadline, closed};
 use crate::mux::handshake;
 use crate::mux::link::{Link, Peer};
-use crate::stats::{Counters, Stats, add};
-use crate::stream::{self, Channel, HeadCodec, NotFramed};
+use crate::stats::{Stats, add};
+use crate::stream::{self, HeadCodec};
 
 mod call;
 pub(crate) mod dial;
 pub(crate) mod door;
+pub(crate) mod groups;
+mod inner;
 pub(crate) mod places;
 pub(crate) mod pool;
 pub(crate) mod route;
@@ -32,9 +31,9 @@ pub(crate) mod settings;
 
 pub use call::PendingCall;
 use dial::Dialer;
-use door::{Behind, Door, Within};
-use pool::{Pool, runtime};
-use route::{Attempt, Route};
+use inner::Inner;
+pub(crate) use inner::no_groups;
+use route::Route;
 use settings::{Settings, client_setters};
 
 /// Settings of a [`Client`]. Made by [`Client::builder`].
@@ -93,8 +92,8 @@ impl<C: Codec> ClientBuilder<C> {
         let link = Link::new(opened, link);
         let inner = self.inner(None, None);
         let conn = inner.pool.adopt(&inner);
-        let driver = ClassicDriver::opened(conn, config, link);
-        Ok((Client { inner }, Driver(Drives::Classic(Box::new(driver)))))
+        let driver = Box::new(ClassicDriver::opened(conn, config, link));
+        Ok((Client { inner }, Driver(Drives::Classic(driver))))
     }
 
     async fn handshake_framed(self, io: BoxIo) -> Result<(Client<C>, Driver<C>), Error> {
@@ -115,21 +114,8 @@ impl<C: Codec> ClientBuilder<C> {
     }
 
     fn inner(self, peer: Peer, dialer: Option<Dialer>) -> Arc<Inner<C>> {
-        let settings = self.settings;
-        let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
-        let counters = Arc::<Counters>::default();
-        Arc::new(Inner {
-            codec: Arc::new(self.codec),
-            peer: peer.clone(),
-            route: Route::new(settings.link.wire),
-            framed: Channel::new(&settings, peer, dialer.clone(), admission.clone(), counters.clone()),
-            admission,
-            counters,
-            door: Door::default(),
-            closed: AtomicBool::new(false),
-            pool: Pool::new(if dialer.is_some() { settings.connections } else { 1 }, dialer, settings.backoff),
-            settings,
-        })
+        let route = Route::new(self.settings.link.wire);
+        Inner::new(Arc::new(self.codec), self.settings, route, peer, dialer)
     }
 }
 
@@ -157,37 +143,6 @@ impl<C: Codec> Future for Driver<C> {
             Drives::Classic(driver) => Pin::new(driver).poll(cx),
             Drives::Framed(driver) => Pin::new(driver).poll(cx),
         }
-    }
-}
-
-pub(crate) struct Inner<C: Codec> {
-    codec: Arc<C>,
-    settings: Settings,
-    peer: Peer,
-    route: Route,
-    admission: Arc<Admission>,
-    counters: Arc<Counters>,
-    door: Door,
-    /// No connection is opened any more.
-    closed: AtomicBool,
-    /// Connections of the classic wire.
-    pool: Pool<C>,
-    /// And those of the framed one.
-    framed: Channel,
-}
-
-impl<C: Codec> Behind for Inner<C> {
-    fn door(&self) -> &Door {
-        &self.door
-    }
-
-    /// Connections end after their last call.
-    fn all_through(&self) {
-        self.closed.store(true, Ordering::Release);
-        for conn in self.pool.connections() {
-            conn.drain();
-        }
-        self.framed.begin_drain();
     }
 }
 
@@ -223,6 +178,32 @@ impl<C: Codec> Client<C> {
         PendingCall::new(&self.inner, request, Deadline::After(self.inner.settings.timeout))
     }
 
+    /// The client of a group of callers, with connections of its own, so that calls of different groups share neither a
+    /// connection nor its compression, whose sizes could tell one what another says. It has the settings of this one, whose limits
+    /// and counters count for each; closing or draining this one does so to all.
+    ///
+    /// A group that nobody asked for in the idle timeout, and has no calls, is forgotten, and so is the longest unused one where
+    /// there are `max_groups`. Ask for the client of each call, or keep it: both is cheap.
+    ///
+    /// # Errors
+    ///
+    /// There are as many groups as may, all with calls; this client was closed; it has but [one](ClientBuilder::handshake)
+    /// connection; or the key has over 1,024 bytes.
+    pub fn for_group(&self, key: impl AsRef<[u8]>) -> Result<Self, Error> {
+        self.inner.groups.get(key.as_ref(), Self::pending, || self.apart())
+    }
+
+    /// Another client of the same settings, that knows of the peer what this one does.
+    #[doc(hidden)]
+    pub fn apart(&self) -> Result<Self, Error> {
+        let Inner { codec, settings, route, peer, dialer, door, .. } = &*self.inner;
+        if door.is_closed() {
+            return Err(closed());
+        }
+        let dialer = Some(dialer.clone().ok_or_else(no_groups)?);
+        Ok(Self { inner: Inner::new(codec.clone(), settings.clone(), route.clone(), peer.clone(), dialer) })
+    }
+
     /// Hands a request over for which no reply is wanted. It is sent with the next batch; whether it arrived is not
     /// known. Never waits: at a limit it fails.
     ///
@@ -236,6 +217,16 @@ impl<C: Codec> Client<C> {
         };
         add(&self.inner.counters.calls, u64::from(sent.is_ok()));
         sent
+    }
+
+    #[doc(hidden)]
+    pub fn max_groups(&self) -> usize {
+        self.inner.settings.max_groups
+    }
+
+    #[doc(hidden)]
+    pub fn idle_timeout(&self) -> Duration {
+        self.inner.settings.link.idle_timeout
     }
 
     /// Calls that wait for their reply now: a measure of load.
@@ -272,121 +263,32 @@ impl<C: Codec> Client<C> {
             conn.close(closed());
         }
         self.inner.framed.close();
+        self.inner.groups.all().iter().for_each(Self::close);
     }
 
     /// Refuses new calls, waits for the pending ones, then closes. Their deadlines bound the wait. Cancel safe: what
     /// was refused stays so, and the connections still end after their last call.
     pub async fn drain(&self) {
+        self.begin_drain();
+        let groups = self.inner.groups.all();
+        self.drained().await;
+        for group in groups {
+            group.drained().await;
+        }
+    }
+
+    /// The first half of [`Client::drain`].
+    #[doc(hidden)]
+    pub fn begin_drain(&self) {
         door::close(&*self.inner);
+        self.inner.groups.all().iter().for_each(Self::begin_drain);
+    }
+
+    async fn drained(&self) {
         self.inner.door.empty().await;
         for conn in self.inner.pool.connections() {
             conn.wait_ended().await;
         }
         self.inner.framed.drained().await;
-    }
-}
-
-impl<C: Codec> Inner<C> {
-    /// Runs `register` on a usable connection, opening one if need be.
-    fn on_connection<T>(
-        &self,
-        mut register: impl FnMut(&Conn<C>) -> Result<T, NotRegistered>,
-    ) -> Result<(T, Arc<Conn<C>>), Error> {
-        // A connection may end between being chosen and being used; that it happens time and again is not plausible.
-        for _ in 0..8 {
-            if self.is_closed() {
-                return Err(closed());
-            }
-            let conn = self.pool.connection(self)?;
-            match register(&conn) {
-                Ok(registered) => return Ok((registered, conn)),
-                Err(NotRegistered::Error(error)) => return Err(error.with_peer(self.peer.clone())),
-                Err(NotRegistered::Unusable) => {}
-            }
-        }
-        Err(Error::new(ErrorKind::Connection, "connections end as soon as they begin")
-            .with_peer(self.peer.clone())
-            .with_retry(true))
-    }
-
-    fn send(&self, request: &C::Request) -> Result<(), Error> {
-        if self.door.is_closed() {
-            return Err(closed());
-        }
-        self.admit_now()?;
-        let admitted = Admitted(self);
-        self.on_connection(|conn| conn.send(request))?;
-        std::mem::forget(admitted); // From here the connection gives the admission back.
-        Ok(())
-    }
-
-    /// With what goes out next, if there is a connection, or else once there is one.
-    fn send_framed(self: &Arc<Self>, request: &C::Request, attempt: Attempt) -> Result<(), Error> {
-        let within = Within::enter(&**self).ok_or_else(closed)?;
-        self.admit_now()?;
-        let admitted = Admitted(self);
-        let mut message = Vec::new();
-        let encoded = self.codec.encode_request(request, &mut message).map_err(Error::encode);
-        encoded.inspect_err(|error| self.framed.count_error(error))?;
-        let message = message.into();
-        if let Some(sent) = self.framed.try_send(&message) {
-            if sent.is_ok() {
-                self.route.went_framed();
-            }
-            return sent.inspect_err(|error| self.framed.count_error(error));
-        }
-        let runtime = runtime()?;
-        std::mem::forget(admitted);
-        within.set_aside();
-        let inner = self.clone();
-        runtime.spawn(async move {
-            let (_within, _attempt) = (Within::take_up(&*inner), attempt);
-            let sent = inner.send_later(&message, Admitted(&inner)).await;
-            let _ = sent.inspect_err(|error| inner.framed.count_error(error)); // Nobody waits for it.
-        });
-        Ok(())
-    }
-
-    /// Once there is a connection, of whichever wire. Of a fallback nothing is learnt unless a hello of the classic wire came:
-    /// nobody hears whether what is sent arrives.
-    async fn send_later(&self, message: &Bytes, admitted: Admitted<'_, C>) -> Result<(), Error> {
-        let error = match self.framed.send(message).await {
-            Ok(()) => {
-                self.route.went_framed();
-                return Ok(());
-            }
-            Err(error) => error,
-        };
-        match NotFramed::of(&error).filter(|_| self.route.may_fall_back()) {
-            Some(NotFramed::Classic) => self.route.went_classic(),
-            Some(NotFramed::NoTls) => {}
-            None => return Err(error),
-        }
-        self.on_connection(|conn| conn.send_encoded(message))?;
-        std::mem::forget(admitted); // From here the connection gives the admission back.
-        Ok(())
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    fn admit_now(&self) -> Result<(), Error> {
-        self.admission.try_admit().map_err(|full| self.overload(full))
-    }
-}
-
-/// Gives an admission back unless the call got onto a connection; on unwind of the codec too.
-struct Admitted<'a, C: Codec>(&'a Inner<C>);
-
-impl<C: Codec> Drop for Admitted<'_, C> {
-    fn drop(&mut self) {
-        self.0.admission.release(1);
-    }
-}
-
-impl<C: Codec> Drop for Inner<C> {
-    fn drop(&mut self) {
-        self.all_through();
     }
 }

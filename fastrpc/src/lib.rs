@@ -31,6 +31,7 @@ pub use wire::hello::Protocol;
 /// The pure parts of the mux, for property tests and fuzzing. No part of the public interface: it changes at will.
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::client::groups::Groups;
     pub use crate::client::route::{Attempt, Route};
     pub use crate::mux::batch::{Batcher, Flush, Load, Wave};
     pub use crate::mux::framed;

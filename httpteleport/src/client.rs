@@ -4,12 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use fastrpc::internals::{Attempt, Route};
+use fastrpc::internals::{Attempt, Groups, Route};
 use fastrpc::{AtLimit, BoxError, BoxIo, ContextMemory, ErrorKind, Io, RecordCodec, Stats, Wire};
 use http::Method;
 use tokio::time::Instant;
@@ -20,6 +18,11 @@ use crate::exchange::Exchanging;
 use crate::forward::{Bodies, forward_framed_setters, forward_link_setters, forward_setters};
 use crate::stream::{FramedClient, HeadsOf, Streaming};
 use crate::{ClassicCodec, CodecError, Eager, Error, Heads, Lazy, Limits, lazy, protocol};
+
+mod calling;
+
+pub use calling::Calling;
+use calling::Way;
 
 /// Settings of a [`Client`]. Made by [`Client::builder`].
 #[must_use]
@@ -54,6 +57,8 @@ impl<H: Heads> ClientBuilder<H> {
     forward_setters! { "ClientBuilder":
         /// Connections in the pool.
         connections(n: usize);
+        /// Groups that may have a client of their own at a time; see [`Client::for_group`].
+        max_groups(groups: usize);
         /// Most calls that may be pending over the whole pool.
         max_pending(calls: usize);
         /// Most encoded bytes that may wait for the peer to read.
@@ -124,15 +129,7 @@ impl<H: Heads> ClientBuilder<H> {
             return self.handshake_framed(io).await;
         }
         let (classic, driver) = self.transport.wire(Wire::Classic).handshake(io).await?;
-        Ok((
-            Client {
-                classic,
-                framed: None,
-                route: Arc::new(Route::new(Wire::Classic)),
-                max_collected: self.bodies.max_collected,
-            },
-            driver,
-        ))
+        Ok((Client::of(classic, None, Route::new(Wire::Classic), self.bodies.max_collected), driver))
     }
 
     async fn handshake_framed(self, io: impl Io) -> Result<(Client<H>, fastrpc::Driver<Codec<H>>), Error> {
@@ -161,8 +158,7 @@ impl<H: Heads> ClientBuilder<H> {
             }
         };
         let classic = classic(transport.beside_streams())?;
-        let max_collected = bodies.max_collected;
-        Ok(Client { classic, framed, route: Arc::new(Route::new(wire)), max_collected })
+        Ok(Client::of(classic, framed, Route::new(wire), bodies.max_collected))
     }
 }
 
@@ -183,14 +179,16 @@ pub struct Client<H: Heads = Eager> {
     classic: fastrpc::Client<Codec<H>>,
     /// There unless the wire is the classic one alone.
     framed: Option<FramedClient>,
-    route: Arc<Route>,
+    route: Route,
     max_collected: usize,
+    groups: Arc<Groups<Self>>,
 }
 
 impl<H: Heads> Clone for Client<H> {
     fn clone(&self) -> Self {
-        let Self { classic, framed, route, max_collected } = self;
-        Self { classic: classic.clone(), framed: framed.clone(), route: route.clone(), max_collected: *max_collected }
+        let Self { classic, framed, route, max_collected, groups } = self;
+        let (classic, framed, groups) = (classic.clone(), framed.clone(), groups.clone());
+        Self { classic, framed, route: route.clone(), max_collected: *max_collected, groups }
     }
 }
 
@@ -235,6 +233,37 @@ impl Client {
 }
 
 impl<H: Heads> Client<H> {
+    fn of(
+        classic: fastrpc::Client<Codec<H>>,
+        framed: Option<FramedClient>,
+        route: Route,
+        max_collected: usize,
+    ) -> Self {
+        let groups = Arc::new(Groups::new(classic.max_groups(), classic.idle_timeout()));
+        Self { classic, framed, route, max_collected, groups }
+    }
+
+    /// The client of a group of callers, with connections of its own: requests of different groups share neither a connection
+    /// nor its compression, whose sizes could tell one what is in the other's cookies. Give each group of users who may see
+    /// each other's data a key, the tenant for instance.
+    ///
+    /// It has the settings of this one, whose limits and counters count for each; closing or draining this one does so to all. A
+    /// group that nobody asked for in the idle timeout, and has no calls, is forgotten, and so is the longest unused one where
+    /// there are `max_groups`. Ask for the client of each call, or keep it: both is cheap.
+    ///
+    /// # Errors
+    ///
+    /// There are as many groups as may, all with calls; this client was closed; it has but [one](ClientBuilder::handshake)
+    /// connection; or the key has over 1,024 bytes.
+    pub fn for_group(&self, key: impl AsRef<[u8]>) -> Result<Self, Error> {
+        Ok(self.groups.get(key.as_ref(), Self::pending, || self.apart())?)
+    }
+
+    fn apart(&self) -> Result<Self, fastrpc::Error> {
+        let framed = self.framed.as_ref().map(FramedClient::apart).transpose()?;
+        Ok(Self::of(self.classic.apart()?, framed, self.route.clone(), self.max_collected))
+    }
+
     /// Calls the server: await what comes back for the response. Nothing happens before it is polled first.
     ///
     /// The request needs a host, in a `Host` header or in its URI. Request and response bodies are buffered whole, the response's
@@ -277,14 +306,26 @@ impl<H: Heads> Client<H> {
         if let Some(framed) = &self.framed {
             framed.calls.close();
         }
+        self.groups.all().iter().for_each(Self::close);
     }
 
     /// Refuses new calls, waits for the pending ones, bodies that stream included, then closes. Cancel safe.
     pub async fn drain(&self) {
-        match &self.framed {
-            Some(framed) => _ = tokio::join!(self.classic.drain(), framed.calls.drain()),
-            None => self.classic.drain().await,
+        self.begin_drain();
+        for client in self.groups.all().iter().chain([self]) {
+            client.classic.drain().await;
+            if let Some(framed) = &client.framed {
+                framed.calls.drain().await;
+            }
         }
+    }
+
+    fn begin_drain(&self) {
+        self.classic.begin_drain();
+        if let Some(framed) = &self.framed {
+            framed.calls.begin_drain();
+        }
+        self.groups.all().iter().for_each(Self::begin_drain);
     }
 
     /// The half that speaks the framed wire, if that is what a call takes that begins now.
@@ -319,75 +360,6 @@ impl<H: Heads> Client<H> {
             |error: &Error| !error.may_retry() && matches!(error.kind(), Connection | Protocol | Refused | Timeout);
         if error.is_none_or(left) {
             self.route.went_classic();
-        }
-    }
-}
-
-/// A call that was made with [`Client::call`]: await it for the response.
-///
-/// # Cancel safety
-///
-/// Dropping it forgets the call. A request still unsent is never sent; a reply that comes late reaches nobody.
-#[must_use = "a call is made when it is first polled"]
-pub struct Calling<'a, H: Heads = Eager> {
-    way: Way<'a, H>,
-    method: Method,
-}
-
-enum Way<'a, H: Heads> {
-    Classic(fastrpc::PendingCall<'a, Codec<H>>),
-    Framed(Exchanging<'a, H>),
-}
-
-impl<H: Heads> Calling<'_, H> {
-    /// Gives up when the whole reply has not come after `limit`, counted from the first poll.
-    #[inline]
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.way = match self.way {
-            Way::Classic(call) => Way::Classic(call.timeout(limit)),
-            Way::Framed(call) => Way::Framed(call.timeout(limit)),
-        };
-        self
-    }
-
-    /// Gives up when the whole reply has not come at `at`.
-    #[inline]
-    pub fn deadline(mut self, at: Instant) -> Self {
-        self.way = match self.way {
-            Way::Classic(call) => Way::Classic(call.deadline(at)),
-            Way::Framed(call) => Way::Framed(call.deadline(at)),
-        };
-        self
-    }
-
-    /// The request, after the call failed: to make it again elsewhere if [`Error::may_retry`] allows it.
-    ///
-    /// `None` before the end, after a response, and when it was taken already.
-    pub fn take_request(&mut self) -> Option<H::Request> {
-        match &mut self.way {
-            Way::Classic(call) => call.take_request(),
-            Way::Framed(call) => call.take_request(),
-        }
-    }
-}
-
-impl<H: Heads> fmt::Debug for Calling<'_, H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Calling").field("method", &self.method).finish_non_exhaustive()
-    }
-}
-
-impl<H: Heads> Future for Calling<'_, H> {
-    type Output = Result<H::Response, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { way, method } = &mut *self;
-        match way {
-            Way::Classic(call) => {
-                let reply = ready!(Pin::new(call).poll(cx))?;
-                Poll::Ready(whole_reply::<H>(method, reply))
-            }
-            Way::Framed(call) => Pin::new(call).poll(cx),
         }
     }
 }

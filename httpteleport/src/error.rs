@@ -71,7 +71,7 @@ impl Error {
         if let Some(codec) = self.codec() {
             return codec.status();
         }
-        if self.0.source().and_then(|source| source.downcast_ref::<TooLong>()).is_some() {
+        if self.0.source().is_some_and(<dyn std::error::Error + 'static>::is::<TooLong>) {
             return StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         }
         match self.kind() {

@@ -3,6 +3,7 @@
 //! * [`golden`]: conversations recorded from the Go programs, with what they mean.
 //! * [`wire`]: a second reader and writer of the classic wire, sharing no code with the crates under test.
 //! * [`pipe`]: an in-memory connection that chokes, splits, ends or breaks when told to.
+//! * [`port`]: where clients dial in memory, and how their connections began.
 //! * [`raw`]: a peer that says exactly the bytes it is told to say.
 //! * [`relay`]: a way over real sockets that is long and narrow.
 //! * [`tls`]: certificates made on the spot.
@@ -15,6 +16,7 @@
 pub mod fuzz;
 pub mod golden;
 pub mod pipe;
+pub mod port;
 pub mod programs;
 pub mod raw;
 pub mod relay;

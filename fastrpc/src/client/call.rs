@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::door::Within;
+use super::inner::{Admitted, Inner};
 use super::route::Attempt;
-use super::{Admitted, Inner};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::mux::admission::{AtLimit, Full};

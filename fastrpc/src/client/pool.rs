@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::Inner;
 use super::dial::Dialer;
+use super::inner::Inner;
 use super::places::{Place, Places};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};

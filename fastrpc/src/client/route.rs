@@ -20,8 +20,8 @@ const DUE: u8 = 2;
 /// So it was, and one call asks again.
 const ASKING: u8 = 3;
 
-/// What a client knows of its peer. Cheap to ask for every call.
-#[derive(Debug)]
+/// What a client knows of its peer. Cheap to ask for every call; clones know the same.
+#[derive(Clone, Debug)]
 pub struct Route {
     fixed: Wire,
     known: Arc<AtomicU8>,

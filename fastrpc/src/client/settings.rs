@@ -12,6 +12,7 @@ use crate::mux::handshake::ClientTls;
 pub(crate) struct Settings {
     pub(crate) link: LinkConfig,
     pub(crate) connections: usize,
+    pub(crate) max_groups: usize,
     pub(crate) max_pending: usize,
     pub(crate) max_unsent: usize,
     pub(crate) max_abandoned: usize,
@@ -27,6 +28,7 @@ impl Settings {
         Self {
             link: LinkConfig::new(Duration::from_secs(100)),
             connections: 1,
+            max_groups: 64,
             max_pending: 32_768,
             max_unsent: 64 << 20,
             max_abandoned: 10_000,
@@ -43,6 +45,7 @@ impl Settings {
         self.dial_timeout = self.dial_timeout.min(FAR);
         self.backoff = (self.backoff.0.min(FAR), self.backoff.1.min(FAR));
         within("connections", self.connections, 1, 1024)?;
+        within("max_groups", self.max_groups, 1, 65_536)?;
         within("max_pending", self.max_pending, 1, MAX_PENDING)?;
         within("max_unsent", self.max_unsent, 1, 1 << 40)?;
         // A batch that waits for more than may wait would wait for its delay.
@@ -71,6 +74,12 @@ macro_rules! client_setters {
         /// one with the fewest pending calls.
         pub fn connections(mut self, n: usize) -> Self {
             self.settings.connections = n;
+            self
+        }
+
+        /// Groups that may have a client of their own at a time, see `for_group` of the client, 1 to 65,536. Default: 64.
+        pub fn max_groups(mut self, groups: usize) -> Self {
+            self.settings.max_groups = groups;
             self
         }
 

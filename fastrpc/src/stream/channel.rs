@@ -278,6 +278,11 @@ impl Channel {
         Ok(Driver(driver))
     }
 
+    /// Whether it takes no more calls.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.door.is_closed()
+    }
+
     pub(crate) fn is_failing(&self) -> bool {
         self.pool.is_failing()
     }

@@ -14,12 +14,13 @@ use tokio::time::Instant;
 use super::HeadCodec;
 use super::channel::{Begun, Channel};
 use crate::client::dial::Dialer;
+use crate::client::groups::Groups;
 use crate::client::settings::{Settings, client_setters};
 use crate::config::{Wire, link_setters};
 use crate::error::{Error, ErrorKind};
 use crate::io::Io;
 use crate::mux::admission::Admission;
-use crate::mux::conn::Deadline;
+use crate::mux::conn::{Deadline, closed};
 use crate::mux::link::Peer;
 use crate::mux::session::{self, BodyReader, BodyWriter, NoCalls, SendBody};
 use crate::stats::{Counters, Stats};
@@ -51,12 +52,9 @@ impl<C: HeadCodec> ClientBuilder<C> {
     /// this wire.
     pub async fn handshake(mut self, io: impl Io) -> Result<(Client<C>, Driver), Error> {
         self.check()?;
-        let admission = Arc::new(Admission::new(self.settings.max_pending, self.settings.max_unsent));
-        let counters = Arc::<Counters>::default();
-        let channel = Channel::new(&self.settings, None, None, admission.clone(), counters.clone());
-        let driver = channel.open(Box::new(io), &self.settings).await?;
-        let inner = Inner { codec: Arc::new(self.codec), channel, admission, counters };
-        Ok((Client { inner: Arc::new(inner) }, driver))
+        let client = Client::of(Arc::new(self.codec), self.settings, None, None);
+        let driver = client.inner.channel.open(Box::new(io), &client.inner.settings).await?;
+        Ok((client, driver))
     }
 
     fn check(&mut self) -> Result<(), Error> {
@@ -76,10 +74,7 @@ impl<C: HeadCodec> ClientBuilder<C> {
         self.check()?;
         let settings = &self.settings;
         let dialer = Dialer::new(dial, settings, peer.clone());
-        let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
-        let counters = Arc::<Counters>::default();
-        let channel = Channel::new(settings, peer, Some(dialer), admission.clone(), counters.clone());
-        Ok(Client { inner: Arc::new(Inner { codec: Arc::new(self.codec), channel, admission, counters }) })
+        Ok(Client::of(Arc::new(self.codec), self.settings, peer, Some(dialer)))
     }
 }
 
@@ -98,9 +93,14 @@ impl Future for Driver {
 
 struct Inner<C> {
     codec: Arc<C>,
+    settings: Settings,
+    peer: Peer,
+    /// `None`: one connection, given from outside.
+    dialer: Option<Dialer>,
     channel: Channel,
     admission: Arc<Admission>,
     counters: Arc<Counters>,
+    groups: Groups<Client<C>>,
 }
 
 impl<C> Drop for Inner<C> {
@@ -126,6 +126,35 @@ impl<C: HeadCodec> Client<C> {
     /// Settings for a client whose heads `codec` reads and writes.
     pub fn builder(codec: C) -> ClientBuilder<C> {
         ClientBuilder::of(codec, Settings::new())
+    }
+
+    fn of(codec: Arc<C>, settings: Settings, peer: Peer, dialer: Option<Dialer>) -> Self {
+        let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
+        let counters = Arc::<Counters>::default();
+        let channel = Channel::new(&settings, peer.clone(), dialer.clone(), admission.clone(), counters.clone());
+        let groups = Groups::new(settings.max_groups, settings.link.idle_timeout);
+        Self { inner: Arc::new(Inner { codec, settings, peer, dialer, channel, admission, counters, groups }) }
+    }
+
+    /// The client of a group of callers, with connections of its own; see
+    /// [`fastrpc::Client::for_group`](crate::Client::for_group).
+    ///
+    /// # Errors
+    ///
+    /// There are as many groups as may, all with calls; this client was closed; or the key has over 1,024 bytes.
+    pub fn for_group(&self, key: impl AsRef<[u8]>) -> Result<Self, Error> {
+        self.inner.groups.get(key.as_ref(), Self::pending, || self.apart())
+    }
+
+    /// Another client of the same settings.
+    #[doc(hidden)]
+    pub fn apart(&self) -> Result<Self, Error> {
+        let Inner { codec, settings, peer, dialer, channel, .. } = &*self.inner;
+        if channel.is_closed() {
+            return Err(closed());
+        }
+        let dialer = Some(dialer.clone().ok_or_else(crate::client::no_groups)?);
+        Ok(Self::of(codec.clone(), settings.clone(), peer.clone(), dialer))
     }
 
     /// Begins a call: what comes back is awaited for the reply, and if the body goes in pieces, they are given to the writer.
@@ -210,13 +239,25 @@ impl<C: HeadCodec> Client<C> {
     /// Ends at once: pending calls fail, connections close, later calls are refused.
     pub fn close(&self) {
         self.inner.channel.close();
+        self.inner.groups.all().iter().for_each(Self::close);
     }
 
     /// Refuses new calls, waits for those that go on, bodies included, then closes. Cancel safe: what was refused stays so, and
     /// the connections still end after their last call.
     pub async fn drain(&self) {
-        self.inner.channel.begin_drain();
+        self.begin_drain();
+        let groups = self.inner.groups.all();
         self.inner.channel.drained().await;
+        for group in groups {
+            group.inner.channel.drained().await;
+        }
+    }
+
+    /// The first half of [`Client::drain`].
+    #[doc(hidden)]
+    pub fn begin_drain(&self) {
+        self.inner.channel.begin_drain();
+        self.inner.groups.all().iter().for_each(Self::begin_drain);
     }
 
     /// The deadline of calls that are given none.

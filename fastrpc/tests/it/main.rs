@@ -16,6 +16,7 @@ mod framed_records;
 mod framed_streams;
 mod fuzzed;
 mod golden;
+mod groups;
 mod hello;
 mod hostile;
 mod kept;

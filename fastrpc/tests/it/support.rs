@@ -4,15 +4,16 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as blocking;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fastrpc::codec::tlv::{Reply, Request, Tlv};
 use fastrpc::{BatchTimer, Call, Client, ClientBuilder, Compression, Failure, Listener, Server, ServerBuilder};
 use testkit::pipe::{End, Way, duplex};
+pub(crate) use testkit::port::Port;
 use testkit::raw::RawPeer;
 use testkit::wire::{self, Frame, Hello, TlvReply, TlvRequest, frame, tlv};
 use tokio::sync::mpsc;
@@ -243,75 +244,21 @@ pub(crate) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-type Accept = Box<dyn Fn(End) + Send>;
-
-/// A port whose server may change, and that notes how each connection to it began.
-#[derive(Clone)]
-pub(crate) struct Port {
-    accept: Arc<Mutex<Accept>>,
-    dials: Arc<Mutex<Vec<(Way, Way)>>>,
+/// Ports of TLV.
+pub(crate) trait TlvPort {
+    /// One of a server with `handler`.
+    fn served<H: fastrpc::Handler<Tlv>>(builder: ServerBuilder<Tlv>, handler: H) -> Self;
+    /// A client that dials here.
+    fn client(&self, builder: ClientBuilder<Tlv>) -> Client<Tlv>;
 }
 
-impl Port {
-    /// One at which this has each connection.
-    pub(crate) fn new(accept: impl Fn(End) + Send + 'static) -> Self {
-        Self { accept: Arc::new(Mutex::new(Box::new(accept))), dials: Arc::default() }
-    }
-
-    /// One of a server with `handler`.
-    pub(crate) fn served<H: fastrpc::Handler<Tlv>>(builder: ServerBuilder<Tlv>, handler: H) -> Self {
+impl TlvPort for Port {
+    fn served<H: fastrpc::Handler<Tlv>>(builder: ServerBuilder<Tlv>, handler: H) -> Self {
         Self::new(serving(builder, handler).1)
     }
 
-    /// From now on connections go here.
-    pub(crate) fn replace(&self, accept: impl Fn(End) + Send + 'static) {
-        *self.accept.lock().unwrap() = Box::new(accept);
-    }
-
-    /// What a client dials with.
-    pub(crate) fn dial(&self) -> impl Fn() -> std::future::Ready<io::Result<End>> + Send + Sync + use<> {
-        let port = self.clone();
-        move || {
-            let (here, there) = duplex();
-            here.outgoing().record();
-            port.dials.lock().unwrap().push((here.outgoing(), here.incoming()));
-            (port.accept.lock().unwrap())(there);
-            std::future::ready(Ok(here))
-        }
-    }
-
-    /// A client that dials here.
-    pub(crate) fn client(&self, builder: ClientBuilder<Tlv>) -> Client<Tlv> {
+    fn client(&self, builder: ClientBuilder<Tlv>) -> Client<Tlv> {
         builder.connect_with("port", self.dial()).unwrap()
-    }
-
-    /// How the connections began: F with a framed hello, C with a classic one, S with a classic one that asks for TLS, T with TLS.
-    pub(crate) fn wires(&self) -> String {
-        let began = |(up, _): &(Way, Way)| match &up.recorded()[..] {
-            [0x16, ..] => 'T',
-            [_, _, _, _, _, _, _, _, byte, ..] if byte & 0x80 != 0 => 'F',
-            [_, _, _, _, _, _, _, _, _, 0, ..] => 'C',
-            [_, _, _, _, _, _, _, _, _, _, ..] => 'S',
-            _ => '-',
-        };
-        self.dials.lock().unwrap().iter().map(began).collect()
-    }
-
-    /// Connections that were dialled.
-    pub(crate) fn dialled(&self) -> usize {
-        self.dials.lock().unwrap().len()
-    }
-
-    /// What goes to the server on the nth connection, and what comes.
-    pub(crate) fn ways(&self, n: usize) -> (Way, Way) {
-        self.dials.lock().unwrap()[n].clone()
-    }
-
-    /// Ends the nth connection.
-    pub(crate) fn cut(&self, n: usize) {
-        let (up, down) = self.ways(n);
-        up.end();
-        down.end();
     }
 }
 

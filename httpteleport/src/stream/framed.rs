@@ -39,6 +39,11 @@ impl Clone for FramedClient {
 pub(super) type Failed<B> = (Error, Option<(Next, Pin<Box<B>>)>);
 
 impl FramedClient {
+    /// The same with connections of its own.
+    pub(crate) fn apart(&self) -> Result<Self, fastrpc::Error> {
+        Ok(Self { calls: self.calls.apart()?, ..*self })
+    }
+
     /// Calls with a body that streams; the response is there when its head is. `first` is what was taken of the body already.
     /// A call that never left is made once more on another connection.
     pub(super) async fn call<B>(

@@ -96,9 +96,6 @@ impl Pieces {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
         let Poll::Ready(piece) = self.reader.poll_piece(cx) else { return self.poll_pause(cx) };
         self.timer = None;
         match piece {
@@ -160,14 +157,20 @@ impl http_body::Body for Incoming {
         match &mut self.0 {
             Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Source::Pieces(pieces) => pieces.poll_frame(cx),
+            Source::Pieces(pieces) => {
+                let polled = pieces.poll_frame(cx);
+                if pieces.ended {
+                    self.0 = Source::Whole(Bytes::new()); // What it occupied is free, however long it is kept.
+                }
+                polled
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Source::Whole(bytes) => bytes.is_empty(),
-            Source::Pieces(pieces) => pieces.ended || (pieces.reader.is_empty() && pieces.left.unwrap_or(0) == 0),
+            Source::Pieces(pieces) => pieces.reader.is_empty() && pieces.left.unwrap_or(0) == 0,
         }
     }
 

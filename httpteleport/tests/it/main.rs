@@ -1,6 +1,7 @@
 //! The crate as its users see it.
 
 mod body;
+mod either_wire;
 mod encode_reply;
 mod encode_request;
 mod end_to_end;
@@ -17,5 +18,6 @@ mod replay;
 mod roundtrip;
 mod stream;
 mod stream_sockets;
+mod streaming_api;
 mod support;
 mod wire_examples;
