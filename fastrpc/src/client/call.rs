@@ -104,19 +104,21 @@ impl<'a, C: Codec> PendingCall<'a, C> {
     }
 
     fn frame(&mut self) -> Result<Step<'a, C>, Error> {
-        let Inner { codec, framed, .. } = self.client;
-        self.within = Some(Within::enter(self.client).ok_or_else(closed)?);
+        let Inner { codec, framed, door, .. } = self.client;
+        if door.is_closed() {
+            return Err(closed());
+        }
         let at = framed.resolve(self.deadline);
         self.deadline = Deadline::At(at);
         let Some(request) = &self.request else { return Err(polled_again()) };
         let begun = match messages::begin_now(&**codec, framed, request, at) {
             Some(begun) => begun.map(Step::Framed),
-            None => messages::encoded(&**codec, request)
-                .map(|message| Step::Opening(Box::pin(messages::begin(framed, message, at)))),
+            None => {
+                self.within = Some(Within::enter(self.client).ok_or_else(closed)?);
+                messages::encoded(&**codec, request)
+                    .map(|message| Step::Opening(Box::pin(messages::begin(framed, message, at))))
+            }
         };
-        if !matches!(begun, Ok(Step::Opening(_))) {
-            self.within = None;
-        }
         begun.inspect_err(|error| framed.count_error(error))
     }
 

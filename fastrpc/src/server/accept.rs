@@ -99,7 +99,7 @@ impl<L: Listener> Serve<L> {
     }
 
     /// Shuts this listener and its connections down when `signal` ends: no more connections; calls that have arrived are served; calls that still come while
-    /// these run are declined with what [`Codec::failure`] makes of [`Failure::Draining`](crate::Failure::Draining). Then
+    /// these run are declined with what [`Codec::failure`](crate::Codec::failure) makes of [`Failure::Draining`](crate::Failure::Draining). Then
     /// the connections close, within the time of [`Serve::grace`].
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.signal = Some(Box::pin(signal));

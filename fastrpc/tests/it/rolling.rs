@@ -67,7 +67,7 @@ async fn servers_that_drain_one_after_the_other_under_load_fail_no_call() {
             .collect();
         for _ in 0..4 {
             let before = made.load(Ordering::SeqCst);
-            while made.load(Ordering::SeqCst) < before + 500 {
+            while made.load(Ordering::SeqCst) < before + 200 {
                 tokio::time::sleep(ms(1)).await;
             }
             // The next one takes the connections; then the old one drains.

@@ -13,7 +13,7 @@ use super::{Codec, whole_reply};
 use crate::exchange::Exchanging;
 use crate::{Eager, Error, Heads};
 
-/// A call that was made with [`Client::call`]: await it for the response.
+/// A call that was made with [`Client::call`](crate::Client::call): await it for the response.
 ///
 /// # Cancel safety
 ///
