@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, value_parser};
 
+use http::HeaderName;
 use httpteleport::Wire;
 
 use crate::compress::{Compress, wire};
@@ -169,6 +170,11 @@ pub(crate) struct ProxyArgs {
     )]
     pub(crate) out_conns_per_addr: u16,
 
+    /// Teleport: requests whose values of this header differ never share a connection, nor its compression: name the header that
+    /// tells your users, or tenants, apart; at most 1024 of them at a time
+    #[arg(long, value_name = "HEADER", help_heading = "Output", value_parser = header)]
+    pub(crate) out_group_by: Option<HeaderName>,
+
     /// Which teleport wire is spoken: framed, which streams; classic, as Go's httptp has it; or auto, for the framed one with
     /// nodes that speak it and the classic one with others
     #[arg(long, value_name = "WIRE", help_heading = "Teleport", default_value = "auto", value_parser = wire)]
@@ -195,6 +201,11 @@ pub(crate) struct ProxyArgs {
     /// Threads that serve; more than the machine has cores gain nothing [default: one for each core]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
+}
+
+/// Names a header.
+fn header(name: &str) -> Result<HeaderName, &'static str> {
+    name.parse().map_err(|_| "is no name of a header; write for example X-Tenant")
 }
 
 /// Reads and checks the command line.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
 use httpteleport::Wire;
 
 use crate::cli::ProxyArgs;
@@ -81,6 +82,8 @@ pub(crate) struct Output {
     pub(crate) timeout: Duration,
     /// Connections to each teleport endpoint.
     pub(crate) conns_per_addr: usize,
+    /// Teleport: requests whose values of this header differ share no connection.
+    pub(crate) group_by: Option<HeaderName>,
     /// PEM certificates to trust instead of the system's.
     pub(crate) ca: Option<PathBuf>,
     /// Bytes of a reply's head.
@@ -113,6 +116,7 @@ impl Settings {
                 delay: args.out_delay.unwrap_or_default(),
                 timeout: args.out_timeout,
                 conns_per_addr: usize::from(args.out_conns_per_addr),
+                group_by: args.out_group_by,
                 ca: args.out_ca,
                 max_header_size: args.out_max_header_size as usize,
             },
@@ -201,6 +205,7 @@ fn idle_options(args: &ProxyArgs) -> Vec<String> {
         ("--in-delay", args.in_delay.is_some() && !teleport_in, "the input is"),
         ("--out-compress", args.out_compress.is_some() && !teleport_out, "the outputs are"),
         ("--out-delay", args.out_delay.is_some() && !teleport_out, "the outputs are"),
+        ("--out-group-by", args.out_group_by.is_some() && !teleport_out, "the outputs are"),
         ("--wire", args.wire != Wire::Auto && !(teleport_in || teleport_out), "inputs and outputs are"),
     ];
     options.iter().filter(|o| o.1).map(|(name, _, who)| format!("{name} has no effect: {who} not teleport")).collect()

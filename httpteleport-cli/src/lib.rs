@@ -16,6 +16,7 @@ mod duration;
 mod endpoint;
 mod headers;
 mod inbound;
+mod interims;
 mod io;
 mod listen;
 mod outbound;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::balance::{Balancer, Slots};
 use crate::body::Body;
+use crate::interims::Interims;
 use crate::listen::Client;
 use crate::outbound::{Failure, FailureKind, Upstream};
 use crate::request::Outgoing;
@@ -18,6 +19,8 @@ pub(crate) struct Proxy {
     /// The scheme of the input: its name begins every error text.
     input: &'static str,
     upstreams: Vec<(String, Upstream)>,
+    /// Those of the upstreams that ended here.
+    interims: Interims,
     balancer: Balancer,
     timeout: Duration,
     slots: Slots,
@@ -29,6 +32,7 @@ impl Proxy {
     pub(crate) fn new(
         input: &'static str,
         upstreams: Vec<(String, Upstream)>,
+        interims: Interims,
         timeout: Duration,
         concurrency: usize,
     ) -> Proxy {
@@ -36,10 +40,16 @@ impl Proxy {
             input,
             balancer: Balancer::new(upstreams.len()),
             upstreams,
+            interims,
             timeout,
             slots: Slots::new(concurrency),
             concurrency,
         }
+    }
+
+    /// Interim replies of upstreams that ended here.
+    pub(crate) fn interims(&self) -> u64 {
+        self.interims.count()
     }
 
     /// The longest wait for a reply.
@@ -130,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_requests_than_the_concurrency_are_503() {
-        let proxy = Proxy::new("teleport", Vec::new(), Duration::from_secs(1), 0);
+        let proxy = Proxy::new("teleport", Vec::new(), Interims::default(), Duration::from_secs(1), 0);
         let reply = proxy.forward(Outgoing::default(), Client::Unix).await;
         assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
         let text = reply.into_body().collect().await.expect("a body").to_bytes();

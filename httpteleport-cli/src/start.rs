@@ -13,6 +13,7 @@ use crate::compress::Compress;
 use crate::config::Settings;
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::inbound::{self, Inputs};
+use crate::interims::Interims;
 use crate::listen::Listener;
 use crate::outbound::{HttpUpstream, TeleportUpstream, Upstream, plain};
 use crate::proxy::Proxy;
@@ -57,6 +58,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let inputs = open(settings, shutdown.clone()).await?;
     announce(&inputs.listener, settings);
+    let proxy = Arc::clone(&inputs.proxy);
 
     let mut serving = pin!(inbound::serve(inputs));
     tokio::select! {
@@ -65,6 +67,9 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     // Accepting ends as soon as draining begins; the requests that run get their time.
     let ((), ended) = tokio::join!(shutdown.drain(), serving);
+    if proxy.interims() > 0 {
+        tracing::info!("{} interim replies of upstreams ended here", proxy.interims());
+    }
     ended
 }
 
@@ -74,9 +79,11 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
 ///
 /// One line that names the option and says what to do.
 pub(crate) async fn open(settings: &Settings, shutdown: Shutdown) -> anyhow::Result<Inputs<'_>> {
+    let interims = Interims::default();
     let proxy = Arc::new(Proxy::new(
         settings.input.endpoint.scheme.name(),
-        upstreams(settings, &shutdown).await?,
+        upstreams(settings, &shutdown, &interims).await?,
+        interims,
         settings.output.timeout,
         settings.concurrency,
     ));
@@ -89,7 +96,11 @@ pub(crate) async fn open(settings: &Settings, shutdown: Shutdown) -> anyhow::Res
 }
 
 /// The upstreams of `--out`, each checked as far as that is possible without talking to it.
-async fn upstreams(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<Vec<(String, Upstream)>> {
+async fn upstreams(
+    settings: &Settings,
+    shutdown: &Shutdown,
+    interims: &Interims,
+) -> anyhow::Result<Vec<(String, Upstream)>> {
     let Settings { output, concurrency, .. } = settings;
     let uses = |scheme| output.endpoints.iter().any(|out| out.scheme == scheme);
     let https = if uses(Scheme::Https) { Some(tls::client_config(output.ca.as_deref(), true)?) } else { None };
@@ -99,7 +110,7 @@ async fn upstreams(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<V
     for out in &output.endpoints {
         check_upstream(out).await?;
         let upstream = if out.scheme.is_teleport() {
-            Upstream::Teleport(TeleportUpstream::new(out, teleports.clone(), settings)?)
+            Upstream::Teleport(TeleportUpstream::new(out, teleports.clone(), settings, interims.clone())?)
         } else {
             let tls = https.clone().filter(|_| out.scheme.is_tls());
             Upstream::Http(HttpUpstream::new(
@@ -109,6 +120,7 @@ async fn upstreams(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<V
                 output.max_header_size,
                 output.timeout,
                 shutdown.clone(),
+                interims.clone(),
             )?)
         };
         upstreams.push((out.to_string(), upstream));

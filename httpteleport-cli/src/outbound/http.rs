@@ -11,7 +11,6 @@ use hyper::ext::on_informational;
 use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
-use tracing::Level;
 
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
@@ -20,6 +19,7 @@ use super::{Failure, FailureKind, one_line};
 use crate::body::Body;
 use crate::endpoint::Endpoint;
 use crate::headers;
+use crate::interims::Interims;
 use crate::request::{BodyFault, Outgoing, Progress, RequestBody};
 use crate::shutdown::Shutdown;
 
@@ -37,6 +37,8 @@ pub(crate) struct HttpUpstream {
     patience: Duration,
     /// Runs what is no HTTP any more.
     pub(super) shutdown: Shutdown,
+    /// Counts those that end here.
+    interims: Interims,
 }
 
 impl HttpUpstream {
@@ -53,6 +55,7 @@ impl HttpUpstream {
         max_head: usize,
         patience: Duration,
         shutdown: Shutdown,
+        interims: Interims,
     ) -> anyhow::Result<HttpUpstream> {
         Ok(HttpUpstream {
             dialer: Dialer::new(endpoint, tls, max_head)?,
@@ -61,6 +64,7 @@ impl HttpUpstream {
             max_head,
             patience,
             shutdown,
+            interims,
         })
     }
 
@@ -134,7 +138,7 @@ impl HttpUpstream {
         request: Outgoing,
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Box<Connection>), (Failure, bool)> {
-        match connection.exchange(framed(*request), deadline, self.patience).await {
+        match connection.exchange(framed(*request, &self.interims), deadline, self.patience).await {
             Ok(reply) => Ok((reply, connection)),
             Err(Unanswered::Failed(mut error)) => {
                 if let Some(fault) = BodyFault::of(error.error()) {
@@ -185,7 +189,7 @@ enum Idle {
 }
 
 /// The request as it is on an HTTP/1.1 connection.
-fn framed(mut request: Request<RequestBody>) -> Request<RequestBody> {
+fn framed(mut request: Request<RequestBody>, interims: &Interims) -> Request<RequestBody> {
     // hyper takes a GET without a length for one without a body.
     if request.body().progress().is_some() && !request.headers().contains_key(CONTENT_LENGTH) {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -193,10 +197,8 @@ fn framed(mut request: Request<RequestBody>) -> Request<RequestBody> {
     if request.headers().contains_key(TE) {
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    // hyper drops interim replies, and its server could not send them on. To look at them takes memory for each request.
-    if tracing::enabled!(Level::DEBUG) {
-        on_informational(&mut request, |reply| tracing::debug!("an interim reply, {}, ends here", reply.status()));
-    }
+    let interims = interims.clone();
+    on_informational(&mut request, move |reply| interims.dropped(reply.status()));
     request
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use http::header::{HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Incoming, Streaming};
@@ -16,10 +17,14 @@ use super::{Failure, FailureKind, one_line};
 use crate::config::{MAX_REPLY_BODY, Settings};
 use crate::endpoint::{Address, Endpoint};
 use crate::headers;
+use crate::interims::Interims;
 use crate::request::{Outgoing, Progress, RequestBody};
 
 /// Hellos and TLS may take this long; peers give up on them just as soon.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
+
+/// Groups of requests at a time, each with connections of its own.
+const MOST_GROUPS: usize = 1024;
 
 /// A request whose body goes on for longer than this is given up.
 const LONGEST_UPLOAD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,6 +34,10 @@ pub(crate) struct TeleportUpstream {
     client: Client,
     /// How long it may take to reply to a request that has come whole.
     patience: Duration,
+    /// Requests whose values of this header differ share no connection.
+    group_by: Option<HeaderName>,
+    /// Counts those that end here.
+    interims: Interims,
 }
 
 impl TeleportUpstream {
@@ -41,6 +50,7 @@ impl TeleportUpstream {
         endpoint: &Endpoint,
         tls: Option<Arc<ClientConfig>>,
         settings: &Settings,
+        interims: Interims,
     ) -> anyhow::Result<TeleportUpstream> {
         let Address::Tcp { host, port } = &endpoint.address else {
             bail!("--out {endpoint}: teleport needs a host and a port");
@@ -57,6 +67,7 @@ impl TeleportUpstream {
             .batch_delay(output.delay)
             .connections(output.conns_per_addr)
             .max_pending(settings.concurrency)
+            .max_groups(MOST_GROUPS)
             .at_limit(AtLimit::Fail)
             .timeout(output.timeout)
             // Half of the time a request has, so that another upstream still gets a chance; also when this one accepts
@@ -70,7 +81,8 @@ impl TeleportUpstream {
         }
         let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.clone() };
         let client = client.connect(&format!("{host}:{port}")).with_context(|| format!("--out {endpoint}"))?;
-        Ok(TeleportUpstream { client, patience: output.timeout })
+        let group_by = output.group_by.clone();
+        Ok(TeleportUpstream { client, patience: output.timeout, group_by, interims })
     }
 
     /// What its connections have carried so far.
@@ -86,7 +98,10 @@ impl TeleportUpstream {
     ) -> Result<Response<crate::body::Body>, Failure> {
         let progress = request.body().progress();
         let protocol = request.extensions().get::<Protocol>().cloned();
-        let mut call = self.client.stream(*request);
+        let apart = self.group(&request)?;
+        let interims = self.interims.clone();
+        let call = apart.as_ref().unwrap_or(&self.client).stream(*request);
+        let mut call = call.on_interim(move |head| interims.dropped(head.status));
         let outcome = match &progress {
             None => {
                 call = call.deadline(deadline);
@@ -120,6 +135,19 @@ impl TeleportUpstream {
             Some(request) => failure.unsent(Box::new(request.map(RequestBody::again))),
             None => failure,
         })
+    }
+
+    /// The client of the group that the request belongs to, if requests are told apart.
+    fn group(&self, request: &Outgoing) -> Result<Option<Client>, Failure> {
+        let Some(header) = &self.group_by else { return Ok(None) };
+        let key = request.headers().get(header).map(HeaderValue::as_bytes).unwrap_or_default();
+        match self.client.for_group(key) {
+            Ok(client) => Ok(Some(client)),
+            Err(error) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Err(Failure::new(FailureKind::Refused(status), format!("by {header}: {}", reason(&error))))
+            }
+        }
     }
 
     /// Waits for the reply as long as the body of the request goes on, and a little more.

@@ -14,6 +14,7 @@ mod shutdown;
 mod stage;
 mod startup;
 mod streaming;
+mod teleport;
 mod tls;
 mod trailers;
 mod unix;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 /// A bound for things that take milliseconds, for machines that are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,6 +31,16 @@ impl Program {
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let line = tokio::time::timeout(PATIENCE, stdout.next_line()).await.expect("in time").expect("readable");
         Program { child, stdout, line: line.expect("it says what it does before it ends") }
+    }
+
+    /// The same, and the lines of its log.
+    pub(crate) async fn logged(args: &[&str]) -> (Program, Lines<BufReader<ChildStderr>>) {
+        let mut command = command(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let line = tokio::time::timeout(PATIENCE, stdout.next_line()).await.expect("in time").expect("readable");
+        (Program { child, stdout, line: line.expect("it says what it does before it ends") }, log)
     }
 
     /// An HTTP input on a free port, and one output.
