@@ -45,8 +45,15 @@ impl Route {
     }
 }
 
-/// Compressions of the pairs.
-const COMPRESSIONS: [&str; 3] = ["none", "flate", "snappy"];
+/// The pairs: their names, the wire between their nodes, and how that is compressed.
+const PAIRS: [(&str, &str, &str); 6] = [
+    ("none", "classic", "none"),
+    ("flate", "classic", "flate"),
+    ("snappy", "classic", "snappy"),
+    ("framed-none", "framed", "none"),
+    ("framed-lz4", "framed", "lz4"),
+    ("framed-zstd", "framed", "zstd"),
+];
 
 /// Every row for `httptp`, in the order they are printed; with `before`, its rows again for that build of it.
 #[must_use]
@@ -71,10 +78,11 @@ fn of_httptp(prefix: &str, program: &Path) -> Vec<Route> {
         options,
     };
     let mut routes = vec![Route::new(&format!("{prefix}/http"), vec![hop("http", "http", Vec::new())])];
-    for compression in COMPRESSIONS {
-        let near = hop("http", "teleport", vec!["--out-compress".to_owned(), compression.to_owned()]);
-        let far = hop("teleport", "http", vec!["--in-compress".to_owned(), compression.to_owned()]);
-        routes.push(Route::new(&format!("{prefix}/pair/{compression}"), vec![near, far]));
+    for (name, wire, compression) in PAIRS {
+        let options = |option: &str| ["--wire", wire, option, compression].map(str::to_owned).to_vec();
+        let near = hop("http", "teleport", options("--out-compress"));
+        let far = hop("teleport", "http", options("--in-compress"));
+        routes.push(Route::new(&format!("{prefix}/pair/{name}"), vec![near, far]));
     }
     routes
 }
