@@ -104,7 +104,12 @@ pub async fn measure(program: &Path, kind: Kind, connections: usize) -> Result<I
         options.extend(identity.options());
     }
     if kind.scheme() == "teleport" {
-        options.extend(["--wire".to_owned(), "classic".to_owned(), "--in-compress".to_owned(), kind.compression().to_string()]);
+        options.extend([
+            "--wire".to_owned(),
+            "classic".to_owned(),
+            "--in-compress".to_owned(),
+            kind.compression().to_string(),
+        ]);
     }
     let (process, address) = start_httptp(program, kind.scheme(), &out, &options);
     let told = |error: std::io::Error| format!("{}: {error}", kind.name());

@@ -81,7 +81,7 @@ impl<C: Codec> ClientBuilder<C> {
         self.settings.check()?;
         let io: BoxIo = Box::new(io);
         if self.settings.link.wire == Wire::Framed {
-            return self.handshake_framed(io).await;
+            return Box::pin(self.handshake_framed(io)).await; // Much larger, and rare.
         }
         self.settings.link.wire = Wire::Classic;
         let Settings { link, tls, .. } = &self.settings;

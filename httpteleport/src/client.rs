@@ -126,7 +126,7 @@ impl<H: Heads> ClientBuilder<H> {
     /// An unusable setting, or what went wrong in the opening exchange.
     pub async fn handshake(self, io: impl Io) -> Result<(Client<H>, fastrpc::Driver<Codec<H>>), Error> {
         if self.transport.wire_set() == Wire::Framed {
-            return self.handshake_framed(io).await;
+            return Box::pin(self.handshake_framed(io)).await; // Much larger, and rare.
         }
         let (classic, driver) = self.transport.wire(Wire::Classic).handshake(io).await?;
         Ok((Client::of(classic, None, Route::new(Wire::Classic), self.bodies.max_collected), driver))

@@ -48,7 +48,7 @@ impl<C: HeadCodec> ClientBuilder<C> {
     ///
     /// # Errors
     ///
-    /// An unusable setting, or what went wrong in the opening exchange; the source is [`NotFramed`] if the peer does not speak
+    /// An unusable setting, or what went wrong in the opening exchange; the source is [`NotFramed`](super::NotFramed) if the peer does not speak
     /// this wire.
     pub async fn handshake(mut self, io: impl Io) -> Result<(Client<C>, Driver), Error> {
         self.check()?;

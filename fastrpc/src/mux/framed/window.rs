@@ -130,12 +130,12 @@ impl RecvWindow {
     pub(super) fn grant(&mut self, now: Instant, round_trip: Option<Duration>, most: u32) -> u32 {
         let since = now.saturating_duration_since(*self.counted.get_or_insert(now));
         if let Some(round_trip) = round_trip.filter(|round_trip| since >= *round_trip) {
-            let trips = since.as_secs_f64() / round_trip.as_secs_f64().max(1e-6);
-            let per_trip = (f64::from(self.used) / trips) as u32;
+            let per_trip = u128::from(self.used) * round_trip.as_nanos() / since.as_nanos().max(1);
+            let per_trip = u32::try_from(per_trip).unwrap_or(u32::MAX);
             if per_trip >= self.target / 4 * 3 && self.held <= self.target / 2 {
                 let wanted = per_trip.saturating_add(per_trip / 3 * 2);
                 self.target = wanted.min(self.target.saturating_mul(2)).min(most).max(self.target);
-            } else if self.shared.is_none() && trips > 16.0 && self.held > self.target / 4 {
+            } else if self.shared.is_none() && since > round_trip * 16 && self.held > self.target / 4 {
                 self.target = (self.target / 2).max(Self::LEAST).min(self.target);
             }
             (self.counted, self.used) = (Some(now), 0);
