@@ -182,22 +182,22 @@ mod tests {
 
     /// A body that its reader reads at once, over a way of so many bytes a millisecond and so many milliseconds there and back.
     /// Gives the target at the end, and how much came in each of `trips` round trips.
-    fn transfer(window: &mut RecvWindow, rate: u32, round_trip: usize, trips: usize, most: u32) -> (u32, Vec<u32>) {
+    fn transfer(window: &mut RecvWindow, rate: u32, round_trip: u32, trips: u32, most: u32) -> (u32, Vec<u32>) {
         let start = Instant::now();
         let (mut credit, mut waits) = (window.open(), 0);
-        let mut there = vec![0; round_trip / 2];
-        let mut back = vec![0; round_trip / 2];
+        let one_way = (round_trip / 2) as usize;
+        let (mut there, mut back) = (vec![0; one_way], vec![0; one_way]);
         let mut came = Vec::new();
         for ms in 0..round_trip * trips {
-            credit += std::mem::take(&mut back[ms % (round_trip / 2)]);
+            let slot = ms as usize % one_way;
+            credit += std::mem::take(&mut back[slot]);
             waits += std::mem::take(&mut credit); // All of it lies before the narrow part at once.
-            let arrives = std::mem::replace(&mut there[ms % (round_trip / 2)], waits.min(rate));
+            let arrives = std::mem::replace(&mut there[slot], waits.min(rate));
             waits -= waits.min(rate);
             assert!(window.receive(arrives as usize));
             window.consume(arrives as usize);
             if window.is_due() {
-                let now = start + MS * ms as u32;
-                back[ms % (round_trip / 2)] = window.grant(now, Some(MS * round_trip as u32), most);
+                back[slot] = window.grant(start + MS * ms, Some(MS * round_trip), most);
             }
             if ms % round_trip == 0 {
                 came.push(0);
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_window_grows_to_what_the_way_holds_and_little_more() {
         for (rate, round_trip) in [(25_000, 150), (1_250_000, 10), (12_500, 30), (1000, 300)] {
-            let product = rate * round_trip as u32;
+            let product = rate * round_trip;
             let mut window = RecvWindow::new(64 * 1024);
             let (target, came) = transfer(&mut window, rate, round_trip, 40, MAX_CREDIT / 4);
             let last = f64::from(*came.last().expect("many")) / f64::from(product);
