@@ -13,6 +13,7 @@ mod ids;
 mod keepalive;
 mod load;
 mod outbox;
+mod pieces;
 mod receive;
 mod stream;
 mod streams;

@@ -104,7 +104,7 @@ impl<T> Streams<T> {
         let Some(incoming) = &mut stream.incoming else {
             return Poll::Ready(if stream.got_end { None } else { Some(Err(stream.gone())) });
         };
-        if let Some(piece) = incoming.queue.pop_front() {
+        if let Some(piece) = incoming.pieces.pop() {
             incoming.unread_since = None;
             incoming.window.consume(piece.len());
             self.window.consume(piece.len());
@@ -137,8 +137,9 @@ impl<T> Streams<T> {
         }
         let Some(incoming) = &mut stream.incoming else { return };
         incoming.unwanted = true;
-        let lying = incoming.queue.iter().map(Bytes::len).sum();
-        self.spent.extend(incoming.queue.drain(..));
+        let pieces = incoming.pieces.take();
+        let lying = pieces.iter().map(Bytes::len).sum();
+        self.spent.extend(pieces);
         incoming.window.consume(lying);
         self.window.consume(lying);
     }

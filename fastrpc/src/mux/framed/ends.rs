@@ -29,7 +29,7 @@ impl<T> Streams<T> {
         let mut stalled = Vec::new();
         for key in self.table.keys() {
             let Some(incoming) = self.table.get_mut(key).and_then(|stream| stream.incoming.as_mut()) else { continue };
-            if incoming.queue.is_empty() || !shut {
+            if incoming.pieces.is_empty() || !shut {
                 incoming.unread_since = None;
             } else if now.saturating_duration_since(*incoming.unread_since.get_or_insert(now)) >= limit {
                 stalled.push(key);
@@ -44,9 +44,9 @@ impl<T> Streams<T> {
                 continue;
             }
             stream.reset = Some(Box::new(Reset { code: ResetCode::Stalled, text: text.into(), by_peer: false }));
-            if let Some(incoming) = stream.incoming.take() {
+            if let Some(mut incoming) = stream.incoming.take() {
                 self.window.consume(incoming.window.held() as usize);
-                self.spent.extend(incoming.queue);
+                self.spent.extend(incoming.pieces.take());
                 self.wakers.extend(incoming.waker);
             }
         }
@@ -113,10 +113,10 @@ impl<T> Streams<T> {
             self.wakers.extend(incoming.waker.take());
         }
         if !stream.got_end
-            && let Some(incoming) = stream.incoming.take()
+            && let Some(mut incoming) = stream.incoming.take()
         {
             self.window.consume(incoming.window.held() as usize);
-            self.spent.extend(incoming.queue);
+            self.spent.extend(incoming.pieces.take());
         }
         self.settle(key);
     }
@@ -143,9 +143,9 @@ impl<T> Streams<T> {
             stream.holders == 0 && stream.is_over()
         };
         table.remove(key, unwanted, |stream| {
-            if let Some(incoming) = stream.incoming.take() {
+            if let Some(mut incoming) = stream.incoming.take() {
                 window.consume(incoming.window.held() as usize);
-                spent.extend(incoming.queue);
+                spent.extend(incoming.pieces.take());
             }
             last(&mut stream.tag)
         })

@@ -116,7 +116,7 @@ impl<T> Streams<T> {
                 self.receive_call(tag, Call { time_left, one_way, head, body, end }, now)
             }
             Frame::Reply { id, head, body, end } => {
-                self.receive_reply(id, record.slice_ref(head), record.slice_ref(body), end)
+                self.receive_reply(id, record.slice_ref(head), record.slice_ref(body), end, now)
             }
             Frame::Interim { id, head } => {
                 self.floods.interim(now)?;
@@ -182,7 +182,7 @@ impl<T> Streams<T> {
         stream.one_way = one_way;
         stream.sent_end = one_way;
         stream.got_end = end;
-        let body = first_piece(&mut stream, self.ours.stream_credit, body, end);
+        let body = first_piece(&mut stream, self.ours.stream_credit, body, end, now);
         let key = self.table.insert(stream);
         if !(one_way && end) {
             self.table.name(id, key);
@@ -203,7 +203,14 @@ impl<T> Streams<T> {
         None
     }
 
-    fn receive_reply(&mut self, id: u32, head: Bytes, body: Bytes, end: bool) -> Result<Received, Violation> {
+    fn receive_reply(
+        &mut self,
+        id: u32,
+        head: Bytes,
+        body: Bytes,
+        end: bool,
+        now: Instant,
+    ) -> Result<Received, Violation> {
         let found = self.find(id, Role::Client)?;
         self.check_first(id, body.len(), end)?;
         let Some(key) = found else {
@@ -223,7 +230,7 @@ impl<T> Streams<T> {
             self.reset(key, ResetCode::TooLarge, text);
             return Ok(Received::Reset { key });
         }
-        let body = first_piece(stream, self.ours.stream_credit, body, end);
+        let body = first_piece(stream, self.ours.stream_credit, body, end, now);
         self.settle(key);
         Ok(Received::Reply { key, head, body })
     }
@@ -257,7 +264,7 @@ impl<T> Streams<T> {
             incoming.window.consume(body.len());
             self.window.consume(body.len());
         } else if !body.is_empty() {
-            incoming.queue.push_back(apart(body, record_length));
+            incoming.pieces.push(body, record_length);
         }
         if end {
             stream.got_end = true;
@@ -351,16 +358,16 @@ impl<T> Streams<T> {
 }
 
 /// A body that came whole is given; the first piece of another lies and waits for its reader.
-fn first_piece<T>(stream: &mut Stream<T>, credit: u32, body: Bytes, end: bool) -> Option<Bytes> {
+fn first_piece<T>(stream: &mut Stream<T>, credit: u32, body: Bytes, end: bool, now: Instant) -> Option<Bytes> {
     stream.got_end = end;
     if end {
         return Some(body);
     }
-    let mut incoming = Incoming::new(RecvWindow::new(credit));
+    let mut incoming = Incoming::new(RecvWindow::new(credit, now));
     let within = incoming.window.receive(body.len());
     debug_assert!(within, "it was checked");
     if !body.is_empty() {
-        incoming.queue.push_back(body);
+        incoming.pieces.push(body, 0);
     }
     stream.incoming = Some(Box::new(incoming));
     None
@@ -374,11 +381,6 @@ fn expect_body<T>(stream: &mut Stream<T>, id: u32, role: Role) -> Result<&mut In
         return Err(protocol(format!("a body came ahead of the reply to call {id}")));
     }
     stream.incoming.as_deref_mut().ok_or_else(|| protocol(format!("a body came for call {id}, which has none")))
-}
-
-/// A piece that waits for its reader does not keep a record that is much larger.
-fn apart(piece: Bytes, record: usize) -> Bytes {
-    if piece.len() < record / 4 { Bytes::copy_from_slice(&piece) } else { piece }
 }
 
 fn over_credit(id: u32) -> Violation {

@@ -8,6 +8,7 @@ use std::task::Waker;
 use bytes::{Buf, Bytes};
 use tokio::time::Instant;
 
+use super::pieces::Pieces;
 use super::streams::Gone;
 use super::window::{RecvWindow, SendCredit};
 use crate::wire::framed::frame::ResetCode;
@@ -148,7 +149,7 @@ impl Outgoing {
 
 /// A body on its way in.
 pub(super) struct Incoming {
-    pub(super) queue: VecDeque<Bytes>,
+    pub(super) pieces: Pieces,
     pub(super) window: RecvWindow,
     /// What came behind the last piece.
     pub(super) trailers: Option<Bytes>,
@@ -167,7 +168,7 @@ pub(super) struct Incoming {
 impl Incoming {
     pub(super) fn new(window: RecvWindow) -> Self {
         Self {
-            queue: VecDeque::new(),
+            pieces: Pieces::default(),
             window,
             trailers: None,
             unwanted: false,

@@ -123,7 +123,7 @@ impl<T> Streams<T> {
         Self {
             role,
             credit: SendCredit::new(theirs.connection_credit),
-            window: RecvWindow::of_connection(ours.connection_credit, most_window),
+            window: RecvWindow::of_connection(ours.connection_credit, most_window, now),
             floods: Floods::new(ours.ping_ms, now),
             ours,
             theirs,

@@ -55,7 +55,7 @@ pub(super) struct RecvWindow {
     /// What it sent and nobody has read.
     held: u32,
     /// Since when `used` is counted.
-    counted: Option<Instant>,
+    counted: Instant,
     /// What was read since then.
     used: u32,
 }
@@ -65,13 +65,13 @@ impl RecvWindow {
     const LEAST: u32 = 16 * 1024;
 
     /// Begins with what this side's settings say.
-    pub(super) fn new(initial: u32) -> Self {
-        Self { target: initial, shared: None, open: initial, held: 0, counted: None, used: 0 }
+    pub(super) fn new(initial: u32, now: Instant) -> Self {
+        Self { target: initial, shared: None, open: initial, held: 0, counted: now, used: 0 }
     }
 
     /// That of a connection, for which there are `most` bytes of memory.
-    pub(super) fn of_connection(initial: u32, most: u32) -> Self {
-        Self { shared: Some(most), ..Self::new(initial) }
+    pub(super) fn of_connection(initial: u32, most: u32, now: Instant) -> Self {
+        Self { shared: Some(most), ..Self::new(initial, now) }
     }
 
     /// What it aims at.
@@ -123,13 +123,13 @@ impl RecvWindow {
 
     /// Grants what may be granted.
     ///
-    /// The target grows, up to `most`, when most of it was used up in each round trip: the peer waited for credit then, and the
-    /// reader did not. It grows to 5/3 of what came in a round trip: what the way takes, a quarter that is about to be granted,
+    /// The target grows, up to `most`, when most of it would be used up in a round trip at the rate of the last half: the peer waits
+    /// for credit then, and the reader does not. It doubles at the most, to 5/3 of what comes in a round trip at that rate: what the way takes, a quarter that is about to be granted,
     /// and a little to find out whether it takes more; all beyond that would only wait somewhere on the way, before other
     /// messages. The target of a stream halves when a part of it lasted for sixteen round trips and much lies unread.
     pub(super) fn grant(&mut self, now: Instant, round_trip: Option<Duration>, most: u32) -> u32 {
-        let since = now.saturating_duration_since(*self.counted.get_or_insert(now));
-        if let Some(round_trip) = round_trip.filter(|round_trip| since >= *round_trip) {
+        let since = now.saturating_duration_since(self.counted);
+        if let Some(round_trip) = round_trip.filter(|round_trip| since >= *round_trip / 2) {
             let per_trip = u128::from(self.used) * round_trip.as_nanos() / since.as_nanos().max(1);
             let per_trip = u32::try_from(per_trip).unwrap_or(u32::MAX);
             if per_trip >= self.target / 4 * 3 && self.held <= self.target / 2 {
@@ -138,7 +138,7 @@ impl RecvWindow {
             } else if self.shared.is_none() && since > round_trip * 16 && self.held > self.target / 4 {
                 self.target = (self.target / 2).max(Self::LEAST).min(self.target);
             }
-            (self.counted, self.used) = (Some(now), 0);
+            (self.counted, self.used) = (now, 0);
         }
         let grant = self.grantable();
         self.open += grant;
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn a_window_grants_what_was_read_once_it_is_a_quarter() {
-        let mut window = RecvWindow::new(100);
         let now = Instant::now();
+        let mut window = RecvWindow::new(100, now);
         assert!(!window.is_due() && window.receive(60) && !window.receive(41));
         window.consume(24);
         assert!(!window.is_due(), "24 of 100 is not worth a frame");
@@ -211,7 +211,7 @@ mod tests {
     fn a_window_grows_to_what_the_way_holds_and_little_more() {
         for (rate, round_trip) in [(25_000, 150), (1_250_000, 10), (12_500, 30), (1000, 300)] {
             let product = rate * round_trip;
-            let mut window = RecvWindow::new(64 * 1024);
+            let mut window = RecvWindow::new(64 * 1024, Instant::now());
             let (target, came) = transfer(&mut window, rate, round_trip, 40, MAX_CREDIT / 4);
             let last = f64::from(*came.last().expect("many")) / f64::from(product);
             assert!(last > 0.98, "{rate} {round_trip}: {last:.3} of the way is used, with a window of {target}");
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_window_doubles_at_the_most_and_keeps_to_its_bound() {
-        let mut window = RecvWindow::new(1000);
+        let mut window = RecvWindow::new(1000, Instant::now());
         let (target, _) = transfer(&mut window, 1_000_000, 10, 2, MAX_CREDIT);
         assert!((1001..=2000).contains(&target), "{target}");
         let (target, _) = transfer(&mut window, 1_000_000, 10, 40, 50_000);
@@ -233,8 +233,8 @@ mod tests {
 
     #[test]
     fn a_window_whose_reader_lags_shrinks_and_grants_nothing_until_enough_is_read() {
-        let mut window = RecvWindow::new(64 * 1024);
         let mut now = Instant::now();
+        let mut window = RecvWindow::new(64 * 1024, now);
         assert!(window.receive(64 * 1024));
         window.consume(32 * 1024);
         assert_eq!(window.grant(now, Some(10 * MS), MAX_CREDIT), 32 * 1024);

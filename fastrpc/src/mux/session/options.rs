@@ -71,8 +71,8 @@ impl Default for Options {
             settings: Settings {
                 codecs: vec![ZSTD, LZ4],
                 calls: 10_000,
-                connection_credit: 8 << 20,
-                stream_credit: 1 << 20,
+                connection_credit: 16 << 20,
+                stream_credit: 2 << 20,
                 ..Settings::default()
             },
             codec: RecordCodec::default(),
