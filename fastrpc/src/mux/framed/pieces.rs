@@ -69,7 +69,7 @@ mod tests {
         let mut pieces = Pieces::default();
         let sent: Vec<u8> = (0..100_000u32).map(|n| n.to_le_bytes()[0]).collect();
         let mut rest = &sent[..];
-        for length in [1, 1, 2000, 3, 30_000, 1023, 1024, 5].into_iter().chain([1; 40_000]) {
+        for length in [1, 1, 2000, 3, 30_000, 1023, 1024, 5].into_iter().chain(std::iter::repeat_n(1, 40_000)) {
             let (piece, more) = rest.split_at(length);
             pieces.push(Bytes::copy_from_slice(piece), 64 * 1024);
             rest = more;
