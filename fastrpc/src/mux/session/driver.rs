@@ -142,12 +142,17 @@ impl<S: Serve> Driver<S> {
             let deadline = self.expire(now);
             let alive = self.keep_alive(now);
             let idle = self.drain_when_idle(now);
-            self.end_when_done();
             let blocked = match self.write(cx, now) {
                 Ok(blocked) => blocked,
                 Err(error) => return Poll::Ready(self.peers_reason(cx, now, error)),
             };
             self.forget_ended(cx);
+            if self.closing.is_none() {
+                self.end_when_done(); // What was written may have been the last.
+                if self.closing.is_some() {
+                    continue;
+                }
+            }
             if (choked && !self.is_choked()) || self.may_unpark() {
                 cx.waker().wake_by_ref(); // Room again: what had to wait goes on next turn.
             }
