@@ -338,6 +338,7 @@ pub struct Calling<'a, H: Heads = Eager> {
     method: Method,
 }
 
+#[allow(clippy::large_enum_variant, reason = "a box would cost each call an allocation")]
 enum Way<'a, H: Heads> {
     Classic(fastrpc::PendingCall<'a, Codec<H>>),
     Framed(Exchanging<'a, H>),

@@ -34,6 +34,7 @@ enum Limit {
     At(Instant),
 }
 
+#[allow(clippy::large_enum_variant, reason = "a box would cost each call an allocation")]
 enum Step<'a, H: Heads> {
     New(H::Request),
     /// It was begun at once.
@@ -163,6 +164,7 @@ enum Unfinished {
 }
 
 /// The response to a call whose reply has come, if all of it has.
+#[allow(clippy::result_large_err, reason = "it is hardly ever an error")]
 fn response_of<H: Heads>(
     client: &Client<H>,
     begun: &Begun,

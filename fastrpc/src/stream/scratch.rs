@@ -19,7 +19,7 @@ pub(super) fn read<T>(message: &[u8], read: impl FnOnce(&mut BytesMut) -> T) -> 
         return read(&mut BytesMut::from(message));
     }
     // It is elsewhere when a codec makes calls of its own, or the thread ends.
-    let mut scratch = SCRATCH.try_with(|scratch| scratch.take()).unwrap_or_default();
+    let mut scratch = SCRATCH.try_with(RefCell::take).unwrap_or_default();
     scratch.clear();
     if scratch.capacity() < message.len() && !scratch.try_reclaim(CHUNK) {
         scratch = BytesMut::with_capacity(CHUNK);
@@ -48,12 +48,12 @@ mod tests {
         let take = |n: u32| read(&n.to_le_bytes(), |message| message.split_to(3).freeze());
         let kept: Vec<_> = (0..5000).map(take).collect();
         assert!((0..5000u32).zip(&kept).all(|(n, message)| message[..] == n.to_le_bytes()[..3]));
-        assert_eq!(read(&[7; SMALL + 1], |message| message.split())[..], [7; SMALL + 1]);
+        assert_eq!(read(&[7; SMALL + 1], BytesMut::split)[..], [7; SMALL + 1]);
     }
 
     #[test]
     fn one_may_be_read_while_another_is() {
-        let (inner, outer) = read(b"outer", |outer| (read(b"inner", |inner| inner.split()), outer.split()));
+        let (inner, outer) = read(b"outer", |outer| (read(b"inner", BytesMut::split), outer.split()));
         assert_eq!((&inner[..], &outer[..]), (&b"inner"[..], &b"outer"[..]));
     }
 }

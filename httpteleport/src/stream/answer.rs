@@ -196,6 +196,7 @@ pub(crate) async fn answer<B>(
 }
 
 /// Sends a response with a short body; another comes back.
+#[allow(clippy::result_large_err, reason = "it is moved once, either way")]
 pub(crate) fn answer_at_once(
     mut responder: Responder,
     counters: Tally<'_>,

@@ -66,7 +66,7 @@ fn take_long(input: &mut &[u8]) -> Option<u32> {
     None
 }
 
-fn low_bits(value: u32) -> u8 {
+pub(super) fn low_bits(value: u32) -> u8 {
     (value & 0x7f) as u8
 }
 

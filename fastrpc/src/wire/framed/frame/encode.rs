@@ -199,7 +199,7 @@ impl Beginning {
     #[inline]
     fn varint(&mut self, value: u32) {
         match value {
-            0..0x80 => self.byte(value as u8),
+            0..0x80 => self.byte(varint::low_bits(value)),
             0x80..0x4000 => varint::two(value).into_iter().for_each(|byte| self.byte(byte)),
             _ => self.long_varint(value),
         }
