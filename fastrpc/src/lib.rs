@@ -39,7 +39,7 @@ pub mod internals {
     pub use crate::mux::outbox::{ONE_WAY, Outbox, Taken, append_message};
     pub use crate::mux::pending::{Arrival, Key, Outcome, Pending};
     pub use crate::mux::session;
-    pub use crate::server::Permit;
+    pub use crate::server::PermitHere;
     pub use crate::stream::messages::caught;
     pub use crate::stream::{FramedCall, Tally};
 }

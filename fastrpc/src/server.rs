@@ -350,10 +350,17 @@ impl<C, H> Service<C, H> {
 
     /// A permit to run one handler, unless as many run as may.
     pub(crate) fn admit(&self) -> Option<Permit> {
-        let running = &self.inner.running;
+        self.one_more().then(|| Permit(self.inner.running.clone()))
+    }
+
+    /// The same for a handler that does not outlive this.
+    pub(crate) fn admit_here(&self) -> Option<PermitHere<'_>> {
+        self.one_more().then(|| PermitHere(&self.inner.running))
+    }
+
+    fn one_more(&self) -> bool {
         let one_more = |now: usize| (now < self.inner.settings.concurrency).then_some(now + 1);
-        running.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
-        Some(Permit(running.clone()))
+        self.inner.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
     }
 
     /// Opens a connection of whichever wire, of the `classic` one if that is served; `None` when the server shuts down meanwhile.
@@ -406,10 +413,20 @@ impl<C: Codec, H> Service<C, H> {
     }
 }
 
-/// One of the handlers that may run at once.
+/// One of the handlers that may run at once, on the framed wire.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Permit(Arc<AtomicUsize>);
+pub struct PermitHere<'a>(&'a AtomicUsize);
+
+impl Drop for PermitHere<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One of the handlers that may run at once.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<AtomicUsize>);
 
 impl Drop for Permit {
     fn drop(&mut self) {

@@ -41,11 +41,13 @@
 //! # }
 //! ```
 
+mod begun;
 mod channel;
 mod client;
 mod codec;
 pub(crate) mod messages;
 mod pool;
+mod scratch;
 mod server;
 mod waiting;
 

@@ -333,6 +333,10 @@ impl<H: Heads> Client<H> {
         Some((self.framed.as_ref()?, self.route.attempt()?))
     }
 
+    pub(crate) fn framed(&self) -> Option<&FramedClient> {
+        self.framed.as_ref()
+    }
+
     pub(crate) fn classic(&self) -> &fastrpc::Client<Codec<H>> {
         &self.classic
     }

@@ -65,6 +65,7 @@ impl Heads for Eager {
         reply.answering(asked).into_http()
     }
 
+    #[inline]
     fn framed() -> Option<Framed<Self>> {
         let (request, response) = (std::convert::identity, std::convert::identity);
         Some(Framed { request, into_request: request, response, into_response: response })

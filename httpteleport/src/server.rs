@@ -223,9 +223,7 @@ impl<F: Handler<H>, H: Heads> fastrpc::Handler<Codec<H>> for Answering<F, H> {
     }
 
     async fn answer(&self, call: FramedCall<'_, Codec<H>>) {
-        // A server of other types speaks the classic wire alone.
-        if let Some(types) = H::framed() {
-            answer_whole(call, types, &self.limits, self.pause, |request, peer| self.handler.call(request, peer)).await;
-        }
+        let handler = |request, peer| self.handler.call(request, peer);
+        answer_whole::<_, H, _>(call, &self.limits, self.pause, handler).await;
     }
 }

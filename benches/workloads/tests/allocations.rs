@@ -13,7 +13,7 @@ static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// What is allowed a call. With the types of the `http` crate six are header maps, which both programs and both codecs make;
 /// the host is in the URI, so there is no `Host` header that would take more. Lazy heads take none where they are cloned;
 /// built for each call, the text of both heads takes eight.
-const ALLOWED: [(&str, f64); 9] = [
+const ALLOWED: [(&str, f64); 15] = [
     ("fastrpc/no_delay/1", 0.0),
     ("fastrpc/no_delay/100", 0.0),
     ("fastrpc/compress/flate", 0.0),
@@ -23,8 +23,16 @@ const ALLOWED: [(&str, f64); 9] = [
     ("lazy/no_delay/100", 0.0),
     ("lazy/built/1", 8.0),
     ("lazy/built/100", 8.0),
+    ("fastrpc/framed/none/1", CHUNKS),
+    ("fastrpc/framed/none/100", 0.0),
+    ("fastrpc/framed/zstd/100", CHUNKS),
+    ("http/framed/none/1", 6.0 + CHUNKS),
+    ("http/framed/none/100", 6.0),
+    ("http/framed/zstd/1000", 6.0),
 ];
 
+/// What the chunks come to that a framed connection reads into, where each record brings few calls.
+const CHUNKS: f64 = 0.05;
 /// What buffers that grow, or are made anew for a batch, may come to a call.
 const SLACK: f64 = 0.05;
 

@@ -54,9 +54,9 @@ enum Step<'a, C: Codec> {
     /// Waits for its reply.
     Registered(Arc<Conn<C>>, Key),
     /// Waits for a connection of the framed wire, or for its turn there.
-    Opening(Pin<Box<dyn Future<Output = Result<Exchange, Error>> + Send + 'a>>),
+    Opening(Pin<Box<dyn Future<Output = Result<Exchange<'a>, Error>> + Send + 'a>>),
     /// Waits for its reply there.
-    Framed(Exchange),
+    Framed(Exchange<'a>),
     Done,
 }
 
@@ -97,13 +97,13 @@ impl<'a, C: Codec> PendingCall<'a, C> {
         if matches!(self.step, Step::Done) { self.request.take() } else { None }
     }
 
-    fn begin(&mut self) -> Result<Step<'a, C>, Error> {
+    fn begin(&mut self, waker: &Waker) -> Result<Step<'a, C>, Error> {
         add(&self.client.counters.calls, 1);
         self.attempt = self.client.route.attempt();
-        if self.attempt.is_some() { self.frame() } else { self.admit() }
+        if self.attempt.is_some() { self.frame(waker) } else { self.admit() }
     }
 
-    fn frame(&mut self) -> Result<Step<'a, C>, Error> {
+    fn frame(&mut self, waker: &Waker) -> Result<Step<'a, C>, Error> {
         let Inner { codec, framed, door, .. } = self.client;
         if door.is_closed() {
             return Err(closed());
@@ -111,19 +111,25 @@ impl<'a, C: Codec> PendingCall<'a, C> {
         let at = framed.resolve(self.deadline);
         self.deadline = Deadline::At(at);
         let Some(request) = &self.request else { return Err(polled_again()) };
-        let begun = match messages::begin_now(&**codec, framed, request, at) {
+        // What is begun at once goes through no door: it is on its connection before that can drain, or finds that it does.
+        let begun = if door.is_closed() { None } else { messages::begin_now(&**codec, framed, request, at, waker) };
+        let begun = match begun {
             Some(begun) => begun.map(Step::Framed),
             None => {
                 self.within = Some(Within::enter(self.client).ok_or_else(closed)?);
-                messages::encoded(&**codec, request)
-                    .map(|message| Step::Opening(Box::pin(messages::begin(framed, message, at))))
+                let encoded = messages::encoded(&**codec, request).inspect_err(|_| self.within = None);
+                encoded.map(|message| Step::Opening(Box::pin(messages::begin(framed, message, at))))
             }
         };
         begun.inspect_err(|error| framed.count_error(error))
     }
 
     /// A call on the framed wire has ended: with its outcome, or because the peer speaks another.
-    fn conclude_framed(&mut self, outcome: Result<C::Reply, Error>) -> Result<Step<'a, C>, Result<C::Reply, Error>> {
+    fn conclude_framed(
+        &mut self,
+        outcome: Result<C::Reply, Error>,
+        waker: &Waker,
+    ) -> Result<Step<'a, C>, Result<C::Reply, Error>> {
         let route = &self.client.route;
         let not_framed = outcome.as_ref().err().and_then(NotFramed::of).filter(|_| route.may_fall_back());
         match not_framed {
@@ -137,7 +143,7 @@ impl<'a, C: Codec> PendingCall<'a, C> {
                     && outcome.as_ref().is_err_and(lost_unsent)
                     && !std::mem::replace(&mut self.retried, true)
                 {
-                    return self.frame().map_err(Err);
+                    return self.frame(waker).map_err(Err);
                 }
                 return Err(outcome);
             }
@@ -216,7 +222,7 @@ impl<C: Codec> Future for PendingCall<'_, C> {
         let this = self.get_mut();
         loop {
             let next = match &mut this.step {
-                Step::New => this.begin().map_err(Err),
+                Step::New => this.begin(cx.waker()).map_err(Err),
                 Step::Queued(queue) => match ready!(queue.as_mut().poll(cx)) {
                     true => Ok(Step::Admitted),
                     false => {
@@ -246,13 +252,13 @@ impl<C: Codec> Future for PendingCall<'_, C> {
                         if !NotFramed::of(&error).is_some_and(|_| this.client.route.may_fall_back()) {
                             this.client.framed.count_error(&error);
                         }
-                        this.conclude_framed(Err(error))
+                        this.conclude_framed(Err(error), cx.waker())
                     }
                 },
                 Step::Framed(exchange) => {
                     let most = this.client.settings.link.max_undecoded;
                     let outcome = ready!(exchange.poll(cx, &*this.client.codec, most));
-                    this.conclude_framed(outcome)
+                    this.conclude_framed(outcome, cx.waker())
                 }
                 Step::Done => Err(Err(polled_again())),
             };

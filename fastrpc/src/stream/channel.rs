@@ -1,17 +1,18 @@
 //! Calls on the framed wire as bytes: limits, connections, deadlines.
 
-use std::pin::Pin;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::begun::{Begun, Occupied};
 use super::client::Driver;
 use super::messages::{apart, is_too_long};
-use super::pool::{Load, Picked, Pool, opened};
+use super::pool::{Picked, Pool, opened};
 use super::waiting::Waiting;
 use crate::client::dial::Dialer;
 use crate::client::door::{self, Behind, Door, Within};
@@ -23,7 +24,7 @@ use crate::io::BoxIo;
 use crate::mux::admission::{Admission, AtLimit, Full};
 use crate::mux::conn::{DISPLACED, Deadline, closed};
 use crate::mux::link::Peer;
-use crate::mux::session::{self, BodyWriter, Caller, ReplyFuture, SendBody};
+use crate::mux::session::{self, BodyWriter, Caller, SendBody};
 use crate::stats::{Counters, add};
 
 /// A connection that was picked may have ended before it was used. When the next one has too, they end as soon as they begin.
@@ -33,13 +34,13 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// Makes calls whose heads are bytes.
 pub(crate) struct Channel {
-    pool: Pool,
-    admission: Arc<Admission>,
-    counters: Arc<Counters>,
+    pub(super) pool: Pool,
+    pub(super) admission: Arc<Admission>,
+    pub(super) counters: Arc<Counters>,
     at_limit: AtLimit,
     max_unsent: usize,
     timeout: Duration,
-    peer: Peer,
+    pub(super) peer: Peer,
     /// Calls that wait for a connection.
     waiting: Waiting,
     door: Door,
@@ -56,26 +57,6 @@ impl Behind for Channel {
         self.pool.close();
         self.pool.callers().iter().for_each(Caller::drain);
     }
-}
-
-/// What a call occupies until it is over.
-pub(crate) struct Occupied {
-    admission: Arc<Admission>,
-    _load: Option<Load>,
-}
-
-impl Drop for Occupied {
-    fn drop(&mut self) {
-        self.admission.release(1);
-    }
-}
-
-/// A call that was begun: its reply, as bytes.
-pub(crate) struct Begun {
-    reply: ReplyFuture,
-    occupied: Option<Occupied>,
-    counters: Arc<Counters>,
-    peer: Peer,
 }
 
 impl Channel {
@@ -103,64 +84,64 @@ impl Channel {
     /// # Cancel safety
     ///
     /// Dropping the future forgets the call.
-    pub(crate) async fn begin(
-        &self,
+    pub(crate) async fn begin<C: Deref<Target = Self> + Clone>(
+        channel: &C,
         encode: impl FnMut(&mut Vec<u8>) -> Result<(), BoxError>,
         body: SendBody,
         deadline: Deadline,
-    ) -> Result<(Begun, Option<BodyWriter>), Error> {
-        add(&self.counters.calls, 1);
-        self.try_begin(encode, body, deadline).await.inspect_err(|error| self.count_error(error))
+    ) -> Result<(Begun<C>, Option<BodyWriter>), Error> {
+        add(&channel.counters.calls, 1);
+        Self::try_begin(channel, encode, body, deadline).await.inspect_err(|error| channel.count_error(error))
     }
 
     /// The same, which counts neither the call nor its failure.
-    pub(crate) async fn try_begin(
-        &self,
+    pub(crate) async fn try_begin<C: Deref<Target = Self> + Clone>(
+        channel: &C,
         mut encode: impl FnMut(&mut Vec<u8>) -> Result<(), BoxError>,
         body: SendBody,
         deadline: Deadline,
-    ) -> Result<(Begun, Option<BodyWriter>), Error> {
-        let at = self.resolve(deadline);
-        let _within = Within::enter(self).ok_or_else(closed)?;
-        let mut occupied = self.admit(at).await?;
-        let failed = |error: Error| error.with_peer(self.peer.clone());
+    ) -> Result<(Begun<C>, Option<BodyWriter>), Error> {
+        let this = &**channel;
+        let at = this.resolve(deadline);
+        let _within = Within::enter(this).ok_or_else(closed)?;
+        this.admit(at).await?;
+        let mut occupied = Occupied::new(channel.clone(), None);
+        let failed = |error: Error| error.with_peer(this.peer.clone());
         let mut ended = None;
         for _ in 0..TRIES {
-            let Picked { caller, load } = self.pick(at).await?;
-            self.room(&caller, at).await?;
-            occupied._load = Some(load);
+            let Picked { caller, load } = this.pick(at).await?;
+            this.room(&caller, at).await?;
+            occupied.move_to(load.set_aside());
             let left = at.saturating_duration_since(Instant::now());
             match caller.call(&mut encode, body.clone(), Some(left)) {
-                Ok((reply, writer)) => {
-                    let (counters, peer) = (self.counters.clone(), self.peer.clone());
-                    return Ok((Begun { reply, occupied: Some(occupied), counters, peer }, writer));
-                }
-                Err(error) if error.kind() == ErrorKind::Encode || !self.pool.can_dial() => return Err(failed(error)),
+                Ok((reply, writer)) => return Ok((Begun::new(reply, occupied), writer)),
+                Err(error) if error.kind() == ErrorKind::Encode || !this.pool.can_dial() => return Err(failed(error)),
                 Err(error) => ended = Some(error),
             }
         }
         Err(failed(short_lived(ended)))
     }
 
-    /// Begins a call on a connection that is open; `None` when it has to wait for one, or for its turn.
-    pub(crate) fn begin_now(
-        &self,
+    /// Begins a call on a connection that is open; `None` when it has to wait for one, or for its turn. `waker` is called when
+    /// its reply is there.
+    pub(crate) fn begin_now<C: Deref<Target = Self> + Clone>(
+        channel: &C,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>,
-        body: SendBody,
+        body: &Bytes,
         at: Instant,
-    ) -> Option<Result<Begun, Error>> {
-        let Picked { caller, load } = self.pool.try_pick()?;
-        if caller.unsent() >= self.max_unsent {
-            return None;
-        }
-        self.admission.try_admit().ok()?;
-        let occupied = Occupied { admission: self.admission.clone(), _load: Some(load) };
-        match caller.call(encode, body, Some(at.saturating_duration_since(Instant::now()))) {
-            Ok((reply, _)) => {
-                let (counters, peer) = (self.counters.clone(), self.peer.clone());
-                Some(Ok(Begun { reply, occupied: Some(occupied), counters, peer }))
+        waker: &Waker,
+    ) -> Option<Result<Begun<C>, Error>> {
+        let this = &**channel;
+        // Who comes later than a drain is refused, and told so, where calls wait.
+        let Picked { caller, load } = this.pool.try_any().filter(|_| !this.door.is_closed())?;
+        this.admission.try_admit().ok()?;
+        let occupied = Occupied::new(channel.clone(), Some(load.set_aside()));
+        match caller.call_at_once(encode, body, at, this.max_unsent, waker) {
+            Ok(reply) => {
+                this.pool.turn();
+                Some(Ok(Begun::new(reply, occupied)))
             }
-            Err(error) if error.kind() == ErrorKind::Encode => Some(Err(error.with_peer(self.peer.clone()))),
+            Err(error) if error.kind() == ErrorKind::Encode => Some(Err(error.with_peer(this.peer.clone()))),
             Err(_) => None,
         }
     }
@@ -168,6 +149,7 @@ impl Channel {
     /// Sends a message that wants no answer with what comes next, if there is a connection; otherwise it comes back.
     pub(crate) fn try_send(&self, message: &Bytes) -> Option<Result<(), Error>> {
         let Picked { caller, .. } = self.pool.try_pick()?;
+        self.pool.turn();
         if caller.unsent() >= self.max_unsent {
             return Some(Err(self.overload(Full::Bytes)));
         }
@@ -210,28 +192,25 @@ impl Channel {
         }
     }
 
-    async fn admit(&self, at: Instant) -> Result<Occupied, Error> {
-        let admitted = || Occupied { admission: self.admission.clone(), _load: None };
-        let Err(full) = self.admission.try_admit() else { return Ok(admitted()) };
-        match self.at_limit {
-            AtLimit::Wait => match timeout_at(at, self.admission.admit()).await {
-                Ok(()) => Ok(admitted()),
-                Err(_) => Err(self.late()),
-            },
-            AtLimit::DropOldest if full == Full::Calls && self.displace_oldest() => {
-                // It gives its place back when its caller looks.
-                match timeout_at(at, self.admission.admit()).await {
-                    Ok(()) => Ok(admitted()),
-                    Err(_) => Err(self.late()),
-                }
-            }
-            AtLimit::DropOldest | AtLimit::Fail => Err(self.overload(full)),
+    /// Waits until a call may be pending, which then has to be released.
+    async fn admit(&self, at: Instant) -> Result<(), Error> {
+        let Err(full) = self.admission.try_admit() else { return Ok(()) };
+        let waits = match self.at_limit {
+            AtLimit::Wait => true,
+            // That gives its place back when its caller looks.
+            AtLimit::DropOldest => full == Full::Calls && self.displace_oldest(),
+            AtLimit::Fail => false,
+        };
+        if !waits {
+            return Err(self.overload(full));
         }
+        timeout_at(at, self.admission.admit()).await.map_err(|_| self.late())
     }
 
     /// A connection for a call; one that has to wait for it may have to give way to a newer one.
-    async fn pick(&self, at: Instant) -> Result<Picked, Error> {
+    async fn pick(&self, at: Instant) -> Result<Picked<'_>, Error> {
         if let Some(picked) = self.pool.try_pick() {
+            self.pool.turn();
             return Ok(picked);
         }
         let mut turn = self.waiting.join();
@@ -264,7 +243,13 @@ impl Channel {
 
     /// A call has failed before it was begun.
     pub(crate) fn count_error(&self, error: &Error) {
-        count_error(&self.counters, error);
+        let Counters { timeouts, overloads, errors, .. } = &*self.counters;
+        let counter = match error.kind() {
+            ErrorKind::Timeout => timeouts,
+            ErrorKind::Overload => overloads,
+            _ => errors,
+        };
+        add(counter, 1);
     }
 
     // ---- connections ----
@@ -335,55 +320,4 @@ fn send(caller: &Caller, message: &Bytes) -> Result<(), Error> {
 fn short_lived(ended: Option<Error>) -> Error {
     let error = Error::new(ErrorKind::Connection, "connections end as soon as they begin").with_retry(true);
     if let Some(cause) = ended { error.with_source(cause) } else { error }
-}
-
-fn count_error(counters: &Counters, error: &Error) {
-    let Counters { timeouts, overloads, errors, .. } = counters;
-    let counter = match error.kind() {
-        ErrorKind::Timeout => timeouts,
-        ErrorKind::Overload => overloads,
-        _ => errors,
-    };
-    add(counter, 1);
-}
-
-impl Begun {
-    /// The next head that comes ahead of the reply; see [`ReplyFuture::interim`].
-    pub(crate) async fn interim(&mut self) -> Option<Bytes> {
-        self.reply.interim().await
-    }
-
-    /// Its codec does not take the reply.
-    pub(crate) fn refused(&self, error: BoxError) -> Error {
-        Error::refused(error, self.peer.clone())
-    }
-
-    /// It broke off after its head had come.
-    pub(crate) fn failed(&self, error: Error) -> Error {
-        count_error(&self.counters, &error);
-        error.with_peer(self.peer.clone())
-    }
-
-    /// It was given up after its head had come.
-    pub(crate) fn late(&self) -> Error {
-        add(&self.counters.timeouts, 1);
-        Error::timeout(self.peer.clone(), true)
-    }
-
-    /// The reply. It occupies its place until its body has ended.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<session::Reply, Error>> {
-        Pin::new(&mut self.reply).poll(cx).map(|reply| match reply {
-            Ok(mut reply) => {
-                if let Some(occupied) = self.occupied.take() {
-                    reply.body.keep(occupied);
-                }
-                Ok(reply)
-            }
-            Err(error) => {
-                self.occupied = None;
-                count_error(&self.counters, &error);
-                Err(error.with_peer(self.peer.clone()))
-            }
-        })
-    }
 }

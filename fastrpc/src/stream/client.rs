@@ -5,14 +5,15 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::HeadCodec;
-use super::channel::{Begun, Channel};
+use super::begun::Begun;
+use super::channel::Channel;
 use crate::client::dial::Dialer;
 use crate::client::groups::Groups;
 use crate::client::settings::{Settings, client_setters};
@@ -23,7 +24,7 @@ use crate::mux::admission::Admission;
 use crate::mux::conn::{Deadline, closed};
 use crate::mux::link::Peer;
 use crate::mux::session::{self, BodyReader, BodyWriter, NoCalls, SendBody};
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, Stats, add};
 use crate::wire::framed::frame::ResetCode;
 
 /// Settings of a [`Client`]. Made by [`Client::builder`].
@@ -97,7 +98,7 @@ struct Inner<C> {
     peer: Peer,
     /// `None`: one connection, given from outside.
     dialer: Option<Dialer>,
-    channel: Channel,
+    channel: Arc<Channel>,
     admission: Arc<Admission>,
     counters: Arc<Counters>,
     groups: Groups<Client<C>>,
@@ -132,6 +133,7 @@ impl<C: HeadCodec> Client<C> {
         let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
         let counters = Arc::<Counters>::default();
         let channel = Channel::new(&settings, peer.clone(), dialer.clone(), admission.clone(), counters.clone());
+        let channel = Arc::new(channel);
         let groups = Groups::new(settings.max_groups, settings.link.idle_timeout);
         Self { inner: Arc::new(Inner { codec, settings, peer, dialer, channel, admission, counters, groups }) }
     }
@@ -185,6 +187,24 @@ impl<C: HeadCodec> Client<C> {
         self.begin(request, body, Deadline::At(deadline)).await
     }
 
+    /// The same with a body that is at hand, if there is a connection and room for a call, so that nothing is to be waited for.
+    /// `waker` is called when there is something to see, as if the answer had been polled.
+    #[doc(hidden)]
+    pub fn call_at_once(
+        &self,
+        deadline: Instant,
+        request: &C::Request,
+        body: &Bytes,
+        waker: &Waker,
+    ) -> Option<Result<Answer<C>, Error>> {
+        let Inner { codec, channel, counters, .. } = &*self.inner;
+        let encode = |out: &mut Vec<u8>| codec.encode_request(request, out);
+        let begun = Channel::begin_now(channel, encode, body, deadline, waker)?;
+        add(&counters.calls, 1);
+        let begun = begun.inspect_err(|error| channel.count_error(error));
+        Some(begun.map(|begun| Answer { begun, codec: codec.clone() }))
+    }
+
     async fn begin(
         &self,
         request: &C::Request,
@@ -192,7 +212,7 @@ impl<C: HeadCodec> Client<C> {
         deadline: Deadline,
     ) -> Result<(Answer<C>, Option<BodyWriter>), Error> {
         let Inner { codec, channel, .. } = &*self.inner;
-        let (begun, writer) = channel.begin(|out| codec.encode_request(request, out), body, deadline).await?;
+        let (begun, writer) = Channel::begin(channel, |out| codec.encode_request(request, out), body, deadline).await?;
         Ok((Answer { begun, codec: codec.clone() }, writer))
     }
 
@@ -287,7 +307,7 @@ pub struct Reply<R> {
 /// Dropping it cancels the call, at the server too.
 #[must_use = "dropping it cancels the call"]
 pub struct Answer<C: HeadCodec> {
-    begun: Begun,
+    begun: Begun<Arc<Channel>>,
     codec: Arc<C>,
 }
 
@@ -308,6 +328,7 @@ impl<C: HeadCodec> Future for Answer<C> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut reply = ready!(self.begun.poll(cx))?;
+        self.begun.give(&mut reply.body);
         Poll::Ready(match self.codec.decode_reply(&reply.head) {
             Ok(head) => Ok(Reply { head, body: reply.body }),
             Err(error) => {

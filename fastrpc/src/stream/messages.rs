@@ -5,13 +5,15 @@ use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::channel::{Begun, Channel};
+use super::begun::Begun;
+use super::channel::Channel;
+use super::scratch;
 use super::server::FramedCall;
 use crate::codec::{BoxError, Codec, Decoded, Failure};
 use crate::error::{Error, ErrorKind, human};
@@ -39,37 +41,39 @@ pub(crate) fn encoded<C: Codec>(codec: &C, request: &C::Request) -> Result<Bytes
 /// # Errors
 ///
 /// As [`Channel::try_begin`].
-pub(crate) async fn begin(channel: &Channel, message: Bytes, at: Instant) -> Result<Exchange, Error> {
+pub(crate) async fn begin(channel: &Channel, message: Bytes, at: Instant) -> Result<Exchange<'_>, Error> {
     let (head, body) = apart(message);
     let encode = |out: &mut Vec<u8>| {
         out.extend_from_slice(&head);
         Ok(())
     };
-    let (begun, _) = match channel.try_begin(encode, SendBody::Whole(body), Deadline::At(at)).await {
+    let (begun, _) = match Channel::try_begin(&channel, encode, SendBody::Whole(body), Deadline::At(at)).await {
         Err(error) if is_too_long(&error) && !head.is_empty() => {
-            channel.try_begin(|_| Ok(()), SendBody::Whole(head), Deadline::At(at)).await?
+            Channel::try_begin(&channel, |_| Ok(()), SendBody::Whole(head), Deadline::At(at)).await?
         }
         begun => begun?,
     };
-    Ok(Exchange::new(begun, at))
+    Ok(Exchange { begun, at, told: false, reading: None })
 }
 
-/// Begins a call on a connection that is open; `None` when it has to wait for one, or for its turn.
-pub(crate) fn begin_now<C: Codec>(
+/// Begins a call on a connection that is open; `None` when it has to wait for one, or for its turn. `waker` is that of the task
+/// that polls the exchange next, which it need not do before it is woken.
+pub(crate) fn begin_now<'a, C: Codec>(
     codec: &C,
-    channel: &Channel,
+    channel: &'a Channel,
     request: &C::Request,
     at: Instant,
-) -> Option<Result<Exchange, Error>> {
+    waker: &Waker,
+) -> Option<Result<Exchange<'a>, Error>> {
     let mut large = None;
     let encode = |out: &mut Vec<u8>| split(out, &mut large, |out| codec.encode_request(request, out));
-    let begun = channel.begin_now(encode, SendBody::empty(), at)?;
+    let begun = Channel::begin_now(&channel, encode, &Bytes::new(), at, waker)?;
     let begun = match (begun, large) {
-        (Err(_), Some(message)) => channel.begin_now(|_| Ok(()), SendBody::Whole(message), at)?,
+        (Err(_), Some(message)) => Channel::begin_now(&channel, |_| Ok(()), &message, at, waker)?,
         (Err(error), None) if is_too_long(&error) => return None,
         (begun, _) => begun,
     };
-    Some(begun.map(|begun| Exchange::new(begun, at)))
+    Some(begun.map(|begun| Exchange { begun, at, told: true, reading: None }))
 }
 
 /// Whether a message was longer than the heads that the peer takes; it goes as a body then.
@@ -83,18 +87,16 @@ pub(super) fn apart(message: Bytes) -> (Bytes, Bytes) {
 }
 
 /// A call that was begun, up to its whole reply.
-pub(crate) struct Exchange {
-    begun: Begun,
+pub(crate) struct Exchange<'a> {
+    begun: Begun<&'a Channel>,
     at: Instant,
-    /// There once the reply's head is.
-    reading: Option<Reading>,
+    /// The connection knows whom to wake: the first poll has nothing to do.
+    told: bool,
+    /// There while the reply's body comes in pieces.
+    reading: Option<Box<Reading>>,
 }
 
-impl Exchange {
-    fn new(begun: Begun, at: Instant) -> Self {
-        Self { begun, at, reading: None }
-    }
-
+impl Exchange<'_> {
     /// The reply; one over `most` bytes is refused.
     pub(crate) fn poll<C: Codec>(
         &mut self,
@@ -102,11 +104,19 @@ impl Exchange {
         codec: &C,
         most: usize,
     ) -> Poll<Result<C::Reply, Error>> {
+        if std::mem::take(&mut self.told) {
+            return Poll::Pending;
+        }
         let reading = match &mut self.reading {
             Some(reading) => reading,
             none => {
                 let Reply { head, body } = ready!(self.begun.poll(cx))?;
-                none.insert(Reading::new(&head, body, Patience::Until(self.at)))
+                if body.is_empty() {
+                    let decode = |message: &mut BytesMut| decode(message, |p, input| codec.decode_reply(p, input));
+                    let decoded = scratch::read(&head, decode);
+                    return Poll::Ready(self.decoded(decoded));
+                }
+                none.insert(Box::new(Reading::new(&head, body, Patience::Until(self.at))))
             }
         };
         let message = match ready!(reading.poll(cx, most)) {
@@ -118,14 +128,17 @@ impl Exchange {
             Err(Broken::Gone(error)) => return Poll::Ready(Err(self.begun.failed(error))),
         };
         let decoded = message.and_then(|mut message| decode(&mut message, |p, input| codec.decode_reply(p, input)));
-        Poll::Ready(match decoded {
+        if let Err(error) = &decoded {
+            reading.body.refuse(ResetCode::Malformed, error.to_string());
+        }
+        Poll::Ready(self.decoded(decoded))
+    }
+
+    fn decoded<R>(&self, decoded: Result<Decoded<R, BoxError>, BoxError>) -> Result<R, Error> {
+        match decoded {
             Ok(Decoded::Message(reply)) => Ok(reply),
-            Ok(Decoded::Refused(error)) => Err(self.begun.refused(error)),
-            Err(error) => {
-                reading.body.refuse(ResetCode::Malformed, error.to_string());
-                Err(self.begun.refused(error))
-            }
-        })
+            Ok(Decoded::Refused(error)) | Err(error) => Err(self.begun.refused(error)),
+        }
     }
 }
 
@@ -220,17 +233,22 @@ pub(crate) async fn answer<C: Codec, H: Handler<C> + ?Sized>(handler: &H, call: 
             return;
         }
     };
-    let mut reading = Reading::new(&head, body, Patience::Pause(pause));
-    let message = match poll_fn(|cx| reading.poll(cx, most)).await {
-        Ok(message) => message,
-        Err(Broken::Gone(_)) => return, // Its caller knows.
-        Err(Broken::Late) => {
-            let why = format!("nothing of the request came for {}", human(pause));
-            return responder.fail(ResetCode::Late, why);
+    let decode = |message: &mut BytesMut| decode(message, |p, input| codec.decode_request(p, input));
+    let decoded = if body.is_empty() {
+        scratch::read(&head, decode)
+    } else {
+        let mut reading = Reading::new(&head, body, Patience::Pause(pause));
+        match poll_fn(|cx| reading.poll(cx, most)).await {
+            Ok(message) => message.and_then(|mut message| decode(&mut message)),
+            Err(Broken::Gone(_)) => return, // Its caller knows.
+            Err(Broken::Late) => {
+                let why = format!("nothing of the request came for {}", human(pause));
+                return responder.fail(ResetCode::Late, why);
+            }
         }
     };
-    let request = match message.and_then(|mut message| decode(&mut message, |p, input| codec.decode_request(p, input)))
-    {
+    drop(head);
+    let request = match decoded {
         Ok(Decoded::Message(request)) => request,
         Ok(Decoded::Refused(refusal)) => {
             reply(codec, &mut responder, || refusal);

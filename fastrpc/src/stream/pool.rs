@@ -91,24 +91,31 @@ enum Current {
 type Outcome = Result<Caller, Error>;
 
 /// A connection for a call, and what tells that one more waits on it.
-pub(crate) struct Picked {
+pub(crate) struct Picked<'a> {
     pub(crate) caller: Caller,
-    pub(crate) load: Load,
+    pub(crate) load: Load<'a>,
 }
 
 /// A call counts at its place until this is dropped.
-pub(crate) struct Load(Pool, usize);
+pub(crate) struct Load<'a>(&'a Pool, usize);
 
-impl Load {
-    fn new(pool: &Pool, index: usize) -> Self {
+impl<'a> Load<'a> {
+    fn new(pool: &'a Pool, index: usize) -> Self {
         pool.0.places.get(index).load.fetch_add(1, Ordering::Relaxed);
-        Self(pool.clone(), index)
+        Self(pool, index)
+    }
+
+    /// Goes on counting without this value, until the call [leaves](Pool::leave) its place, which is told.
+    pub(crate) fn set_aside(self) -> usize {
+        let place = self.1;
+        std::mem::forget(self);
+        place
     }
 }
 
-impl Drop for Load {
+impl Drop for Load<'_> {
     fn drop(&mut self) {
-        self.0.0.places.get(self.1).load.fetch_sub(1, Ordering::Relaxed);
+        self.0.leave(self.1);
     }
 }
 
@@ -133,7 +140,7 @@ impl Pool {
     /// # Errors
     ///
     /// How the dial failed, with [`NotFramed`] as its source if the peer speaks another wire; or the client was closed.
-    pub(crate) async fn pick(&self) -> Result<Picked, Error> {
+    pub(crate) async fn pick(&self) -> Result<Picked<'_>, Error> {
         let (chosen, others) = self.0.places.choose();
         for other in others {
             let _ = self.at(other);
@@ -151,16 +158,29 @@ impl Pool {
     }
 
     /// A connection that is open, if there is one where the next call goes.
-    pub(crate) fn try_pick(&self) -> Option<Picked> {
+    pub(crate) fn try_pick(&self) -> Option<Picked<'_>> {
+        self.try_any().filter(|picked| picked.caller.is_usable())
+    }
+
+    /// The same, whether it still takes calls or not: who makes one sees.
+    pub(crate) fn try_any(&self) -> Option<Picked<'_>> {
         let (chosen, others) = self.0.places.look();
         for other in others {
             let _ = self.at(other);
         }
         let slot = self.0.places.get(chosen).lock();
         let Current::Open(caller) = &slot.current else { return None };
-        let picked = caller.is_usable().then(|| Picked { caller: caller.clone(), load: Load::new(self, chosen) })?;
+        Some(Picked { caller: caller.clone(), load: Load::new(self, chosen) })
+    }
+
+    /// A call went to the connection that was tried: the next one goes elsewhere.
+    pub(crate) fn turn(&self) {
         self.0.places.turn();
-        Some(picked)
+    }
+
+    /// A call that was [set aside](Load::set_aside) does not count any more.
+    pub(crate) fn leave(&self, place: usize) {
+        self.0.places.get(place).load.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The connection at this place, or its dial, which begins if there is neither.

@@ -12,7 +12,7 @@ use super::messages::caught;
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::mux::session::{self, BodyReader, BodyWriter, Incoming, SendBody, Serve};
-use crate::server::{Handler, Permit, Service};
+use crate::server::{Handler, PermitHere, Service};
 use crate::stats::{Counters, add};
 use crate::wire::framed::frame::ResetCode;
 
@@ -104,7 +104,7 @@ pub struct FramedCall<'a, C> {
     pub responder: session::Responder,
     pub peer: Option<SocketAddr>,
     /// Leave to run, or the limit that is met.
-    pub permit: Result<Permit, usize>,
+    pub permit: Result<PermitHere<'a>, usize>,
     /// Most bytes of a whole message.
     pub most: usize,
     /// The longest pause between two pieces of one.
@@ -142,7 +142,7 @@ impl<C: Codec, H: Handler<C>> Serve for Answering<C, H> {
             let Incoming { head, body, one_way, responder } = call;
             let (codec, counters, link) = (service.codec(), Tally(service.counters()), service.link());
             let (most, pause) = (link.max_undecoded, link.read_timeout);
-            let permit = service.admit().ok_or_else(|| service.concurrency());
+            let permit = service.admit_here().ok_or_else(|| service.concurrency());
             let call = FramedCall { codec, head, body, one_way, responder, peer, permit, most, pause, counters };
             service.handler().answer(call).await;
         }
@@ -161,7 +161,7 @@ impl<C: HeadCodec, H: StreamHandler<C>> Serve for Streaming<C, H> {
         async move {
             let Incoming { head, body, responder, .. } = call;
             let counters = service.counters();
-            let Some(_permit) = service.admit() else {
+            let Some(_permit) = service.admit_here() else {
                 add(&counters.overloads, 1);
                 let text = format!("{} handlers run, as many as may", service.concurrency());
                 return responder.fail(ResetCode::Refused, text);

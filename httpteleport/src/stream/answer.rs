@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, response};
 
 use super::incoming::{Incoming, is_bare};
-use super::outgoing::{Sender, Start, pump};
+use super::outgoing::{Sender, Start, WHOLE, pump};
 use crate::codec::classic::{has_no_body, refusal};
 use crate::codec::error::MessageKind;
 use crate::codec::framed::{self, Protocol};
@@ -140,7 +141,7 @@ pub(crate) const PANICKED: &str = "the request's handler panicked";
 pub(crate) fn permitted<'a, C>(
     mut call: FramedCall<'a, C>,
     limits: &Limits,
-) -> Option<(FramedCall<'a, C>, fastrpc::internals::Permit)> {
+) -> Option<(FramedCall<'a, C>, fastrpc::internals::PermitHere<'a>)> {
     match std::mem::replace(&mut call.permit, Err(0)) {
         Ok(permit) => Some((call, permit)),
         Err(limit) => {
@@ -179,7 +180,7 @@ pub(crate) async fn answer<B>(
     if *asked == Method::HEAD {
         tell_length(&mut parts, &body);
     }
-    let mut body = Box::pin(body);
+    let mut body = pin!(body);
     let start = if is_bare(asked, parts.status) { Start::Whole(Bytes::new()) } else { Start::of(body.as_mut()) };
     let (send, first) = start.split();
     let sent = responder.reply(|out| encode(&parts, &limits, out), send);
@@ -190,12 +191,35 @@ pub(crate) async fn answer<B>(
             pump(body, first, writer, sender).await;
         }
         Ok(None) => {}
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            let why = format!("the reply could not be sent: {cause}");
-            refuse(responder, StatusCode::BAD_GATEWAY, &why, &limits);
-        }
+        Err(error) => not_sent(responder, &error, &limits),
     }
+}
+
+/// Sends a response with a short body; another comes back.
+#[allow(clippy::result_large_err, reason = "it is moved once, either way")]
+pub(crate) fn answer_at_once(
+    mut responder: Responder,
+    counters: Tally<'_>,
+    asked: &Method,
+    response: Response<Body>,
+    limits: &Limits,
+) -> Result<(), (Responder, Response<Body>)> {
+    if *asked == Method::HEAD || response.body().len() > WHOLE {
+        return Err((responder, response));
+    }
+    let (parts, body) = response.into_parts();
+    let body = if is_bare(asked, parts.status) { Bytes::new() } else { body.into_bytes() };
+    let sent = responder.reply(|out| encode(&parts, limits, out), SendBody::Whole(body));
+    counters.count(sent.is_ok());
+    if let Err(error) = sent {
+        not_sent(responder, &error, limits);
+    }
+    Ok(())
+}
+
+fn not_sent(responder: Responder, error: &fastrpc::Error, limits: &Limits) {
+    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    refuse(responder, StatusCode::BAD_GATEWAY, &format!("the reply could not be sent: {cause}"), limits);
 }
 
 /// A response to `HEAD` tells how long the body is that it does not bring.

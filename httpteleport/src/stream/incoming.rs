@@ -48,7 +48,7 @@ struct Pieces {
 impl Incoming {
     /// Of a message with these headers. `bare`: it has no body whatever they say.
     pub(crate) fn new(
-        reader: BodyReader,
+        mut reader: BodyReader,
         of: MessageKind,
         headers: &HeaderMap,
         bare: bool,
@@ -57,6 +57,10 @@ impl Incoming {
     ) -> Self {
         let length = || headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
         let left = if bare { Some(0) } else { length() };
+        // Most are here already, and as long as they should be.
+        if reader.whole_len().is_some_and(|length| left.is_none_or(|left| left == length as u64)) {
+            return Self(Source::Whole(reader.take_whole()));
+        }
         Self(Source::Pieces(Box::new(Pieces { reader, of, limits, left, ended: false, pause, timer: None })))
     }
 }

@@ -17,7 +17,7 @@ use crate::codec::error::MessageKind;
 use crate::codec::framed;
 
 /// Bytes of a body that are sent with its head if they are there at once, and all.
-const WHOLE: usize = 16 * 1024;
+pub(super) const WHOLE: usize = 16 * 1024;
 
 /// How a body begins.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ fn is_compressed(headers: &HeaderMap) -> bool {
 
 /// Sends a body once its head has left. What it had of the body comes back if the head never left.
 pub(super) async fn pump_once_sent<B>(
-    body: Pin<Box<B>>,
+    mut body: Pin<Box<B>>,
     first: Next,
     mut writer: BodyWriter,
     of: Sender,
@@ -104,7 +104,7 @@ where
 {
     match writer.sent().await {
         Ok(()) => {
-            pump(body, first, writer, of).await;
+            pump(body.as_mut(), first, writer, of).await;
             None
         }
         Err(error) => error.may_retry().then_some((first, body)),
@@ -112,7 +112,7 @@ where
 }
 
 /// Sends a body piece by piece, as its receiver makes room, until it ends, breaks, or nobody takes it any more.
-pub(super) async fn pump<B>(mut body: Pin<Box<B>>, first: Next, mut writer: BodyWriter, of: Sender)
+pub(super) async fn pump<B>(mut body: Pin<&mut B>, first: Next, mut writer: BodyWriter, of: Sender)
 where
     B: Body,
     B::Error: Into<BoxError>,

@@ -263,7 +263,7 @@ async fn recorded_replies_to_nobody_leave_the_client_well() {
             client
         };
         let (client, (mut peer, heard)) =
-            timeout(PATIENCE, async { tokio::join!(handshake, opening) }).await.expect("read");
+            timeout(PATIENCE, Box::pin(async { tokio::join!(handshake, opening) })).await.expect("read");
         let calling = tokio::spawn(async move {
             let request = Request::get("http://test/after").body(Body::empty()).expect("a request");
             client.call(request).timeout(PATIENCE).await.map(|response| response.status())

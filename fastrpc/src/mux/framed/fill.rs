@@ -243,6 +243,9 @@ impl<T> Streams<T> {
         stream.sent_end = true;
         stream.outgoing = None;
         self.floods.honest();
+        if self.role == Role::Client && !stream.got_end {
+            return; // Its reply is to come.
+        }
         if self.role == Role::Server && !stream.got_end {
             // The rest of a call that was answered is of no use.
             self.control.resets.push_back((stream.id, ResetCode::Cancelled, "".into()));

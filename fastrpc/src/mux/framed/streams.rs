@@ -171,6 +171,11 @@ impl<T> Streams<T> {
         self.each_alone = true;
     }
 
+    /// Which side this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// The tag of a stream.
     pub fn tag(&self, key: Key) -> Option<&T> {
         self.table.get(key).map(|stream| &stream.tag)
@@ -304,6 +309,15 @@ impl<T> Streams<T> {
     /// Takes the wakers that are due, to be called when the lock is released, and what is to be dropped then.
     pub fn take_wakers(&mut self) -> (Vec<Waker>, Vec<Bytes>) {
         (std::mem::take(&mut self.wakers), std::mem::take(&mut self.spent))
+    }
+
+    /// The same, where the wakers get memory that is there: `wakers`, which is empty, changes places with those that are due.
+    pub(crate) fn swap_wakers(&mut self, wakers: &mut Vec<Waker>) -> Vec<Bytes> {
+        debug_assert!(wakers.is_empty(), "they were called");
+        if !self.wakers.is_empty() {
+            std::mem::swap(wakers, &mut self.wakers);
+        }
+        if self.spent.is_empty() { Vec::new() } else { std::mem::take(&mut self.spent) }
     }
 
     // ---- inside ----

@@ -47,8 +47,8 @@ impl ReplyFuture {
 fn poll_interim(streams: &mut Streams<Tag>, key: Key, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
     let over = streams.reset_of(key).is_some();
     let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return Poll::Ready(None) };
-    if let Some(head) = waiting.interims.pop_front() {
-        return Poll::Ready(Some(head));
+    if !waiting.interims.is_empty() {
+        return Poll::Ready(Some(waiting.interims.remove(0)));
     }
     if over || waiting.given_up.is_some() || waiting.reply.is_some() {
         return Poll::Ready(None);
@@ -105,13 +105,15 @@ enum Outcome {
 }
 
 fn poll_reply(streams: &mut Streams<Tag>, key: Key, cx: &mut Context<'_>) -> Outcome {
-    let sent = streams.is_sent(key);
-    let reset = streams.reset_of(key).cloned();
-    let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return Outcome::Broken(Gone(None), sent) };
-    if let Some((head, body)) = waiting.reply.take() {
+    if let Some(Tag::Waiting(waiting)) = streams.tag_mut(key)
+        && let Some((head, body)) = waiting.reply.take()
+    {
         streams.wave.arrived();
         return Outcome::Reply(head, body);
     }
+    let sent = streams.is_sent(key);
+    let reset = streams.reset_of(key).cloned();
+    let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return Outcome::Broken(Gone(None), sent) };
     if let Some(why) = waiting.given_up {
         return Outcome::GivenUp(why, sent);
     }

@@ -1,6 +1,7 @@
 //! Calls as a client's program makes them, and how programs end a connection.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use tokio::time::Instant;
 use super::body::BodyWriter;
 use super::call::ReplyFuture;
 use super::held::Held;
-use super::shared::{NotEncoded, Shared};
+use super::refused::{NotEncoded, NotOpened};
+use super::shared::Shared;
 use super::tag::{Tag, Waiting};
 use crate::codec::BoxError;
 use crate::error::{Error, ErrorKind};
@@ -60,13 +62,43 @@ impl Caller {
             SendBody::Whole(body) => (body, false),
             SendBody::Pieces => (Bytes::new(), true),
         };
-        let key = self.shared.open(deadline, |streams| {
+        let key = self.shared.open(deadline, |streams, _| {
             let tag = Tag::Waiting(Waiting { deadline, ..Waiting::default() });
-            streams.open(tag, time_left(timeout), false, |out| encode(out).map_err(NotEncoded), &body, more)
+            Ok(streams.open(tag, time_left(timeout), false, |out| encode(out).map_err(NotEncoded), &body, more)?)
         })?;
-        let held = Held::new(&self.shared, key);
+        let held = Held::new(self.shared.clone(), key);
         let writer = more.then(|| BodyWriter::new(held.again()));
         Ok((ReplyFuture::new(held), writer))
+    }
+
+    /// The same for a call whose body is whole and that waits until `at`: all that it needs of the connection is done under one
+    /// lock. `waker` is called when there is something to see, as if the future that comes back had been polled.
+    ///
+    /// # Errors
+    ///
+    /// As [`Caller::call`]; or `most_unsent` bytes of heads wait already.
+    pub(crate) fn call_at_once(
+        self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>,
+        body: &Bytes,
+        at: Instant,
+        most_unsent: usize,
+        waker: &Waker,
+    ) -> Result<ReplyFuture, Error> {
+        let key = self.shared.open(Some(at), |streams, now| {
+            if streams.unsent_heads() >= most_unsent {
+                return Err(NotOpened::Full);
+            }
+            let tag = Tag::Waiting(Waiting { deadline: Some(at), ..Waiting::default() });
+            let encode = |out: &mut Vec<u8>| encode(out).map_err(NotEncoded);
+            let key =
+                streams.open(tag, time_left(Some(at.saturating_duration_since(now))), false, encode, body, false)?;
+            if let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) {
+                waiting.waker = Some(waker.clone());
+            }
+            Ok(key)
+        })?;
+        Ok(ReplyFuture::new(Held::new(self.shared, key)))
     }
 
     /// Sends a call that wants no answer.
@@ -75,11 +107,11 @@ impl Caller {
     ///
     /// As [`Caller::call`].
     pub fn send(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>, body: &Bytes) -> Result<(), Error> {
-        let key = self.shared.open(None, |streams| {
+        let key = self.shared.open(None, |streams, _| {
             let tag = Tag::Waiting(Waiting::default());
-            streams.open(tag, 0, true, |out| encode(out).map_err(NotEncoded), body, false)
+            Ok(streams.open(tag, 0, true, |out| encode(out).map_err(NotEncoded), body, false)?)
         })?;
-        drop(Held::new(&self.shared, key)); // It goes on by itself.
+        drop(Held::new(self.shared.clone(), key)); // It goes on by itself.
         Ok(())
     }
 

@@ -39,6 +39,12 @@ impl Deadlines {
 
     /// Takes the first one that holds, if it is not after `now`.
     pub(super) fn late(&mut self, now: Instant, holds: impl Fn(Key, Instant) -> bool) -> Option<Key> {
+        // Most do not hold any more, and lie in their order.
+        while let Some((deadline, key)) = self.rising.front()
+            && !holds(*key, *deadline)
+        {
+            self.rising.pop_front();
+        }
         while let Some((deadline, key)) = self.first() {
             let held = holds(key, deadline);
             if held && deadline > now {

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +47,8 @@ const READ_BUFFER: usize = 16 * 1024;
 const RECORD_FULL: usize = 32 * 1024;
 /// Heads ahead of a reply that are kept.
 const MOST_INTERIMS: usize = 16;
+/// Frames of a record, and those whom they wake, that there is memory for between records.
+const KEPT: usize = 256;
 /// How often unread bodies are looked at.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 
@@ -81,6 +83,9 @@ pub struct Driver<S> {
     /// When the compression context was last used, if it was since it was given up.
     compressed: Option<Instant>,
     record: Vec<u8>,
+    /// Memory for what a record brings, and for those whom it wakes.
+    received: Vec<Received>,
+    woken: Vec<Waker>,
     batcher: Batcher,
     batch_alarm: BatchAlarm,
     /// A batch of heads has waited long enough, and is not all in records yet.
@@ -126,6 +131,8 @@ impl<S: Serve> Driver<S> {
             draining: None,
             compressed: None,
             record: Vec::new(),
+            received: Vec::new(),
+            woken: Vec::new(),
             idle: (0, now),
             batcher,
             batch_alarm,
@@ -141,7 +148,7 @@ impl<S: Serve> Driver<S> {
     fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let now = Instant::now();
-            self.shared.awake();
+            self.shared.awake(now);
             let choked = self.read(cx, now);
             self.forget_ended(cx);
             self.serve_parked(cx);
@@ -233,11 +240,10 @@ impl<S: Serve> Driver<S> {
 
     /// Takes all frames of a record under one lock, then acts on them.
     fn receive(&mut self, record: &Bytes, now: Instant) -> Result<(), Violation> {
-        let role = self.role;
-        let mut replies = 0;
+        let (mut calls, mut replies) = (0, 0);
         let mut rest = &record[..];
-        let (received, outcome) = self.shared.with(|streams| {
-            let mut received = Vec::new();
+        let mut received = std::mem::take(&mut self.received);
+        let outcome = self.shared.with_many(&mut self.woken, |streams| {
             while !rest.is_empty() {
                 let tag = || Tag::Serving(Serving::default());
                 let frame = match Frame::take(&mut rest) {
@@ -251,17 +257,22 @@ impl<S: Serve> Driver<S> {
                         answered(streams, key, head, body);
                     }
                     Ok(Received::Interim { key, head }) => announced(streams, key, head),
-                    Ok(other) => received.push(other),
-                    Err(violation) => return (received, Err(violation)),
+                    Ok(other) => {
+                        calls += u64::from(matches!(other, Received::Call { .. }));
+                        received.push(other);
+                    }
+                    Err(violation) => return Err(violation),
                 }
             }
-            (received, Ok(()))
+            Ok(())
         });
-        let calls = received.iter().filter(|one| matches!(one, Received::Call { .. })).count();
         add(&self.options.counted.0.replies, replies);
-        add(&self.options.counted.0.calls, calls as u64);
-        debug_assert!(role == Role::Server || !received.iter().any(|one| matches!(one, Received::Call { .. })));
-        received.into_iter().for_each(|one| self.act(one, record.len(), now));
+        add(&self.options.counted.0.calls, calls);
+        debug_assert!(self.role == Role::Server || calls == 0, "clients are not called");
+        received.drain(..).for_each(|one| self.act(one, record.len(), now));
+        received.shrink_to(KEPT);
+        self.woken.shrink_to(KEPT);
+        self.received = received;
         outcome
     }
 
@@ -342,9 +353,9 @@ fn nothing() -> ReusableBoxFuture<'static, ()> {
 fn announced(streams: &mut Streams<Tag>, key: Key, head: Bytes) {
     let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return };
     if waiting.interims.len() == MOST_INTERIMS {
-        waiting.interims.pop_front();
+        waiting.interims.remove(0);
     }
-    waiting.interims.push_back(head);
+    waiting.interims.push(head);
     let waker = waiting.waker.take();
     streams.wake_later(waker);
 }

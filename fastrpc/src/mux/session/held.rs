@@ -14,14 +14,14 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(shared: &Arc<Shared>, key: Key) -> Self {
-        Self { shared: shared.clone(), key, released: false }
+    pub(super) fn new(shared: Arc<Shared>, key: Key) -> Self {
+        Self { shared, key, released: false }
     }
 
     /// Another handle of the same stream.
     pub(super) fn again(&self) -> Self {
         self.shared.with(|streams| streams.hold(self.key));
-        Self::new(&self.shared, self.key)
+        Self::new(self.shared.clone(), self.key)
     }
 
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Streams<Tag>, Key) -> R) -> R {

@@ -76,7 +76,11 @@ impl RecordLink {
                 }
                 None => {}
             }
-            self.input.reserve(RecordDecoder::missing(&self.input).max(self.chunk));
+            // Heads that wait for their callers hold the chunk: what is left of it is used up first.
+            let missing = RecordDecoder::missing(&self.input);
+            if self.input.capacity() - self.input.len() < missing.max(self.chunk / 2) {
+                self.input.reserve(missing.max(self.chunk));
+            }
             let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input)).or_else(bare_end);
             let read = read.map_err(ReadError::Io)?;
             if read == 0 {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::body::{BodyReader, BodyWriter};
 use super::caller::SendBody;
 use super::held::Held;
-use super::shared::NotEncoded;
+use super::refused::NotEncoded;
 use super::tag::Tag;
 use crate::codec::BoxError;
 use crate::error::Error;

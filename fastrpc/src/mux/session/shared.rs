@@ -11,16 +11,16 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::deadlines::Deadlines;
+use super::refused::NotOpened;
 use super::tag::{GivenUp, Serving, Tag};
-use crate::codec::BoxError;
 use crate::error::{Error, ErrorKind};
-use crate::mux::framed::{Gone, Key, Reset, Streams};
-use crate::wire::framed::frame::{CloseCode, ResetCode, TooLong};
+use crate::mux::framed::{Gone, Key, Reset, Role, Streams};
+use crate::wire::framed::frame::{CloseCode, ResetCode};
 
 /// One connection, for everybody who holds something of it.
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// What the peer leaves unread, as of the last time that the lock was released: heads, and bodies.
+    /// What the peer of a server leaves unread, as of the last time that the lock was released: heads, and bodies.
     unread: (AtomicUsize, AtomicUsize),
     /// Notified when the driver has ended.
     gone: Notify,
@@ -35,6 +35,8 @@ struct State {
     /// The driver looks at deadlines no later than this.
     armed: Option<Instant>,
     deadlines: Deadlines,
+    /// The time as it was when the driver ran last, or was woken to run.
+    now: Option<Instant>,
     /// Why it ended.
     ended: Option<Arc<Error>>,
     /// So has its driver.
@@ -70,6 +72,7 @@ impl Shared {
             blocked: false,
             armed: None,
             deadlines: Deadlines::default(),
+            now: None,
             ended: None,
             gone: false,
         };
@@ -84,7 +87,16 @@ impl Shared {
         result
     }
 
-    /// The same for a new call, which has a deadline and which `open` opens.
+    /// The same for what wakes many at once: `wakers` is memory for them, which stays.
+    pub(super) fn with_many<R>(&self, wakers: &mut Vec<Waker>, act: impl FnOnce(&mut Streams<Tag>) -> R) -> R {
+        let mut state = self.lock();
+        let result = act(&mut state.streams);
+        self.release_many(state, false, wakers);
+        result
+    }
+
+    /// The same for a new call, which has a deadline and which `open` opens, given the time: that may be a little past, by as
+    /// much as the driver has not run though it was woken.
     ///
     /// # Errors
     ///
@@ -92,7 +104,7 @@ impl Shared {
     pub(super) fn open(
         &self,
         deadline: Option<Instant>,
-        open: impl FnOnce(&mut Streams<Tag>) -> Result<Key, NotEncoded>,
+        open: impl FnOnce(&mut Streams<Tag>, Instant) -> Result<Key, NotOpened>,
     ) -> Result<Key, Error> {
         let mut state = self.lock();
         if let Some(cause) = &state.ended {
@@ -101,7 +113,9 @@ impl Shared {
         if !state.streams.takes_calls() {
             return Err(Error::new(ErrorKind::Closed, "the connection takes no new calls").with_retry(true));
         }
-        let opened = open(&mut state.streams);
+        let now = state.now.filter(|_| state.driver.is_none()).unwrap_or_else(Instant::now);
+        state.now = Some(now);
+        let opened = open(&mut state.streams, now);
         let mut sooner = false;
         if let Ok(key) = opened {
             state.note(key, deadline);
@@ -111,7 +125,7 @@ impl Shared {
             }
         }
         self.release(state, sooner);
-        opened.map_err(|error| Error::encode(error.0))
+        opened.map_err(NotOpened::explain)
     }
 
     /// A call waits to be served, until its deadline.
@@ -163,23 +177,32 @@ impl Shared {
         self.unread_heads() + self.unread.1.load(Ordering::Relaxed)
     }
 
-    fn release(&self, mut state: MutexGuard<'_, State>, wake_driver: bool) {
+    fn release(&self, state: MutexGuard<'_, State>, wake_driver: bool) {
+        self.release_many(state, wake_driver, &mut Vec::new());
+    }
+
+    fn release_many(&self, mut state: MutexGuard<'_, State>, wake_driver: bool, wakers: &mut Vec<Waker>) {
         let State { streams, driver, blocked, .. } = &mut *state;
-        self.unread.0.store(streams.unread_heads(), Ordering::Relaxed);
-        self.unread.1.store(streams.unread_bodies(), Ordering::Relaxed);
+        if streams.role() == Role::Server {
+            self.unread.0.store(streams.unread_heads(), Ordering::Relaxed);
+            self.unread.1.store(streams.unread_bodies(), Ordering::Relaxed);
+        }
         let wake_driver = driver.is_some() && (wake_driver || (!*blocked && streams.wants_to_send()));
         let driver = if wake_driver { driver.take() } else { None };
-        let (wakers, spent) = streams.take_wakers();
+        let spent = streams.swap_wakers(wakers);
         drop(state);
-        wakers.into_iter().chain(driver).for_each(Waker::wake);
+        wakers.drain(..).chain(driver).for_each(Waker::wake);
         if !spent.is_empty() {
             drop_quietly(spent);
         }
     }
 
     /// The driver runs: nobody needs to wake it, as it looks at everything before it waits.
-    pub(super) fn awake(&self) {
-        let waker = self.lock().driver.take();
+    pub(super) fn awake(&self, now: Instant) {
+        let mut state = self.lock();
+        state.now = Some(now);
+        let waker = state.driver.take();
+        drop(state);
         drop(waker);
     }
 
@@ -302,15 +325,6 @@ pub(super) fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
-/// Why a head was not sent.
-pub(super) struct NotEncoded(pub(super) BoxError);
-
-impl From<TooLong> for NotEncoded {
-    fn from(error: TooLong) -> Self {
-        Self(error.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::task::Wake;
@@ -318,9 +332,9 @@ mod tests {
 
     use bytes::Bytes;
 
+    use super::super::refused::NotEncoded;
     use super::super::tag::Waiting;
     use super::*;
-    use crate::mux::framed::Role;
     use crate::wire::framed::settings::Settings;
 
     #[derive(Default)]
@@ -343,9 +357,9 @@ mod tests {
         // The peer takes something, and the driver runs: it looks at deadlines, of which there are none yet.
         assert_eq!(shared.expire(now, &mut Vec::new()).deadline, None);
         let deadline = Some(now + s * 3);
-        let open = |streams: &mut Streams<Tag>| {
+        let open = |streams: &mut Streams<Tag>, _| {
             let tag = Tag::Waiting(Waiting { deadline, ..Waiting::default() });
-            streams.open(tag, 0, false, |_| Ok(()), &Bytes::new(), false)
+            Ok(streams.open(tag, 0, false, |_| Ok::<_, NotEncoded>(()), &Bytes::new(), false)?)
         };
         shared.open(deadline, open).ok().unwrap();
         let before = woken.0.load(Ordering::SeqCst);
@@ -361,7 +375,7 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         shared.park(&waker, None, true);
-        shared.awake();
+        shared.awake(now);
         shared.end_by_program(Error::new(ErrorKind::Closed, "closed"));
         assert_eq!(woken.0.load(Ordering::SeqCst), 0, "it runs already");
         shared.park(&waker, None, true);

@@ -1,6 +1,5 @@
 //! What a framed connection's sides know of a stream.
 
-use std::collections::VecDeque;
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -67,7 +66,7 @@ impl Tag {
 pub(super) struct Waiting {
     pub(super) waker: Option<Waker>,
     /// Heads that came ahead of the reply's and were not looked at.
-    pub(super) interims: VecDeque<Bytes>,
+    pub(super) interims: Vec<Bytes>,
     /// The reply's head, and its body if that came whole.
     pub(super) reply: Option<(Bytes, Option<Bytes>)>,
     pub(super) deadline: Option<Instant>,

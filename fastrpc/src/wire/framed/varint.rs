@@ -19,11 +19,20 @@ pub(super) fn groups(mut value: u32) -> ([u8; MAX_LEN], usize) {
 /// Appends `value`.
 #[inline]
 pub fn put(value: u32, out: &mut Vec<u8>) {
-    if value < 0x80 {
-        return out.push(low_bits(value));
+    match value {
+        0..0x80 => out.push(low_bits(value)),
+        0x80..0x4000 => out.extend_from_slice(&two(value)),
+        _ => {
+            let (groups, length) = groups(value);
+            out.extend_from_slice(&groups[..length]);
+        }
     }
-    let (groups, length) = groups(value);
-    out.extend_from_slice(&groups[..length]);
+}
+
+/// The groups of a value below 2^14 that takes two, as most lengths and ids do.
+#[inline]
+pub(super) fn two(value: u32) -> [u8; 2] {
+    [low_bits(value) | 0x80, low_bits(value >> 7)]
 }
 
 /// How many bytes `value` takes.
@@ -35,13 +44,13 @@ pub(super) fn len(value: u32) -> usize {
 /// Takes a varint from the front of `input`. `None` if there is none: it is cut off, over 2^32 - 1, or longer than needed.
 #[inline]
 pub fn take(input: &mut &[u8]) -> Option<u32> {
-    if let [byte, rest @ ..] = input
-        && *byte < 0x80
-    {
-        *input = rest;
-        return Some(u32::from(*byte));
-    }
-    take_long(input)
+    let (value, rest) = match *input {
+        [byte, rest @ ..] if *byte < 0x80 => (u32::from(*byte), rest),
+        [low, high @ 1..0x80, rest @ ..] => (u32::from(low & 0x7f) | u32::from(*high) << 7, rest),
+        _ => return take_long(input),
+    };
+    *input = rest;
+    Some(value)
 }
 
 fn take_long(input: &mut &[u8]) -> Option<u32> {
@@ -57,7 +66,7 @@ fn take_long(input: &mut &[u8]) -> Option<u32> {
     None
 }
 
-fn low_bits(value: u32) -> u8 {
+pub(super) fn low_bits(value: u32) -> u8 {
     (value & 0x7f) as u8
 }
 

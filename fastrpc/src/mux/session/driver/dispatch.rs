@@ -39,7 +39,7 @@ impl<S: Serve> Driver<S> {
         // What waits does not keep a record that is much larger.
         let apart = waits && bytes < record / 4;
         let (head, body) = if apart { (copied(&head), body.as_ref().map(copied)) } else { (head, body) };
-        let held = Held::new(&self.shared, key);
+        let held = Held::new(self.shared.clone(), key);
         let body = match body {
             Some(body) => BodyReader::whole(body),
             None => BodyReader::pieces(held.again(), Role::Server),

@@ -198,12 +198,11 @@ impl Beginning {
 
     #[inline]
     fn varint(&mut self, value: u32) {
-        if let Ok(byte) = u8::try_from(value)
-            && byte < 0x80
-        {
-            return self.byte(byte);
+        match value {
+            0..0x80 => self.byte(varint::low_bits(value)),
+            0x80..0x4000 => varint::two(value).into_iter().for_each(|byte| self.byte(byte)),
+            _ => self.long_varint(value),
         }
-        self.long_varint(value);
     }
 
     fn long_varint(&mut self, value: u32) {
