@@ -115,10 +115,12 @@ impl RecvWindow {
     }
 
     /// Whether so much may be granted that a frame is worth it: a quarter of the target, so that three quarters at least are
-    /// always under way.
+    /// always under way. Where readers that lag take most of a connection's, as much as is still open.
     pub(super) fn is_due(&self) -> bool {
         let grant = self.grantable();
-        grant > 0 && grant >= self.target / 4
+        let enough = self.target / 4;
+        let enough = if self.shared.is_some() { enough.min(self.open.max(Self::LEAST)) } else { enough };
+        grant > 0 && grant >= enough
     }
 
     /// Grants what may be granted.
