@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::mux::session::{Counted, Options};
 use crate::stats::Counters;
 use crate::wire::compress::Compression;
+use crate::wire::framed::codec::RecordCodec;
 use crate::wire::framed::settings::MAX_HEAD;
 use crate::wire::hello::Protocol;
 
@@ -105,6 +106,12 @@ impl LinkConfig {
         {
             *limit = (*limit).min(FAR);
         }
+        if self.framed.each_alone {
+            self.compression = Compression::None;
+            if self.framed.codec == RecordCodec::Lz4 {
+                return Err(Error::config("compress_alone is set, which lz4 cannot do: take zstd, or set it not"));
+            }
+        }
         let framed = &mut self.framed;
         for limit in
             [&mut framed.drain, &mut framed.idle_context].into_iter().chain(&mut framed.ping).chain(&mut framed.max_age)
@@ -164,8 +171,9 @@ macro_rules! link_setters {
             self
         }
 
-        /// Compresses each message of the framed wire alone, so that its size tells nothing of others. Default: off. It costs
-        /// most of what compression gains; a connection for each group of users who may see each other's data costs less.
+        /// Compresses each message alone, so that its size tells nothing of others. Default: off. It costs most of what
+        /// compression gains; a connection for each group of users who may see each other's data costs less. lz4 cannot do it,
+        /// nor can the classic wire, on which nothing is compressed then.
         pub fn compress_alone(mut self, alone: bool) -> Self {
             self.settings.link.framed.each_alone = alone;
             self

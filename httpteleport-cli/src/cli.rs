@@ -117,12 +117,12 @@ pub(crate) struct ProxyArgs {
     )]
     pub(crate) in_max_header_size: u32,
 
-    /// Largest body of a request; a larger one is answered 413, or broken off if a reply has begun
+    /// Largest body of a request, up to 1 TiB; a larger one is answered 413, or broken off if a reply has begun
     #[arg(
         long, value_name = "BYTES", help_heading = "Input",
-        default_value_t = 4_194_304, value_parser = value_parser!(u32).range(0..=1_073_741_824)
+        default_value_t = 4_194_304, value_parser = value_parser!(u64).range(0..=1 << 40)
     )]
-    pub(crate) in_max_body_size: u32,
+    pub(crate) in_max_body_size: u64,
 
     /// Teleport: compress replies with zstd, zstd-small, zstd-max, lz4 or none; on the classic wire with flate, snappy or none
     /// [default: zstd, flate]
@@ -189,8 +189,8 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "TIME", help_heading = "Teleport", value_parser = duration::parse)]
     pub(crate) max_connection_age: Option<Duration>,
 
-    /// Framed wire: compress each message alone, so that its size tells nothing of other messages; it costs most of what
-    /// compression saves
+    /// Compress each message alone, so that its size tells nothing of other messages; it costs most of what compression saves, and
+    /// the classic wire, which cannot, compresses nothing then
     #[arg(long, help_heading = "Teleport")]
     pub(crate) compress_alone: bool,
 

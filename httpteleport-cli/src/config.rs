@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
-use httpteleport::Wire;
+use httpteleport::{RecordCodec, Wire};
 
 use crate::cli::ProxyArgs;
 use crate::compress::Compress;
 use crate::endpoint::{Address, Endpoint};
 
-/// Most bytes of a reply's body that go over teleport: the wire carries whole messages, so they are held in memory.
+/// Most bytes of a reply's body that go over the classic wire: it carries whole messages, so they are held in memory.
 pub(crate) const MAX_REPLY_BODY: usize = 64 << 20;
 
 /// Everything the proxy needs to know, free of contradictions.
@@ -108,7 +108,7 @@ impl Settings {
                 delay: args.in_delay.unwrap_or_default(),
                 tls,
                 max_header_size: args.in_max_header_size as usize,
-                max_body_size: args.in_max_body_size as usize,
+                max_body_size: usize::try_from(args.in_max_body_size).unwrap_or(usize::MAX),
             },
             output: Output {
                 endpoints: args.outputs,
@@ -190,6 +190,15 @@ fn check_teleport(args: &ProxyArgs) -> Result<(), String> {
             return Err(format!("{option} {compress}: is of the {wire} wire, which --wire excludes; use --wire auto"));
         }
     }
+    if args.compress_alone {
+        let lz4 = |compress: Option<Compress>| compress.is_some_and(|compress| compress.framed == RecordCodec::Lz4);
+        if lz4(args.in_compress) || lz4(args.out_compress) {
+            return Err("--compress-alone: lz4 cannot do that; use zstd, or none".to_owned());
+        }
+        if args.wire == Wire::Classic {
+            return Err("--compress-alone: the classic wire cannot do that; use --wire auto or framed".to_owned());
+        }
+    }
     if args.max_connection_age.is_some_and(|age| age.is_zero()) {
         return Err("--max-connection-age 0: no call fits into no time; write for example 1h".to_owned());
     }
@@ -200,13 +209,16 @@ fn check_teleport(args: &ProxyArgs) -> Result<(), String> {
 fn idle_options(args: &ProxyArgs) -> Vec<String> {
     let teleport_in = args.input.scheme.is_teleport();
     let teleport_out = args.outputs.iter().any(|out| out.scheme.is_teleport());
+    let teleport = teleport_in || teleport_out;
     let options = [
         ("--in-compress", args.in_compress.is_some() && !teleport_in, "the input is"),
         ("--in-delay", args.in_delay.is_some() && !teleport_in, "the input is"),
         ("--out-compress", args.out_compress.is_some() && !teleport_out, "the outputs are"),
         ("--out-delay", args.out_delay.is_some() && !teleport_out, "the outputs are"),
         ("--out-group-by", args.out_group_by.is_some() && !teleport_out, "the outputs are"),
-        ("--wire", args.wire != Wire::Auto && !(teleport_in || teleport_out), "inputs and outputs are"),
+        ("--wire", args.wire != Wire::Auto && !teleport, "inputs and outputs are"),
+        ("--max-connection-age", args.max_connection_age.is_some() && !teleport, "inputs and outputs are"),
+        ("--compress-alone", args.compress_alone && !teleport, "inputs and outputs are"),
     ];
     options.iter().filter(|o| o.1).map(|(name, _, who)| format!("{name} has no effect: {who} not teleport")).collect()
 }
@@ -288,6 +300,8 @@ mod tests {
             ("--in teleport://:1 --in-compress flate --wire framed", "--in-compress flate: is of the classic wire"),
             ("--out teleport://a:1 --wire go", "--wire go: use auto, classic or framed"),
             ("--out teleport://a:1 --max-connection-age 0", "--max-connection-age 0: "),
+            ("--out teleport://a:1 --compress-alone --out-compress lz4", "--compress-alone: lz4 cannot"),
+            ("--out teleport://a:1 --compress-alone --wire classic", "--compress-alone: the classic wire cannot"),
             ("--out http://a --concurrency 0", "--concurrency 0: "),
             ("--out http://a --threads 0", "--threads 0: "),
             ("--out http://me:pw@a", "--out http://***@a: a user or password"),

@@ -22,6 +22,7 @@ use crate::codec::{BoxError, Codec};
 use crate::error::{Error, ErrorKind};
 use crate::stats::{Counters, add};
 
+mod displaced;
 mod driven;
 
 pub(crate) use driven::{Batch, Status};
@@ -239,23 +240,6 @@ impl<C: Codec> Conn<C> {
         if was_waiting {
             self.ended_calls(1);
         }
-    }
-
-    /// Fails the oldest call that is still unsent, to make room. Tells whether there was one.
-    pub(crate) fn displace_oldest(&self) -> bool {
-        let mut state = self.lock();
-        let Some((id, message)) = state.outbox.oldest_call() else { return false };
-        let cause = Error::overload(DISPLACED);
-        let waker = state.pending.fail_by_id(id, Arc::new(cause));
-        self.publish_load(&state);
-        let freed = state.outbox.remove(message);
-        let drained = state.drained();
-        drop(state);
-        self.admission.remove_bytes(freed);
-        add(&self.counters.overloads, 1);
-        wake_one(waker);
-        wake_one(drained);
-        true
     }
 
     /// Takes no new calls; the driver ends the connection after the last one.

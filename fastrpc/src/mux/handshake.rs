@@ -153,9 +153,14 @@ async fn read_hello(io: &mut BoxIo, protocol: &Protocol) -> Result<Hello, Error>
     let mut bytes = vec![0; protocol.hello_len()];
     let mut have = 0;
     loop {
-        let read = io.read(&mut bytes[have..]).await.map_err(|error| failed("no hello came").with_source(error))?;
+        let read = io.read(&mut bytes[have..]).await.map_err(|error| {
+            failed("no hello came: is a node of this kind there, and does it want TLS?").with_source(error)
+        })?;
         if read == 0 {
-            return Err(failed("the peer closed before its hello was whole").with_source(io_end()));
+            return Err(failed(
+                "the peer closed before its hello was whole: is it a node of this kind, and does it want TLS?",
+            )
+            .with_source(io_end()));
         }
         have += read;
         let hello = Hello::decode(protocol, &bytes[..have]);

@@ -23,6 +23,9 @@ use crate::request::{Outgoing, Progress, RequestBody};
 /// Hellos and TLS may take this long; peers give up on them just as soon.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 
+/// Most bytes of a request's body that are held in memory, which the classic wire needs.
+const MAX_COLLECTED: usize = 1 << 30;
+
 /// Groups of requests at a time, each with connections of its own.
 const MOST_GROUPS: usize = 1024;
 
@@ -63,7 +66,7 @@ impl TeleportUpstream {
             .compress_alone(teleport.compress_alone)
             .ping(teleport.ping)
             .max_age(teleport.max_age)
-            .max_collected(settings.input.max_body_size)
+            .max_collected(settings.input.max_body_size.min(MAX_COLLECTED))
             .batch_delay(output.delay)
             .connections(output.conns_per_addr)
             .max_pending(settings.concurrency)

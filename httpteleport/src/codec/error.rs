@@ -76,6 +76,8 @@ pub enum Fault {
     ConnectionField,
     /// `Content-Length` is not a number, says two, or stands where none may be.
     BadLength,
+    /// The body is not as long as `Content-Length` says.
+    WrongLength,
     /// The host holds what no host can.
     BadHost,
     /// The protocol that is asked for is none, is given twice, or a scheme without one is.
@@ -141,6 +143,7 @@ impl CodecError {
             | Fault::CutHead
             | Fault::ConnectionField
             | Fault::BadLength
+            | Fault::WrongLength
             | Fault::BadHost
             | Fault::BadProtocol
             | Fault::NotATrailer
@@ -191,6 +194,7 @@ impl fmt::Display for CodecError {
             Fault::BadLength => {
                 f.write_str("its Content-Length is not one number that may be there; send one, or none")
             }
+            Fault::WrongLength => f.write_str("its body is not as long as its Content-Length says; send all of it"),
             Fault::BadHost => {
                 f.write_str("its host holds what no host can; send a name or address, and a port if need be")
             }

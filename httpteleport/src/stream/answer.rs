@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fastrpc::internals::session::{InterimSender, Responder};
 use fastrpc::internals::{FramedCall, Tally};
-use fastrpc::stream::SendBody;
+use fastrpc::stream::{ResetCode, SendBody};
 use fastrpc::{BoxError, Call};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, response};
@@ -115,6 +115,9 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         let upgrade = parts.extensions.get::<Protocol>().is_some();
         let pause = Some(self.bodies.pause).filter(|_| !upgrade);
         let body = Incoming::new(body, MessageKind::Request, &parts.headers, false, self.limits, pause);
+        if let Some(error) = body.contradiction() {
+            return responder.fail(ResetCode::Malformed, error.to_string());
+        }
         let asked = parts.method.clone();
         let context = Context { peer, early: Some(responder.interims()), limits: self.limits };
         let answering = self.handler.call(Request::from_parts(parts, body), context);

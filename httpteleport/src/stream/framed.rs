@@ -141,6 +141,9 @@ impl FramedClient {
         let bare = is_bare(&asked.method, head.status);
         let pause = Some(self.pause).filter(|_| !upgraded);
         let body = Incoming::new(body, MessageKind::Reply, &head.headers, bare, self.limits, pause);
+        if let Some(error) = body.contradiction() {
+            return Err(fastrpc::Error::refused_reply(error).into());
+        }
         Ok(Response::from_parts(head, body))
     }
 }

@@ -66,6 +66,12 @@ impl Incoming {
 }
 
 impl Incoming {
+    /// What is wrong with it, if it came whole and is not as long as it says.
+    pub(super) fn contradiction(&self) -> Option<CodecError> {
+        let Source::Pieces(pieces) = &self.0 else { return None };
+        pieces.reader.whole_len().map(|_| CodecError::new(pieces.of, Fault::WrongLength))
+    }
+
     /// All of it, where it came whole with its head, or on the classic wire.
     ///
     /// # Errors
@@ -133,7 +139,7 @@ impl Pieces {
         if let Some(left) = &mut self.left {
             match left.checked_sub(piece.len() as u64) {
                 Some(rest) => *left = rest,
-                None => return self.fail(Fault::BadLength),
+                None => return self.fail(Fault::WrongLength),
             }
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
@@ -142,7 +148,7 @@ impl Pieces {
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.ended = true;
         if self.left.is_some_and(|left| left > 0) {
-            return self.fail(Fault::BadLength);
+            return self.fail(Fault::WrongLength);
         }
         let Some(trailers) = self.reader.trailers() else { return Poll::Ready(None) };
         match framed::decode_trailers(self.of, &trailers, &self.limits) {
@@ -182,8 +188,8 @@ impl http_body::Body for Incoming {
         match &self.0 {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Pieces(pieces) => {
-                let whole = pieces.reader.whole_len().map(|length| length as u64);
-                whole.or(pieces.left).map_or_else(SizeHint::default, SizeHint::with_exact)
+                let whole = || pieces.reader.whole_len().map(|length| length as u64);
+                pieces.left.or_else(whole).map_or_else(SizeHint::default, SizeHint::with_exact)
             }
         }
     }
