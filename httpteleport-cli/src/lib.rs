@@ -14,6 +14,7 @@ mod config;
 mod demo;
 mod duration;
 mod endpoint;
+mod ends;
 mod headers;
 mod inbound;
 mod interims;

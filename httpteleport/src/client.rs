@@ -54,6 +54,12 @@ impl<H: Heads> ClientBuilder<H> {
 
     forward_link_setters!("ClientBuilder");
 
+    /// Framed wire: tells `observer` how each connection ended, as [`fastrpc::ClientBuilder::on_connection_end`].
+    pub fn on_connection_end(mut self, observer: impl Fn(&Result<(), fastrpc::Error>) + Send + Sync + 'static) -> Self {
+        self.transport = self.transport.on_connection_end(observer);
+        self
+    }
+
     forward_setters! { "ClientBuilder":
         /// Connections in the pool.
         connections(n: usize);

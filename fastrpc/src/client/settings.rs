@@ -1,5 +1,6 @@
 //! Settings that clients of both kinds have.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{FAR, LinkConfig, MAX_PENDING, positive, within};
@@ -21,7 +22,11 @@ pub(crate) struct Settings {
     pub(crate) dial_timeout: Duration,
     pub(crate) backoff: (Duration, Duration),
     pub(crate) tls: Option<ClientTls>,
+    pub(crate) observer: Option<Observer>,
 }
+
+/// Hears how each connection of the framed wire ended.
+pub(crate) type Observer = Arc<dyn Fn(&Result<(), Error>) + Send + Sync>;
 
 impl Settings {
     pub(crate) fn new() -> Self {
@@ -37,6 +42,7 @@ impl Settings {
             dial_timeout: Duration::from_secs(5),
             backoff: (Duration::from_millis(50), Duration::from_secs(1)),
             tls: None,
+            observer: None,
         }
     }
 
@@ -128,6 +134,16 @@ macro_rules! client_setters {
         /// half at random so that clients do not come in step. Default: 50 ms to 1 s.
         pub fn backoff(mut self, first: std::time::Duration, most: std::time::Duration) -> Self {
             self.settings.backoff = (first, most);
+            self
+        }
+
+        /// Framed wire: tells `observer` how each connection ended, for a log: `Ok` after it was drained or closed in order, the
+        /// cause otherwise, which also fails its calls. It runs on the connection's task and should be quick.
+        pub fn on_connection_end(
+            mut self,
+            observer: impl Fn(&Result<(), $crate::Error>) + Send + Sync + 'static,
+        ) -> Self {
+            self.settings.observer = Some(std::sync::Arc::new(observer));
             self
         }
 

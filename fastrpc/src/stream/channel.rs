@@ -68,7 +68,7 @@ impl Channel {
         counters: Arc<Counters>,
     ) -> Self {
         let places = if dialer.is_some() { settings.connections } else { 1 };
-        let pool = Pool::new(places, dialer, settings.backoff, counters.clone());
+        let pool = Pool::new(places, dialer, settings, counters.clone());
         let Settings { at_limit, max_unsent, timeout, .. } = *settings;
         let (waiting, door, closed) = Default::default();
         Self { pool, admission, counters, at_limit, max_unsent, timeout, peer, waiting, door, closed }

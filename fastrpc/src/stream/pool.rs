@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::sleep_until;
@@ -11,6 +10,7 @@ use tokio::time::sleep_until;
 use crate::client::dial::Dialer;
 use crate::client::places::Places;
 use crate::client::pool::runtime;
+use crate::client::settings::{Observer, Settings};
 use crate::error::{Error, ErrorKind};
 use crate::mux::conn::closed;
 use crate::mux::link::Peer;
@@ -68,6 +68,7 @@ struct Inner {
     /// `None`: one connection, given from outside, that is not replaced.
     dialer: Option<Dialer>,
     counters: Arc<Counters>,
+    observer: Option<Observer>,
     closed: AtomicBool,
 }
 
@@ -120,14 +121,10 @@ impl Drop for Load<'_> {
 }
 
 impl Pool {
-    pub(crate) fn new(
-        places: usize,
-        dialer: Option<Dialer>,
-        backoff: (Duration, Duration),
-        counters: Arc<Counters>,
-    ) -> Self {
-        let places = Places::new(places, backoff);
-        Self(Arc::new(Inner { places, dialer, counters, closed: AtomicBool::new(false) }))
+    pub(crate) fn new(places: usize, dialer: Option<Dialer>, settings: &Settings, counters: Arc<Counters>) -> Self {
+        let places = Places::new(places, settings.backoff);
+        let (observer, closed) = (settings.observer.clone(), AtomicBool::new(false));
+        Self(Arc::new(Inner { places, dialer, counters, observer, closed }))
     }
 
     /// Puts a connection that is open already in its place.
@@ -256,7 +253,7 @@ impl Inner {
             add(&self.counters.reconnects, 1);
         }
         let outcome = opened.map(|(caller, driver)| {
-            tokio::spawn(driver);
+            tokio::spawn(drive(driver, self.observer.clone()));
             caller
         });
         let mut slot = place.lock();
@@ -267,6 +264,14 @@ impl Inner {
             caller.drain(); // It was closed while we dialled, and has not seen this one.
         }
         outcome
+    }
+}
+
+/// Runs a connection to its end, and tells how that was.
+async fn drive(driver: Box<Driver<NoCalls>>, observer: Option<Observer>) {
+    let ended = driver.await;
+    if let Some(observer) = observer {
+        observer(&ended);
     }
 }
 

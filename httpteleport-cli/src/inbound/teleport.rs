@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Inputs;
 use crate::body::{Body, BoxError};
 use crate::config::{MAX_REPLY_BODY, Settings};
+use crate::ends::Ends;
 use crate::headers::{self, BadHead};
 use crate::listen::{Accepted, Client, Listener};
 use crate::outbound::one_line;
@@ -43,16 +44,16 @@ pub(super) async fn serve(inputs: Inputs<'_>) -> anyhow::Result<()> {
     }
     let own_address = listener.local_addr();
     let begun = shutdown.clone();
+    let ends = Ends::default();
     server
         .build()?
         .serve_streams(Accept(listener), Answer { proxy, own_address, max_body: settings.input.max_body_size })
         .with_graceful_shutdown(async move { begun.begun().await })
-        .on_connection_end(|peer, ended| {
+        .on_connection_end(move |peer, ended| {
             let peer = peer.map_or(Client::Unix, Client::Tcp);
             match ended {
                 Ok(()) => tracing::debug!("teleport connection of {peer} ended"),
-                // Whoever can connect can cause these: they must not fill a disk.
-                Err(error) => tracing::debug!("teleport connection of {peer}: {}", one_line(error)),
+                Err(error) => ends.note(peer, error.kind(), &one_line(error)),
             }
         })
         .await;

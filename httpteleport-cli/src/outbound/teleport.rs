@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Failure, FailureKind, one_line};
 use crate::config::{MAX_REPLY_BODY, Settings};
 use crate::endpoint::{Address, Endpoint};
+use crate::ends::Ends;
 use crate::headers;
 use crate::interims::Interims;
 use crate::request::{Outgoing, Progress, RequestBody};
@@ -77,6 +78,12 @@ impl TeleportUpstream {
             // connections and then says nothing.
             .dial_timeout(output.timeout / 2)
             .handshake_timeout(LONGEST_HANDSHAKE.min(output.timeout / 2));
+        let (ends, whom) = (Ends::default(), endpoint.to_string());
+        client = client.on_connection_end(move |ended| {
+            if let Err(error) = ended {
+                ends.note(&whom, error.kind(), &one_line(error));
+            }
+        });
         if let Some(tls) = tls {
             let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
                 .with_context(|| format!("--out {endpoint}: {host:?} cannot be a TLS server's name"))?;

@@ -24,7 +24,6 @@ pub struct Calling<'a, H: Heads = Eager> {
     pub(super) method: Method,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a call is one of them from its beginning, and a box costs more")]
 #[allow(clippy::large_enum_variant, reason = "a box would cost each call an allocation")]
 pub(super) enum Way<'a, H: Heads> {
     Classic(fastrpc::PendingCall<'a, Codec<H>>),
