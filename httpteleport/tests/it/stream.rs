@@ -337,3 +337,25 @@ async fn a_response_to_head_has_no_body_whatever_its_handler_made() {
     let response = client.stream(request).await.unwrap();
     response.into_body().collect().await.expect("a response to HEAD has no body, whatever its handler made");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_body_that_is_not_as_long_as_it_says_is_refused() {
+    let client = connected(async |_| {
+        let mut answer = full("abc");
+        answer.headers_mut().insert("content-length", "10".parse().unwrap());
+        answer
+    });
+    let refused = client.stream(get("/short")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
+
+    let asked = Arc::new(AtomicUsize::new(0));
+    let seen = asked.clone();
+    let client = connected(move |_| {
+        seen.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(full("never sent"))
+    });
+    let short = Request::post("http://far.example/").header("content-length", "10");
+    let refused = client.stream(short.body(Full::new(Bytes::from("abc"))).unwrap()).await.unwrap_err();
+    assert!(refused.to_string().contains("not as long as its Content-Length says"), "{refused}");
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "the handler saw it");
+}
