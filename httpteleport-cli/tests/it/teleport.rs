@@ -6,7 +6,9 @@ use http::{Request, Response};
 use httpteleport::stream::{Context, Incoming, StreamHandler};
 use httpteleport::{Body, Limits, Server};
 use rustix::process::Signal;
+use tokio::io::{BufReader, Lines};
 use tokio::net::TcpListener;
+use tokio::process::ChildStderr;
 
 use crate::client::Client;
 use crate::program::{PATIENCE, Program};
@@ -63,4 +65,34 @@ async fn interim_replies_over_teleport_end_here_and_are_counted() {
         told += &line;
     }
     assert!(told.contains("3 interim replies of upstreams ended here"), "{told}");
+}
+
+#[tokio::test]
+async fn why_a_connection_broke_is_in_the_logs_of_both_sides() {
+    let (far, mut far_log) =
+        Program::logged(&["--in", "teleport://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--ping", "1s"]).await;
+    let out = format!("teleport://{}", far.address().split(" (").next().expect("an address"));
+    let (near, mut near_log) = Program::logged(&["--in", "http://127.0.0.1:0", "--out", &out]).await;
+    let mut client = Client::connect(near.address()).await;
+    assert_eq!(client.get("/").await.status(), 502, "the far node's output answers nobody");
+
+    near.signal(Signal::STOP);
+    let line = find(&mut far_log, "teleport connection of 127.0.0.1:").await;
+    assert!(line.contains("WARN") && line.contains("nothing was heard from the peer"), "{line}");
+    near.signal(Signal::CONT);
+    let line = find(&mut near_log, &format!("teleport connection of {out}: ")).await;
+    assert!(line.contains("WARN") && line.contains("the peer closed the connection: silent"), "{line}");
+}
+
+/// The next line of a log that holds this.
+async fn find(log: &mut Lines<BufReader<ChildStderr>>, part: &str) -> String {
+    let found = async {
+        loop {
+            let line = log.next_line().await.expect("readable").expect("it still runs");
+            if line.contains(part) {
+                return line;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.expect("it is logged")
 }
