@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use httpteleport::Compression;
-
 use super::nodes::FRONT_PORT;
 use super::tally::Tally;
 use super::traffic::Shape;
+use crate::compress::Compress;
 
 /// What is about to run.
 pub(super) struct Plan {
@@ -112,7 +111,8 @@ fn about(shape: Shape) -> &'static str {
 /// What the numbers are.
 pub(super) fn notes(plan: &Plan) -> String {
     let Plan { callers, cores, .. } = plan;
-    let compression = Compression::default();
+    // Two nodes of ours take the framed wire.
+    let compression = Compress::default().framed;
     format!(
         "HTTP/1.1 is the size of all requests and replies as text. Teleport is what the
 link between the nodes counted while it carried them, compressed with {compression}
@@ -272,6 +272,11 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_compression_is_that_of_the_link() {
+        assert!(notes(&plan(8080)).contains("compressed with zstd\n"), "{}", notes(&plan(8080)));
     }
 
     #[test]
