@@ -24,7 +24,7 @@ use super::tag::{Serving, Tag};
 use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
 use crate::mux::batch::Batcher;
-use crate::mux::framed::{Keepalive, Key, LYING, Received, Reset, Role, Streams, Violation};
+use crate::mux::framed::{Keepalive, LYING, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::{Alarm, BatchAlarm};
 use crate::stats::add;
 use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
@@ -32,11 +32,13 @@ use crate::wire::framed::record::RecordDecoder;
 use crate::wire::framed::settings::Settings;
 
 mod clock;
+mod deliver;
 mod dispatch;
 mod goodbye;
 mod parked;
 mod write;
 
+use deliver::{announced, answered};
 use parked::Parked;
 
 /// Records read in a turn, after which others run.
@@ -45,8 +47,6 @@ const RECORDS_PER_TURN: usize = 16;
 const READ_BUFFER: usize = 16 * 1024;
 /// Bytes of heads that do not wait for more.
 const RECORD_FULL: usize = 32 * 1024;
-/// Heads ahead of a reply that are kept.
-const MOST_INTERIMS: usize = 16;
 /// Frames of a record, and those whom they wake, that there is memory for between records.
 const KEPT: usize = 256;
 /// How often unread bodies are looked at.
@@ -347,27 +347,6 @@ fn jittered(age: Duration) -> Duration {
 
 fn nothing() -> ReusableBoxFuture<'static, ()> {
     ReusableBoxFuture::new(ready(()))
-}
-
-/// Gives a head ahead of the reply to its caller. Who does not look at them finds the last ones.
-fn announced(streams: &mut Streams<Tag>, key: Key, head: Bytes) {
-    let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return };
-    if waiting.interims.len() == MOST_INTERIMS {
-        waiting.interims.remove(0);
-    }
-    waiting.interims.push(head);
-    let waker = waiting.waker.take();
-    streams.wake_later(waker);
-}
-
-/// Gives a reply to its caller.
-fn answered(streams: &mut Streams<Tag>, key: Key, head: Bytes, body: Option<Bytes>) {
-    let Some(Tag::Waiting(waiting)) = streams.tag_mut(key) else { return };
-    waiting.reply = Some((head, body));
-    waiting.deadline = None;
-    let waker = waiting.waker.take();
-    streams.wave.woken(usize::from(waker.is_some()));
-    streams.wake_later(waker);
 }
 
 impl<S: Serve> Future for Driver<S> {
