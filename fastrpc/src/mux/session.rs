@@ -10,6 +10,7 @@ mod link;
 mod memory;
 mod open;
 mod options;
+mod passing;
 mod refused;
 mod serving;
 mod shared;

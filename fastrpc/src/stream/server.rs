@@ -53,8 +53,9 @@ impl<C: HeadCodec> Responder<C> {
     /// # Errors
     ///
     /// It cannot be encoded, or is longer than the peer takes.
-    pub fn interim(&self, head: &C::Reply) -> Result<(), Error> {
-        self.inner.interim(|out| self.codec.encode_reply(head, out))
+    pub fn interim(&mut self, head: &C::Reply) -> Result<(), Error> {
+        let codec = &self.codec;
+        self.inner.interim(|out| codec.encode_reply(head, out))
     }
 
     /// Sends the reply. Where the body goes in pieces, they are given to the writer that comes back; there is none when nobody

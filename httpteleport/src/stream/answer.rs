@@ -107,7 +107,7 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
 
     async fn answer(&self, call: FramedCall<'_, Codec>) {
         let Some((call, _permit)) = permitted(call, &self.limits) else { return };
-        let FramedCall { head, body, responder, peer, counters, .. } = call;
+        let FramedCall { head, body, mut responder, peer, counters, .. } = call;
         let parts = match framed::decode_request(&head, &self.limits) {
             Ok(parts) => parts,
             Err(error) => return refuse(responder, error.status(), &error.to_string(), &self.limits),

@@ -24,6 +24,7 @@ use super::tag::{Serving, Tag};
 use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
 use crate::mux::batch::Batcher;
+use crate::mux::dispatch::Dispatch;
 use crate::mux::framed::{Keepalive, LYING, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::{Alarm, BatchAlarm};
 use crate::stats::add;
@@ -86,6 +87,8 @@ pub struct Driver<S> {
     /// Memory for what a record brings, and for those whom it wakes.
     received: Vec<Received>,
     woken: Vec<Waker>,
+    /// Calls that were cancelled in the record that brought them.
+    cut: Vec<u32>,
     batcher: Batcher,
     batch_alarm: BatchAlarm,
     /// A batch of heads has waited long enough, and is not all in records yet.
@@ -111,6 +114,9 @@ impl<S: Serve> Driver<S> {
         if options.each_alone {
             streams.keep_apart();
         }
+        if role == Role::Server && options.dispatch != Dispatch::Spawn {
+            streams.let_calls_pass();
+        }
         let shared = Shared::new(streams);
         let batcher = Batcher::new(options.batch_delay, RECORD_FULL);
         let batch_alarm = BatchAlarm::new(options.batch_timer);
@@ -133,6 +139,7 @@ impl<S: Serve> Driver<S> {
             record: Vec::new(),
             received: Vec::new(),
             woken: Vec::new(),
+            cut: Vec::new(),
             idle: (0, now),
             batcher,
             batch_alarm,
@@ -243,7 +250,10 @@ impl<S: Serve> Driver<S> {
         let (mut calls, mut replies) = (0, 0);
         let mut rest = &record[..];
         let mut received = std::mem::take(&mut self.received);
+        self.cut.clear();
+        let cut = &mut self.cut;
         let outcome = self.shared.with_many(&mut self.woken, |streams| {
+            streams.begin_record();
             while !rest.is_empty() {
                 let tag = || Tag::Serving(Serving::default());
                 let frame = match Frame::take(&mut rest) {
@@ -258,12 +268,13 @@ impl<S: Serve> Driver<S> {
                     }
                     Ok(Received::Interim { key, head }) => announced(streams, key, head),
                     Ok(other) => {
-                        calls += u64::from(matches!(other, Received::Call { .. }));
+                        calls += u64::from(matches!(other, Received::Call { .. } | Received::Passing { .. }));
                         received.push(other);
                     }
                     Err(violation) => return Err(violation),
                 }
             }
+            streams.end_record(cut);
             Ok(())
         });
         add(&self.options.counted.0.replies, replies);
@@ -282,6 +293,10 @@ impl<S: Serve> Driver<S> {
             Received::Call { key, time_left, one_way, head, body } => {
                 let deadline = (time_left > 0).then(|| now + Duration::from_millis(time_left.into()));
                 self.called(key, deadline, one_way, head, body, record);
+            }
+            Received::Passing { id, time_left, head, body } => {
+                let deadline = (time_left > 0).then(|| now + Duration::from_millis(time_left.into()));
+                self.passed(id, deadline, head, body, record);
             }
             Received::Reset { key } => {
                 let parked = self.shared.stop(key);

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::deadlines::Deadlines;
+use super::passing::{Adopted, Passing};
 use super::refused::NotOpened;
 use super::tag::{GivenUp, Serving, Tag};
 use crate::error::{Error, ErrorKind};
@@ -20,14 +21,16 @@ use crate::wire::framed::frame::{CloseCode, ResetCode};
 /// One connection, for everybody who holds something of it.
 pub(super) struct Shared {
     state: Mutex<State>,
+    pub(super) passing: Passing,
     /// What the peer of a server leaves unread, as of the last time that the lock was released: heads, and bodies.
     unread: (AtomicUsize, AtomicUsize),
     /// Notified when the driver has ended.
     gone: Notify,
 }
 
-struct State {
-    streams: Streams<Tag>,
+pub(super) struct State {
+    pub(super) streams: Streams<Tag>,
+    pub(super) adopted: Adopted,
     /// The driver, while it waits.
     driver: Option<Waker>,
     /// It waits for the peer to read: more to send is no reason to wake it.
@@ -53,7 +56,7 @@ pub(super) struct Look {
 
 impl State {
     /// A stream has a deadline, which its tag knows.
-    fn note(&mut self, key: Key, deadline: Option<Instant>) {
+    pub(super) fn note(&mut self, key: Key, deadline: Option<Instant>) {
         let Some(deadline) = deadline else { return };
         let streams = &self.streams;
         self.deadlines.add(deadline, key, streams.len(), |key, deadline| holds(streams, key, deadline));
@@ -68,6 +71,7 @@ impl Shared {
     pub(super) fn new(streams: Streams<Tag>) -> Arc<Self> {
         let state = State {
             streams,
+            adopted: Adopted::default(),
             driver: None,
             blocked: false,
             armed: None,
@@ -76,7 +80,8 @@ impl Shared {
             ended: None,
             gone: false,
         };
-        Arc::new(Self { state: Mutex::new(state), unread: Default::default(), gone: Notify::new() })
+        let (passing, unread, gone) = Default::default();
+        Arc::new(Self { state: Mutex::new(state), passing, unread, gone })
     }
 
     /// Does something with the streams, then wakes whom it concerns.
@@ -177,7 +182,7 @@ impl Shared {
         self.unread_heads() + self.unread.1.load(Ordering::Relaxed)
     }
 
-    fn release(&self, state: MutexGuard<'_, State>, wake_driver: bool) {
+    pub(super) fn release(&self, state: MutexGuard<'_, State>, wake_driver: bool) {
         self.release_many(state, wake_driver, &mut Vec::new());
     }
 
@@ -314,7 +319,7 @@ impl Shared {
         self.lock().ended.is_some()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Only an encoder can panic under the lock, and what it did is taken back.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
