@@ -79,15 +79,29 @@ impl<'a, C: Codec> PendingCall<'a, C> {
     /// client's read timeout ends the call earlier.
     #[inline]
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.deadline = Deadline::After(limit);
+        self.set_timeout(limit);
         self
+    }
+
+    /// [`PendingCall::timeout`] where it lies.
+    #[doc(hidden)]
+    #[inline]
+    pub fn set_timeout(&mut self, limit: Duration) {
+        self.deadline = Deadline::After(limit);
     }
 
     /// Gives up when the whole reply has not come at `at`.
     #[inline]
     pub fn deadline(mut self, at: Instant) -> Self {
-        self.deadline = Deadline::At(at);
+        self.set_deadline(at);
         self
+    }
+
+    /// [`PendingCall::deadline`] where it lies.
+    #[doc(hidden)]
+    #[inline]
+    pub fn set_deadline(&mut self, at: Instant) {
+        self.deadline = Deadline::At(at);
     }
 
     /// The request, after the call failed: to make it again elsewhere if [`Error::may_retry`] allows it.

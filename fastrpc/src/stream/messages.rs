@@ -300,13 +300,16 @@ fn send<C: Codec>(codec: &C, responder: &mut Responder, answer: &C::Reply) -> Re
 
 /// What a user's future gives, or `None` if it panics.
 pub async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    caught_here(pin!(future)).await
+}
+
+/// The same of one that stays where it is.
+pub fn caught_here<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Some),
         Err(payload) => {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))); // It may panic itself.
             Poll::Ready(None)
         }
     })
-    .await
 }

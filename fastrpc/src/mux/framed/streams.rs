@@ -328,6 +328,12 @@ impl<T> Streams<T> {
         (std::mem::take(&mut self.wakers), std::mem::take(&mut self.spent))
     }
 
+    /// Whether wakers are due, or something is to be dropped.
+    #[inline]
+    pub(crate) fn has_to_call(&self) -> bool {
+        !self.wakers.is_empty() || !self.spent.is_empty()
+    }
+
     /// The same, where the wakers get memory that is there: `wakers`, which is empty, changes places with those that are due.
     pub(crate) fn swap_wakers(&mut self, wakers: &mut Vec<Waker>) -> Vec<Bytes> {
         debug_assert!(wakers.is_empty(), "they were called");

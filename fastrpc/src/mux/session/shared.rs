@@ -182,19 +182,35 @@ impl Shared {
         self.unread_heads() + self.unread.1.load(Ordering::Relaxed)
     }
 
-    pub(super) fn release(&self, state: MutexGuard<'_, State>, wake_driver: bool) {
-        self.release_many(state, wake_driver, &mut Vec::new());
+    #[inline]
+    pub(super) fn release(&self, mut state: MutexGuard<'_, State>, wake_driver: bool) {
+        let wake_driver = self.look(&state, wake_driver);
+        if wake_driver || state.streams.has_to_call() {
+            let driver = if wake_driver { state.driver.take() } else { None };
+            Self::call(state, driver, &mut Vec::new());
+        }
     }
 
     fn release_many(&self, mut state: MutexGuard<'_, State>, wake_driver: bool, wakers: &mut Vec<Waker>) {
-        let State { streams, driver, blocked, .. } = &mut *state;
+        let wake_driver = self.look(&state, wake_driver);
+        let driver = if wake_driver { state.driver.take() } else { None };
+        Self::call(state, driver, wakers);
+    }
+
+    /// Notes what the peer leaves unread, and tells whether the driver has to be woken.
+    #[inline]
+    fn look(&self, state: &State, wake_driver: bool) -> bool {
+        let State { streams, driver, blocked, .. } = state;
         if streams.role() == Role::Server {
             self.unread.0.store(streams.unread_heads(), Ordering::Relaxed);
             self.unread.1.store(streams.unread_bodies(), Ordering::Relaxed);
         }
-        let wake_driver = driver.is_some() && (wake_driver || (!*blocked && streams.wants_to_send()));
-        let driver = if wake_driver { driver.take() } else { None };
-        let spent = streams.swap_wakers(wakers);
+        driver.is_some() && (wake_driver || (!*blocked && streams.wants_to_send()))
+    }
+
+    /// Releases the lock, then calls and drops what waits for that.
+    fn call(mut state: MutexGuard<'_, State>, driver: Option<Waker>, wakers: &mut Vec<Waker>) {
+        let spent = state.streams.swap_wakers(wakers);
         drop(state);
         wakers.drain(..).chain(driver).for_each(Waker::wake);
         if !spent.is_empty() {
