@@ -1,14 +1,13 @@
 //! Whole messages on the framed wire.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fastrpc::ErrorKind;
-use fastrpc::internals::{Attempt, FramedCall, caught_here};
+use fastrpc::internals::{Attempt, FramedCall, caught_here, made};
 use fastrpc::stream::{Answer, BodyReader, NotFramed, Reply, SendBody};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, StatusCode, request, response};
@@ -192,9 +191,9 @@ async fn collect_begun<H: Heads>(
     }
 }
 
-/// The types of a client that may speak the framed wire.
+/// The types of whoever may speak the framed wire.
 fn types<H: Heads>() -> Framed<H> {
-    H::FRAMED.expect("clients of other types speak the classic wire alone")
+    H::FRAMED.expect("other types are those of the classic wire alone")
 }
 
 #[inline]
@@ -289,7 +288,7 @@ fn too_large(limit: usize) -> Error {
 
 /// Answers a call of the framed wire by a handler of whole messages.
 pub(crate) async fn answer_whole<C, H, Fut>(
-    call: FramedCall<'_, C>,
+    call: &mut Option<FramedCall<'_, C>>,
     limits: &Limits,
     pause: Duration,
     handler: impl FnOnce(H::Request, Option<std::net::SocketAddr>) -> Fut,
@@ -297,7 +296,7 @@ pub(crate) async fn answer_whole<C, H, Fut>(
     H: Heads,
     Fut: Future<Output = H::Response>,
 {
-    let Some(types) = H::FRAMED else { return }; // A server of other types speaks the classic wire alone.
+    let Some(call) = call.take() else { return };
     let FramedCall { head, mut body, responder, peer, permit, counters, .. } = call;
     let Some((responder, _permit)) = permitted(permit, responder, counters, limits) else { return };
     let mut request = Request::new(Body::empty());
@@ -315,14 +314,12 @@ pub(crate) async fn answer_whole<C, H, Fut>(
         },
     };
     request.headers_mut().remove(CONTENT_LENGTH); // The body knows its length.
-    // Making the future is a user's code too.
-    let Ok(handling) = catch_unwind(AssertUnwindSafe(|| handler((types.request)(request), peer))) else {
-        counters.count(false);
-        return refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, limits);
+    let answered = match made(|| handler((types::<H>().request)(request), peer)) {
+        Some(handling) => caught_here(pin!(handling)).await,
+        None => None,
     };
-    let answered = caught_here(pin!(handling)).await;
     let response = match answered {
-        Some(response) => (types.into_response)(response),
+        Some(response) => (types::<H>().into_response)(response),
         None => {
             counters.count(false);
             return refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, limits);

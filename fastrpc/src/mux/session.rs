@@ -24,3 +24,4 @@ pub use memory::ContextMemory;
 pub use open::{Accepted, Connected, accept, connect};
 pub use options::{Counted, Options};
 pub use serving::{Incoming, InterimSender, NoCalls, Responder, Serve};
+pub(crate) use shared::drop_quietly;

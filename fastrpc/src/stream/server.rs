@@ -145,7 +145,7 @@ impl<C: Codec, H: Handler<C>> Serve for Answering<C, H> {
             let (most, pause) = (link.max_undecoded, link.read_timeout);
             let permit = service.admit_here().ok_or_else(|| service.concurrency());
             let call = FramedCall { codec, head, body, one_way, responder, peer, permit, most, pause, counters };
-            service.handler().answer(call).await;
+            service.handler().answer(&mut Some(call)).await;
         }
     }
 }

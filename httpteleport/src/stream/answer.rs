@@ -105,7 +105,8 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         }
     }
 
-    async fn answer(&self, call: FramedCall<'_, Codec>) {
+    async fn answer(&self, call: &mut Option<FramedCall<'_, Codec>>) {
+        let Some(call) = call.take() else { return };
         let FramedCall { head, body, responder, peer, permit, counters, .. } = call;
         let Some((mut responder, _permit)) = permitted(permit, responder, counters, &self.limits) else { return };
         let parts = match framed::decode_request(&head, &self.limits) {
@@ -120,8 +121,8 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         }
         let asked = parts.method.clone();
         let context = Context { peer, early: Some(responder.interims()), limits: self.limits };
-        let answering = self.handler.call(Request::from_parts(parts, body), context);
-        let answered = fastrpc::internals::caught(answering).await;
+        let answering = pin!(self.handler.call(Request::from_parts(parts, body), context));
+        let answered = fastrpc::internals::caught_here(answering).await;
         let unasked = |response: &Response<_>| response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade;
         match answered {
             Some(response) if unasked(&response) => {

@@ -342,7 +342,7 @@ impl Shared {
 }
 
 /// Drops a user's value, or a panic's payload; should that panic too, the connection goes on.
-pub(super) fn drop_quietly<T>(value: T) {
+pub(crate) fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
