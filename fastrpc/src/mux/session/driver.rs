@@ -159,15 +159,15 @@ impl<S: Serve> Driver<S> {
             let choked = self.read(cx, now);
             self.forget_ended(cx);
             self.serve_parked(cx);
-            let deadline = self.expire(now);
+            let look = self.expire(now);
             let alive = self.keep_alive(now);
-            let idle = self.drain_when_idle(now);
+            let idle = self.drain_when_idle(now, &look);
             let blocked = match self.write(cx, now) {
                 Ok(blocked) => blocked,
                 Err(error) => return Poll::Ready(self.peers_reason(cx, now, error)),
             };
             self.forget_ended(cx);
-            if self.end_when_done() {
+            if self.end_when_done(&look) {
                 continue; // To say so.
             }
             if (choked && !self.is_choked()) || self.may_unpark() {
@@ -179,7 +179,7 @@ impl<S: Serve> Driver<S> {
                 return Poll::Ready(outcome);
             }
             let stall = self.stalled.map(|since| since + self.options.write_timeout);
-            let due = [deadline, alive, idle, stall, Some(self.stall_check)].into_iter().flatten().min();
+            let due = [look.deadline, alive, idle, stall, Some(self.stall_check)].into_iter().flatten().min();
             if self.alarm.poll(cx, due, now).is_pending() {
                 self.shared.park(cx.waker(), due, blocked);
                 return Poll::Pending;

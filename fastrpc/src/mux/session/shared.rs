@@ -52,6 +52,12 @@ pub(super) struct Look {
     pub(super) deadline: Option<Instant>,
     /// A program has ended the connection.
     pub(super) ended: bool,
+    /// Calls so far, and whether any is open.
+    pub(super) calls: u32,
+    pub(super) open: bool,
+    /// This side drains; the peer does.
+    pub(super) draining: bool,
+    pub(super) peer_drains: bool,
 }
 
 impl State {
@@ -256,7 +262,14 @@ impl Shared {
             streams.wake_later(waker);
             streams.reset(key, ResetCode::Late, "");
         }
-        let look = Look { deadline: deadlines.next(), ended };
+        let look = Look {
+            deadline: deadlines.next(),
+            ended,
+            calls: streams.calls(),
+            open: streams.open_calls() > 0,
+            draining: streams.is_draining(),
+            peer_drains: streams.peer_drains(),
+        };
         if late {
             self.release(state, false);
         }
