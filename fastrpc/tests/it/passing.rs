@@ -167,12 +167,12 @@ fn scene(serve: impl fastrpc::internals::session::Serve) -> Scene {
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_may_answer_at_once_later_or_from_elsewhere() {
-    let (apart, mut elsewhere) = mpsc::unbounded_channel::<Incoming>();
+    let (apart, mut elsewhere) = mpsc::channel::<Incoming>(8);
     let serve = move |mut call: Incoming| {
         let apart = apart.clone();
         async move {
             match &call.head[..] {
-                b"elsewhere" => apart.send(call).expect("the test receives"),
+                b"elsewhere" => apart.try_send(call).expect("the test receives"),
                 b"later" => {
                     sleep(S).await;
                     call.responder.reply(text("later"), SendBody::Whole(Bytes::from_static(b"body"))).unwrap();
@@ -210,9 +210,9 @@ async fn a_handler_may_answer_at_once_later_or_from_elsewhere() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_elsewhere_fails_its_call_when_it_is_dropped() {
-    let (apart, mut elsewhere) = mpsc::unbounded_channel::<Incoming>();
+    let (apart, mut elsewhere) = mpsc::channel::<Incoming>(8);
     let scene = scene(move |call: Incoming| {
-        apart.send(call).expect("the test receives");
+        apart.try_send(call).expect("the test receives");
         std::future::ready(())
     });
     let reply = scene.call("call", b"");
@@ -236,14 +236,14 @@ impl Drop for Alive {
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_waits_is_dropped_with_its_call() {
     let alive = Arc::<AtomicUsize>::default();
-    let (begun, mut begins) = mpsc::unbounded_channel();
+    let (begun, mut begins) = mpsc::channel(8);
     let count = alive.clone();
     let scene = scene(move |call: Incoming| {
         count.fetch_add(1, Ordering::SeqCst);
         let (alive, begun) = (Alive(count.clone()), begun.clone());
         async move {
             let _held = (alive, call);
-            begun.send(()).unwrap();
+            begun.try_send(()).unwrap();
             std::future::pending::<()>().await;
         }
     });
@@ -259,14 +259,14 @@ async fn a_handler_that_waits_is_dropped_with_its_call() {
 
 #[tokio::test(start_paused = true)]
 async fn heads_ahead_of_a_reply_and_a_failure_after_them_reach_the_caller() {
-    let (go, mut gone) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
+    let (go, mut gone) = mpsc::channel::<oneshot::Sender<()>>(8);
     let scene = scene(move |mut call: Incoming| {
         let go = go.clone();
         async move {
             call.responder.interim(text("soon")).unwrap();
             if &call.head[..] == b"waits" {
                 let (tell, told) = oneshot::channel();
-                go.send(tell).unwrap();
+                go.try_send(tell).unwrap();
                 told.await.unwrap();
             }
             call.responder.fail(ResetCode::Failed, "it went wrong".to_owned());
