@@ -83,8 +83,8 @@ async fn call(caller: &Caller, n: usize) -> bool {
         out.push(n.to_le_bytes()[0]);
         Ok(())
     };
-    let timeout = Some(Duration::from_secs(60));
-    let Ok((reply, _)) = caller.call(head, SendBody::Whole(Bytes::from(body.clone())), timeout) else { return false };
+    let limit = Some(Duration::from_secs(60));
+    let Ok((reply, _)) = caller.call(head, SendBody::Whole(Bytes::from(body.clone())), limit) else { return false };
     let Ok(mut reply) = reply.await else { return false };
     let mut back = Vec::new();
     loop {
