@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
@@ -20,7 +19,6 @@ use super::memory::Reserved;
 use super::options::Options;
 use super::serving::Serve;
 use super::shared::Shared;
-use super::tag::{Serving, Tag};
 use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
 use crate::mux::batch::Batcher;
@@ -28,7 +26,7 @@ use crate::mux::dispatch::Dispatch;
 use crate::mux::framed::{Keepalive, LYING, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::{Alarm, BatchAlarm};
 use crate::stats::add;
-use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
+use crate::wire::framed::frame::{CloseCode, ResetCode};
 use crate::wire::framed::record::RecordDecoder;
 use crate::wire::framed::settings::Settings;
 
@@ -37,9 +35,9 @@ mod deliver;
 mod dispatch;
 mod goodbye;
 mod parked;
+mod receive;
 mod write;
 
-use deliver::{announced, answered};
 use parked::Parked;
 
 /// Records read in a turn, after which others run.
@@ -243,82 +241,6 @@ impl<S: Serve> Driver<S> {
                 || (self.parked.bytes() > most && self.shared.with(|streams| streams.bodies_can_go()))
         };
         self.role == Role::Server && choked()
-    }
-
-    /// Takes all frames of a record under one lock, then acts on them.
-    fn receive(&mut self, record: &Bytes, now: Instant) -> Result<(), Violation> {
-        let (mut calls, mut replies) = (0, 0);
-        let mut rest = &record[..];
-        let mut received = std::mem::take(&mut self.received);
-        self.cut.clear();
-        let cut = &mut self.cut;
-        let outcome = self.shared.with_many(&mut self.woken, |streams| {
-            streams.begin_record();
-            while !rest.is_empty() {
-                let tag = || Tag::Serving(Serving::default());
-                let frame = match Frame::take(&mut rest) {
-                    Ok(frame) => streams.receive(frame, record, now, tag),
-                    Err(error) => Err(error.into()),
-                };
-                match frame {
-                    Ok(Received::Nothing) => {}
-                    Ok(Received::Reply { key, head, body }) => {
-                        replies += 1;
-                        answered(streams, key, head, body);
-                    }
-                    Ok(Received::Interim { key, head }) => announced(streams, key, head),
-                    Ok(other) => {
-                        calls += u64::from(matches!(other, Received::Call { .. } | Received::Passing { .. }));
-                        received.push(other);
-                    }
-                    Err(violation) => return Err(violation),
-                }
-            }
-            streams.end_record(cut);
-            Ok(())
-        });
-        add(&self.options.counted.0.replies, replies);
-        add(&self.options.counted.0.calls, calls);
-        debug_assert!(self.role == Role::Server || calls == 0, "clients are not called");
-        received.drain(..).for_each(|one| self.act(one, record.len(), now));
-        received.shrink_to(KEPT);
-        self.woken.shrink_to(KEPT);
-        self.received = received;
-        outcome
-    }
-
-    /// Acts on what came in a record of so many bytes.
-    fn act(&mut self, received: Received, record: usize, now: Instant) {
-        match received {
-            Received::Call { key, time_left, one_way, head, body } => {
-                let deadline = (time_left > 0).then(|| now + Duration::from_millis(time_left.into()));
-                self.called(key, deadline, one_way, head, body, record);
-            }
-            Received::Passing { id, time_left, head, body } => {
-                let deadline = (time_left > 0).then(|| now + Duration::from_millis(time_left.into()));
-                self.passed(id, deadline, head, body, record);
-            }
-            Received::Reset { key } => {
-                let parked = self.shared.stop(key);
-                self.parked.remove(parked);
-            }
-            Received::Pong(bytes) => {
-                if let Some(round_trip) = self.keepalive.pong(bytes, now) {
-                    self.shared.with(|streams| streams.measured(round_trip));
-                }
-            }
-            Received::Drain if self.role == Role::Client => self.shared.with(Streams::drain),
-            Received::Close { code: CloseCode::Done, .. } => self.closing = Some(Ok(())),
-            Received::Close { code, text, .. } => {
-                let message = format!("the peer closed the connection: {code} ({text})");
-                self.closing = Some(Err(Error::new(ErrorKind::Connection, message)));
-            }
-            Received::Nothing
-            | Received::Reply { .. }
-            | Received::Interim { .. }
-            | Received::Ping
-            | Received::Drain => {}
-        }
     }
 
     fn ended(&mut self, midway: bool) {
