@@ -1,12 +1,13 @@
-//! Inputs: what accepts requests, whatever they come over, and hands them to the proxy.
+//! Inputs: what accepts requests, whatever they come over, and hands them to the router.
 
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use tokio::sync::Semaphore;
 
-use crate::config::Settings;
-use crate::listen::Listener;
-use crate::proxy::Proxy;
+use crate::config::{self, Largest};
+use crate::listen::{Accepted, Listener};
+use crate::router::Router;
 use crate::shutdown::Shutdown;
 
 mod exchange;
@@ -18,30 +19,105 @@ mod teleport;
 mod upgrade;
 mod upload;
 
-/// What an input needs to serve.
-pub(crate) struct Inputs<'a> {
+/// One input, whose port is open; nothing is accepted yet.
+pub(crate) struct Input {
+    listener: Listener,
+    service: Service,
+    /// One permit a connection.
+    connections: Arc<Semaphore>,
+    /// Ends the accepting; every connection's task is spawned on it.
+    shutdown: Shutdown,
+}
+
+/// What an input does with its connections.
+#[derive(Clone)]
+enum Service {
+    Http(Arc<http::Shared>),
+    Teleport(Arc<teleport::Shared>),
+}
+
+/// What an input needs beside its settings.
+pub(crate) struct Parts {
     /// Bound already.
     pub(crate) listener: Listener,
     /// There exactly when the input's scheme asks for TLS.
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    /// Limits and, for teleport, compression and batch delay.
-    pub(crate) settings: &'a Settings,
     /// Where the requests go.
-    pub(crate) proxy: Arc<Proxy>,
-    /// Ends the accepting; every connection's task is spawned on it.
+    pub(crate) router: Router,
+    /// Most connections, and most requests at a time.
+    pub(crate) concurrency: usize,
+    /// What passes anywhere in this process.
+    pub(crate) largest: Largest,
+    /// Ends it.
     pub(crate) shutdown: Shutdown,
 }
 
-/// Accepts connections until draining begins, then returns. What runs on them goes on, as tasks of the shutdown.
-///
-/// # Errors
-///
-/// The input cannot serve at all.
-pub(crate) async fn serve(inputs: Inputs<'_>) -> anyhow::Result<()> {
-    if inputs.settings.input.endpoint.scheme.is_teleport() {
-        teleport::serve(inputs).await
-    } else {
-        http::serve(inputs).await;
-        Ok(())
+impl Input {
+    /// An input made of its parts.
+    ///
+    /// # Errors
+    ///
+    /// Its settings cannot be served.
+    pub(crate) fn new(settings: &config::Listener, parts: Parts) -> anyhow::Result<Input> {
+        let Parts { listener, tls, router, concurrency, largest, shutdown } = parts;
+        let service = if settings.endpoint.scheme.is_teleport() {
+            let own_address = listener.local_addr();
+            Service::Teleport(Arc::new(teleport::Shared::new(
+                settings,
+                tls,
+                router,
+                concurrency,
+                largest,
+                own_address,
+            )?))
+        } else {
+            Service::Http(Arc::new(http::Shared::new(settings, tls, router, shutdown.clone())))
+        };
+        let connections = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
+        Ok(Input { listener, service, connections, shutdown })
+    }
+
+    /// Where it listens.
+    pub(crate) fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// Accepts connections until draining begins, then returns and closes the port. What runs on them goes on, as tasks of
+    /// the shutdown.
+    pub(crate) async fn serve(self) {
+        let accept = async {
+            loop {
+                // The system queues what comes beyond the limit.
+                let permit = Arc::clone(&self.connections).acquire_owned().await;
+                let accepted = self.listener.accept().await;
+                let service = self.service.clone();
+                self.shutdown.spawn(async move {
+                    service.connection(accepted).await;
+                    drop(permit);
+                });
+            }
+        };
+        tokio::select! {
+            () = accept => {}
+            () = self.shutdown.begun() => self.service.drain(),
+        }
+    }
+}
+
+impl Service {
+    async fn connection(self, accepted: Accepted) {
+        match self {
+            Service::Http(shared) => shared.accepted(accepted).await,
+            Service::Teleport(shared) => Box::pin(shared.accepted(accepted)).await,
+        }
+    }
+
+    /// The connections end when what has begun on them is done.
+    fn drain(&self) {
+        match self {
+            // Each of them looks for itself.
+            Service::Http(_) => {}
+            Service::Teleport(shared) => shared.drain(),
+        }
     }
 }

@@ -2,54 +2,27 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
-use crate::balance::{Balancer, Slots};
+use crate::balance::{Balancer, Load};
 use crate::body::Body;
-use crate::interims::Interims;
 use crate::listen::Client;
 use crate::outbound::{Failure, FailureKind, Upstream};
+use crate::refusal::Caller;
 use crate::request::Outgoing;
 
-/// The upstreams and how requests are spread over them.
+/// A group of upstreams, and how requests are spread over them.
 pub(crate) struct Proxy {
-    /// The scheme of the input: its name begins every error text.
-    input: &'static str,
     upstreams: Vec<(String, Upstream)>,
-    /// Those of the upstreams that ended here.
-    interims: Interims,
     balancer: Balancer,
     timeout: Duration,
-    slots: Slots,
-    concurrency: usize,
 }
 
 impl Proxy {
-    /// A proxy for an input of the scheme named, over named upstreams.
-    pub(crate) fn new(
-        input: &'static str,
-        upstreams: Vec<(String, Upstream)>,
-        interims: Interims,
-        timeout: Duration,
-        concurrency: usize,
-    ) -> Proxy {
-        Proxy {
-            input,
-            balancer: Balancer::new(upstreams.len()),
-            upstreams,
-            interims,
-            timeout,
-            slots: Slots::new(concurrency),
-            concurrency,
-        }
-    }
-
-    /// Interim replies of upstreams that ended here.
-    pub(crate) fn interims(&self) -> u64 {
-        self.interims.count()
+    /// A proxy over named upstreams.
+    pub(crate) fn new(upstreams: Vec<(String, Upstream)>, timeout: Duration) -> Proxy {
+        Proxy { balancer: Balancer::new(upstreams.len()), upstreams, timeout }
     }
 
     /// The longest wait for a reply.
@@ -58,15 +31,11 @@ impl Proxy {
     }
 
     /// Sends the request to the best upstream and brings its reply, or says in a reply why there is none: 504 when none
-    /// came in time, 503 when too many requests run already, 502 otherwise.
+    /// came in time, 502 otherwise. The reply holds the request's place to its end.
     ///
     /// A request that could not leave goes to the next upstream; one whose body streams, as long as nothing of it was taken.
     /// Dropping the future abandons the request.
-    pub(crate) async fn forward(&self, request: Outgoing, client: Client) -> Response<Body> {
-        let Some(slot) = self.slots.take() else {
-            let why = format!("{} requests run already, as many as --concurrency allows", self.concurrency);
-            return self.refuse(StatusCode::SERVICE_UNAVAILABLE, &why);
-        };
+    pub(crate) async fn forward(&self, request: Outgoing, caller: Caller, slot: Load) -> Response<Body> {
         let mut now = Instant::now();
         let deadline = now + self.timeout;
         let mut tried = Vec::new();
@@ -83,14 +52,14 @@ impl Proxy {
                 }
                 Err(failure) => {
                     tried.push(index);
-                    self.note_failure(index, &failure, client);
-                    reply = Some(self.explain(index, &failure));
+                    self.note_failure(index, &failure, caller.client);
+                    reply = Some(self.explain(index, &failure, caller));
                     request = failure.unsent;
                     now = Instant::now();
                 }
             }
         }
-        reply.unwrap_or_else(|| self.refuse(StatusCode::BAD_GATEWAY, "there is no upstream"))
+        reply.unwrap_or_else(|| caller.refuse(StatusCode::BAD_GATEWAY, "there is no upstream"))
     }
 
     /// Bytes that all teleport connections to the upstreams have written and read so far, as compressed.
@@ -98,23 +67,14 @@ impl Proxy {
         self.upstreams.iter().map(|(_, upstream)| upstream.wire_bytes()).sum()
     }
 
-    /// An error reply of this proxy: short text that begins with the input's kind.
-    pub(crate) fn refuse(&self, status: StatusCode, why: &str) -> Response<Body> {
-        let text = format!("{}: proxying error: {why}\n", self.input);
-        let mut reply = Response::new(Body::from(Bytes::from(text)));
-        *reply.status_mut() = status;
-        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        reply
-    }
-
-    fn explain(&self, index: usize, failure: &Failure) -> Response<Body> {
+    fn explain(&self, index: usize, failure: &Failure, caller: Caller) -> Response<Body> {
         let status = match failure.kind {
             FailureKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             FailureKind::Refused(status) => status,
-            FailureKind::Request(status) => return self.refuse(status, &failure.reason),
+            FailureKind::Request(status) => return caller.refuse(status, &failure.reason),
             FailureKind::Unreachable | FailureKind::Broken => StatusCode::BAD_GATEWAY,
         };
-        self.refuse(status, &format!("{}: {}", self.upstreams[index].0, failure.reason))
+        caller.refuse(status, &format!("{}: {}", self.upstreams[index].0, failure.reason))
     }
 
     fn note_success(&self, index: usize) {
@@ -129,21 +89,5 @@ impl Proxy {
         if failure.kind == FailureKind::Unreachable && self.balancer.failed(index, Instant::now()) {
             tracing::warn!("{name} cannot be reached: {reason}; avoiding it until it answers");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn more_requests_than_the_concurrency_are_503() {
-        let proxy = Proxy::new("teleport", Vec::new(), Interims::default(), Duration::from_secs(1), 0);
-        let reply = proxy.forward(Outgoing::default(), Client::Unix).await;
-        assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let text = reply.into_body().collect().await.expect("a body").to_bytes();
-        assert_eq!(text, "teleport: proxying error: 0 requests run already, as many as --concurrency allows\n");
     }
 }

@@ -15,6 +15,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use httpteleport::stream::Unsent;
 
 use crate::body::BoxError;
+use crate::refusal::Refusal;
 use crate::trailers;
 
 /// A request as it goes to an upstream. Boxed, because it passes through many hands.
@@ -197,6 +198,11 @@ impl BodyFault {
             BodyFault::Slow => StatusCode::REQUEST_TIMEOUT,
             BodyFault::Broken => StatusCode::BAD_REQUEST,
         }
+    }
+
+    /// What is said when nothing was sent on yet.
+    pub(crate) fn refusal(self) -> Refusal {
+        Refusal::new(self.status(), self.why())
     }
 
     /// The same in words.

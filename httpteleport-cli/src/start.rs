@@ -2,21 +2,23 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
-use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use httpteleport::Wire;
 use tokio::net::lookup_host;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::balance::Slots;
 use crate::compress::Compress;
-use crate::config::Settings;
+use crate::config::{Group, Settings};
 use crate::endpoint::{Address, Endpoint, Scheme};
-use crate::inbound::{self, Inputs};
+use crate::inbound::{Input, Parts};
 use crate::interims::Interims;
 use crate::listen::Listener;
 use crate::outbound::{HttpUpstream, TeleportUpstream, Upstream, plain};
 use crate::proxy::Proxy;
+use crate::router::Router;
 use crate::shutdown::{Shutdown, Signals};
 use crate::tls;
 
@@ -27,7 +29,7 @@ use crate::tls;
 /// It could not start: one line that names the option and says what to do.
 pub(crate) fn proxy(settings: &Settings) -> anyhow::Result<()> {
     log_to_stderr();
-    let runtime = runtime(settings.threads).context("cannot start threads")?;
+    let runtime = runtime(settings.process.threads).context("cannot start threads")?;
     let result = runtime.block_on(run(settings));
     // What was cut off must not hold up the end.
     runtime.shutdown_background();
@@ -56,69 +58,91 @@ fn log_to_stderr() {
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let signals = Signals::take()?;
     let shutdown = Shutdown::new();
-    let inputs = open(settings, shutdown.clone()).await?;
-    announce(&inputs.listener, settings);
-    let proxy = Arc::clone(&inputs.proxy);
+    let Opened { inputs, interims, .. } = open(settings, &shutdown).await?;
+    announce(&inputs, settings);
 
-    let mut serving = pin!(inbound::serve(inputs));
-    tokio::select! {
-        () = signals.first() => tracing::info!("draining; a second signal ends at once"),
-        ended = &mut serving => return ended,
-    }
+    let serving: Vec<_> = inputs.into_iter().map(|input| tokio::spawn(input.serve())).collect();
+    signals.first().await;
+    tracing::info!("draining; a second signal ends at once");
     // Accepting ends as soon as draining begins; the requests that run get their time.
-    let ((), ended) = tokio::join!(shutdown.drain(), serving);
-    if proxy.interims() > 0 {
-        tracing::info!("{} interim replies of upstreams ended here", proxy.interims());
+    shutdown.drain().await;
+    for ended in serving {
+        ended.await.context("an input broke down")?;
     }
-    ended
+    if interims.count() > 0 {
+        tracing::info!("{} interim replies of upstreams ended here", interims.count());
+    }
+    Ok(())
 }
 
-/// Makes everything that the settings ask for and opens the port; nothing is accepted yet.
+/// All that the settings ask for, ready to serve.
+pub(crate) struct Opened {
+    /// In the order of the settings, their ports open; nothing is accepted yet.
+    pub(crate) inputs: Vec<Input>,
+    /// The groups, in the order of the settings.
+    pub(crate) groups: Vec<Arc<Proxy>>,
+    /// Interim replies of all upstreams.
+    pub(crate) interims: Interims,
+}
+
+/// Makes everything that the settings ask for and opens the ports.
 ///
 /// # Errors
 ///
 /// One line that names the option and says what to do.
-pub(crate) async fn open(settings: &Settings, shutdown: Shutdown) -> anyhow::Result<Inputs<'_>> {
+pub(crate) async fn open(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<Opened> {
     let interims = Interims::default();
-    let proxy = Arc::new(Proxy::new(
-        settings.input.endpoint.scheme.name(),
-        upstreams(settings, &shutdown, &interims).await?,
-        interims,
-        settings.output.timeout,
-        settings.concurrency,
-    ));
-    let tls = match &settings.input.tls {
-        Some(files) => Some(tls::server_config(files, settings.input.endpoint.scheme == Scheme::Https)?),
-        None => None,
-    };
-    let listener = Listener::bind(&settings.input.endpoint).await?;
-    Ok(Inputs { listener, tls, settings, proxy, shutdown })
+    let mut groups = Vec::with_capacity(settings.groups.len());
+    for group in &settings.groups {
+        let upstreams = upstreams(settings, group, shutdown, &interims).await?;
+        groups.push(Arc::new(Proxy::new(upstreams, group.timeout)));
+    }
+    let slots = Arc::new(Slots::new(settings.process.concurrency));
+    let mut inputs = Vec::with_capacity(settings.listeners.len());
+    for (index, listener) in settings.listeners.iter().enumerate() {
+        let tls = match &listener.tls {
+            Some(files) => Some(tls::server_config(files, listener.endpoint.scheme == Scheme::Https)?),
+            None => None,
+        };
+        let parts = Parts {
+            listener: Listener::bind(&listener.endpoint).await?,
+            tls,
+            router: Router::new(index, &settings.routes, &groups, Arc::clone(&slots)),
+            concurrency: settings.process.concurrency,
+            largest: settings.largest(),
+            shutdown: shutdown.clone(),
+        };
+        inputs.push(Input::new(listener, parts)?);
+    }
+    Ok(Opened { inputs, groups, interims })
 }
 
-/// The upstreams of `--out`, each checked as far as that is possible without talking to it.
+/// The upstreams of a group, each checked as far as that is possible without talking to it.
 async fn upstreams(
     settings: &Settings,
+    group: &Group,
     shutdown: &Shutdown,
     interims: &Interims,
 ) -> anyhow::Result<Vec<(String, Upstream)>> {
-    let Settings { output, concurrency, .. } = settings;
-    let uses = |scheme| output.endpoints.iter().any(|out| out.scheme == scheme);
-    let https = if uses(Scheme::Https) { Some(tls::client_config(output.ca.as_deref(), true)?) } else { None };
-    let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(output.ca.as_deref(), false)?) } else { None };
-    let share = concurrency.div_ceil(output.endpoints.len());
-    let mut upstreams = Vec::with_capacity(output.endpoints.len());
-    for out in &output.endpoints {
+    let (concurrency, largest) = (settings.process.concurrency, settings.largest());
+    let uses = |scheme| group.endpoints.iter().any(|out| out.scheme == scheme);
+    let https = if uses(Scheme::Https) { Some(tls::client_config(group.ca.as_deref(), true)?) } else { None };
+    let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(group.ca.as_deref(), false)?) } else { None };
+    let share = concurrency.div_ceil(group.endpoints.len());
+    let mut upstreams = Vec::with_capacity(group.endpoints.len());
+    for out in &group.endpoints {
         check_upstream(out).await?;
         let upstream = if out.scheme.is_teleport() {
-            Upstream::Teleport(TeleportUpstream::new(out, teleports.clone(), settings, interims.clone())?)
+            let (tls, interims) = (teleports.clone(), interims.clone());
+            Upstream::Teleport(TeleportUpstream::new(out, tls, group, largest, concurrency, interims)?)
         } else {
             let tls = https.clone().filter(|_| out.scheme.is_tls());
             Upstream::Http(HttpUpstream::new(
                 out,
                 tls,
                 share,
-                output.max_header_size,
-                output.timeout,
+                group.max_header_size,
+                group.timeout,
                 shutdown.clone(),
                 interims.clone(),
             )?)
@@ -146,18 +170,21 @@ async fn check_upstream(out: &Endpoint) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says what runs, in one line on stdout, now that the port is open.
-fn announce(listener: &Listener, settings: &Settings) {
-    let Settings { input, output, .. } = settings;
-    let wire = settings.teleport.wire;
-    let coded = |scheme: Scheme, how: Compress| {
+/// Says what runs, in a line for each input on stdout, now that the ports are open.
+fn announce(inputs: &[Input], settings: &Settings) {
+    let coded = |scheme: Scheme, how: Compress, wire: Wire| {
         if scheme.is_teleport() { format!(" ({})", how.on(wire)) } else { String::new() }
     };
-    let from = listener.describe(&input.endpoint) + &coded(input.endpoint.scheme, input.compress);
-    let to: Vec<_> =
-        output.endpoints.iter().map(|out| format!("{out}{}", coded(out.scheme, output.compress))).collect();
-    // Nobody may be reading, which is no reason to stop.
-    let _ = writeln!(io::stdout(), "httptp: {from} -> {}", to.join(", "));
+    for (index, (input, listener)) in inputs.iter().zip(&settings.listeners).enumerate() {
+        let (endpoint, wire) = (&listener.endpoint, listener.teleport.wire);
+        let from = input.listener().describe(endpoint) + &coded(endpoint.scheme, listener.compress, wire);
+        let ways = settings.ways(index);
+        let to: Vec<_> = ways
+            .map(|(group, out)| format!("{out}{}", coded(out.scheme, group.compress, group.teleport.wire)))
+            .collect();
+        // Nobody may be reading, which is no reason to stop.
+        let _ = writeln!(io::stdout(), "httptp: {from} -> {}", to.join(", "));
+    }
     for line in &settings.idle_options {
         tracing::warn!("{line}");
     }

@@ -10,10 +10,9 @@ use tokio::task::JoinHandle;
 use super::origin::{Origin, Replies};
 use crate::cli::{Action, Stop, parse};
 use crate::config::Settings;
-use crate::inbound::{self, Inputs};
 use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
-use crate::start;
+use crate::start::{self, Opened};
 
 /// Where the front listens, and how many ports after it are tried when that one is taken.
 pub(super) const FRONT_PORT: u16 = 8080;
@@ -34,7 +33,7 @@ struct Node {
     address: SocketAddr,
     proxy: Arc<Proxy>,
     shutdown: Shutdown,
-    serving: JoinHandle<anyhow::Result<()>>,
+    serving: JoinHandle<()>,
 }
 
 impl Nodes {
@@ -95,15 +94,13 @@ async fn start_front(out: &str) -> anyhow::Result<Node> {
 }
 
 impl Node {
-    async fn start(input: &str, out: &str) -> anyhow::Result<Node> {
-        let settings = settings(&["httptp", "--in", input, "--out", out, "--out-timeout", TIMEOUT])?;
-        let Inputs { listener, tls, proxy, shutdown, .. } = start::open(&settings, Shutdown::new()).await?;
-        let address = listener.local_addr().with_context(|| format!("--in {input}: has no address"))?;
-        let (kept_proxy, kept_shutdown) = (Arc::clone(&proxy), shutdown.clone());
-        let serving = tokio::spawn(async move {
-            inbound::serve(Inputs { listener, tls, settings: &settings, proxy, shutdown }).await
-        });
-        Ok(Node { address, proxy: kept_proxy, shutdown: kept_shutdown, serving })
+    async fn start(address: &str, out: &str) -> anyhow::Result<Node> {
+        let settings = settings(&["httptp", "--in", address, "--out", out, "--out-timeout", TIMEOUT])?;
+        let shutdown = Shutdown::new();
+        let Opened { mut inputs, mut groups, .. } = start::open(&settings, &shutdown).await?;
+        let (input, proxy) = inputs.pop().zip(groups.pop()).context("demo: a node without sides")?;
+        let address = input.listener().local_addr().with_context(|| format!("--in {address}: has no address"))?;
+        Ok(Node { address, proxy, shutdown, serving: tokio::spawn(input.serve()) })
     }
 
     async fn stop(self) {

@@ -11,8 +11,10 @@ use super::rest::Activity;
 use super::upgrade::{Asked, Next};
 use super::upload::Upload;
 use crate::body::Body;
-use crate::headers::{self, BadHead};
-use crate::request::Outgoing;
+use crate::headers;
+use crate::refusal::Refusal;
+use crate::request::BodyFault;
+use crate::router::Routed;
 
 impl Shared {
     /// The reply; what has to follow it, if it agrees to another protocol, is left in `next`.
@@ -28,9 +30,9 @@ impl Shared {
         let running = activity.begin();
         let version = request.version();
         let (reply, asked) = match self.read(request, ends, activity).await {
-            Ok((request, asked)) => (self.proxy.forward(request, ends.client).await, asked),
-            Err(BadHead(status, why)) => {
-                let mut reply = self.proxy.refuse(status, why);
+            Ok((request, asked)) => (request.forward(ends.caller).await, asked),
+            Err(Refusal(status, why)) => {
+                let mut reply = ends.caller.refuse(status, &why);
                 if version < Version::HTTP_2 {
                     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -40,17 +42,17 @@ impl Shared {
         let reply = reply.map(|body| body.of_caller(running));
         Ok(match asked {
             None => reply,
-            Some(asked) => asked.answered(reply, next, |why| self.proxy.refuse(StatusCode::BAD_GATEWAY, why)),
+            Some(asked) => asked.answered(reply, next, |why| ends.caller.refuse(StatusCode::BAD_GATEWAY, why)),
         })
     }
 
-    /// Makes the request one for an upstream. Small bodies are read whole first.
+    /// Makes the request one for an upstream, and finds its way. Small bodies are read whole first.
     async fn read(
         &self,
         mut request: Request<Incoming>,
         ends: Ends,
         activity: &Activity,
-    ) -> Result<(Outgoing, Option<Box<Asked>>), BadHead> {
+    ) -> Result<(Routed, Option<Box<Asked>>), Refusal> {
         let protocol = Asked::protocol(&request);
         // What hyper noted about this connection is of no use on the next one.
         request.extensions_mut().clear();
@@ -59,7 +61,7 @@ impl Shared {
             None => {
                 let running = if body.is_end_stream() { None } else { activity.hold() };
                 let mut upload = Upload::new(body, &parts, self.max_body, running);
-                upload.read_ahead().await.map_err(|fault| BadHead(fault.status(), fault.why()))?;
+                upload.read_ahead().await.map_err(BodyFault::refusal)?;
                 let (body, length) = upload.into_body();
                 (body, length, None)
             }
@@ -73,6 +75,6 @@ impl Shared {
             request.extensions_mut().insert(asked.protocol.clone());
         }
         headers::prepare_request(&mut request, || ends.own_address(), length)?;
-        Ok((Box::new(request), asked))
+        Ok((self.router.route(Box::new(request))?, asked))
     }
 }

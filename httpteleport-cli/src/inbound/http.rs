@@ -8,16 +8,19 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Inputs, http1 as one, http2 as two};
+use super::{http1 as one, http2 as two};
+use crate::config;
+use crate::endpoint::Scheme;
 use crate::listen::{Accepted, Client};
 use crate::outbound::one_line;
-use crate::proxy::Proxy;
+use crate::refusal::Caller;
+use crate::router::Router;
 use crate::shutdown::Shutdown;
 
 /// A client may take this long to send a head, or to begin its next request.
@@ -32,55 +35,49 @@ pub(super) struct Shared {
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
-    pub(super) proxy: Arc<Proxy>,
+    pub(super) router: Router,
     pub(super) max_body: usize,
+    scheme: Scheme,
     pub(super) shutdown: Shutdown,
 }
 
 /// Where a connection comes from and went to.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
-    pub(super) client: Client,
+    pub(super) caller: Caller,
     /// None for a unix socket.
     local: Option<SocketAddr>,
 }
 
-/// See [`serve`](super::serve).
-pub(super) async fn serve(inputs: Inputs<'_>) {
-    let Inputs { listener, tls, settings, proxy, shutdown } = inputs;
-    let connections = Arc::new(Semaphore::new(settings.concurrency));
-    let shared = Arc::new(Shared {
-        http1: one::builder(&settings.input),
-        http2: two::builder(&settings.input),
-        tls: tls.map(TlsAcceptor::from),
-        proxy,
-        max_body: settings.input.max_body_size,
-        shutdown,
-    });
-    let accept = async {
-        loop {
-            // The system queues what comes beyond the limit.
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            let accepted = listener.accept().await;
-            let connection = Arc::clone(&shared);
-            shared.shutdown.spawn(async move {
-                connection.accepted(accepted).await;
-                drop(permit);
-            });
-        }
-    };
-    tokio::select! {
-        () = accept => {}
-        () = shared.shutdown.begun() => {}
-    }
-}
-
 impl Shared {
-    async fn accepted(self: Arc<Self>, accepted: Accepted) {
+    /// What the connections of an input with these settings share.
+    pub(super) fn new(
+        settings: &config::Listener,
+        tls: Option<Arc<ServerConfig>>,
+        router: Router,
+        shutdown: Shutdown,
+    ) -> Shared {
+        Shared {
+            http1: one::builder(&settings.limits),
+            http2: two::builder(&settings.limits),
+            tls: tls.map(TlsAcceptor::from),
+            router,
+            max_body: settings.limits.max_body_size,
+            scheme: settings.endpoint.scheme,
+            shutdown,
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub(super) async fn accepted(self: Arc<Self>, accepted: Accepted) {
         match accepted {
-            Accepted::Unix(stream) => self.connection(stream, Ends { client: Client::Unix, local: None }).await,
+            Accepted::Unix(stream) => {
+                let caller = Caller { client: Client::Unix, input: self.scheme };
+                self.connection(stream, Ends { caller, local: None }).await;
+            }
             Accepted::Tcp(stream, peer) => {
-                let ends = Ends { client: Client::Tcp(peer.remote), local: Some(peer.local) };
+                let caller = Caller { client: Client::Tcp(peer.remote), input: self.scheme };
+                let ends = Ends { caller, local: Some(peer.local) };
                 match &self.tls {
                     None => Arc::clone(&self).connection(stream, ends).await,
                     // Larger, and not a part of every connection.
@@ -98,8 +95,8 @@ impl Shared {
         };
         match result {
             Ok(Ok(stream)) => self.connection(stream, ends).await,
-            Ok(Err(error)) => tracing::debug!("TLS handshake with {}: {}", ends.client, one_line(&error)),
-            Err(_) => tracing::debug!("TLS handshake with {}: timed out", ends.client),
+            Ok(Err(error)) => tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error)),
+            Err(_) => tracing::debug!("TLS handshake with {}: timed out", ends.caller.client),
         }
     }
 

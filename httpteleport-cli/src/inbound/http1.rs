@@ -23,11 +23,11 @@ use crate::timer::HeadTimer;
 const READ_BUFFER: usize = 64 * 1024;
 
 /// hyper, with the input's limits.
-pub(super) fn builder(input: &config::Input) -> http1::Builder {
+pub(super) fn builder(limits: &config::Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.header_read_timeout(LONGEST_HEAD)
-        .max_header_size(input.max_header_size)
-        .max_buf_size(READ_BUFFER.max(input.max_header_size))
+        .max_header_size(limits.max_header_size)
+        .max_buf_size(READ_BUFFER.max(limits.max_header_size))
         .title_case_headers(true);
     http
 }
@@ -56,7 +56,7 @@ where
             Ok(Ended::Resting(stream, unread)) => (stream, unread),
             Ok(Ended::Upgraded(stream, unread, agreed)) => return Box::pin(agreed.carry(stream, unread)).await,
             Ok(Ended::Over) => return,
-            Err(error) => return tracing::debug!("connection of {}: {}", ends.client, one_line(&error)),
+            Err(error) => return tracing::debug!("connection of {}: {}", ends.caller.client, one_line(&error)),
         };
         (stream, first) = (left, unread);
         if first.is_empty() {

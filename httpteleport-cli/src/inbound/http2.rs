@@ -25,11 +25,11 @@ const SEND_BUFFER: usize = 64 * 1024;
 const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// hyper, with the input's limits.
-pub(super) fn builder(input: &config::Input) -> http2::Builder<TokioExecutor> {
+pub(super) fn builder(limits: &config::Limits) -> http2::Builder<TokioExecutor> {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(u32::try_from(input.max_header_size).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1)
@@ -70,6 +70,6 @@ where
     })
     .await;
     if let Err(error) = ended {
-        tracing::debug!("connection of {}: {}", ends.client, one_line(&error));
+        tracing::debug!("connection of {}: {}", ends.caller.client, one_line(&error));
     }
 }

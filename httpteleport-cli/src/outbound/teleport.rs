@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Failure, FailureKind, one_line};
-use crate::config::{MAX_REPLY_BODY, Settings};
+use crate::config::{Group, Largest, MAX_REPLY_BODY};
 use crate::endpoint::{Address, Endpoint};
 use crate::ends::Ends;
 use crate::headers;
@@ -45,7 +45,8 @@ pub(crate) struct TeleportUpstream {
 }
 
 impl TeleportUpstream {
-    /// An upstream with the compression, batch delay, connections and limits of the settings. Nothing is dialled yet.
+    /// An upstream with the compression, batch delay, connections and limits of its group, for requests as large as they come
+    /// and so many at a time. Nothing is dialled yet.
     ///
     /// # Errors
     ///
@@ -53,24 +54,26 @@ impl TeleportUpstream {
     pub(crate) fn new(
         endpoint: &Endpoint,
         tls: Option<Arc<ClientConfig>>,
-        settings: &Settings,
+        output: &Group,
+        largest: Largest,
+        concurrency: usize,
         interims: Interims,
     ) -> anyhow::Result<TeleportUpstream> {
         let Address::Tcp { host, port } = &endpoint.address else {
             bail!("--out {endpoint}: teleport needs a host and a port");
         };
-        let Settings { output, teleport, .. } = settings;
-        let mut client = Client::builder(limits(settings))
+        let teleport = output.teleport;
+        let mut client = Client::builder(limits(output, largest))
             .wire(teleport.wire)
             .compression(output.compress.classic)
             .framed_compression(output.compress.framed)
             .compress_alone(teleport.compress_alone)
             .ping(teleport.ping)
             .max_age(teleport.max_age)
-            .max_collected(settings.input.max_body_size.min(MAX_COLLECTED))
+            .max_collected(largest.request_body.min(MAX_COLLECTED))
             .batch_delay(output.delay)
             .connections(output.conns_per_addr)
-            .max_pending(settings.concurrency)
+            .max_pending(concurrency)
             .max_groups(MOST_GROUPS)
             .at_limit(AtLimit::Fail)
             .timeout(output.timeout)
@@ -177,12 +180,12 @@ impl TeleportUpstream {
     }
 }
 
-/// Requests are sent as long as `--in-max-header-size` lets them in; replies are held to the output's limits.
-fn limits(settings: &Settings) -> Limits {
+/// Requests are sent as long as a listener lets them in; replies are held to the group's limits.
+fn limits(output: &Group, largest: Largest) -> Limits {
     Limits::default()
-        .with_max_head(settings.output.max_header_size)
+        .with_max_head(output.max_header_size)
         .with_max_body(MAX_REPLY_BODY)
-        .with_peer_max_head(settings.input.max_header_size)
+        .with_peer_max_head(largest.request_head)
 }
 
 fn kind(error: &Error) -> FailureKind {

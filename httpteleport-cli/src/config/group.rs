@@ -1,0 +1,36 @@
+//! Where requests go.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::Teleport;
+use crate::compress::Compress;
+use crate::endpoint::Endpoint;
+
+/// Upstreams that can stand in for each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    /// What routes call it.
+    #[expect(dead_code, reason = "what has several groups names them")]
+    pub(crate) name: String,
+    /// At least one.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Compression of requests, for teleport.
+    pub(crate) compress: Compress,
+    /// Batch delay of requests, for teleport.
+    pub(crate) delay: Duration,
+    /// Longest wait for a reply.
+    pub(crate) timeout: Duration,
+    /// Connections to each teleport endpoint.
+    pub(crate) conns_per_addr: usize,
+    /// Teleport: requests whose values of this header differ share no connection.
+    pub(crate) group_by: Option<HeaderName>,
+    /// PEM certificates to trust instead of the system's.
+    pub(crate) ca: Option<PathBuf>,
+    /// Bytes of a reply's head.
+    pub(crate) max_header_size: usize,
+    /// The rest that is for teleport.
+    pub(crate) teleport: Teleport,
+}

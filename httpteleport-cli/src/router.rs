@@ -1,0 +1,227 @@
+//! From a listener's requests to the groups that they go to.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::{Response, StatusCode};
+
+use crate::balance::{Load, Slots};
+use crate::body::Body;
+use crate::config::{self, Edit, Host};
+use crate::proxy::Proxy;
+use crate::refusal::{Caller, Refusal};
+use crate::request::Outgoing;
+
+/// The routes of one listener, and the places for requests that all listeners share.
+pub(crate) struct Router {
+    /// The most specific ones first.
+    routes: Vec<Route>,
+    slots: Arc<Slots>,
+}
+
+/// A route, and the group at its end.
+struct Route {
+    host: Host,
+    /// Without a slash at its end, so empty for every path.
+    path: String,
+    edit: Edit,
+    proxy: Arc<Proxy>,
+}
+
+/// A request that has its place and knows its way.
+pub(crate) struct Routed {
+    request: Outgoing,
+    proxy: Arc<Proxy>,
+    slot: Load,
+}
+
+impl Router {
+    /// The routes that take requests of the listener of this index, over the groups in the order of the settings.
+    pub(crate) fn new(listener: usize, routes: &[config::Route], groups: &[Arc<Proxy>], slots: Arc<Slots>) -> Router {
+        let taking = routes.iter().filter(|route| route.takes(listener));
+        let mut routes: Vec<_> = taking.map(|route| Route::new(route, Arc::clone(&groups[route.group]))).collect();
+        routes.sort_by_key(Route::rank);
+        Router { routes, slots }
+    }
+
+    /// Gives the request its place and its way, and makes it what the upstreams of that way should see.
+    ///
+    /// # Errors
+    ///
+    /// 503 when too many requests run already, 404 when there is no way for this one.
+    pub(crate) fn route(&self, mut request: Outgoing) -> Result<Routed, Refusal> {
+        let Some(slot) = self.slots.take() else {
+            let most = self.slots.most();
+            let why = format!("{most} requests run already, as many as --concurrency allows");
+            return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, why.into()));
+        };
+        let route = self
+            .routes
+            .iter()
+            .find(|route| route.takes(&request))
+            .ok_or(Refusal::new(StatusCode::NOT_FOUND, "no route for this host and path"))?;
+        route.edit.apply(request.headers_mut());
+        Ok(Routed { proxy: Arc::clone(&route.proxy), request, slot })
+    }
+}
+
+impl Routed {
+    /// The longest wait for its reply.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.proxy.timeout()
+    }
+
+    /// See [`Proxy::forward`].
+    pub(crate) async fn forward(self, caller: Caller) -> Response<Body> {
+        self.proxy.forward(self.request, caller, self.slot).await
+    }
+}
+
+impl Route {
+    fn new(route: &config::Route, proxy: Arc<Proxy>) -> Route {
+        let path = route.path.trim_end_matches('/').to_owned();
+        Route { host: route.host.clone(), path, edit: route.edit.clone(), proxy }
+    }
+
+    /// What comes first: the host named, then the longest end of it, then any; and the longest path.
+    fn rank(&self) -> (u8, Reverse<usize>, Reverse<usize>) {
+        let (kind, length) = match &self.host {
+            Host::Is(_) => (0, 0),
+            Host::EndsWith(end) => (1, end.len()),
+            Host::Any => (2, 0),
+        };
+        (kind, Reverse(length), Reverse(self.path.len()))
+    }
+
+    fn takes(&self, request: &Outgoing) -> bool {
+        (self.path.is_empty() || is_below(request.uri().path(), &self.path))
+            && (self.host == Host::Any || self.host.takes(host_of(request)))
+    }
+}
+
+impl Host {
+    /// Whether it is one of these. The name comes without its port.
+    fn takes(&self, name: &str) -> bool {
+        let ends_with = |end: &str| {
+            let at = name.len().checked_sub(end.len());
+            at.and_then(|at| name.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+        };
+        match self {
+            Host::Is(host) => host.eq_ignore_ascii_case(name),
+            Host::EndsWith(end) => name.len() > end.len() && ends_with(end),
+            Host::Any => true,
+        }
+    }
+}
+
+/// Whether a path begins with these segments.
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The host that a request is for, without its port and without the dot that ends a whole name. Every request has one by now.
+fn host_of(request: &Outgoing) -> &str {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.rfind(']') {
+        Some(end) => &host[..=end],
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn router(routes: &[(Host, &str)]) -> (Router, Vec<Arc<Proxy>>) {
+        let groups: Vec<_> = routes.iter().map(|_| Arc::new(Proxy::new(Vec::new(), Duration::from_secs(1)))).collect();
+        let route = |(group, (host, path)): (usize, &(Host, &str))| config::Route {
+            host: host.clone(),
+            path: (*path).to_owned(),
+            ..config::Route::everything(group)
+        };
+        let routes: Vec<_> = routes.iter().enumerate().map(route).collect();
+        (Router::new(0, &routes, &groups, Arc::new(Slots::new(1))), groups)
+    }
+
+    fn request(host: &'static str, path: &str) -> Outgoing {
+        let mut request = Outgoing::default();
+        request.headers_mut().insert(HOST, HeaderValue::from_static(host));
+        *request.uri_mut() = path.parse().expect("a path");
+        request
+    }
+
+    #[test]
+    fn the_most_specific_route_takes_the_request() {
+        let is = |host: &str| Host::Is(host.to_owned());
+        let below = |end: &str| Host::EndsWith(end.to_owned());
+        let (router, groups) = router(&[
+            (Host::Any, "/"),
+            (Host::Any, "/api"),
+            (below(".example.com"), "/"),
+            (below(".b.example.com"), "/"),
+            (is("a.example.com"), "/"),
+            (is("a.example.com"), "/api/"),
+            (is("[::1]"), "/"),
+        ]);
+        let cases = [
+            ("other", "/", 0),
+            ("other", "/apix", 0),
+            ("other", "/x/api", 0),
+            ("other", "/api", 1),
+            ("other", "/api/", 1),
+            ("other:81", "/api/x?y", 1),
+            ("example.com", "/api", 1),
+            ("c.example.com", "/api", 2),
+            ("C.Example.Com:8080", "/", 2),
+            ("x.b.example.com", "/", 3),
+            ("b.example.com", "/", 2),
+            ("A.example.com.", "/", 4),
+            ("a.example.com:80", "/api/x", 5),
+            ("[::1]:80", "/", 6),
+        ];
+        for (host, path, want) in cases {
+            let routed = router.route(request(host, path)).expect("a way");
+            assert!(Arc::ptr_eq(&routed.proxy, &groups[want]), "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn no_way_is_404_and_no_place_503() {
+        let (router, _groups) = router(&[(Host::Is("a".to_owned()), "/x")]);
+        let refused = |path| router.route(request("a", path)).err().map(|refusal| refusal.0);
+        assert_eq!(refused("/"), Some(StatusCode::NOT_FOUND));
+        let first = router.route(request("a", "/x"));
+        assert!(first.is_ok(), "a place is free again after a refusal");
+        let Err(Refusal(status, why)) = router.route(request("a", "/x")) else { panic!("one too many") };
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(why, "1 requests run already, as many as --concurrency allows");
+        drop(first);
+        assert!(router.route(request("a", "/x")).is_ok());
+    }
+
+    #[test]
+    fn a_route_changes_what_it_says() {
+        let header = |name: &'static str| http::HeaderName::from_static(name);
+        let value = HeaderValue::from_static;
+        let edit = Edit {
+            remove: vec![header("x-gone"), header("x-again")],
+            set: vec![(header("x-set"), value("new")), (header("x-again"), value("there"))],
+            host: Some(value("inner")),
+        };
+        let mut request = request("outer", "/");
+        for (name, text) in [("x-gone", "1"), ("x-set", "old"), ("x-set", "older"), ("x-kept", "k")] {
+            request.headers_mut().append(header(name), value(text));
+        }
+        edit.apply(request.headers_mut());
+        let mut fields: Vec<_> =
+            request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        fields.sort_unstable();
+        let want: [(&str, &[u8]); 4] = [("host", b"inner"), ("x-again", b"there"), ("x-kept", b"k"), ("x-set", b"new")];
+        assert_eq!(fields, want);
+    }
+}
