@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use crate::balance::Load;
+use crate::outbound::Attempt;
 use crate::outbound::pool::Lease;
 use crate::trailers;
 
@@ -27,7 +28,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a reply. It counts as load, of its upstream and of the process, until it is dropped.
 pub(crate) struct Body {
     kind: Kind,
-    held: Option<(Load, Load)>,
+    held: Option<(Attempt, Load)>,
     caller: Option<Load>,
 }
 
@@ -78,7 +79,7 @@ impl Body {
     }
 
     /// Makes the body hold what its request occupies.
-    pub(crate) fn holding(mut self, upstream: Load, process: Load) -> Body {
+    pub(crate) fn holding(mut self, upstream: Attempt, process: Load) -> Body {
         self.held = Some((upstream, process));
         self
     }

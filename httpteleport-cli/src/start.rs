@@ -1,22 +1,20 @@
 //! From settings to a running proxy, and to its end.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use httpteleport::Wire;
-use tokio::net::lookup_host;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::balance::Slots;
 use crate::compress::Compress;
-use crate::config::{Group, Settings};
-use crate::endpoint::{Address, Endpoint, Scheme};
+use crate::config::Settings;
+use crate::endpoint::Scheme;
 use crate::inbound::{Input, Parts};
 use crate::interims::Interims;
 use crate::listen::Listener;
-use crate::outbound::{HttpUpstream, TeleportUpstream, Upstream, plain};
+use crate::outbound::{Surroundings, Upstreams};
 use crate::proxy::Proxy;
 use crate::router::Router;
 use crate::shutdown::{Shutdown, Signals};
@@ -58,7 +56,7 @@ fn log_to_stderr() {
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let signals = Signals::take()?;
     let shutdown = Shutdown::new();
-    let Opened { inputs, interims, .. } = open(settings, &shutdown).await?;
+    let Opened { inputs, groups, interims } = open(settings, &shutdown).await?;
     announce(&inputs, settings);
 
     let serving: Vec<_> = inputs.into_iter().map(|input| tokio::spawn(input.serve())).collect();
@@ -71,6 +69,10 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     if interims.count() > 0 {
         tracing::info!("{} interim replies of upstreams ended here", interims.count());
+    }
+    let upstreams = groups.iter().flat_map(|group| group.upstreams().snapshot());
+    for upstream in upstreams.filter(|upstream| upstream.failures > 0) {
+        tracing::info!("{upstream}");
     }
     Ok(())
 }
@@ -93,9 +95,14 @@ pub(crate) struct Opened {
 pub(crate) async fn open(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<Opened> {
     let interims = Interims::default();
     let mut groups = Vec::with_capacity(settings.groups.len());
+    let around = Surroundings {
+        concurrency: settings.process.concurrency,
+        largest: settings.largest(),
+        interims: interims.clone(),
+        shutdown: shutdown.clone(),
+    };
     for group in &settings.groups {
-        let upstreams = upstreams(settings, group, shutdown, &interims).await?;
-        groups.push(Arc::new(Proxy::new(upstreams, group.timeout)));
+        groups.push(Arc::new(Proxy::new(Upstreams::open(group, &around).await?, group.timeout)));
     }
     let slots = Arc::new(Slots::new(settings.process.concurrency));
     let mut inputs = Vec::with_capacity(settings.listeners.len());
@@ -115,59 +122,6 @@ pub(crate) async fn open(settings: &Settings, shutdown: &Shutdown) -> anyhow::Re
         inputs.push(Input::new(listener, parts)?);
     }
     Ok(Opened { inputs, groups, interims })
-}
-
-/// The upstreams of a group, each checked as far as that is possible without talking to it.
-async fn upstreams(
-    settings: &Settings,
-    group: &Group,
-    shutdown: &Shutdown,
-    interims: &Interims,
-) -> anyhow::Result<Vec<(String, Upstream)>> {
-    let (concurrency, largest) = (settings.process.concurrency, settings.largest());
-    let uses = |scheme| group.endpoints.iter().any(|out| out.scheme == scheme);
-    let https = if uses(Scheme::Https) { Some(tls::client_config(group.ca.as_deref(), true)?) } else { None };
-    let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(group.ca.as_deref(), false)?) } else { None };
-    let share = concurrency.div_ceil(group.endpoints.len());
-    let mut upstreams = Vec::with_capacity(group.endpoints.len());
-    for out in &group.endpoints {
-        check_upstream(out).await?;
-        let upstream = if out.scheme.is_teleport() {
-            let (tls, interims) = (teleports.clone(), interims.clone());
-            Upstream::Teleport(TeleportUpstream::new(out, tls, group, largest, concurrency, interims)?)
-        } else {
-            let tls = https.clone().filter(|_| out.scheme.is_tls());
-            Upstream::Http(HttpUpstream::new(
-                out,
-                tls,
-                share,
-                group.max_header_size,
-                group.timeout,
-                shutdown.clone(),
-                interims.clone(),
-            )?)
-        };
-        upstreams.push((out.to_string(), upstream));
-    }
-    Ok(upstreams)
-}
-
-/// A name that does not resolve or a socket that is not there is told at once, not by the first request.
-async fn check_upstream(out: &Endpoint) -> anyhow::Result<()> {
-    match &out.address {
-        Address::Tcp { host, port } => {
-            let found = lookup_host((host.as_str(), *port)).await.map(|mut addresses| addresses.next().is_some());
-            if !matches!(found, Ok(true)) {
-                bail!("--out {out}: cannot find the address of {host:?}; check the name and this machine's DNS");
-            }
-        }
-        Address::Unix(path) => match std::fs::metadata(path) {
-            Ok(metadata) if metadata.file_type().is_socket() => {}
-            Ok(_) => bail!("--out {out}: is not a socket; give the path the upstream listens on"),
-            Err(error) => bail!("--out {out}: {}; start the upstream first, or correct the path", plain(&error)),
-        },
-    }
-    Ok(())
 }
 
 /// Says what runs, in a line for each input on stdout, now that the ports are open.

@@ -6,6 +6,7 @@ use super::{Group, Limits, Listener, Process, Route, Settings, Teleport, TlsFile
 use crate::cli::ProxyArgs;
 use crate::compress::Compress;
 use crate::endpoint::Address;
+use crate::outbound;
 
 impl Settings {
     /// Makes settings of the options typed: one listener, one group, and the route between them.
@@ -45,6 +46,7 @@ impl Settings {
             group_by: args.out_group_by,
             ca: args.out_ca,
             max_header_size: args.out_max_header_size as usize,
+            upstreams: outbound::Options::default(),
             teleport,
         };
         Ok(Settings {

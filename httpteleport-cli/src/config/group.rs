@@ -8,6 +8,7 @@ use http::HeaderName;
 use super::Teleport;
 use crate::compress::Compress;
 use crate::endpoint::Endpoint;
+use crate::outbound;
 
 /// Upstreams that can stand in for each other.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Group {
     pub(crate) ca: Option<PathBuf>,
     /// Bytes of a reply's head.
     pub(crate) max_header_size: usize,
+    /// How the upstreams are dealt with.
+    pub(crate) upstreams: outbound::Options,
     /// The rest that is for teleport.
     pub(crate) teleport: Teleport,
 }

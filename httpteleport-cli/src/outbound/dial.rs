@@ -3,7 +3,9 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::HeaderValue;
 use hyper::client::conn::http1;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -11,36 +13,51 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
+use super::place::Place;
 use super::stream::Stream;
 use super::{one_line, plain};
-use crate::endpoint::{Address, Endpoint};
+use crate::balance::Load;
+use crate::endpoint::Address;
 use crate::io::HyperIo;
 
 /// Makes connections to one upstream.
 pub(super) struct Dialer {
     address: Address,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// What a request of ours says that it is for.
+    host: HeaderValue,
     http: http1::Builder,
+    open: Arc<AtomicUsize>,
 }
 
 impl Dialer {
-    /// A dialer for the endpoint; `tls` is used when its scheme asks for TLS.
+    /// A dialer for the place; `tls` is used when its scheme asks for TLS.
     ///
     /// # Errors
     ///
-    /// The endpoint's host cannot be the name of a certificate.
-    pub(super) fn new(endpoint: &Endpoint, tls: Option<Arc<ClientConfig>>, max_head: usize) -> anyhow::Result<Dialer> {
-        let tls = match (&endpoint.address, tls) {
-            (Address::Tcp { host, .. }, Some(config)) => {
-                let name = ServerName::try_from(host.clone())
-                    .map_err(|_| anyhow::anyhow!("--out {endpoint}: {host:?} cannot be the name in a certificate"))?;
+    /// The place's host cannot be the name of a certificate.
+    pub(super) fn new(place: &Place, tls: Option<Arc<ClientConfig>>, max_head: usize) -> anyhow::Result<Dialer> {
+        let tls = match (place.server_name(), tls) {
+            (Some(host), Some(config)) => {
+                let name = ServerName::try_from(host.to_owned())
+                    .map_err(|_| anyhow::anyhow!("--out {place}: {host:?} cannot be the name in a certificate"))?;
                 Some((TlsConnector::from(config), name))
             }
             _ => None,
         };
         let mut http = http1::Builder::new();
         http.max_header_size(max_head).title_case_headers(true);
-        Ok(Dialer { address: endpoint.address.clone(), tls, http })
+        Ok(Dialer { address: place.endpoint.address.clone(), tls, host: host(place), http, open: Arc::default() })
+    }
+
+    /// The `Host` of a request that is for the upstream itself.
+    pub(super) fn host(&self) -> HeaderValue {
+        self.host.clone()
+    }
+
+    /// Connections that are open.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Connects, with TLS if need be. The error is one line.
@@ -60,8 +77,17 @@ impl Dialer {
             }
         };
         let (sender, driver) = self.http.handshake(stream).await.map_err(|error| one_line(&error))?;
-        Ok(Connection::new(sender, driver))
+        Ok(Connection::new(sender, driver, Load::of(&self.open)))
     }
+}
+
+fn host(place: &Place) -> HeaderValue {
+    let text = match (&place.endpoint.address, place.server_name()) {
+        (Address::Tcp { port, .. }, Some(host)) if host.contains(':') => format!("[{host}]:{port}"),
+        (Address::Tcp { port, .. }, Some(host)) => format!("{host}:{port}"),
+        _ => "localhost".to_owned(),
+    };
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
 }
 
 async fn connect_unix(path: &Path) -> Result<UnixStream, String> {

@@ -1,10 +1,10 @@
 //! An upstream that speaks HTTP/1.1.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TE, TRANSFER_ENCODING};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
 use hyper::body::Incoming;
 use hyper::ext::on_informational;
@@ -14,13 +14,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
+use super::place::Place;
 use super::pool::{Lease, Pool};
 use super::{Failure, FailureKind, one_line};
 use crate::body::Body;
-use crate::endpoint::Endpoint;
 use crate::headers;
 use crate::interims::Interims;
 use crate::request::{BodyFault, Outgoing, Progress, RequestBody};
+use crate::retry::is_idempotent;
 use crate::shutdown::Shutdown;
 
 /// Fields in a head: hyper's own limit, which it keeps on the stack.
@@ -28,10 +29,12 @@ const MOST_FIELDS: usize = 100;
 
 /// An HTTP/1.1 upstream and its connections.
 pub(crate) struct HttpUpstream {
-    dialer: Dialer,
+    pub(super) dialer: Dialer,
     pool: Arc<Pool>,
     /// One permit a connection.
     connections: Arc<Semaphore>,
+    /// How many permits there are.
+    share: Mutex<usize>,
     max_head: usize,
     /// The longest wait for a step of a request whose body streams.
     patience: Duration,
@@ -42,25 +45,25 @@ pub(crate) struct HttpUpstream {
 }
 
 impl HttpUpstream {
-    /// An upstream with at most `max_connections`, which refuses replies whose head is over `max_head` bytes, and has
-    /// `patience` for each step of a request whose body streams.
+    /// An upstream that refuses replies whose head is over `max_head` bytes, and has `patience` for each step of a request
+    /// whose body streams. It has no connection before it gets its [share](HttpUpstream::set_share) of them.
     ///
     /// # Errors
     ///
     /// The endpoint's host cannot be the name of a certificate.
     pub(crate) fn new(
-        endpoint: &Endpoint,
+        place: &Place,
         tls: Option<Arc<ClientConfig>>,
-        max_connections: usize,
         max_head: usize,
         patience: Duration,
         shutdown: Shutdown,
         interims: Interims,
     ) -> anyhow::Result<HttpUpstream> {
         Ok(HttpUpstream {
-            dialer: Dialer::new(endpoint, tls, max_head)?,
+            dialer: Dialer::new(place, tls, max_head)?,
             pool: Arc::default(),
-            connections: Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            connections: Arc::new(Semaphore::new(0)),
+            share: Mutex::new(0),
             max_head,
             patience,
             shutdown,
@@ -87,8 +90,27 @@ impl HttpUpstream {
         };
         // Rare, and much larger than the rest: not a part of every request's future.
         let (connection, request) = Box::pin(self.connect(request, deadline)).await?;
-        let (reply, used) = self.exchange(connection, request, deadline).await.map_err(|(failure, _)| failure)?;
+        let spare = spare(&request);
+        let exchanged = self.exchange(connection, request, deadline).await;
+        let (reply, used) = exchanged.map_err(|(failure, lost)| failure.harmless(spare.filter(|_| lost)))?;
         self.finish(reply, used, permit, progress)
+    }
+
+    /// At most so many connections from now on. Those that are in use above that go on.
+    pub(super) fn set_share(&self, most: usize) {
+        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        if most > *share {
+            self.connections.add_permits(most - *share);
+            *share = most;
+        } else {
+            *share -= self.connections.forget_permits(*share - most);
+        }
+    }
+
+    /// Connections that are open.
+    pub(super) fn connections(&self) -> u64 {
+        self.dialer.open() as u64
     }
 
     /// Leave to use a connection.
@@ -98,14 +120,14 @@ impl HttpUpstream {
         }
         match Box::pin(timeout_at(deadline, Arc::clone(&self.connections).acquire_owned())).await {
             Ok(permit) => Ok(permit.expect("this semaphore is never closed")),
-            Err(_) => Err(Failure::new(FailureKind::Timeout, "all its connections are busy")),
+            Err(_) => Err(Failure::new(FailureKind::Busy, "all its connections are busy")),
         }
     }
 
     /// Tries a connection that may have been closed meanwhile. The request comes back when it certainly had no effect,
     /// or when repeating it is harmless (RFC 9110, section 9.2.2).
     async fn try_idle(&self, idle: Box<Connection>, request: Outgoing, deadline: Instant) -> Idle {
-        let spare = if is_idempotent(request.method()) { copy(&request) } else { None };
+        let spare = spare(&request);
         match self.exchange(idle, request, deadline).await {
             Ok(done) => Idle::Done(Ok(done)),
             Err((failure, lost)) => match (failure.unsent, spare) {
@@ -202,15 +224,14 @@ fn framed(mut request: Request<RequestBody>, interims: &Interims) -> Request<Req
     request
 }
 
-/// The same request once more, unless its body streams.
-fn copy(request: &Outgoing) -> Option<Outgoing> {
+/// The same request once more, if that does no harm and its body is at hand.
+fn spare(request: &Outgoing) -> Option<Outgoing> {
+    if !is_idempotent(request.method()) {
+        return None;
+    }
     let mut copy = Request::new(request.body().copy()?);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     Some(Box::new(copy))
-}
-
-fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }

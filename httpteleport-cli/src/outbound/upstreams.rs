@@ -1,0 +1,225 @@
+//! Upstreams that stand in for each other. Which they are may change at any time: a request sees one unchanging set.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use fastrand::Rng;
+use http::StatusCode;
+use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
+
+use super::place::Place;
+use super::target::{Attempt, Snapshot, Target, outcome_of_failure, outcome_of_status};
+use super::{Failure, Upstream};
+use crate::balance::{self, Change, Entry, Outcome, Table};
+use crate::health;
+use crate::retry::{self, Budget};
+
+/// How a group deals with its upstreams.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    /// Who gets the next request, and who none.
+    pub(crate) balance: balance::Options,
+    /// What may be sent again.
+    pub(crate) retry: retry::Options,
+    /// Whether and how they are asked if they are well. Default: they are not.
+    pub(crate) health: Option<health::Options>,
+}
+
+/// Makes the upstream that is at a place. Nothing is connected yet.
+pub(crate) type Build = Box<dyn Fn(&Place) -> anyhow::Result<Upstream> + Send + Sync>;
+
+/// A group of upstreams.
+pub(crate) struct Upstreams {
+    options: Options,
+    build: Build,
+    /// Requests that may run at a time, over all of them.
+    concurrency: usize,
+    set: ArcSwap<Set>,
+    /// Held while the set is changed.
+    members: Mutex<Vec<Member>>,
+    /// Held while a failure is noted: whether one may be ejected depends on the others.
+    failing: Mutex<()>,
+    budget: Mutex<Budget>,
+    /// Requests to upstreams that are gone.
+    gone: AtomicU64,
+}
+
+/// The upstreams at one time.
+struct Set {
+    targets: Box<[Arc<Target>]>,
+    table: Table,
+}
+
+/// An upstream of the set of now.
+struct Member {
+    target: Arc<Target>,
+    /// Ends what checks its health.
+    _checks: Option<DropGuard>,
+}
+
+impl Upstreams {
+    /// A group without upstreams so far, which `build` makes when it hears of them.
+    pub(crate) fn new(options: Options, concurrency: usize, build: Build) -> Upstreams {
+        let now = Instant::now();
+        Upstreams {
+            budget: Mutex::new(Budget::new(&options.retry, now)),
+            options,
+            build,
+            concurrency,
+            set: ArcSwap::from_pointee(Set::default()),
+            members: Mutex::default(),
+            failing: Mutex::default(),
+            gone: AtomicU64::new(0),
+        }
+    }
+
+    /// A group without any.
+    #[cfg(test)]
+    pub(crate) fn none() -> Upstreams {
+        Upstreams::new(Options::default(), 1, Box::new(|_| anyhow::bail!("nobody asks for one")))
+    }
+
+    /// What has been set for it.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// From now on these are the upstreams. Those that were among them before stay as they are; those that are not any more
+    /// finish what they do.
+    ///
+    /// # Errors
+    ///
+    /// There can be no upstream at one of the places: nothing has changed.
+    pub(crate) fn replace(&self, places: &[Place]) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = members.is_empty();
+        let mut next = Vec::with_capacity(places.len());
+        for place in places {
+            let same = members.iter().find(|member| member.target.place().is_same(place));
+            next.push(match same {
+                Some(member) => Arc::clone(&member.target),
+                None => Arc::new(Target::new(place.clone(), (self.build)(place)?, now)),
+            });
+        }
+        let share = self.concurrency.div_ceil(next.len().max(1));
+        let mut entries = Vec::with_capacity(next.len());
+        for (target, place) in next.iter().zip(places) {
+            target.set_weight(place.weight);
+            target.upstream().set_share(share);
+            entries.push(Entry { node: Arc::clone(&target.node), weight: place.weight, priority: place.priority });
+        }
+        let mut old = std::mem::take(&mut *members);
+        for target in &next {
+            match old.iter().position(|member| Arc::ptr_eq(&member.target, target)) {
+                Some(index) => members.push(old.swap_remove(index)),
+                None => {
+                    if !is_first {
+                        target.node.start_slowly(now);
+                        tracing::info!("{}: a new upstream", target.name());
+                    }
+                    members.push(self.member(Arc::clone(target)));
+                }
+            }
+        }
+        self.set.store(Arc::new(Set { targets: next.into(), table: Table::new(entries) }));
+        for member in old {
+            self.gone.fetch_add(member.target.node.requests(), Relaxed);
+            tracing::info!("{}: is an upstream no more; it finishes what it does", member.target.name());
+        }
+        Ok(())
+    }
+
+    fn member(&self, target: Arc<Target>) -> Member {
+        let checks = self.options.health.as_ref().map(|options| health::watch(&target, options.clone()));
+        Member { target, _checks: checks }
+    }
+
+    /// Begins a request at the best upstream, of those that were not `tried`; `None` when all were.
+    pub(crate) fn begin(&self, tried: &[u64], now: Instant) -> Option<Attempt> {
+        let set = self.set.load();
+        let index = set.table.choose(tried, now, &self.options.balance, &mut Rng::new())?;
+        Some(Attempt::begin(Arc::clone(&set.targets[index]), now, !tried.is_empty()))
+    }
+
+    /// The head of a reply has come.
+    pub(crate) fn note_reply(&self, attempt: &mut Attempt, status: StatusCode) {
+        self.note(attempt, outcome_of_status(status), Instant::now(), || format!("it answers {}", status.as_u16()));
+    }
+
+    /// No reply has come.
+    pub(crate) fn note_failure(&self, attempt: &mut Attempt, failure: &Failure, now: Instant) {
+        self.note(attempt, outcome_of_failure(failure), now, || failure.reason.clone());
+    }
+
+    fn note(&self, attempt: &mut Attempt, outcome: Outcome, now: Instant, why: impl FnOnce() -> String) {
+        let took = attempt.note(now);
+        let options = &self.options.balance;
+        let failing = (outcome == Outcome::Failed).then(|| self.failing.lock().unwrap_or_else(PoisonError::into_inner));
+        let room = || {
+            let set = self.set.load();
+            options.eject.has_room(set.table.len(), set.table.out(now))
+        };
+        let change = attempt.target().node.note(outcome, took, now, options, room);
+        drop(failing);
+        let name = attempt.target().name();
+        match change {
+            None => {}
+            Some(Change::Unreachable) => {
+                tracing::warn!("{name} cannot be reached: {}; avoiding it until it answers", why());
+            }
+            Some(Change::Ejected(rest)) => {
+                let seconds = rest.as_secs_f64();
+                tracing::warn!("{name} fails too often, the last time: {}; it gets nothing for {seconds:.1} s", why());
+            }
+            Some(Change::Back) => tracing::info!("{name} is back"),
+        }
+    }
+
+    /// Whether there is an upstream that was not tried.
+    pub(crate) fn has_other(&self, tried: &[u64]) -> bool {
+        self.set.load().iter().any(|target| !tried.contains(&target.id()))
+    }
+
+    /// Leave to send one more request again that may have left.
+    pub(crate) fn may_repeat(&self, now: Instant) -> bool {
+        let requests =
+            self.gone.load(Relaxed) + self.targets().iter().map(|target| target.node.requests()).sum::<u64>();
+        self.budget().take(now, requests, &self.options.retry)
+    }
+
+    /// The upstreams of now.
+    fn targets(&self) -> Arc<Set> {
+        self.set.load_full()
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How each upstream is.
+    pub(crate) fn snapshot(&self) -> Vec<Snapshot> {
+        let now = Instant::now();
+        self.targets().iter().map(|target| target.snapshot(now)).collect()
+    }
+
+    /// Bytes that all teleport connections to the upstreams of now have written and read so far, as compressed.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.targets().iter().map(|target| target.upstream().wire_bytes()).sum()
+    }
+}
+
+impl Set {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.targets.iter()
+    }
+}
+
+impl Default for Set {
+    fn default() -> Set {
+        Set { targets: Box::default(), table: Table::new(Vec::new()) }
+    }
+}
