@@ -102,12 +102,16 @@ impl http_body::Body for Body {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.kind {
+        let next = match &mut self.kind {
             Kind::Full(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
             Kind::Stream(stream) => stream.poll_frame(cx),
             Kind::Teleport(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Kind::Other(body) => Pin::new(body).poll_frame(cx).map_ok(trailers::clean),
+        };
+        if let (Poll::Ready(Some(Err(_))), Some((attempt, _))) = (&next, &self.held) {
+            attempt.note_broken();
         }
+        next
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The command line: options, their help, and how a bad one is refused.
 
 use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -9,10 +10,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, value_parser};
 
 use http::HeaderName;
+use http::uri::PathAndQuery;
 use httpteleport::Wire;
 
 use crate::compress::{Compress, wire};
 use crate::config::Settings;
+use crate::discover::Source;
 use crate::duration;
 use crate::endpoint::Endpoint;
 
@@ -29,6 +32,12 @@ URLs:
   unix:PATH              HTTP over a unix socket
   teleport://HOST:PORT   teleport
   teleports://HOST:PORT  teleport over TLS
+
+Outputs only:
+  http+srv://NAME        the hosts of an SRV record, as _api._tcp.example.com; so do https, teleport and teleports
+  file:PATH              a file of such URLs, one a line, that may change
+  URL#weight=3           three times the part of others
+  URL#backup             for when no other output can be used
 
 Inputs speak HTTP/1.1 and HTTP/2 (over TLS by ALPN, else with prior knowledge), outputs HTTP/1.1.
 
@@ -133,12 +142,12 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "TIME", help_heading = "Input", value_parser = duration::parse)]
     pub(crate) in_delay: Option<Duration>,
 
-    /// Where to send them; the least loaded of several gets the next request
+    /// Where to send them; of several, one that is well, quick and not busy gets the next request. A name is all its addresses
     #[arg(
         long = "out", value_name = "URL[,URL...]", help_heading = "Output",
-        value_delimiter = ',', default_value = "teleport://127.0.0.1:8043", value_parser = Endpoint::parse
+        value_delimiter = ',', default_value = "teleport://127.0.0.1:8043", value_parser = Source::parse
     )]
-    pub(crate) outputs: Vec<Endpoint>,
+    pub(crate) outputs: Vec<Source>,
 
     /// Longest wait for a reply once its request is sent; then the client gets 504
     #[arg(long, value_name = "TIME", help_heading = "Output", default_value = "3s", value_parser = duration::parse)]
@@ -175,6 +184,48 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "HEADER", help_heading = "Output", value_parser = header)]
     pub(crate) out_group_by: Option<HeaderName>,
 
+    /// Ask each HTTP output for this path now and then, and send nothing to one that does not answer 200 to 399; teleport outputs are
+    /// asked whether they are there
+    #[arg(long, value_name = "PATH", help_heading = "Balancing", value_parser = check_path)]
+    pub(crate) health_check: Option<String>,
+
+    /// Between two such checks; three bad ones in a row, or two good ones, count [default: 5s]
+    #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
+    pub(crate) health_interval: Option<Duration>,
+
+    /// An output that is new, or back, gets its whole part only after this time
+    #[arg(long, value_name = "TIME", help_heading = "Balancing", default_value = "0", value_parser = duration::parse)]
+    pub(crate) slow_start: Duration,
+
+    /// So many failures in a row (502, 503, 504, or no reply), or half of all, and an output gets nothing for 5 s, then for longer
+    /// each time; never more than half of the outputs at a time; 0 for never
+    #[arg(
+        long, value_name = "N", help_heading = "Balancing",
+        default_value_t = 5, value_parser = value_parser!(u32).range(0..=1_000_000)
+    )]
+    pub(crate) eject_after: u32,
+
+    /// Requests that may have reached an output which then was lost are sent to another one if that does no harm (GET, PUT), up to
+    /// so many percent of all requests
+    #[arg(
+        long, value_name = "PERCENT", help_heading = "Balancing",
+        default_value_t = 20, value_parser = value_parser!(u32).range(0..=100)
+    )]
+    pub(crate) retry_budget: u32,
+
+    /// Use only so many of the outputs, others on each node: for very many of both
+    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(1..=100_000))]
+    pub(crate) subset: Option<u32>,
+
+    /// Which node this is, for --subset: a number, or a name that ends in one; without gaps among the nodes, all outputs are used
+    /// alike
+    #[arg(long, value_name = "NAME", help_heading = "Balancing")]
+    pub(crate) node_id: Option<String>,
+
+    /// The DNS server that knows the outputs' names [default: this system's]
+    #[arg(long, value_name = "IP[:PORT]", help_heading = "Balancing", value_parser = server)]
+    pub(crate) resolver: Option<SocketAddr>,
+
     /// Which teleport wire is spoken: framed, which streams; classic, as Go's httptp has it; or auto, for the framed one with
     /// nodes that speak it and the classic one with others
     #[arg(long, value_name = "WIRE", help_heading = "Teleport", default_value = "auto", value_parser = wire)]
@@ -201,6 +252,18 @@ pub(crate) struct ProxyArgs {
     /// Threads that serve; more than the machine has cores gain nothing [default: one for each core]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
+}
+
+/// Names what is asked for.
+fn check_path(path: &str) -> Result<String, &'static str> {
+    let is_path = path.starts_with('/') && PathAndQuery::try_from(path).is_ok();
+    if is_path { Ok(path.to_owned()) } else { Err("is no path; write for example /healthz") }
+}
+
+/// Names a DNS server.
+fn server(text: &str) -> Result<SocketAddr, &'static str> {
+    let with_port = || text.trim_matches(['[', ']']).parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 53));
+    text.parse().ok().or_else(with_port).ok_or("is no address; write for example 10.0.0.2 or 10.0.0.2:53")
 }
 
 /// Names a header.

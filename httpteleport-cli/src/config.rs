@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use httpteleport::Wire;
 
-use crate::endpoint::Endpoint;
+use crate::discover::Source;
 
 mod args;
 mod group;
@@ -78,10 +78,10 @@ impl Settings {
         }
     }
 
-    /// The endpoints that requests of a listener may go to, each with its group.
-    pub(crate) fn ways(&self, listener: usize) -> impl Iterator<Item = (&Group, &Endpoint)> {
+    /// Where requests of a listener may go, each with its group.
+    pub(crate) fn ways(&self, listener: usize) -> impl Iterator<Item = (&Group, &Source)> {
         let taken = move |group: usize| self.routes.iter().any(|route| route.takes(listener) && route.group == group);
         let groups = self.groups.iter().enumerate().filter(move |(index, _)| taken(*index));
-        groups.flat_map(|(_, group)| group.endpoints.iter().map(move |endpoint| (group, endpoint)))
+        groups.flat_map(|(_, group)| group.sources.iter().map(move |source| (group, source)))
     }
 }

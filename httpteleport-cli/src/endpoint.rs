@@ -52,7 +52,8 @@ impl Scheme {
         }
     }
 
-    fn parse(name: &str) -> Option<Scheme> {
+    /// The scheme of that name, in any case.
+    pub(crate) fn parse(name: &str) -> Option<Scheme> {
         [Scheme::Http, Scheme::Https, Scheme::Unix, Scheme::Teleport, Scheme::Teleports]
             .into_iter()
             .find(|scheme| scheme.name().eq_ignore_ascii_case(name))

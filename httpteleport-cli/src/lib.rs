@@ -12,6 +12,7 @@ mod cli;
 mod compress;
 mod config;
 mod demo;
+mod discover;
 mod duration;
 mod endpoint;
 mod ends;

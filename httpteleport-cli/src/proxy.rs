@@ -1,5 +1,6 @@
 //! From a request to its reply, whatever the two sides speak.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
@@ -14,7 +15,7 @@ use crate::request::Outgoing;
 
 /// A group of upstreams, and the way of requests to them.
 pub(crate) struct Proxy {
-    upstreams: Upstreams,
+    upstreams: Arc<Upstreams>,
     timeout: Duration,
 }
 
@@ -29,7 +30,7 @@ struct Tries {
 
 impl Proxy {
     /// A proxy over upstreams, which have so long to reply.
-    pub(crate) fn new(upstreams: Upstreams, timeout: Duration) -> Proxy {
+    pub(crate) fn new(upstreams: Arc<Upstreams>, timeout: Duration) -> Proxy {
         Proxy { upstreams, timeout }
     }
 

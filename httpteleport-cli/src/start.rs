@@ -134,7 +134,10 @@ fn announce(inputs: &[Input], settings: &Settings) {
         let from = input.listener().describe(endpoint) + &coded(endpoint.scheme, listener.compress, wire);
         let ways = settings.ways(index);
         let to: Vec<_> = ways
-            .map(|(group, out)| format!("{out}{}", coded(out.scheme, group.compress, group.teleport.wire)))
+            .map(|(group, out)| {
+                let coded = out.scheme().map(|scheme| coded(scheme, group.compress, group.teleport.wire));
+                format!("{out}{}", coded.unwrap_or_default())
+            })
             .collect();
         // Nobody may be reading, which is no reason to stop.
         let _ = writeln!(io::stdout(), "httptp: {from} -> {}", to.join(", "));

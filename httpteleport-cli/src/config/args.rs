@@ -5,8 +5,9 @@ use httpteleport::{RecordCodec, Wire};
 use super::{Group, Limits, Listener, Process, Route, Settings, Teleport, TlsFiles};
 use crate::cli::ProxyArgs;
 use crate::compress::Compress;
-use crate::endpoint::Address;
+use crate::discover::{self, Source, Subset, To};
 use crate::outbound;
+use crate::{balance, health, retry};
 
 impl Settings {
     /// Makes settings of the options typed: one listener, one group, and the route between them.
@@ -19,6 +20,7 @@ impl Settings {
         check_outputs(&args)?;
         check_teleport(&args)?;
         let idle_options = idle_options(&args);
+        let (upstreams, discover) = (upstreams(&args)?, discover(&args)?);
         let teleport = Teleport {
             wire: args.wire,
             ping: Some(args.ping).filter(|ping| !ping.is_zero()),
@@ -38,7 +40,8 @@ impl Settings {
         };
         let group = Group {
             name: "out".to_owned(),
-            endpoints: args.outputs,
+            sources: args.outputs,
+            discover,
             compress: args.out_compress.unwrap_or_default(),
             delay: args.out_delay.unwrap_or_default(),
             timeout: args.out_timeout,
@@ -46,7 +49,7 @@ impl Settings {
             group_by: args.out_group_by,
             ca: args.out_ca,
             max_header_size: args.out_max_header_size as usize,
-            upstreams: outbound::Options::default(),
+            upstreams,
             teleport,
         };
         Ok(Settings {
@@ -82,19 +85,14 @@ fn check_certificate(args: &ProxyArgs) -> Result<Option<TlsFiles>, String> {
 
 fn check_outputs(args: &ProxyArgs) -> Result<(), String> {
     for out in &args.outputs {
-        if let Address::Tcp { host, port } = &out.address {
-            if host.is_empty() {
-                return Err(format!("--out {out}: no host; say which machine to connect to"));
-            }
-            if *port == 0 {
-                return Err(format!("--out {out}: port 0 cannot be connected to; use 1 to 65535"));
-            }
-        }
-        if *out == args.input && !matches!(out.address, Address::Tcp { port: 0, .. }) {
+        out.check().map_err(|why| format!("--out {out}: {why}"))?;
+        if let To::Host(endpoint) = &out.to
+            && *endpoint == args.input
+        {
             return Err(format!("--out {out}: is the input itself; requests would go round in circles"));
         }
     }
-    if args.out_ca.is_some() && !args.outputs.iter().any(|out| out.scheme.is_tls()) {
+    if args.out_ca.is_some() && !args.outputs.iter().any(Source::may_use_tls) {
         return Err("--out-ca: no output uses TLS; use https:// or teleports://, or drop the option".to_owned());
     }
     if args.out_timeout.is_zero() {
@@ -106,6 +104,40 @@ fn check_outputs(args: &ProxyArgs) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// Who gets the next request, who none, and what is sent again.
+fn upstreams(args: &ProxyArgs) -> Result<outbound::Options, String> {
+    let mut options = outbound::Options {
+        balance: balance::Options { slow_start: args.slow_start, ..balance::Options::default() },
+        retry: retry::Options { percent: args.retry_budget, ..retry::Options::default() },
+        health: args.health_check.as_ref().map(health::Options::of),
+    };
+    options.balance.eject.failures = args.eject_after;
+    if args.eject_after == 0 {
+        options.balance.eject.percent = 0;
+    }
+    match (&mut options.health, args.health_interval) {
+        (_, None) => {}
+        (None, Some(_)) => return Err("--health-interval: nothing is checked; add --health-check PATH".to_owned()),
+        (Some(health), Some(interval)) => {
+            health.set_interval(interval).map_err(|why| format!("--health-interval {why}"))?;
+        }
+    }
+    Ok(options)
+}
+
+/// How upstreams are found.
+fn discover(args: &ProxyArgs) -> Result<discover::Options, String> {
+    let subset = match (args.subset, &args.node_id) {
+        (None, None) => None,
+        (None, Some(_)) => return Err("--node-id: is for a subset of the upstreams; add --subset N".to_owned()),
+        (Some(_), None) => {
+            return Err("--subset: needs to know which node this is; add --node-id 7, or a name".to_owned());
+        }
+        (Some(size), Some(node)) => Some(Subset::of(size as usize, node)),
+    };
+    Ok(discover::Options { resolver: args.resolver, subset, ..discover::Options::default() })
 }
 
 fn check_teleport(args: &ProxyArgs) -> Result<(), String> {
@@ -134,7 +166,7 @@ fn check_teleport(args: &ProxyArgs) -> Result<(), String> {
 /// Teleport options beside plain HTTP are harmless, so they are told, not refused.
 fn idle_options(args: &ProxyArgs) -> Vec<String> {
     let teleport_in = args.input.scheme.is_teleport();
-    let teleport_out = args.outputs.iter().any(|out| out.scheme.is_teleport());
+    let teleport_out = args.outputs.iter().any(Source::may_teleport);
     let teleport = teleport_in || teleport_out;
     let options = [
         ("--in-compress", args.in_compress.is_some() && !teleport_in, "the input is"),
@@ -184,13 +216,13 @@ mod tests {
         assert!(s.idle_options.is_empty());
         assert_eq!((s.listeners.len(), s.groups.len(), s.routes.len()), (1, 1, 1));
         let s = settings("--in unix:/a").expect("fine");
-        assert_eq!(s.groups[0].endpoints[0].to_string(), "teleport://127.0.0.1:8043");
+        assert_eq!(s.groups[0].sources[0].to_string(), "teleport://127.0.0.1:8043");
     }
 
     #[test]
     fn outputs_are_a_list_with_commas_or_repeated() {
         let s = settings("--out http://a,teleport://b:2 --out unix:/c").expect("fine");
-        let outs: Vec<_> = s.groups[0].endpoints.iter().map(ToString::to_string).collect();
+        let outs: Vec<_> = s.groups[0].sources.iter().map(ToString::to_string).collect();
         assert_eq!(outs, ["http://a:80", "teleport://b:2", "unix:/c"]);
     }
 
@@ -235,6 +267,15 @@ mod tests {
             ("--out http://a --concurrency 0", "--concurrency 0: "),
             ("--out http://a --threads 0", "--threads 0: "),
             ("--out http://me:pw@a", "--out http://***@a: a user or password"),
+            ("--out http://a#weight=0", "--out http://a#weight=0: bad weight"),
+            ("--out teleport+srv://a.example", "--out teleport+srv://a.example: no name of an SRV record"),
+            ("--out http://a --health-check x", "--health-check x: is no path"),
+            ("--out http://a --health-interval 1s", "--health-interval: nothing is checked"),
+            ("--out http://a --health-check / --health-interval 1ms", "--health-interval 1ms: too often"),
+            ("--out http://a --subset 5", "--subset: needs to know which node"),
+            ("--out http://a --node-id 5", "--node-id: is for a subset"),
+            ("--out http://a --resolver x", "--resolver x: is no address"),
+            ("--out http://a --retry-budget 101", "--retry-budget 101: "),
         ];
         for (line, want) in cases {
             let error = settings(line).expect_err(line);

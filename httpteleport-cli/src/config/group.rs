@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::Teleport;
 use crate::compress::Compress;
-use crate::endpoint::Endpoint;
+use crate::discover::{self, Source};
 use crate::outbound;
 
 /// Upstreams that can stand in for each other.
@@ -16,8 +16,10 @@ pub(crate) struct Group {
     /// What routes call it.
     #[expect(dead_code, reason = "what has several groups names them")]
     pub(crate) name: String,
-    /// At least one.
-    pub(crate) endpoints: Vec<Endpoint>,
+    /// Where they are: at least one.
+    pub(crate) sources: Vec<Source>,
+    /// How they are found.
+    pub(crate) discover: discover::Options,
     /// Compression of requests, for teleport.
     pub(crate) compress: Compress,
     /// Batch delay of requests, for teleport.

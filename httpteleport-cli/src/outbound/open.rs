@@ -1,12 +1,14 @@
 //! From a group's settings to its upstreams.
 
 use std::os::unix::fs::FileTypeExt as _;
+use std::sync::Arc;
 
 use anyhow::bail;
 use tokio::net::lookup_host;
 
-use super::{HttpUpstream, Place, TeleportUpstream, Upstream, Upstreams, plain};
+use super::{HttpUpstream, TeleportUpstream, Upstream, Upstreams, plain};
 use crate::config::{Group, Largest};
+use crate::discover::{self, Source};
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::interims::Interims;
 use crate::shutdown::Shutdown;
@@ -31,20 +33,20 @@ impl Upstreams {
     /// # Errors
     ///
     /// One line that names the option and says what to do.
-    pub(crate) async fn open(group: &Group, around: &Surroundings) -> anyhow::Result<Upstreams> {
-        for out in &group.endpoints {
-            check(out).await?;
+    pub(crate) async fn open(group: &Group, around: &Surroundings) -> anyhow::Result<Arc<Upstreams>> {
+        for place in group.sources.iter().filter_map(Source::fixed) {
+            check(&place.endpoint).await?;
         }
         let upstreams = Upstreams::new(group.upstreams.clone(), around.concurrency, builder(group, around)?);
-        let places: Vec<_> = group.endpoints.iter().cloned().map(Place::fixed).collect();
-        upstreams.replace(&places)?;
+        let upstreams = Arc::new(upstreams);
+        discover::start(&group.sources, &group.discover, &upstreams).await?;
         Ok(upstreams)
     }
 }
 
 /// Makes the upstreams of a group.
 fn builder(group: &Group, around: &Surroundings) -> anyhow::Result<super::upstreams::Build> {
-    let uses = |scheme| group.endpoints.iter().any(|out| out.scheme == scheme);
+    let uses = |scheme| group.sources.iter().any(|source| source.scheme().is_none_or(|used| used == scheme));
     let https = if uses(Scheme::Https) { Some(tls::client_config(group.ca.as_deref(), true)?) } else { None };
     let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(group.ca.as_deref(), false)?) } else { None };
     let (group, around) = (group.clone(), around.clone());

@@ -139,6 +139,11 @@ impl Attempt {
         &self.target
     }
 
+    /// The reply's body has broken off.
+    pub(crate) fn note_broken(&self) {
+        self.target.node.note_broken(Instant::now());
+    }
+
     /// How long it has taken by now; from now on it is known what came of it.
     pub(super) fn note(&mut self, now: Instant) -> Duration {
         self.noted = true;

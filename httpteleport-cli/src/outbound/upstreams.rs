@@ -2,13 +2,14 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use fastrand::Rng;
 use http::StatusCode;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::place::Place;
 use super::target::{Attempt, Snapshot, Target, outcome_of_failure, outcome_of_status};
@@ -45,6 +46,8 @@ pub(crate) struct Upstreams {
     budget: Mutex<Budget>,
     /// Requests to upstreams that are gone.
     gone: AtomicU64,
+    /// What keeps the set up to date.
+    finder: OnceLock<AbortOnDropHandle<()>>,
 }
 
 /// The upstreams at one time.
@@ -73,18 +76,25 @@ impl Upstreams {
             members: Mutex::default(),
             failing: Mutex::default(),
             gone: AtomicU64::new(0),
+            finder: OnceLock::new(),
         }
     }
 
     /// A group without any.
     #[cfg(test)]
-    pub(crate) fn none() -> Upstreams {
-        Upstreams::new(Options::default(), 1, Box::new(|_| anyhow::bail!("nobody asks for one")))
+    pub(crate) fn none() -> Arc<Upstreams> {
+        Arc::new(Upstreams::new(Options::default(), 1, Box::new(|_| anyhow::bail!("nobody asks for one"))))
     }
 
     /// What has been set for it.
     pub(crate) fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// What keeps the set up to date runs as long as this does.
+    pub(crate) fn found_by(&self, finder: AbortOnDropHandle<()>) {
+        // There is one, from the beginning.
+        let _ = self.finder.set(finder);
     }
 
     /// From now on these are the upstreams. Those that were among them before stay as they are; those that are not any more

@@ -17,6 +17,7 @@ mod load;
 mod node;
 mod origin;
 mod origins;
+mod repeat;
 mod schemes;
 mod smuggling;
 mod streaming_origin;

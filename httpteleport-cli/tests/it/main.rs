@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod balance;
 mod client;
 mod demo;
 mod failures;
