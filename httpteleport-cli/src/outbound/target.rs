@@ -100,6 +100,11 @@ impl Target {
         &self.upstream
     }
 
+    /// Requests that came here first.
+    pub(super) fn first_requests(&self) -> u64 {
+        self.node.requests().saturating_sub(self.retries.load(Relaxed))
+    }
+
     pub(super) fn place(&self) -> &Place {
         &self.place
     }

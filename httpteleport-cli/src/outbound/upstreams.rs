@@ -137,7 +137,7 @@ impl Upstreams {
         }
         self.set.store(Arc::new(Set { targets: next.into(), table: Table::new(entries) }));
         for member in old {
-            self.gone.fetch_add(member.target.node.requests(), Relaxed);
+            self.gone.fetch_add(member.target.first_requests(), Relaxed);
             tracing::info!("{}: is an upstream no more; it finishes what it does", member.target.name());
         }
         Ok(())
@@ -197,7 +197,7 @@ impl Upstreams {
     /// Leave to send one more request again that may have left.
     pub(crate) fn may_repeat(&self, now: Instant) -> bool {
         let requests =
-            self.gone.load(Relaxed) + self.targets().iter().map(|target| target.node.requests()).sum::<u64>();
+            self.gone.load(Relaxed) + self.targets().iter().map(|target| target.first_requests()).sum::<u64>();
         self.budget().take(now, requests, &self.options.retry)
     }
 

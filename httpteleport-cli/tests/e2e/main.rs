@@ -11,6 +11,7 @@ mod callers;
 mod curl;
 mod go_client;
 mod go_server;
+mod health;
 mod killed;
 mod limits;
 mod load;
