@@ -22,7 +22,9 @@ use crate::outbound::one_line;
 const PATIENCE: (Duration, usize) = (Duration::from_secs(2), 2);
 
 /// A look-up that takes longer, whatever it waits for, has failed.
-const LONGEST: Duration = Duration::from_secs(15);
+const LONGEST: Duration = Duration::from_secs(5);
+
+const NO_ANSWER: &str = "no DNS server answers";
 
 /// What the system knows and DNS does not is asked for again after this.
 const SYSTEM_TTL: Duration = Duration::from_secs(30);
@@ -184,7 +186,7 @@ fn srv(record: &Record) -> Option<Srv> {
 /// What an error means for whoever reads the log.
 fn plain(error: &NetError) -> String {
     match error {
-        NetError::Timeout => "no DNS server answers".to_owned(),
+        NetError::Timeout | NetError::NoConnections => NO_ANSWER.to_owned(),
         error if error.is_nx_domain() => "there is no such name".to_owned(),
         error if error.is_no_records_found() => "it has no such records".to_owned(),
         error => one_line(error),
@@ -202,5 +204,5 @@ async fn system(host: &str) -> Option<Found<IpAddr>> {
 }
 
 async fn limited<T>(asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    timeout(LONGEST, asked).await.unwrap_or_else(|_| Err(format!("no answer in {} s", LONGEST.as_secs())))
+    timeout(LONGEST, asked).await.unwrap_or_else(|_| Err(NO_ANSWER.to_owned()))
 }

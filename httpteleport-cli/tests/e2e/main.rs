@@ -9,6 +9,7 @@ mod bad_origins;
 mod caller;
 mod callers;
 mod curl;
+mod discover;
 mod go_client;
 mod go_server;
 mod health;
