@@ -11,7 +11,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep};
 
 use crate::balance::Load;
@@ -53,6 +53,8 @@ enum Source {
     Leased(Lease),
     /// Has a task of its own, which learns from this that nobody reads the body any more.
     Apart(#[expect(dead_code, reason = "its drop is what tells")] oneshot::Sender<()>),
+    /// Shared with other requests.
+    Shared(#[expect(dead_code, reason = "held until the last piece has come")] OwnedSemaphorePermit),
     /// Gone: the last piece has come, or it has failed.
     Gone,
 }
@@ -65,6 +67,13 @@ impl Body {
         if early {
             stream.part();
         }
+        Body { kind: Kind::Stream(stream), held: None, caller: None }
+    }
+
+    /// A streamed body that comes over a connection of HTTP/2, which has a task.
+    pub(crate) fn multiplexed(incoming: Incoming, permit: OwnedSemaphorePermit) -> Body {
+        let mut stream = Stream { incoming, source: Source::Shared(permit), pause: None };
+        stream.release_if_done();
         Body { kind: Kind::Stream(stream), held: None, caller: None }
     }
 
@@ -137,7 +146,7 @@ impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let next = match &mut self.source {
             Source::Leased(lease) => lease.connection().poll_body(&mut self.incoming, cx),
-            Source::Apart(_) | Source::Gone => Pin::new(&mut self.incoming).poll_frame(cx),
+            Source::Apart(_) | Source::Shared(_) | Source::Gone => Pin::new(&mut self.incoming).poll_frame(cx),
         };
         match next {
             Poll::Ready(frame) => {

@@ -34,12 +34,14 @@ URLs:
   teleports://HOST:PORT  teleport over TLS
 
 Outputs only:
-  http+srv://NAME        the hosts of an SRV record, as _api._tcp.example.com; so do https, teleport and teleports
+  h2c://HOST:PORT        HTTP/2 without TLS
+  http+srv://NAME        the hosts of an SRV record, as _api._tcp.example.com; also with the other schemes
   file:PATH              a file of such URLs, one a line, that may change
   URL#weight=3           three times the part of others
   URL#backup             for when no other output can be used
 
-Inputs speak HTTP/1.1 and HTTP/2 (over TLS by ALPN, else with prior knowledge), outputs HTTP/1.1.
+Inputs speak HTTP/1.1 and HTTP/2, over TLS by ALPN, else with prior knowledge; so do https outputs by
+ALPN, while http ones speak HTTP/1.1 and h2c ones HTTP/2.
 
 Times are written 300ms, 1.5s, 1m30s, 100us. Port 0 in --in takes a free port; the line printed at
 the start names it.
@@ -107,7 +109,7 @@ pub(crate) struct ProxyArgs {
     /// Where to accept requests
     #[arg(
         long = "in", value_name = "URL", help_heading = "Input",
-        default_value = "http://127.0.0.1:8080", value_parser = Endpoint::parse
+        default_value = "http://127.0.0.1:8080", value_parser = Endpoint::parse_input
     )]
     pub(crate) input: Endpoint,
 
@@ -172,7 +174,7 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
     pub(crate) out_delay: Option<Duration>,
 
-    /// Teleport: connections to each output
+    /// Teleport and HTTP/2: connections to each output
     #[arg(
         long, value_name = "N", help_heading = "Output",
         default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024)

@@ -12,6 +12,7 @@ use crate::request::{BodyFault, Outgoing};
 mod connection;
 mod dial;
 mod http;
+mod http2;
 mod open;
 mod place;
 pub(crate) mod pool;
@@ -20,6 +21,7 @@ mod stream;
 mod target;
 mod teleport;
 mod upgrade;
+mod upgrade_http2;
 mod upstreams;
 
 pub(crate) use self::http::HttpUpstream;
@@ -31,7 +33,7 @@ pub(crate) use self::upstreams::{Options, Upstreams};
 
 /// One upstream, of either kind.
 pub(crate) enum Upstream {
-    /// Speaks HTTP/1.1, over TCP, TLS or a unix socket.
+    /// Speaks HTTP/1.1 over TCP, TLS or a unix socket, or HTTP/2 over TCP or TLS.
     Http(HttpUpstream),
     /// Speaks teleport, over TCP or TLS.
     Teleport(TeleportUpstream),

@@ -4,12 +4,14 @@
 
 mod curl;
 mod knot;
+mod nghttpx;
 mod nginx;
 mod python;
 mod running;
 
 pub use curl::{Curl, CurlOutput};
 pub use knot::Knot;
+pub use nghttpx::Nghttpx;
 pub use nginx::{Listen, Nginx};
 pub use python::PythonServer;
 pub use running::Running;

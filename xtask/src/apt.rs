@@ -29,6 +29,8 @@ pub(crate) const TESTS: Needs = Needs {
         Need { program: "python3", packages: &["python3"] },
         Need { program: "openssl", packages: &["openssl"] },
         Need { program: "knotd", packages: &["knot"] },
+        Need { program: "nghttpx", packages: &["nghttp2-proxy"] },
+        Need { program: "h2load", packages: &["nghttp2-client"] },
     ],
 };
 

@@ -58,8 +58,8 @@ fn builder(group: &Group, around: &Surroundings) -> anyhow::Result<super::upstre
             return Ok(Upstream::Teleport(TeleportUpstream::new(place, tls, &group, largest, concurrency, interims)?));
         }
         let tls = https.clone().filter(|_| scheme.is_tls());
-        let (max_head, patience) = (group.max_header_size, group.timeout);
-        Ok(Upstream::Http(HttpUpstream::new(place, tls, max_head, patience, shutdown, interims)?))
+        let (count, max_head, patience) = (group.conns_per_addr, group.max_header_size, group.timeout);
+        Ok(Upstream::Http(HttpUpstream::new(place, tls, count, max_head, patience, shutdown, interims)?))
     }))
 }
 

@@ -13,6 +13,8 @@ mod discover;
 mod go_client;
 mod go_server;
 mod health;
+mod http2;
+mod http2_origin;
 mod killed;
 mod limits;
 mod load;
