@@ -6,15 +6,20 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod access;
 mod balance;
 mod body;
 mod cli;
+mod clients;
 mod compress;
 mod config;
+mod counters;
 mod demo;
 mod duration;
 mod endpoint;
 mod ends;
+mod forwarded;
+mod go_flags;
 mod headers;
 mod inbound;
 mod interims;
@@ -25,6 +30,7 @@ mod proxy;
 mod refusal;
 mod request;
 mod router;
+mod seldom;
 mod shutdown;
 mod start;
 mod timer;

@@ -8,10 +8,14 @@ use anyhow::{Context, bail};
 use httpteleport::Wire;
 use tokio::net::lookup_host;
 use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::balance::Slots;
 use crate::compress::Compress;
 use crate::config::{Group, Settings};
+use crate::counters::Counters;
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::inbound::{Input, Parts};
 use crate::interims::Interims;
@@ -28,7 +32,7 @@ use crate::tls;
 ///
 /// It could not start: one line that names the option and says what to do.
 pub(crate) fn proxy(settings: &Settings) -> anyhow::Result<()> {
-    log_to_stderr();
+    log_to_stderr(settings.process.log_all_errors);
     let runtime = runtime(settings.process.threads).context("cannot start threads")?;
     let result = runtime.block_on(run(settings));
     // What was cut off must not hold up the end.
@@ -48,17 +52,20 @@ fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-fn log_to_stderr() {
+/// Errors that are the operator's to mend are warnings; what any client can cause is said below that.
+fn log_to_stderr(all_errors: bool) {
     let colours = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().compact().with_target(false).with_ansi(colours).with_writer(io::stderr);
+    let own = if all_errors { LevelFilter::DEBUG } else { LevelFilter::INFO };
+    let ours = Targets::new().with_default(LevelFilter::INFO).with_target(env!("CARGO_CRATE_NAME"), own);
     // Somebody else's log is as good.
-    let _ = log.try_init();
+    let _ = log.with_max_level(own).finish().with(ours).try_init();
 }
 
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let signals = Signals::take()?;
     let shutdown = Shutdown::new();
-    let Opened { inputs, interims, .. } = open(settings, &shutdown).await?;
+    let Opened { inputs, interims, counters, .. } = open(settings, &shutdown).await?;
     announce(&inputs, settings);
 
     let serving: Vec<_> = inputs.into_iter().map(|input| tokio::spawn(input.serve())).collect();
@@ -69,6 +76,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     for ended in serving {
         ended.await.context("an input broke down")?;
     }
+    tracing::info!("connections and refusals: {counters}");
     if interims.count() > 0 {
         tracing::info!("{} interim replies of upstreams ended here", interims.count());
     }
@@ -83,6 +91,8 @@ pub(crate) struct Opened {
     pub(crate) groups: Vec<Arc<Proxy>>,
     /// Interim replies of all upstreams.
     pub(crate) interims: Interims,
+    /// What all inputs refuse.
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Makes everything that the settings ask for and opens the ports.
@@ -97,24 +107,26 @@ pub(crate) async fn open(settings: &Settings, shutdown: &Shutdown) -> anyhow::Re
         let upstreams = upstreams(settings, group, shutdown, &interims).await?;
         groups.push(Arc::new(Proxy::new(upstreams, group.timeout)));
     }
+    let counters = Arc::<Counters>::default();
     let slots = Arc::new(Slots::new(settings.process.concurrency));
     let mut inputs = Vec::with_capacity(settings.listeners.len());
     for (index, listener) in settings.listeners.iter().enumerate() {
         let tls = match &listener.tls {
-            Some(files) => Some(tls::server_config(files, listener.endpoint.scheme == Scheme::Https)?),
+            Some(identity) => Some(tls::server_config(identity, listener.endpoint.scheme == Scheme::Https)?),
             None => None,
         };
         let parts = Parts {
-            listener: Listener::bind(&listener.endpoint).await?,
+            listener: Listener::bind(&listener.endpoint, listener.reuse_port).await?,
             tls,
             router: Router::new(index, &settings.routes, &groups, Arc::clone(&slots)),
             concurrency: settings.process.concurrency,
             largest: settings.largest(),
+            counters: Arc::clone(&counters),
             shutdown: shutdown.clone(),
         };
         inputs.push(Input::new(listener, parts)?);
     }
-    Ok(Opened { inputs, groups, interims })
+    Ok(Opened { inputs, groups, interims, counters })
 }
 
 /// The upstreams of a group, each checked as far as that is possible without talking to it.
