@@ -2,10 +2,14 @@
 
 #![allow(missing_docs)]
 
+mod certificates;
 mod client;
+mod clients;
 mod demo;
 mod failures;
+mod go_lines;
 mod http2;
+mod identity;
 mod limits;
 mod origin;
 mod pass;
@@ -15,6 +19,7 @@ mod stage;
 mod startup;
 mod streaming;
 mod teleport;
+mod timeouts;
 mod tls;
 mod trailers;
 mod unix;
