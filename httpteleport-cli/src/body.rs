@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::balance::Load;
 use crate::outbound::pool::Lease;
+use crate::proxy::Proxy;
 use crate::trailers;
 
 /// How long a streamed body may pause between two pieces.
@@ -30,6 +32,7 @@ pub(crate) struct Body {
     held: Option<(Load, Load)>,
     caller: Option<Load>,
     client: Option<Load>,
+    source: Option<Arc<Proxy>>,
 }
 
 enum Kind {
@@ -65,17 +68,17 @@ impl Body {
         if early {
             stream.part();
         }
-        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None }
+        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None, source: None }
     }
 
     /// A body that comes over teleport.
     pub(crate) fn teleport(incoming: httpteleport::stream::Incoming) -> Body {
-        Body { kind: Kind::Teleport(incoming), held: None, caller: None, client: None }
+        Body { kind: Kind::Teleport(incoming), held: None, caller: None, client: None, source: None }
     }
 
     /// A body that comes from wherever, with its own limits.
     pub(crate) fn boxed(body: UnsyncBoxBody<Bytes, BoxError>) -> Body {
-        Body { kind: Kind::Other(body), held: None, caller: None, client: None }
+        Body { kind: Kind::Other(body), held: None, caller: None, client: None, source: None }
     }
 
     /// Makes the body hold what its request occupies.
@@ -90,6 +93,12 @@ impl Body {
         self
     }
 
+    /// Makes the body keep the upstreams that it comes from: other settings may have no place for them.
+    pub(crate) fn of_group(mut self, source: Arc<Proxy>) -> Body {
+        self.source = Some(source);
+        self
+    }
+
     /// Makes the body hold what its request occupies of its client's limits.
     pub(crate) fn of_client(mut self, client: Option<Load>) -> Body {
         self.client = client;
@@ -99,7 +108,7 @@ impl Body {
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None, client: None }
+        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None, client: None, source: None }
     }
 }
 

@@ -1,14 +1,16 @@
 //! The settings of a process, free of contradictions: what it listens on, the groups of upstreams it knows, and the routes between.
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Address, Endpoint};
 
 mod args;
+mod file;
 mod group;
 mod listener;
 mod mistakes;
 mod process;
 mod route;
 
+pub(crate) use file::{ConfigFile, Typed, Word};
 pub(crate) use group::Group;
 pub(crate) use listener::{Limits, Listener, Pair, Timeouts, Tls};
 pub(crate) use mistakes::Mistakes;
@@ -34,7 +36,7 @@ pub(crate) struct Settings {
 }
 
 /// What the largest messages are that pass, whichever way they take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Largest {
     /// Bytes of a request's head.
     pub(crate) request_head: usize,
@@ -45,6 +47,26 @@ pub(crate) struct Largest {
 }
 
 impl Settings {
+    /// Those of a process without listeners and groups yet.
+    pub(crate) fn empty(process: Process) -> Settings {
+        Settings { process, listeners: Vec::new(), groups: Vec::new(), routes: Vec::new(), idle_options: Vec::new() }
+    }
+
+    /// What there is, for people.
+    pub(crate) fn summary(&self) -> String {
+        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (listeners, groups) = (counted(self.listeners.len(), "listener"), counted(self.groups.len(), "group"));
+        format!("{listeners}, {groups}, {}", counted(self.routes.len(), "route"))
+    }
+
+    /// Outputs that are inputs with a way to them.
+    fn circles(&self) -> Vec<(&Group, &Endpoint)> {
+        let chosen = |out: &Endpoint| matches!(out.address, Address::Tcp { port: 0, .. });
+        let listeners = self.listeners.iter().enumerate();
+        let ways = listeners.flat_map(|(index, listener)| self.ways(index).map(move |way| (listener, way)));
+        ways.filter(|(listener, (_, out))| **out == listener.endpoint && !chosen(out)).map(|(_, way)| way).collect()
+    }
+
     /// What the listeners and the groups let in.
     pub(crate) fn largest(&self) -> Largest {
         let of_listeners =

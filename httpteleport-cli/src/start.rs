@@ -1,40 +1,28 @@
 //! From settings to a running proxy, and to its end.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::os::unix::fs::FileTypeExt as _;
-use std::sync::Arc;
+use std::future::pending;
+use std::io::{self, IsTerminal as _};
 
-use anyhow::{Context, bail};
-use httpteleport::Wire;
-use tokio::net::lookup_host;
+use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::balance::Slots;
-use crate::compress::Compress;
-use crate::config::{Group, Settings};
-use crate::counters::Counters;
-use crate::endpoint::{Address, Endpoint, Scheme};
-use crate::inbound::{Input, Parts};
-use crate::interims::Interims;
-use crate::listen::Listener;
-use crate::outbound::{HttpUpstream, TeleportUpstream, Upstream, plain};
-use crate::proxy::Proxy;
-use crate::router::Router;
+use crate::config::{ConfigFile, Settings};
+use crate::reload::Reload;
+use crate::running::Running;
 use crate::shutdown::{Shutdown, Signals};
-use crate::tls;
 
-/// Runs the proxy until a signal ends it.
+/// Runs the proxy until a signal ends it. With a file, it follows what that says.
 ///
 /// # Errors
 ///
 /// It could not start: one line that names the option and says what to do.
-pub(crate) fn proxy(settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn proxy(settings: Settings, file: Option<ConfigFile>) -> anyhow::Result<()> {
     log_to_stderr(settings.process.log_all_errors);
     let runtime = runtime(settings.process.threads).context("cannot start threads")?;
-    let result = runtime.block_on(run(settings));
+    let result = runtime.block_on(run(settings, file));
     // What was cut off must not hold up the end.
     runtime.shutdown_background();
     result
@@ -62,142 +50,28 @@ fn log_to_stderr(all_errors: bool) {
     let _ = log.with_max_level(own).finish().with(ours).try_init();
 }
 
-async fn run(settings: &Settings) -> anyhow::Result<()> {
+async fn run(settings: Settings, file: Option<ConfigFile>) -> anyhow::Result<()> {
     let signals = Signals::take()?;
+    let reload = file.map(Reload::new).transpose()?;
     let shutdown = Shutdown::new();
-    let Opened { inputs, interims, counters, .. } = open(settings, &shutdown).await?;
-    announce(&inputs, settings);
+    let mut running = Running::open(settings, &shutdown).await?;
+    running.serve();
+    running.announce();
 
-    let serving: Vec<_> = inputs.into_iter().map(|input| tokio::spawn(input.serve())).collect();
-    signals.first().await;
+    let changes = async {
+        match reload {
+            Some(reload) => reload.follow(&mut running).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        () = signals.first() => {}
+        () = changes => {}
+    }
     tracing::info!("draining; a second signal ends at once");
     // Accepting ends as soon as draining begins; the requests that run get their time.
+    running.let_go();
     shutdown.drain().await;
-    for ended in serving {
-        ended.await.context("an input broke down")?;
-    }
-    tracing::info!("connections and refusals: {counters}");
-    if interims.count() > 0 {
-        tracing::info!("{} interim replies of upstreams ended here", interims.count());
-    }
+    running.sum_up();
     Ok(())
-}
-
-/// All that the settings ask for, ready to serve.
-pub(crate) struct Opened {
-    /// In the order of the settings, their ports open; nothing is accepted yet.
-    pub(crate) inputs: Vec<Input>,
-    /// The groups, in the order of the settings.
-    pub(crate) groups: Vec<Arc<Proxy>>,
-    /// Interim replies of all upstreams.
-    pub(crate) interims: Interims,
-    /// What all inputs refuse.
-    pub(crate) counters: Arc<Counters>,
-}
-
-/// Makes everything that the settings ask for and opens the ports.
-///
-/// # Errors
-///
-/// One line that names the option and says what to do.
-pub(crate) async fn open(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<Opened> {
-    let interims = Interims::default();
-    let mut groups = Vec::with_capacity(settings.groups.len());
-    for group in &settings.groups {
-        let upstreams = upstreams(settings, group, shutdown, &interims).await?;
-        groups.push(Arc::new(Proxy::new(upstreams, group.timeout)));
-    }
-    let counters = Arc::<Counters>::default();
-    let slots = Arc::new(Slots::new(settings.process.concurrency));
-    let mut inputs = Vec::with_capacity(settings.listeners.len());
-    for (index, listener) in settings.listeners.iter().enumerate() {
-        let tls = match &listener.tls {
-            Some(identity) => Some(tls::server_config(identity, listener.endpoint.scheme == Scheme::Https)?),
-            None => None,
-        };
-        let parts = Parts {
-            listener: Listener::bind(&listener.endpoint, listener.reuse_port).await?,
-            tls,
-            router: Router::new(index, &settings.routes, &groups, Arc::clone(&slots)),
-            concurrency: settings.process.concurrency,
-            largest: settings.largest(),
-            counters: Arc::clone(&counters),
-            shutdown: shutdown.clone(),
-        };
-        inputs.push(Input::new(listener, parts)?);
-    }
-    Ok(Opened { inputs, groups, interims, counters })
-}
-
-/// The upstreams of a group, each checked as far as that is possible without talking to it.
-async fn upstreams(
-    settings: &Settings,
-    group: &Group,
-    shutdown: &Shutdown,
-    interims: &Interims,
-) -> anyhow::Result<Vec<(String, Upstream)>> {
-    let (concurrency, largest) = (settings.process.concurrency, settings.largest());
-    let uses = |scheme| group.endpoints.iter().any(|out| out.scheme == scheme);
-    let https = if uses(Scheme::Https) { Some(tls::client_config(group.ca.as_deref(), true)?) } else { None };
-    let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(group.ca.as_deref(), false)?) } else { None };
-    let share = concurrency.div_ceil(group.endpoints.len());
-    let mut upstreams = Vec::with_capacity(group.endpoints.len());
-    for out in &group.endpoints {
-        check_upstream(out).await?;
-        let upstream = if out.scheme.is_teleport() {
-            let (tls, interims) = (teleports.clone(), interims.clone());
-            Upstream::Teleport(TeleportUpstream::new(out, tls, group, largest, concurrency, interims)?)
-        } else {
-            let tls = https.clone().filter(|_| out.scheme.is_tls());
-            Upstream::Http(HttpUpstream::new(
-                out,
-                tls,
-                share,
-                group.max_header_size,
-                group.timeout,
-                shutdown.clone(),
-                interims.clone(),
-            )?)
-        };
-        upstreams.push((out.to_string(), upstream));
-    }
-    Ok(upstreams)
-}
-
-/// A name that does not resolve or a socket that is not there is told at once, not by the first request.
-async fn check_upstream(out: &Endpoint) -> anyhow::Result<()> {
-    match &out.address {
-        Address::Tcp { host, port } => {
-            let found = lookup_host((host.as_str(), *port)).await.map(|mut addresses| addresses.next().is_some());
-            if !matches!(found, Ok(true)) {
-                bail!("--out {out}: cannot find the address of {host:?}; check the name and this machine's DNS");
-            }
-        }
-        Address::Unix(path) => match std::fs::metadata(path) {
-            Ok(metadata) if metadata.file_type().is_socket() => {}
-            Ok(_) => bail!("--out {out}: is not a socket; give the path the upstream listens on"),
-            Err(error) => bail!("--out {out}: {}; start the upstream first, or correct the path", plain(&error)),
-        },
-    }
-    Ok(())
-}
-
-/// Says what runs, in a line for each input on stdout, now that the ports are open.
-fn announce(inputs: &[Input], settings: &Settings) {
-    let coded = |scheme: Scheme, how: Compress, wire: Wire| {
-        if scheme.is_teleport() { format!(" ({})", how.on(wire)) } else { String::new() }
-    };
-    for (index, (input, listener)) in inputs.iter().zip(&settings.listeners).enumerate() {
-        let (endpoint, wire) = (&listener.endpoint, listener.teleport.wire);
-        let from = input.listener().describe(endpoint) + &coded(endpoint.scheme, listener.compress, wire);
-        let ways = settings.ways(index);
-        let to: Vec<_> = ways
-            .map(|(group, out)| format!("{out}{}", coded(out.scheme, group.compress, group.teleport.wire)))
-            .collect();
-        // Nobody may be reading, which is no reason to stop.
-        let _ = writeln!(io::stdout(), "httptp: {from} -> {}", to.join(", "));
-    }
-    for line in &settings.idle_options {
-        tracing::warn!("{line}");
-    }
 }

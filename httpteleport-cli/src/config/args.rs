@@ -4,7 +4,6 @@ use httpteleport::Wire;
 
 use super::{Group, Listener, Mistakes, Process, Route, Settings, Teleport};
 use crate::cli::ProxyArgs;
-use crate::endpoint::Address;
 
 impl Settings {
     /// Makes settings of the options typed: one listener, one group, and the route between them.
@@ -13,56 +12,39 @@ impl Settings {
     ///
     /// One line: an option that is missing or does not fit the others.
     pub(crate) fn check(args: ProxyArgs) -> Result<Settings, String> {
-        let idle_options = idle_options(&args);
         let mut mistakes = Mistakes::default();
         let teleport = Teleport::new(&args.teleport, &mut mistakes);
-        let settings = Settings {
-            listeners: vec![Listener::new(args.listener, teleport, &mut mistakes)],
-            groups: vec![Group::new("out".to_owned(), args.group, teleport, &mut mistakes)],
-            process: Process::new(args.process, &mut mistakes),
-            routes: vec![Route::everything(0)],
-            idle_options,
-        };
-        settings.check_together(&mut mistakes);
+        let mut settings = Settings::empty(Process::new(args.process, &mut mistakes));
+        settings.listeners.push(Listener::new(args.listener, teleport, &mut mistakes));
+        settings.groups.push(Group::new("out".to_owned(), args.group, teleport, &mut mistakes));
+        settings.routes.push(Route::everything(0));
+        for (_, out) in settings.circles() {
+            mistakes.add(format!("--out {out}: is the input itself; requests would go round in circles"));
+        }
+        settings.idle_options = mistakes.idle().to_vec();
+        settings.idle_options.extend(settings.idle_teleport());
         match mistakes.into_lines().into_iter().next() {
             Some(first) => Err(first),
             None => Ok(settings),
         }
     }
 
-    /// Checks what listeners and groups have to do with each other.
-    fn check_together(&self, mistakes: &mut Mistakes) {
-        for (index, listener) in self.listeners.iter().enumerate() {
-            listener.teleport.check("--in-compress", listener.compress, mistakes);
-            for (_, out) in self.ways(index) {
-                if *out == listener.endpoint && !matches!(out.address, Address::Tcp { port: 0, .. }) {
-                    mistakes.add(format!("--out {out}: is the input itself; requests would go round in circles"));
-                }
-            }
+    /// Options of teleport that do nothing where nothing is teleport.
+    fn idle_teleport(&self) -> Vec<String> {
+        let listeners = self.listeners.iter().map(|listener| &listener.endpoint);
+        let mut endpoints = listeners.chain(self.groups.iter().flat_map(|group| &group.endpoints));
+        let Some(teleport) = self.groups.first().map(|group| group.teleport) else { return Vec::new() };
+        if endpoints.any(|endpoint| endpoint.scheme.is_teleport()) {
+            return Vec::new();
         }
-        for group in &self.groups {
-            group.teleport.check("--out-compress", group.compress, mistakes);
-        }
+        let options = [
+            ("--wire", teleport.wire != Wire::Auto),
+            ("--max-connection-age", teleport.max_age.is_some()),
+            ("--compress-alone", teleport.compress_alone),
+        ];
+        let given = options.iter().filter(|option| option.1);
+        given.map(|(name, _)| format!("{name} has no effect: inputs and outputs are not teleport")).collect()
     }
-}
-
-/// Options that do nothing here are harmless, so they are told, not refused.
-fn idle_options(args: &ProxyArgs) -> Vec<String> {
-    let ProxyArgs { listener, group, teleport, .. } = args;
-    let teleport_in = listener.input.as_ref().is_some_and(|input| input.scheme.is_teleport());
-    let teleport_out = group.outputs.as_ref().is_none_or(|outputs| outputs.iter().any(|out| out.scheme.is_teleport()));
-    let any = teleport_in || teleport_out;
-    let options = [
-        ("--in-compress", listener.in_compress.is_some() && !teleport_in, "the input is"),
-        ("--in-delay", listener.in_delay.is_some() && !teleport_in, "the input is"),
-        ("--out-compress", group.out_compress.is_some() && !teleport_out, "the outputs are"),
-        ("--out-delay", group.out_delay.is_some() && !teleport_out, "the outputs are"),
-        ("--out-group-by", group.out_group_by.is_some() && !teleport_out, "the outputs are"),
-        ("--wire", teleport.wire.is_some_and(|wire| wire != Wire::Auto) && !any, "inputs and outputs are"),
-        ("--max-connection-age", teleport.max_connection_age.is_some() && !any, "inputs and outputs are"),
-        ("--compress-alone", teleport.compress_alone == Some(true) && !any, "inputs and outputs are"),
-    ];
-    options.iter().filter(|o| o.1).map(|(name, _, who)| format!("{name} has no effect: {who} not teleport")).collect()
 }
 
 #[cfg(test)]
@@ -77,9 +59,9 @@ mod tests {
     fn settings(line: &str) -> Result<Settings, String> {
         let args = std::iter::once("httptp").chain(line.split_whitespace()).map(OsString::from);
         match parse(args) {
-            Ok(Action::Proxy(settings)) => Ok(*settings),
-            Ok(Action::Demo(_)) => Err("demo".to_owned()),
-            Err(Stop::Usage(line)) => Err(line),
+            Ok(Action::Proxy(settings, _)) => Ok(*settings),
+            Ok(Action::Demo(_) | Action::Checked(..)) => Err("no proxy".to_owned()),
+            Err(Stop::Usage(lines)) => Err(lines.join("\n")),
             Err(Stop::Clap(error)) => Err(error.to_string()),
         }
     }

@@ -11,10 +11,9 @@ use crate::compress::Compress;
 use crate::endpoint::{Address, Endpoint, Scheme};
 
 /// Upstreams that can stand in for each other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Group {
     /// What routes call it.
-    #[expect(dead_code, reason = "what has several groups names them")]
     pub(crate) name: String,
     /// At least one.
     pub(crate) endpoints: Vec<Endpoint>,
@@ -40,6 +39,11 @@ impl Group {
     /// Makes a group of its options.
     pub(super) fn new(name: String, args: GroupArgs, teleport: Teleport, mistakes: &mut Mistakes) -> Group {
         let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: 8043 };
+        let idle = [
+            ("--out-compress", args.out_compress.is_some()),
+            ("--out-delay", args.out_delay.is_some()),
+            ("--out-group-by", args.out_group_by.is_some()),
+        ];
         let group = Group {
             name,
             endpoints: args.outputs.unwrap_or_else(|| vec![Endpoint { scheme: Scheme::Teleport, address }]),
@@ -53,10 +57,16 @@ impl Group {
             teleport,
         };
         group.check(mistakes);
+        if !group.endpoints.iter().any(|out| out.scheme.is_teleport()) {
+            for (option, _) in idle.iter().filter(|option| option.1) {
+                mistakes.add_idle(format!("{option} has no effect: the outputs are not teleport"));
+            }
+        }
         group
     }
 
     fn check(&self, mistakes: &mut Mistakes) {
+        self.teleport.check("--out-compress", self.compress, mistakes);
         for out in &self.endpoints {
             if let Address::Tcp { host, port } = &out.address {
                 if host.is_empty() {

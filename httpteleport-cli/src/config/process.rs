@@ -9,14 +9,13 @@ use crate::cli::{ProcessArgs, TeleportArgs};
 use crate::compress::Compress;
 
 /// What holds for the whole process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Process {
     /// Most requests at a time.
     pub(crate) concurrency: usize,
     /// Threads that serve; `None` for one on each core.
     pub(crate) threads: Option<usize>,
     /// HOST:PORT where metrics are served.
-    #[expect(dead_code, reason = "for whoever serves them")]
     pub(crate) admin: Option<String>,
     /// Everything that goes wrong is in the log.
     pub(crate) log_all_errors: bool,
@@ -40,7 +39,7 @@ impl Process {
 }
 
 /// What one side does on teleport.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Teleport {
     /// Which wire is spoken.
     pub(crate) wire: Wire,

@@ -17,18 +17,22 @@ use crate::refusal::{Reason, Refusal};
 pub(super) struct Gate {
     get_only: bool,
     max_headers: usize,
-    clients: Option<Clients>,
+    clients: Option<Arc<Clients>>,
     identity: Identity,
     tls: bool,
     pub(super) counters: Arc<Counters>,
 }
 
 impl Gate {
-    pub(super) fn new(settings: &config::Listener, counters: Arc<Counters>) -> Gate {
+    /// The gate of a listener with these settings. What clients have asked for so far counts on where they have the same limits
+    /// as before.
+    pub(super) fn new(settings: &config::Listener, counters: Arc<Counters>, before: Option<&Gate>) -> Gate {
+        let limits = settings.limits.client;
+        let same = before.and_then(|gate| gate.clients.clone()).filter(|clients| clients.limits() == limits);
         Gate {
             get_only: settings.limits.get_only,
             max_headers: settings.limits.max_headers.unwrap_or(usize::MAX),
-            clients: Clients::new(settings.limits.client),
+            clients: same.or_else(|| Clients::new(limits).map(Arc::new)),
             identity: settings.identity.clone(),
             tls: settings.endpoint.scheme.is_tls(),
             counters,

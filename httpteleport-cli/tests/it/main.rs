@@ -5,6 +5,7 @@
 mod certificates;
 mod client;
 mod clients;
+mod config;
 mod demo;
 mod failures;
 mod go_lines;
@@ -14,6 +15,7 @@ mod limits;
 mod origin;
 mod pass;
 mod program;
+mod reload;
 mod shutdown;
 mod stage;
 mod startup;
