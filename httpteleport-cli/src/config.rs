@@ -1,18 +1,22 @@
 //! The settings of a process, free of contradictions: what it listens on, the groups of upstreams it knows, and the routes between.
 
-use std::time::Duration;
-
-use httpteleport::Wire;
-
-use crate::discover::Source;
+use crate::discover::{Source, To};
+use crate::endpoint::{Address, Endpoint};
 
 mod args;
+mod balancing;
+mod file;
 mod group;
 mod listener;
+mod mistakes;
+mod process;
 mod route;
 
+pub(crate) use file::{ConfigFile, Typed, Word};
 pub(crate) use group::Group;
-pub(crate) use listener::{Limits, Listener, TlsFiles};
+pub(crate) use listener::{Limits, Listener, Pair, Timeouts, Tls};
+pub(crate) use mistakes::Mistakes;
+pub(crate) use process::{Process, Teleport};
 pub(crate) use route::{Edit, Host, Route};
 
 /// Most bytes of a reply's body that go over the classic wire: it carries whole messages, so they are held in memory.
@@ -33,30 +37,8 @@ pub(crate) struct Settings {
     pub(crate) idle_options: Vec<String>,
 }
 
-/// What holds for the whole process.
-#[derive(Clone, Debug)]
-pub(crate) struct Process {
-    /// Most requests at a time.
-    pub(crate) concurrency: usize,
-    /// Threads that serve; `None` for one on each core.
-    pub(crate) threads: Option<usize>,
-}
-
-/// What one side does on teleport.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Teleport {
-    /// Which wire is spoken.
-    pub(crate) wire: Wire,
-    /// The silence after which a peer is asked whether it lives.
-    pub(crate) ping: Option<Duration>,
-    /// How old a connection gets.
-    pub(crate) max_age: Option<Duration>,
-    /// Each message is compressed alone.
-    pub(crate) compress_alone: bool,
-}
-
 /// What the largest messages are that pass, whichever way they take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Largest {
     /// Bytes of a request's head.
     pub(crate) request_head: usize,
@@ -67,6 +49,27 @@ pub(crate) struct Largest {
 }
 
 impl Settings {
+    /// Those of a process without listeners and groups yet.
+    pub(crate) fn empty(process: Process) -> Settings {
+        Settings { process, listeners: Vec::new(), groups: Vec::new(), routes: Vec::new(), idle_options: Vec::new() }
+    }
+
+    /// What there is, for people.
+    pub(crate) fn summary(&self) -> String {
+        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (listeners, groups) = (counted(self.listeners.len(), "listener"), counted(self.groups.len(), "group"));
+        format!("{listeners}, {groups}, {}", counted(self.routes.len(), "route"))
+    }
+
+    /// Outputs that are inputs with a way to them.
+    fn circles(&self) -> Vec<(&Group, &Source)> {
+        let chosen = |out: &Endpoint| matches!(out.address, Address::Tcp { port: 0, .. });
+        let listeners = self.listeners.iter().enumerate();
+        let ways = listeners.flat_map(|(index, listener)| self.ways(index).map(move |way| (listener, way)));
+        let is_circle = |(listener, (_, out)): &(&Listener, (&Group, &Source))| matches!(&out.to, To::Host(out) if *out == listener.endpoint && !chosen(out));
+        ways.filter(is_circle).map(|(_, way)| way).collect()
+    }
+
     /// What the listeners and the groups let in.
     pub(crate) fn largest(&self) -> Largest {
         let of_listeners =

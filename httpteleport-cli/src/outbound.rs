@@ -13,7 +13,6 @@ mod connection;
 mod dial;
 mod http;
 mod http2;
-mod open;
 mod place;
 pub(crate) mod pool;
 mod probe;
@@ -25,11 +24,10 @@ mod upgrade_http2;
 mod upstreams;
 
 pub(crate) use self::http::HttpUpstream;
-pub(crate) use self::open::Surroundings;
 pub(crate) use self::place::Place;
 pub(crate) use self::target::{Attempt, Target};
 pub(crate) use self::teleport::TeleportUpstream;
-pub(crate) use self::upstreams::{Options, Upstreams};
+pub(crate) use self::upstreams::{Build, Options, Upstreams};
 
 /// One upstream, of either kind.
 pub(crate) enum Upstream {

@@ -1,34 +1,28 @@
 //! From settings to a running proxy, and to its end.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Arc;
+use std::future::pending;
+use std::io::{self, IsTerminal as _};
 
 use anyhow::Context;
-use httpteleport::Wire;
 use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::balance::Slots;
-use crate::compress::Compress;
-use crate::config::Settings;
-use crate::endpoint::Scheme;
-use crate::inbound::{Input, Parts};
-use crate::interims::Interims;
-use crate::listen::Listener;
-use crate::outbound::{Surroundings, Upstreams};
-use crate::proxy::Proxy;
-use crate::router::Router;
+use crate::config::{ConfigFile, Settings};
+use crate::reload::Reload;
+use crate::running::Running;
 use crate::shutdown::{Shutdown, Signals};
-use crate::tls;
 
-/// Runs the proxy until a signal ends it.
+/// Runs the proxy until a signal ends it. With a file, it follows what that says.
 ///
 /// # Errors
 ///
 /// It could not start: one line that names the option and says what to do.
-pub(crate) fn proxy(settings: &Settings) -> anyhow::Result<()> {
-    log_to_stderr();
+pub(crate) fn proxy(settings: Settings, file: Option<ConfigFile>) -> anyhow::Result<()> {
+    log_to_stderr(settings.process.log_all_errors);
     let runtime = runtime(settings.process.threads).context("cannot start threads")?;
-    let result = runtime.block_on(run(settings));
+    let result = runtime.block_on(run(settings, file));
     // What was cut off must not hold up the end.
     runtime.shutdown_background();
     result
@@ -46,103 +40,38 @@ fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-fn log_to_stderr() {
+/// Errors that are the operator's to mend are warnings; what any client can cause is said below that.
+fn log_to_stderr(all_errors: bool) {
     let colours = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().compact().with_target(false).with_ansi(colours).with_writer(io::stderr);
+    let own = if all_errors { LevelFilter::DEBUG } else { LevelFilter::INFO };
+    let ours = Targets::new().with_default(LevelFilter::INFO).with_target(env!("CARGO_CRATE_NAME"), own);
     // Somebody else's log is as good.
-    let _ = log.try_init();
+    let _ = log.with_max_level(own).finish().with(ours).try_init();
 }
 
-async fn run(settings: &Settings) -> anyhow::Result<()> {
+async fn run(settings: Settings, file: Option<ConfigFile>) -> anyhow::Result<()> {
     let signals = Signals::take()?;
+    let reload = file.map(Reload::new).transpose()?;
     let shutdown = Shutdown::new();
-    let Opened { inputs, groups, interims } = open(settings, &shutdown).await?;
-    announce(&inputs, settings);
+    let mut running = Running::open(settings, &shutdown).await?;
+    running.serve();
+    running.announce();
 
-    let serving: Vec<_> = inputs.into_iter().map(|input| tokio::spawn(input.serve())).collect();
-    signals.first().await;
+    let changes = async {
+        match reload {
+            Some(reload) => reload.follow(&mut running).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        () = signals.first() => {}
+        () = changes => {}
+    }
     tracing::info!("draining; a second signal ends at once");
     // Accepting ends as soon as draining begins; the requests that run get their time.
+    running.let_go();
     shutdown.drain().await;
-    for ended in serving {
-        ended.await.context("an input broke down")?;
-    }
-    if interims.count() > 0 {
-        tracing::info!("{} interim replies of upstreams ended here", interims.count());
-    }
-    let upstreams = groups.iter().flat_map(|group| group.upstreams().snapshot());
-    for upstream in upstreams.filter(|upstream| upstream.failures > 0) {
-        tracing::info!("{upstream}");
-    }
+    running.sum_up();
     Ok(())
-}
-
-/// All that the settings ask for, ready to serve.
-pub(crate) struct Opened {
-    /// In the order of the settings, their ports open; nothing is accepted yet.
-    pub(crate) inputs: Vec<Input>,
-    /// The groups, in the order of the settings.
-    pub(crate) groups: Vec<Arc<Proxy>>,
-    /// Interim replies of all upstreams.
-    pub(crate) interims: Interims,
-}
-
-/// Makes everything that the settings ask for and opens the ports.
-///
-/// # Errors
-///
-/// One line that names the option and says what to do.
-pub(crate) async fn open(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<Opened> {
-    let interims = Interims::default();
-    let mut groups = Vec::with_capacity(settings.groups.len());
-    let around = Surroundings {
-        concurrency: settings.process.concurrency,
-        largest: settings.largest(),
-        interims: interims.clone(),
-        shutdown: shutdown.clone(),
-    };
-    for group in &settings.groups {
-        groups.push(Arc::new(Proxy::new(Upstreams::open(group, &around).await?, group.timeout)));
-    }
-    let slots = Arc::new(Slots::new(settings.process.concurrency));
-    let mut inputs = Vec::with_capacity(settings.listeners.len());
-    for (index, listener) in settings.listeners.iter().enumerate() {
-        let tls = match &listener.tls {
-            Some(files) => Some(tls::server_config(files, listener.endpoint.scheme == Scheme::Https)?),
-            None => None,
-        };
-        let parts = Parts {
-            listener: Listener::bind(&listener.endpoint).await?,
-            tls,
-            router: Router::new(index, &settings.routes, &groups, Arc::clone(&slots)),
-            concurrency: settings.process.concurrency,
-            largest: settings.largest(),
-            shutdown: shutdown.clone(),
-        };
-        inputs.push(Input::new(listener, parts)?);
-    }
-    Ok(Opened { inputs, groups, interims })
-}
-
-/// Says what runs, in a line for each input on stdout, now that the ports are open.
-fn announce(inputs: &[Input], settings: &Settings) {
-    let coded = |scheme: Scheme, how: Compress, wire: Wire| {
-        if scheme.is_teleport() { format!(" ({})", how.on(wire)) } else { String::new() }
-    };
-    for (index, (input, listener)) in inputs.iter().zip(&settings.listeners).enumerate() {
-        let (endpoint, wire) = (&listener.endpoint, listener.teleport.wire);
-        let from = input.listener().describe(endpoint) + &coded(endpoint.scheme, listener.compress, wire);
-        let ways = settings.ways(index);
-        let to: Vec<_> = ways
-            .map(|(group, out)| {
-                let coded = out.scheme().map(|scheme| coded(scheme, group.compress, group.teleport.wire));
-                format!("{out}{}", coded.unwrap_or_default())
-            })
-            .collect();
-        // Nobody may be reading, which is no reason to stop.
-        let _ = writeln!(io::stdout(), "httptp: {from} -> {}", to.join(", "));
-    }
-    for line in &settings.idle_options {
-        tracing::warn!("{line}");
-    }
 }

@@ -1,13 +1,10 @@
 //! From the options typed to settings.
 
-use httpteleport::{RecordCodec, Wire};
+use httpteleport::Wire;
 
-use super::{Group, Limits, Listener, Process, Route, Settings, Teleport, TlsFiles};
+use super::{Group, Listener, Mistakes, Process, Route, Settings, Teleport};
 use crate::cli::ProxyArgs;
-use crate::compress::Compress;
-use crate::discover::{self, Source, Subset, To};
-use crate::outbound;
-use crate::{balance, health, retry};
+use crate::discover::Source;
 
 impl Settings {
     /// Makes settings of the options typed: one listener, one group, and the route between them.
@@ -16,169 +13,39 @@ impl Settings {
     ///
     /// One line: an option that is missing or does not fit the others.
     pub(crate) fn check(args: ProxyArgs) -> Result<Settings, String> {
-        let tls = check_certificate(&args)?;
-        check_outputs(&args)?;
-        check_teleport(&args)?;
-        let idle_options = idle_options(&args);
-        let (upstreams, discover) = (upstreams(&args)?, discover(&args)?);
-        let teleport = Teleport {
-            wire: args.wire,
-            ping: Some(args.ping).filter(|ping| !ping.is_zero()),
-            max_age: args.max_connection_age,
-            compress_alone: args.compress_alone,
-        };
-        let listener = Listener {
-            endpoint: args.input,
-            tls,
-            limits: Limits {
-                max_header_size: args.in_max_header_size as usize,
-                max_body_size: usize::try_from(args.in_max_body_size).unwrap_or(usize::MAX),
-            },
-            compress: args.in_compress.unwrap_or_default(),
-            delay: args.in_delay.unwrap_or_default(),
-            teleport,
-        };
-        let group = Group {
-            name: "out".to_owned(),
-            sources: args.outputs,
-            discover,
-            compress: args.out_compress.unwrap_or_default(),
-            delay: args.out_delay.unwrap_or_default(),
-            timeout: args.out_timeout,
-            conns_per_addr: usize::from(args.out_conns_per_addr),
-            group_by: args.out_group_by,
-            ca: args.out_ca,
-            max_header_size: args.out_max_header_size as usize,
-            upstreams,
-            teleport,
-        };
-        Ok(Settings {
-            process: Process { concurrency: args.concurrency as usize, threads: args.threads.map(usize::from) },
-            listeners: vec![listener],
-            groups: vec![group],
-            routes: vec![Route::everything(0)],
-            idle_options,
-        })
+        let mut mistakes = Mistakes::default();
+        let teleport = Teleport::new(&args.teleport, &mut mistakes);
+        let mut settings = Settings::empty(Process::new(args.process, &mut mistakes));
+        settings.listeners.push(Listener::new(args.listener, teleport, &mut mistakes));
+        settings.groups.push(Group::new("out".to_owned(), args.group, teleport, &mut mistakes));
+        settings.routes.push(Route::everything(0));
+        for (_, out) in settings.circles() {
+            mistakes.add(format!("--out {out}: is the input itself; requests would go round in circles"));
+        }
+        settings.idle_options = mistakes.idle().to_vec();
+        settings.idle_options.extend(settings.idle_teleport());
+        match mistakes.into_lines().into_iter().next() {
+            Some(first) => Err(first),
+            None => Ok(settings),
+        }
     }
-}
 
-/// A TLS input needs both files, any other must have none: a certificate beside `http://` is a misunderstanding that
-/// would leave traffic in clear text.
-fn check_certificate(args: &ProxyArgs) -> Result<Option<TlsFiles>, String> {
-    let input = &args.input;
-    let tls = input.scheme.is_tls();
-    match (&args.in_tls_cert, &args.in_tls_key) {
-        (Some(cert), Some(key)) if tls => Ok(Some(TlsFiles { cert: cert.clone(), key: key.clone() })),
-        (None, None) if !tls => Ok(None),
-        (None, _) if tls => Err(format!("--in {input}: needs a certificate; give its PEM file with --in-tls-cert")),
-        (_, None) if tls => {
-            Err(format!("--in {input}: needs the certificate's key; give its PEM file with --in-tls-key"))
+    /// Options of teleport that do nothing where nothing is teleport.
+    fn idle_teleport(&self) -> Vec<String> {
+        let inputs = self.listeners.iter().any(|listener| listener.endpoint.scheme.is_teleport());
+        let outputs = self.groups.iter().flat_map(|group| &group.sources).any(Source::may_teleport);
+        let Some(teleport) = self.groups.first().map(|group| group.teleport) else { return Vec::new() };
+        if inputs || outputs {
+            return Vec::new();
         }
-        (cert, _) => {
-            let option = if cert.is_some() { "--in-tls-cert" } else { "--in-tls-key" };
-            Err(format!(
-                "{option}: the input {input} does not use TLS; use https:// or teleports://, or drop the option"
-            ))
-        }
+        let options = [
+            ("--wire", teleport.wire != Wire::Auto),
+            ("--max-connection-age", teleport.max_age.is_some()),
+            ("--compress-alone", teleport.compress_alone),
+        ];
+        let given = options.iter().filter(|option| option.1);
+        given.map(|(name, _)| format!("{name} has no effect: inputs and outputs are not teleport")).collect()
     }
-}
-
-fn check_outputs(args: &ProxyArgs) -> Result<(), String> {
-    for out in &args.outputs {
-        out.check().map_err(|why| format!("--out {out}: {why}"))?;
-        if let To::Host(endpoint) = &out.to
-            && *endpoint == args.input
-        {
-            return Err(format!("--out {out}: is the input itself; requests would go round in circles"));
-        }
-    }
-    if args.out_ca.is_some() && !args.outputs.iter().any(Source::may_use_tls) {
-        return Err("--out-ca: no output uses TLS; use https:// or teleports://, or drop the option".to_owned());
-    }
-    if args.out_timeout.is_zero() {
-        return Err("--out-timeout 0: no reply comes in no time; write for example 3s".to_owned());
-    }
-    if args.out_delay.is_some_and(|delay| delay >= args.out_timeout) {
-        return Err(
-            "--out-delay: is as long as --out-timeout, every request would time out; use a shorter one".to_owned()
-        );
-    }
-    Ok(())
-}
-
-/// Who gets the next request, who none, and what is sent again.
-fn upstreams(args: &ProxyArgs) -> Result<outbound::Options, String> {
-    let mut options = outbound::Options {
-        balance: balance::Options { slow_start: args.slow_start, ..balance::Options::default() },
-        retry: retry::Options { percent: args.retry_budget, ..retry::Options::default() },
-        health: args.health_check.as_ref().map(health::Options::of),
-    };
-    options.balance.eject.failures = args.eject_after;
-    if args.eject_after == 0 {
-        options.balance.eject.percent = 0;
-    }
-    match (&mut options.health, args.health_interval) {
-        (_, None) => {}
-        (None, Some(_)) => return Err("--health-interval: nothing is checked; add --health-check PATH".to_owned()),
-        (Some(health), Some(interval)) => {
-            health.set_interval(interval).map_err(|why| format!("--health-interval {why}"))?;
-        }
-    }
-    Ok(options)
-}
-
-/// How upstreams are found.
-fn discover(args: &ProxyArgs) -> Result<discover::Options, String> {
-    let subset = match (args.subset, &args.node_id) {
-        (None, None) => None,
-        (None, Some(_)) => return Err("--node-id: is for a subset of the upstreams; add --subset N".to_owned()),
-        (Some(_), None) => {
-            return Err("--subset: needs to know which node this is; add --node-id 7, or a name".to_owned());
-        }
-        (Some(size), Some(node)) => Some(Subset::of(size as usize, node)),
-    };
-    Ok(discover::Options { resolver: args.resolver, subset, ..discover::Options::default() })
-}
-
-fn check_teleport(args: &ProxyArgs) -> Result<(), String> {
-    for (option, compress) in [("--in-compress", args.in_compress), ("--out-compress", args.out_compress)] {
-        if let Some(compress) = compress
-            && let Some(wire) = compress.misses(args.wire)
-        {
-            return Err(format!("{option} {compress}: is of the {wire} wire, which --wire excludes; use --wire auto"));
-        }
-    }
-    if args.compress_alone {
-        let lz4 = |compress: Option<Compress>| compress.is_some_and(|compress| compress.framed == RecordCodec::Lz4);
-        if lz4(args.in_compress) || lz4(args.out_compress) {
-            return Err("--compress-alone: lz4 cannot do that; use zstd, or none".to_owned());
-        }
-        if args.wire == Wire::Classic {
-            return Err("--compress-alone: the classic wire cannot do that; use --wire auto or framed".to_owned());
-        }
-    }
-    if args.max_connection_age.is_some_and(|age| age.is_zero()) {
-        return Err("--max-connection-age 0: no call fits into no time; write for example 1h".to_owned());
-    }
-    Ok(())
-}
-
-/// Teleport options beside plain HTTP are harmless, so they are told, not refused.
-fn idle_options(args: &ProxyArgs) -> Vec<String> {
-    let teleport_in = args.input.scheme.is_teleport();
-    let teleport_out = args.outputs.iter().any(Source::may_teleport);
-    let teleport = teleport_in || teleport_out;
-    let options = [
-        ("--in-compress", args.in_compress.is_some() && !teleport_in, "the input is"),
-        ("--in-delay", args.in_delay.is_some() && !teleport_in, "the input is"),
-        ("--out-compress", args.out_compress.is_some() && !teleport_out, "the outputs are"),
-        ("--out-delay", args.out_delay.is_some() && !teleport_out, "the outputs are"),
-        ("--out-group-by", args.out_group_by.is_some() && !teleport_out, "the outputs are"),
-        ("--wire", args.wire != Wire::Auto && !teleport, "inputs and outputs are"),
-        ("--max-connection-age", args.max_connection_age.is_some() && !teleport, "inputs and outputs are"),
-        ("--compress-alone", args.compress_alone && !teleport, "inputs and outputs are"),
-    ];
-    options.iter().filter(|o| o.1).map(|(name, _, who)| format!("{name} has no effect: {who} not teleport")).collect()
 }
 
 #[cfg(test)]
@@ -188,13 +55,14 @@ mod tests {
 
     use super::*;
     use crate::cli::{Action, Stop, parse};
+    use crate::compress::Compress;
 
     fn settings(line: &str) -> Result<Settings, String> {
         let args = std::iter::once("httptp").chain(line.split_whitespace()).map(OsString::from);
         match parse(args) {
-            Ok(Action::Proxy(settings)) => Ok(*settings),
-            Ok(Action::Demo(_)) => Err("demo".to_owned()),
-            Err(Stop::Usage(line)) => Err(line),
+            Ok(Action::Proxy(settings, _)) => Ok(*settings),
+            Ok(Action::Demo(_) | Action::Checked(..)) => Err("no proxy".to_owned()),
+            Err(Stop::Usage(lines)) => Err(lines.join("\n")),
             Err(Stop::Clap(error)) => Err(error.to_string()),
         }
     }
@@ -267,13 +135,16 @@ mod tests {
             ("--out http://a --concurrency 0", "--concurrency 0: "),
             ("--out http://a --threads 0", "--threads 0: "),
             ("--out http://me:pw@a", "--out http://***@a: a user or password"),
+            ("--in h2c://:1 --out http://a", "--in h2c://:1: is for outputs"),
             ("--out http://a#weight=0", "--out http://a#weight=0: bad weight"),
             ("--out teleport+srv://a.example", "--out teleport+srv://a.example: no name of an SRV record"),
             ("--out http://a --health-check x", "--health-check x: is no path"),
             ("--out http://a --health-interval 1s", "--health-interval: nothing is checked"),
+            ("--out http://a --health-status 204", "--health-status: nothing is checked"),
             ("--out http://a --health-check / --health-interval 1ms", "--health-interval 1ms: too often"),
+            ("--out http://a --health-check / --health-timeout 0", "--health-timeout 0: "),
             ("--out http://a --subset 5", "--subset: needs to know which node"),
-            ("--out http://a --node-id 5", "--node-id: is for a subset"),
+            ("--out http://a --node-id 5", "--node-id: is for a part"),
             ("--out http://a --resolver x", "--resolver x: is no address"),
             ("--out http://a --retry-budget 101", "--retry-budget 101: "),
         ];

@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use tokio::task::JoinHandle;
 
 use super::origin::{Origin, Replies};
 use crate::cli::{Action, Stop, parse};
 use crate::config::Settings;
 use crate::proxy::Proxy;
+use crate::running::Running;
 use crate::shutdown::Shutdown;
-use crate::start::{self, Opened};
 
 /// Where the front listens, and how many ports after it are tried when that one is taken.
 pub(super) const FRONT_PORT: u16 = 8080;
@@ -33,7 +32,6 @@ struct Node {
     address: SocketAddr,
     proxy: Arc<Proxy>,
     shutdown: Shutdown,
-    serving: JoinHandle<()>,
 }
 
 impl Nodes {
@@ -97,24 +95,26 @@ impl Node {
     async fn start(address: &str, out: &str) -> anyhow::Result<Node> {
         let settings = settings(&["httptp", "--in", address, "--out", out, "--out-timeout", TIMEOUT])?;
         let shutdown = Shutdown::new();
-        let Opened { mut inputs, mut groups, .. } = start::open(&settings, &shutdown).await?;
-        let (input, proxy) = inputs.pop().zip(groups.pop()).context("demo: a node without sides")?;
-        let address = input.listener().local_addr().with_context(|| format!("--in {address}: has no address"))?;
-        Ok(Node { address, proxy, shutdown, serving: tokio::spawn(input.serve()) })
+        let mut running = Running::open(*settings, &shutdown).await?;
+        let (input, proxy) =
+            running.inputs().next().zip(running.groups().first()).context("demo: a node without sides")?;
+        let bound = input.listener().local_addr().with_context(|| format!("--in {address}: has no address"))?;
+        let proxy = Arc::clone(proxy);
+        running.serve();
+        Ok(Node { address: bound, proxy, shutdown })
     }
 
     async fn stop(self) {
-        // Accepting ends as soon as draining begins; how it ended is no news any more.
-        let ((), _) = tokio::join!(self.shutdown.drain(), self.serving);
+        self.shutdown.drain().await;
     }
 }
 
 /// The settings of a command line.
 fn settings(args: &[&str]) -> anyhow::Result<Box<Settings>> {
     match parse(args.iter().map(OsString::from)) {
-        Ok(Action::Proxy(settings)) => Ok(settings),
-        Ok(Action::Demo(_)) => bail!("demo: its nodes are no demos"),
-        Err(Stop::Usage(line)) => bail!(line),
+        Ok(Action::Proxy(settings, _)) => Ok(settings),
+        Ok(Action::Demo(_) | Action::Checked(..)) => bail!("demo: its nodes are no demos"),
+        Err(Stop::Usage(lines)) => bail!(lines.join("; ")),
         Err(Stop::Clap(error)) => Err(error.into()),
     }
 }

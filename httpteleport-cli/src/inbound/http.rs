@@ -2,31 +2,26 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::{http1 as one, http2 as two};
-use crate::config;
+use super::policy::Current;
+use super::{Parts, http1 as one, http2 as two};
+use crate::config::{self, Timeouts};
+use crate::counters::Counters;
 use crate::endpoint::Scheme;
 use crate::listen::{Accepted, Client};
 use crate::outbound::one_line;
 use crate::refusal::Caller;
-use crate::router::Router;
 use crate::shutdown::Shutdown;
 
-/// A client may take this long to send a head, or to begin its next request.
-pub(super) const LONGEST_HEAD: Duration = Duration::from_secs(120);
-/// A TLS handshake may take this long.
-const LONGEST_HANDSHAKE: Duration = Duration::from_secs(10);
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -35,8 +30,9 @@ pub(super) struct Shared {
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
-    pub(super) router: Router,
-    pub(super) max_body: usize,
+    pub(super) timeouts: Timeouts,
+    pub(super) policy: Current,
+    pub(super) counters: Arc<Counters>,
     scheme: Scheme,
     pub(super) shutdown: Shutdown,
 }
@@ -51,18 +47,14 @@ pub(super) struct Ends {
 
 impl Shared {
     /// What the connections of an input with these settings share.
-    pub(super) fn new(
-        settings: &config::Listener,
-        tls: Option<Arc<ServerConfig>>,
-        router: Router,
-        shutdown: Shutdown,
-    ) -> Shared {
+    pub(super) fn new(settings: &config::Listener, parts: Parts, policy: Current, shutdown: Shutdown) -> Shared {
         Shared {
-            http1: one::builder(&settings.limits),
+            http1: one::builder(&settings.limits, &settings.timeouts),
             http2: two::builder(&settings.limits),
-            tls: tls.map(TlsAcceptor::from),
-            router,
-            max_body: settings.limits.max_body_size,
+            tls: parts.tls.map(TlsAcceptor::from),
+            timeouts: settings.timeouts,
+            policy,
+            counters: parts.counters,
             scheme: settings.endpoint.scheme,
             shutdown,
         }
@@ -88,15 +80,21 @@ impl Shared {
     }
 
     async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: TcpStream, ends: Ends) {
-        let handshake = timeout(LONGEST_HANDSHAKE, acceptor.accept(stream));
+        let handshake = timeout(self.timeouts.handshake, acceptor.accept(stream));
         let result = tokio::select! {
             result = handshake => result,
             () = self.shutdown.begun() => return,
         };
         match result {
             Ok(Ok(stream)) => self.connection(stream, ends).await,
-            Ok(Err(error)) => tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error)),
-            Err(_) => tracing::debug!("TLS handshake with {}: timed out", ends.caller.client),
+            Ok(Err(error)) => {
+                self.counters.failed_handshake.add();
+                tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error));
+            }
+            Err(_) => {
+                self.counters.slow_handshake.add();
+                tracing::debug!("TLS handshake with {}: timed out", ends.caller.client);
+            }
         }
     }
 
@@ -105,17 +103,37 @@ impl Shared {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let deadline = Instant::now() + LONGEST_HEAD;
+        let deadline = Instant::now() + self.timeouts.head;
         // What was agreed on with TLS says no more than this does.
         let first = tokio::select! {
-            first = timeout_at(deadline, first_bytes(&mut stream)) => first.ok().flatten(),
-            () = self.shutdown.begun() => None,
+            first = timeout_at(deadline, first_bytes(&mut stream)) => first,
+            () = self.shutdown.begun() => Ok(None),
         };
+        if first.is_err() {
+            self.counters.slow_head.add();
+            tracing::debug!("connection of {}: the first request did not come in time", ends.caller.client);
+        }
+        let first = first.ok().flatten();
         match first {
             None => {}
             Some(first) if first == PREFACE[..] => Box::pin(two::serve(&self, stream, first, ends)).await,
             Some(first) => one::serve(&self, stream, first, deadline, ends).await,
         }
+    }
+}
+
+impl Shared {
+    /// Counts and logs why hyper has given a connection up.
+    pub(super) fn note(&self, ends: Ends, error: &hyper::Error) {
+        let counters = &self.counters;
+        if error.is_parse_too_large() {
+            counters.large_head.add();
+        } else if error.is_parse() {
+            counters.malformed.add();
+        } else if error.is_timeout() {
+            counters.slow_head.add();
+        }
+        tracing::debug!("connection of {}: {}", ends.caller.client, one_line(error));
     }
 }
 

@@ -1,7 +1,7 @@
 //! An input that speaks teleport, over TCP or TLS.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
 
@@ -11,12 +11,15 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Context, Incoming, StreamHandler};
-use httpteleport::{CollectError, Limits, Server, prepare_tcp};
-use rustls::ServerConfig;
+use httpteleport::{CollectError, Error, Limits, Server, prepare_tcp};
 use tokio::time::{Instant, timeout_at};
 
+use super::Parts;
+use super::policy::{Current, Policy};
+use crate::balance::Load;
 use crate::body::{Body, BoxError};
 use crate::config::{self, Largest, MAX_REPLY_BODY};
+use crate::counters::Counters;
 use crate::endpoint::Scheme;
 use crate::ends::Ends;
 use crate::headers;
@@ -24,31 +27,32 @@ use crate::listen::{Accepted, Client};
 use crate::outbound::one_line;
 use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
-use crate::router::{Routed, Router};
+use crate::router::Routed;
+use crate::shutdown::Shutdown;
 
 /// What every connection of the input shares.
 pub(super) struct Shared {
     server: Server,
     answer: Arc<Answer>,
     ends: Ends,
+    shutdown: Shutdown,
 }
 
 impl Shared {
-    /// What the connections of an input with these settings share. `largest` says how large a reply's head may be.
+    /// What the connections of an input with these settings share.
     ///
     /// # Errors
     ///
     /// A setting is unusable.
     pub(super) fn new(
         settings: &config::Listener,
-        tls: Option<Arc<ServerConfig>>,
-        router: Router,
-        concurrency: usize,
-        largest: Largest,
+        parts: Parts,
         own_address: Option<SocketAddr>,
+        policy: Current,
+        shutdown: Shutdown,
     ) -> anyhow::Result<Shared> {
-        let teleport = settings.teleport;
-        let mut server = Server::builder(limits(&settings.limits, largest))
+        let (teleport, timeouts) = (settings.teleport, &settings.timeouts);
+        let mut server = Server::builder(limits(&settings.limits, parts.largest))
             .wire(teleport.wire)
             .compression(settings.compress.classic)
             .framed_compression(settings.compress.framed)
@@ -57,13 +61,17 @@ impl Shared {
             .max_age(teleport.max_age)
             .max_collected(MAX_REPLY_BODY)
             .batch_delay(settings.delay)
-            .concurrency(concurrency);
-        if let Some(tls) = tls {
+            .concurrency(parts.concurrency)
+            .handshake_timeout(timeouts.teleport_handshake)
+            .body_pause(timeouts.body)
+            .read_timeout(timeouts.body)
+            .write_timeout(timeouts.teleport_write)
+            .idle_timeout(timeouts.idle);
+        if let Some(tls) = parts.tls {
             server = server.tls(tls);
         }
-        let (max_body, input) = (settings.limits.max_body_size, settings.endpoint.scheme);
-        let answer = Arc::new(Answer { router, own_address, max_body, input });
-        Ok(Shared { server: server.build()?, answer, ends: Ends::default() })
+        let answer = Arc::new(Answer { policy, own_address, input: settings.endpoint.scheme });
+        Ok(Shared { server: server.build()?, answer, ends: Ends::default(), shutdown })
     }
 
     /// Serves one connection to its end.
@@ -74,8 +82,8 @@ impl Shared {
                 if let Err(error) = prepare_tcp(&stream) {
                     return tracing::debug!("connection of {}: {error}", peer.remote);
                 }
-                let ended = self.server.serve_streams_connection(stream, Some(peer.remote), answer).await;
-                (Client::Tcp(peer.remote), ended)
+                let connection = self.server.serve_streams_connection(stream, Some(peer.remote), answer);
+                (Client::Tcp(peer.remote), self.to_its_end(connection).await)
             }
             Accepted::Unix(stream) => (Client::Unix, self.server.serve_streams_connection(stream, None, answer).await),
         };
@@ -85,15 +93,22 @@ impl Shared {
         }
     }
 
-    /// Lets the connections end when what has begun on them is done.
-    pub(super) fn drain(&self) {
-        self.server.shutdown();
+    /// Drives a connection, which ends when what has begun on it is done once draining has begun.
+    async fn to_its_end(&self, connection: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = &mut connection => return ended,
+            () = self.shutdown.begun() => self.server.shutdown(),
+        }
+        connection.await
     }
 }
 
 /// Requests are held to the input's limits; replies are sent as long as a group lets them in.
 fn limits(limits: &config::Limits, largest: Largest) -> Limits {
-    Limits::default()
+    let default = Limits::default();
+    default
+        .with_max_headers(limits.max_headers.unwrap_or(default.max_headers()))
         .with_max_head(limits.max_header_size)
         .with_max_body(limits.max_body_size)
         .with_peer_max_head(largest.reply_head)
@@ -101,11 +116,9 @@ fn limits(limits: &config::Limits, largest: Largest) -> Limits {
 
 /// Hands requests to the router and brings replies back.
 struct Answer {
-    router: Router,
+    policy: Current,
     /// Stands in for the `Host` that an HTTP/1.0 request may lack.
     own_address: Option<SocketAddr>,
-    /// Most bytes of a request's body.
-    max_body: usize,
     /// The scheme of the input.
     input: Scheme,
 }
@@ -114,16 +127,18 @@ impl StreamHandler for Answer {
     type Body = Body;
 
     async fn call(&self, request: Request<Incoming>, context: Context) -> Response<Body> {
-        let client = context.peer_addr().map_or(Client::Unix, Client::Tcp);
+        let peer = context.peer_addr().map_or(Client::Unix, Client::Tcp);
+        let policy = self.policy.load_full();
+        let client = policy.gate.client(request.headers(), peer);
         let caller = Caller { client, input: self.input };
         let start = Instant::now();
-        let (reply, deadline) = match self.prepare(request) {
-            Ok(request) => {
+        let (reply, deadline) = match self.prepare(&policy, request, peer, client) {
+            Ok((request, load)) => {
                 let deadline = start + request.timeout();
-                (request.forward(caller).await, deadline)
+                (request.forward(caller).await.map(|body| body.of_client(load)), deadline)
             }
             // It is at hand.
-            Err(Refusal(status, why)) => (caller.refuse(status, &why), start),
+            Err(refusal) => (caller.turn_away(&refusal, &policy.gate.counters), start),
         };
         if !context.is_streaming() {
             return whole(reply, deadline, caller).await;
@@ -137,20 +152,34 @@ impl StreamHandler for Answer {
 }
 
 impl Answer {
-    fn prepare(&self, request: Request<Incoming>) -> Result<Routed, Refusal> {
+    fn prepare(
+        &self,
+        policy: &Policy,
+        request: Request<Incoming>,
+        peer: Client,
+        client: Client,
+    ) -> Result<(Routed, Option<Load>), Refusal> {
+        let load = policy.gate.admit(request.method(), request.headers(), client)?;
         let (parts, body) = request.into_parts();
         let (body, length) = match body.into_whole() {
-            Ok(bytes) if bytes.len() > self.max_body => return Err(BodyFault::TooLarge.refusal()),
+            Ok(bytes) if bytes.len() > policy.max_body => return Err(BodyFault::TooLarge.refusal()),
             Ok(bytes) => {
                 let length = bytes.len() as u64;
                 (bytes.into(), Some(length))
             }
             Err(stream) => {
                 let length = stream.size_hint().exact();
-                if length.is_some_and(|length| length > self.max_body as u64) {
+                if length.is_some_and(|length| length > policy.max_body as u64) {
                     return Err(BodyFault::TooLarge.refusal());
                 }
-                (RequestBody::stream(Passing { stream, left: self.max_body }), length)
+                (
+                    RequestBody::stream(Passing {
+                        stream,
+                        left: policy.max_body,
+                        counters: Arc::clone(&policy.gate.counters),
+                    }),
+                    length,
+                )
             }
         };
         let mut request = Request::from_parts(parts, body);
@@ -159,7 +188,8 @@ impl Answer {
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
         };
         headers::prepare_request(&mut request, own_address, length)?;
-        self.router.route(Box::new(request))
+        policy.gate.tell(request.headers_mut(), peer, client);
+        Ok((policy.router.route(Box::new(request))?, load))
     }
 }
 
@@ -196,6 +226,14 @@ struct Passing {
     stream: Incoming,
     /// How many more bytes it may have.
     left: usize,
+    counters: Arc<Counters>,
+}
+
+impl Passing {
+    fn broken_off(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        fault.reason().counter(&self.counters).add();
+        Poll::Ready(Some(Err(fault.into())))
+    }
 }
 
 impl http_body::Body for Passing {
@@ -207,14 +245,14 @@ impl http_body::Body for Passing {
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(frame) = ready!(Pin::new(&mut self.stream).poll_frame(cx)) else { return Poll::Ready(None) };
-        let fault = |error: &httpteleport::Error| if error.is_timeout() { BodyFault::Slow } else { BodyFault::Broken };
+        let fault = |error: &Error| if error.is_timeout() { BodyFault::Slow } else { BodyFault::Broken };
         let frame = match frame {
             Ok(frame) => frame,
-            Err(error) => return Poll::Ready(Some(Err(fault(&error).into()))),
+            Err(error) => return self.broken_off(fault(&error)),
         };
         match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(left) => self.left = left,
-            None => return Poll::Ready(Some(Err(BodyFault::TooLarge.into()))),
+            None => return self.broken_off(BodyFault::TooLarge),
         }
         Poll::Ready(Some(Ok(frame)))
     }

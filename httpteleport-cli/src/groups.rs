@@ -1,4 +1,4 @@
-//! From a group's settings to its upstreams.
+//! From the settings of a group to its upstreams.
 
 use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
@@ -6,60 +6,51 @@ use std::sync::Arc;
 use anyhow::bail;
 use tokio::net::lookup_host;
 
-use super::{HttpUpstream, TeleportUpstream, Upstream, Upstreams, plain};
-use crate::config::{Group, Largest};
+use crate::config::{Group, Settings};
 use crate::discover::{self, Source};
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::interims::Interims;
+use crate::outbound::{Build, HttpUpstream, TeleportUpstream, Upstream, Upstreams, plain};
+use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
 use crate::tls;
 
-/// What the upstreams of all groups share.
-#[derive(Clone)]
-pub(crate) struct Surroundings {
-    /// Most requests at a time.
-    pub(crate) concurrency: usize,
-    /// The largest messages that pass.
-    pub(crate) largest: Largest,
-    /// Counts interim replies.
-    pub(crate) interims: Interims,
-    /// Runs what is no HTTP any more.
-    pub(crate) shutdown: Shutdown,
-}
-
-impl Upstreams {
-    /// The upstreams of a group, each checked as far as that is possible without talking to it.
-    ///
-    /// # Errors
-    ///
-    /// One line that names the option and says what to do.
-    pub(crate) async fn open(group: &Group, around: &Surroundings) -> anyhow::Result<Arc<Upstreams>> {
-        for place in group.sources.iter().filter_map(Source::fixed) {
-            check(&place.endpoint).await?;
-        }
-        let upstreams = Upstreams::new(group.upstreams.clone(), around.concurrency, builder(group, around)?);
-        let upstreams = Arc::new(upstreams);
-        discover::start(&group.sources, &group.discover, &upstreams).await?;
-        Ok(upstreams)
+/// Makes a group, and finds its upstreams. Nothing is connected to yet.
+///
+/// # Errors
+///
+/// One line that names the option and says what to do.
+pub(crate) async fn open(
+    settings: &Settings,
+    group: &Group,
+    shutdown: &Shutdown,
+    interims: &Interims,
+) -> anyhow::Result<Proxy> {
+    for place in group.sources.iter().filter_map(Source::fixed) {
+        check(&place.endpoint).await?;
     }
+    let build = builder(settings, group, shutdown, interims)?;
+    let upstreams = Arc::new(Upstreams::new(group.upstreams.clone(), settings.process.concurrency, build));
+    discover::start(&group.sources, &group.discover, &upstreams).await?;
+    Ok(Proxy::new(upstreams, group.timeout))
 }
 
-/// Makes the upstreams of a group.
-fn builder(group: &Group, around: &Surroundings) -> anyhow::Result<super::upstreams::Build> {
+/// Makes the upstreams of a group as they are found.
+fn builder(settings: &Settings, group: &Group, shutdown: &Shutdown, interims: &Interims) -> anyhow::Result<Build> {
+    let (concurrency, largest) = (settings.process.concurrency, settings.largest());
     let uses = |scheme| group.sources.iter().any(|source| source.scheme().is_none_or(|used| used == scheme));
     let https = if uses(Scheme::Https) { Some(tls::client_config(group.ca.as_deref(), true)?) } else { None };
     let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(group.ca.as_deref(), false)?) } else { None };
-    let (group, around) = (group.clone(), around.clone());
+    let (group, shutdown, interims) = (group.clone(), shutdown.clone(), interims.clone());
     Ok(Box::new(move |place| {
-        let Surroundings { concurrency, largest, interims, shutdown } = around.clone();
-        let scheme = place.endpoint.scheme;
+        let (scheme, interims) = (place.endpoint.scheme, interims.clone());
         if scheme.is_teleport() {
             let tls = teleports.clone().filter(|_| scheme.is_tls());
             return Ok(Upstream::Teleport(TeleportUpstream::new(place, tls, &group, largest, concurrency, interims)?));
         }
         let tls = https.clone().filter(|_| scheme.is_tls());
         let (count, max_head, patience) = (group.conns_per_addr, group.max_header_size, group.timeout);
-        Ok(Upstream::Http(HttpUpstream::new(place, tls, count, max_head, patience, shutdown, interims)?))
+        Ok(Upstream::Http(HttpUpstream::new(place, tls, count, max_head, patience, shutdown.clone(), interims)?))
     }))
 }
 
