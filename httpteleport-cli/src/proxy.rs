@@ -107,3 +107,35 @@ fn explain(attempt: &Attempt, failure: &Failure, caller: Caller) -> Response<Bod
     };
     caller.refuse(status, &format!("{}: {}", attempt.target().name(), failure.reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::Slots;
+    use crate::discover::Source;
+    use crate::endpoint::Scheme;
+    use crate::interims::Interims;
+    use crate::outbound::{HttpUpstream, Options, Place, Upstream};
+    use crate::shutdown::Shutdown;
+
+    #[tokio::test]
+    async fn a_request_that_cannot_leave_is_tried_eight_times_each_time_elsewhere() {
+        let build = |place: &Place| {
+            let (patience, shutdown) = (Duration::from_secs(3), Shutdown::new());
+            Ok(Upstream::Http(HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?))
+        };
+        let upstreams = Arc::new(Upstreams::new(Options::default(), 100, Box::new(build)));
+        // Nobody listens on port 1 of any loopback address.
+        let place = |n| Source::parse(&format!("http://127.0.0.{n}:1")).ok().and_then(|source| source.fixed());
+        upstreams.replace(&(1..=12).filter_map(place).collect::<Vec<_>>()).expect("fine");
+        let proxy = Proxy::new(Arc::clone(&upstreams), Duration::from_secs(3));
+        let slot = Slots::new(1).take().expect("a place");
+        let reply =
+            proxy.forward(Outgoing::default(), Caller { client: Client::Unix, input: Scheme::Http }, slot).await;
+        assert_eq!(reply.status(), StatusCode::BAD_GATEWAY);
+        let mut tried: Vec<_> = upstreams.snapshot().iter().map(|upstream| upstream.requests).collect();
+        tried.sort_unstable();
+        assert_eq!(tried, [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(upstreams.snapshot().iter().map(|upstream| upstream.retries).sum::<u64>(), 7);
+    }
+}

@@ -1,6 +1,8 @@
 //! An upstream that speaks HTTP, /1.1 or /2.
 
+use std::error::Error as StdError;
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -217,7 +219,7 @@ impl HttpUpstream {
                 if let Some(fault) = BodyFault::of(error.error()) {
                     return Err((Failure::of_request(fault), false));
                 }
-                let lost = error.error().is_incomplete_message() || error.error().is_closed();
+                let lost = is_lost(error.error());
                 let failure = Failure::new(FailureKind::Broken, self.explain(error.error()));
                 Err(match error.take_message() {
                     Some(request) => (failure.unsent(Box::new(request)), true),
@@ -253,6 +255,12 @@ impl HttpUpstream {
         }
         one_line(error)
     }
+}
+
+/// Whether the connection was lost before a reply.
+fn is_lost(error: &hyper::Error) -> bool {
+    let broke = || error.source().is_some_and(<dyn StdError>::is::<io::Error>);
+    error.is_incomplete_message() || error.is_closed() || (!error.is_parse() && broke())
 }
 
 /// What came of a try on an idle connection.
