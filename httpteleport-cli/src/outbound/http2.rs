@@ -12,7 +12,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
@@ -24,8 +24,10 @@ use crate::balance::Load;
 use crate::request::{Outgoing, RequestBody};
 use crate::retry::is_idempotent;
 
-/// An upstream that is silent while requests run is asked so often whether it is still there, and has so long to say so.
-const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// What an upstream may send ahead of what is read of one reply, and of all of a connection: so many more, that replies whose
+/// clients do not read leave room for others. There are no pings: servers of gRPC take them for an attack, and limits of time
+/// find a peer that is gone.
+const WINDOWS: (u32, u32) = (512 * 1024, 64 * 1024 * 1024);
 /// What is written ahead of what an upstream reads, for each request.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -71,12 +73,10 @@ pub(super) struct Lent {
 /// Opens HTTP/2 on a stream. The connection has a task of its own, which ends when nobody can send on it and all is done.
 pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Result<Sender, String> {
     let mut http = http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
+    http.max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER)
-        .adaptive_window(true)
-        .keep_alive_interval(PING.0)
-        .keep_alive_timeout(PING.1);
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1);
     let (sender, connection) = http.handshake(stream).await.map_err(|error| one_line(&error))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -258,3 +258,21 @@ async fn a_head_that_is_too_large_is_502_and_others_go_on() {
         assert_eq!(reply.status, want, "{long}: {}", body(&reply));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_do_not_read_keep_nobody_else_from_it() {
+    let origin = Http2Origin::start().await;
+    let near = Node::start("http://127.0.0.1:0", &format!("h2c://{}", origin.address), &[]);
+    let mut deaf = Vec::new();
+    for _ in 0..30 {
+        let mut caller = Caller::connect(near.address()).await;
+        caller.send(&request("GET", "/size/30000000").bytes()).await;
+        deaf.push(caller);
+    }
+    let mut caller = Caller::connect(near.address()).await;
+    for _ in 0..50 {
+        let reply = timeout(PATIENCE, caller.get("/size/100000")).await.expect("in time");
+        assert_eq!((reply.status, reply.body.len()), (200, 100_000));
+    }
+    assert_eq!(origin.connections(), 1);
+}

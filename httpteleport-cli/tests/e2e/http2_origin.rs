@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::node::Certificates;
 
-/// A server of HTTP/2 that answers with a field as long as `X-Long` says, and sends back each piece of a request's body as it comes, and behind them trailers: how many pieces there
+/// A server of HTTP/2 that answers `/size/N` with N bytes, and otherwise with a field as long as `X-Long` says, and sends back each piece of a request's body as it comes, and behind them trailers: how many pieces there
 /// were, and the request's own.
 pub(crate) struct Http2Origin {
     /// `HOST:PORT`.
@@ -85,6 +85,12 @@ fn answer(request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallibl
     assert_eq!(request.version(), Version::HTTP_2);
     let uri = request.uri().to_string();
     let te = request.headers().get("te").cloned();
+    if let Some(size) = request.uri().path().strip_prefix("/size/") {
+        let size = size.parse().expect("a number");
+        return Response::new(
+            http_body_util::Full::new(Bytes::from(vec![b'x'; size])).map_err(|never| match never {}).boxed_unsync(),
+        );
+    }
     let long = request.headers().get("x-long").and_then(|long| long.to_str().ok()?.parse().ok()).unwrap_or(0);
     let state = (request.into_body(), 0, Some(HeaderMap::new()));
     let pieces = futures_util::stream::unfold(state, |(mut body, count, trailers)| async move {
