@@ -87,22 +87,16 @@ impl Body {
         self
     }
 
-    /// Makes the body hold what its request occupies of its client's connection.
-    pub(crate) fn of_caller(mut self, caller: Option<Load>) -> Body {
+    /// Makes the body keep its client's connection busy.
+    pub(crate) fn keep_busy(&mut self, caller: Option<Load>) {
         self.caller = caller;
-        self
     }
 
-    /// Makes the body keep the upstreams that it comes from: other settings may have no place for them.
-    pub(crate) fn of_group(mut self, source: Arc<Proxy>) -> Body {
+    /// Makes the body keep the upstreams that it comes from, as other settings may have no place for them, and what its request
+    /// occupies of its client's limits.
+    pub(crate) fn keep(&mut self, source: Arc<Proxy>, client: Option<Load>) {
         self.source = Some(source);
-        self
-    }
-
-    /// Makes the body hold what its request occupies of its client's limits.
-    pub(crate) fn of_client(mut self, client: Option<Load>) -> Body {
         self.client = client;
-        self
     }
 }
 
