@@ -95,16 +95,14 @@ impl Body {
         self
     }
 
-    /// Makes the body hold what its request occupies of its client's connection.
-    pub(crate) fn of_caller(mut self, caller: Option<Load>) -> Body {
+    /// Makes the body keep its client's connection busy.
+    pub(crate) fn keep_busy(&mut self, caller: Option<Load>) {
         self.caller = caller;
-        self
     }
 
     /// Makes the body hold what its request occupies of its client's limits.
-    pub(crate) fn of_client(mut self, client: Option<Load>) -> Body {
+    pub(crate) fn keep(&mut self, client: Option<Load>) {
         self.client = client;
-        self
     }
 }
 

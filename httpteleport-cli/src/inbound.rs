@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use self::door::Door;
 use self::gate::Gate;
-use self::policy::{Current, Policy};
+use self::policy::{Bodies, Current, Policy};
 use crate::config::{self, Largest};
 use crate::counters::Counters;
 use crate::listen::{Accepted, Listener};
@@ -145,8 +145,7 @@ fn policy(settings: &config::Listener, parts: &Parts, before: Option<&Gate>) -> 
     Policy {
         gate: Gate::new(settings, Arc::clone(&parts.counters), before),
         router: parts.router.clone(),
-        max_body: settings.limits.max_body_size,
-        patience: settings.timeouts.body,
+        bodies: Bodies { most: settings.limits.max_body_size, patience: settings.timeouts.body },
     }
 }
 

@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Parts;
 use super::policy::{Current, Policy};
-use crate::balance::Load;
 use crate::body::{Body, BoxError};
 use crate::config::{self, Largest, MAX_REPLY_BODY};
 use crate::counters::Counters;
@@ -128,22 +127,21 @@ impl StreamHandler for Answer {
 
     async fn call(&self, request: Request<Incoming>, context: Context) -> Response<Body> {
         let peer = context.peer_addr().map_or(Client::Unix, Client::Tcp);
-        let policy = self.policy.load_full();
-        let client = policy.gate.client(request.headers(), peer);
-        let caller = Caller { client, input: self.input };
         let start = Instant::now();
-        let (reply, deadline) = match self.prepare(&policy, request, peer, client) {
-            Ok((request, load)) => {
-                let deadline = start + request.timeout();
-                (request.forward(caller).await.map(|body| body.of_client(load)), deadline)
+        let (caller, routed) = self.admit(request, peer);
+        let (mut reply, deadline) = match routed {
+            Ok(Routed { request, proxy, slot, load }) => {
+                let mut reply = proxy.forward(request, caller, slot).await;
+                let deadline = start + proxy.timeout();
+                reply.body_mut().keep(load);
+                (reply, deadline)
             }
             // It is at hand.
-            Err(refusal) => (caller.turn_away(&refusal, &policy.gate.counters), start),
+            Err(reply) => (reply, start),
         };
         if !context.is_streaming() {
             return whole(reply, deadline, caller).await;
         }
-        let mut reply = reply;
         if reply.extensions_mut().remove::<Protocol>().is_some() {
             *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
@@ -152,34 +150,38 @@ impl StreamHandler for Answer {
 }
 
 impl Answer {
+    /// Whose request it is, and its way, or the reply to one that may not go on.
+    fn admit(&self, request: Request<Incoming>, peer: Client) -> (Caller, Result<Routed, Response<Body>>) {
+        let policy = self.policy.load();
+        let client = policy.gate.client(request.headers(), peer);
+        let caller = Caller { client, input: self.input };
+        let routed = self.prepare(&policy, request, peer, client);
+        (caller, routed.map_err(|refusal| caller.turn_away(&refusal, &policy.gate.counters)))
+    }
+
     fn prepare(
         &self,
         policy: &Policy,
         request: Request<Incoming>,
         peer: Client,
         client: Client,
-    ) -> Result<(Routed, Option<Load>), Refusal> {
+    ) -> Result<Routed, Refusal> {
         let load = policy.gate.admit(request.method(), request.headers(), client)?;
+        let most = policy.bodies.most;
         let (parts, body) = request.into_parts();
         let (body, length) = match body.into_whole() {
-            Ok(bytes) if bytes.len() > policy.max_body => return Err(BodyFault::TooLarge.refusal()),
+            Ok(bytes) if bytes.len() > most => return Err(BodyFault::TooLarge.refusal()),
             Ok(bytes) => {
                 let length = bytes.len() as u64;
                 (bytes.into(), Some(length))
             }
             Err(stream) => {
                 let length = stream.size_hint().exact();
-                if length.is_some_and(|length| length > policy.max_body as u64) {
+                if length.is_some_and(|length| length > most as u64) {
                     return Err(BodyFault::TooLarge.refusal());
                 }
-                (
-                    RequestBody::stream(Passing {
-                        stream,
-                        left: policy.max_body,
-                        counters: Arc::clone(&policy.gate.counters),
-                    }),
-                    length,
-                )
+                let counters = Arc::clone(&policy.gate.counters);
+                (RequestBody::stream(Passing { stream, left: most, counters }), length)
             }
         };
         let mut request = Request::from_parts(parts, body);
@@ -189,7 +191,7 @@ impl Answer {
         };
         headers::prepare_request(&mut request, own_address, length)?;
         policy.gate.tell(request.headers_mut(), peer, client);
-        Ok((policy.router.route(Box::new(request))?, load))
+        policy.router.route(Box::new(request), load)
     }
 }
 

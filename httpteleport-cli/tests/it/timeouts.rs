@@ -29,11 +29,13 @@ async fn a_head() {
     assert_eq!(silent.rest().await, b"", "one that is never begun");
     let mut slow = Client::connect(program.address()).await;
     slow.send("GET /size/1 HT").await;
-    assert_eq!(slow.rest().await, b"", "the first");
+    assert_eq!(slow.reply().await.status(), 408, "the first");
+    assert_eq!(slow.rest().await, b"");
     let mut second = Client::connect(program.address()).await;
     assert_eq!(second.get("/size/1").await.text(), "x");
     second.send("GET /size/1 HT").await;
-    assert_eq!(second.rest().await, b"", "one that follows, although it had long to begin");
+    assert_eq!(second.reply().await.status(), 408, "one that follows, although it had long to begin");
+    assert_eq!(second.rest().await, b"");
 }
 
 #[tokio::test]
