@@ -13,6 +13,7 @@ mod connection;
 mod dial;
 mod http;
 mod http2;
+mod multiplexed;
 mod place;
 pub(crate) mod pool;
 mod probe;

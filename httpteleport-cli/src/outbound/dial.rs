@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
-use super::http2::{self, Sender};
+use super::http2::{self, Two};
 use super::place::Place;
 use super::stream::Stream;
 use super::{one_line, plain};
@@ -27,7 +27,7 @@ pub(super) enum Spoken {
     /// That speaks HTTP/1.1.
     One(Box<Connection>),
     /// That speaks HTTP/2.
-    Two(Sender),
+    Two(Two),
 }
 
 /// What TLS takes.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
-use super::http2::{Got, Multiplexed};
+use super::multiplexed::{Got, Multiplexed};
 use super::place::Place;
 use super::pool::{Lease, Pool};
 use super::{Failure, FailureKind, one_line};
@@ -136,9 +136,9 @@ impl HttpUpstream {
                 Got::Two(lent) => lent,
             };
             match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
-                Ok(mut reply) => {
+                Ok((mut reply, running)) => {
                     headers::prepare_reply(&mut reply);
-                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit)));
+                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit, running)));
                 }
                 // The connection has ended, or is about to: another one is as good.
                 Err(Failure { unsent: Some(unsent), .. }) if again => (request, again) = (unsent, false),
