@@ -56,8 +56,8 @@ pub(crate) struct Node {
 pub(crate) enum Outcome {
     /// A reply that says nothing against the upstream.
     Good,
-    /// A reply that says that the request went wrong in the program there: a 500. Nobody is ejected for it, since it may be
-    /// the request's fault.
+    /// A reply that says that the request went wrong in the program there, or was one too many: 500, 429. Nobody is ejected for
+    /// it, since it may be the request's fault, or its client's.
     Error,
     /// No good reply, or one that says that there is none to be had.
     Failed,

@@ -38,7 +38,7 @@ pub(crate) struct Snapshot {
     pub(crate) latency: Duration,
     /// Requests that it was sent, repeats among them.
     pub(crate) requests: u64,
-    /// Those that failed: not reached, no reply, or 500, 502, 503 and 504.
+    /// Those that failed: not reached, no reply, or 429, 500, 502, 503 and 504.
     pub(crate) failures: u64,
     /// Times that it was left alone for its failures.
     pub(crate) ejections: u64,
@@ -170,7 +170,7 @@ impl Drop for Attempt {
 pub(super) fn outcome_of_status(status: StatusCode) -> Outcome {
     match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Outcome::Failed,
-        StatusCode::INTERNAL_SERVER_ERROR => Outcome::Error,
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::TOO_MANY_REQUESTS => Outcome::Error,
         _ => Outcome::Good,
     }
 }
@@ -181,5 +181,30 @@ pub(super) fn outcome_of_failure(failure: &Failure) -> Outcome {
         FailureKind::Unreachable => Outcome::Unreachable,
         FailureKind::Timeout | FailureKind::Broken => Outcome::Failed,
         FailureKind::Busy | FailureKind::Refused(_) | FailureKind::Request(_) => Outcome::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_replies_and_failures_say() {
+        let of_status = |code| outcome_of_status(StatusCode::from_u16(code).expect("a status"));
+        for (codes, want) in [
+            (&[200, 204, 301, 404, 501, 505][..], Outcome::Good),
+            (&[429, 500], Outcome::Error),
+            (&[502, 503, 504], Outcome::Failed),
+        ] {
+            assert!(codes.iter().all(|code| of_status(*code) == want), "{codes:?}");
+        }
+        let of_kind = |kind| outcome_of_failure(&Failure::new(kind, ""));
+        assert_eq!(of_kind(FailureKind::Unreachable), Outcome::Unreachable);
+        assert_eq!([FailureKind::Timeout, FailureKind::Broken].map(of_kind), [Outcome::Failed; 2]);
+        let (status, own) = (StatusCode::BAD_REQUEST, FailureKind::Busy);
+        assert_eq!(
+            [own, FailureKind::Refused(status), FailureKind::Request(status)].map(of_kind),
+            [Outcome::Unknown; 3]
+        );
     }
 }
