@@ -57,7 +57,8 @@ impl Proxy {
         let mut request = Some(request);
         let mut reply = None;
         while let Some(sendable) = request.take() {
-            let Some(mut attempt) = self.upstreams.begin(&tries.tried, now) else {
+            let timed = sendable.body().is_whole();
+            let Some(mut attempt) = self.upstreams.begin(&tries.tried, now, timed) else {
                 break;
             };
             match attempt.target().upstream().call(sendable, deadline).await {

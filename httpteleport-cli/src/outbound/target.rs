@@ -64,6 +64,8 @@ impl fmt::Display for Snapshot {
 pub(crate) struct Attempt {
     target: Arc<Target>,
     began: Instant,
+    /// Whether the time that it takes is the target's: an upload's is its client's.
+    timed: bool,
     /// Whether it is known what came of it.
     noted: bool,
 }
@@ -131,13 +133,13 @@ impl Target {
 }
 
 impl Attempt {
-    /// A request begins at the target; `again` if another one has had it.
-    pub(super) fn begin(target: Arc<Target>, now: Instant, again: bool) -> Attempt {
+    /// A request begins at the target; `again` if another one has had it, `timed` if the time that it takes is the target's.
+    pub(super) fn begin(target: Arc<Target>, now: Instant, again: bool, timed: bool) -> Attempt {
         target.node.begin();
         if again {
             target.retries.fetch_add(1, Relaxed);
         }
-        Attempt { target, began: now, noted: false }
+        Attempt { target, began: now, timed, noted: false }
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -149,16 +151,16 @@ impl Attempt {
         self.target.node.note_broken(Instant::now());
     }
 
-    /// How long it has taken by now; from now on it is known what came of it.
-    pub(super) fn note(&mut self, now: Instant) -> Duration {
+    /// How long the target has taken by now, if that can be told; from now on it is known what came of it.
+    pub(super) fn note(&mut self, now: Instant) -> Option<Duration> {
         self.noted = true;
-        now.saturating_duration_since(self.began)
+        self.timed.then(|| now.saturating_duration_since(self.began))
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.noted {
+        if !self.noted && self.timed {
             let now = Instant::now();
             self.target.node.note_abandoned(now.saturating_duration_since(self.began), now);
         }
