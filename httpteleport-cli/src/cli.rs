@@ -11,12 +11,14 @@ use http::HeaderName;
 use crate::config::{ConfigFile, Settings, Typed};
 use crate::go_flags::{self, Spelt, Translated};
 
+mod balancing;
 mod environment;
 mod group;
 mod listener;
 mod process;
 mod typed;
 
+pub(crate) use balancing::BalancingArgs;
 pub(crate) use group::GroupArgs;
 pub(crate) use listener::ListenerArgs;
 pub(crate) use process::{ProcessArgs, TeleportArgs};
@@ -35,7 +37,15 @@ URLs:
   teleport://HOST:PORT   teleport
   teleports://HOST:PORT  teleport over TLS
 
-Inputs speak HTTP/1.1 and HTTP/2 (over TLS by ALPN, else with prior knowledge), outputs HTTP/1.1.
+Inputs speak HTTP/1.1 and HTTP/2, over TLS by ALPN, else with prior knowledge; so do https outputs by
+ALPN, while http ones speak HTTP/1.1 and h2c ones HTTP/2.
+
+Outputs only:
+  h2c://HOST:PORT        HTTP/2 without TLS
+  http+srv://NAME        the hosts of an SRV record, as _api._tcp.example.com; also with the other schemes
+  file:PATH              a file of such URLs, one a line, that may change
+  URL#weight=3           three times the part of others
+  URL#backup             for when no other output can be used
 
 The flags of Go's httptp, such as -inType=teleport -in=:8345, mean here what they mean there.
 

@@ -1,8 +1,10 @@
 //! The settings of a process, free of contradictions: what it listens on, the groups of upstreams it knows, and the routes between.
 
+use crate::discover::{Source, To};
 use crate::endpoint::{Address, Endpoint};
 
 mod args;
+mod balancing;
 mod file;
 mod group;
 mod listener;
@@ -60,11 +62,12 @@ impl Settings {
     }
 
     /// Outputs that are inputs with a way to them.
-    fn circles(&self) -> Vec<(&Group, &Endpoint)> {
+    fn circles(&self) -> Vec<(&Group, &Source)> {
         let chosen = |out: &Endpoint| matches!(out.address, Address::Tcp { port: 0, .. });
         let listeners = self.listeners.iter().enumerate();
         let ways = listeners.flat_map(|(index, listener)| self.ways(index).map(move |way| (listener, way)));
-        ways.filter(|(listener, (_, out))| **out == listener.endpoint && !chosen(out)).map(|(_, way)| way).collect()
+        let is_circle = |(listener, (_, out)): &(&Listener, (&Group, &Source))| matches!(&out.to, To::Host(out) if *out == listener.endpoint && !chosen(out));
+        ways.filter(is_circle).map(|(_, way)| way).collect()
     }
 
     /// What the listeners and the groups let in.
@@ -78,10 +81,10 @@ impl Settings {
         }
     }
 
-    /// The endpoints that requests of a listener may go to, each with its group.
-    pub(crate) fn ways(&self, listener: usize) -> impl Iterator<Item = (&Group, &Endpoint)> {
+    /// Where requests of a listener may go, each with its group.
+    pub(crate) fn ways(&self, listener: usize) -> impl Iterator<Item = (&Group, &Source)> {
         let taken = move |group: usize| self.routes.iter().any(|route| route.takes(listener) && route.group == group);
         let groups = self.groups.iter().enumerate().filter(move |(index, _)| taken(*index));
-        groups.flat_map(|(_, group)| group.endpoints.iter().map(move |endpoint| (group, endpoint)))
+        groups.flat_map(|(_, group)| group.sources.iter().map(move |source| (group, source)))
     }
 }

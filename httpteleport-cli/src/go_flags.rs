@@ -215,7 +215,7 @@ fn url(scheme: &str, address: &str) -> String {
 /// Whether the first of these addresses has a scheme.
 fn is_url(addresses: &str) -> bool {
     let first = addresses.split(',').next().unwrap_or_default();
-    first.contains("://") || first.starts_with("unix:")
+    first.contains("://") || first.starts_with("unix:") || first.starts_with("file:")
 }
 
 /// A whole number as Go writes it: `255`, `0xff`, `0o377`, `0377`, `0b1111_1111`.

@@ -1,19 +1,21 @@
 //! From the settings of a group to its upstreams.
 
 use std::os::unix::fs::FileTypeExt as _;
+use std::sync::Arc;
 
 use anyhow::bail;
 use tokio::net::lookup_host;
 
 use crate::config::{Group, Settings};
+use crate::discover::{self, Source};
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::interims::Interims;
-use crate::outbound::{HttpUpstream, TeleportUpstream, Upstream, plain};
+use crate::outbound::{Build, HttpUpstream, TeleportUpstream, Upstream, Upstreams, plain};
 use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
 use crate::tls;
 
-/// Makes a group. Nothing is connected to yet.
+/// Makes a group, and finds its upstreams. Nothing is connected to yet.
 ///
 /// # Errors
 ///
@@ -24,46 +26,36 @@ pub(crate) async fn open(
     shutdown: &Shutdown,
     interims: &Interims,
 ) -> anyhow::Result<Proxy> {
-    Ok(Proxy::new(upstreams(settings, group, shutdown, interims).await?, group.timeout))
+    for place in group.sources.iter().filter_map(Source::fixed) {
+        check(&place.endpoint).await?;
+    }
+    let build = builder(settings, group, shutdown, interims)?;
+    let upstreams = Arc::new(Upstreams::new(group.upstreams.clone(), settings.process.concurrency, build));
+    discover::start(&group.sources, &group.discover, &upstreams).await?;
+    Ok(Proxy::new(upstreams, group.timeout))
 }
 
-/// The upstreams of a group, each checked as far as that is possible without talking to it.
-async fn upstreams(
-    settings: &Settings,
-    group: &Group,
-    shutdown: &Shutdown,
-    interims: &Interims,
-) -> anyhow::Result<Vec<(String, Upstream)>> {
+/// Makes the upstreams of a group as they are found.
+fn builder(settings: &Settings, group: &Group, shutdown: &Shutdown, interims: &Interims) -> anyhow::Result<Build> {
     let (concurrency, largest) = (settings.process.concurrency, settings.largest());
-    let uses = |scheme| group.endpoints.iter().any(|out| out.scheme == scheme);
+    let uses = |scheme| group.sources.iter().any(|source| source.scheme().is_none_or(|used| used == scheme));
     let https = if uses(Scheme::Https) { Some(tls::client_config(group.ca.as_deref(), true)?) } else { None };
     let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(group.ca.as_deref(), false)?) } else { None };
-    let share = concurrency.div_ceil(group.endpoints.len());
-    let mut upstreams = Vec::with_capacity(group.endpoints.len());
-    for out in &group.endpoints {
-        check_upstream(out).await?;
-        let upstream = if out.scheme.is_teleport() {
-            let (tls, interims) = (teleports.clone(), interims.clone());
-            Upstream::Teleport(TeleportUpstream::new(out, tls, group, largest, concurrency, interims)?)
-        } else {
-            let tls = https.clone().filter(|_| out.scheme.is_tls());
-            Upstream::Http(HttpUpstream::new(
-                out,
-                tls,
-                share,
-                group.max_header_size,
-                group.timeout,
-                shutdown.clone(),
-                interims.clone(),
-            )?)
-        };
-        upstreams.push((out.to_string(), upstream));
-    }
-    Ok(upstreams)
+    let (group, shutdown, interims) = (group.clone(), shutdown.clone(), interims.clone());
+    Ok(Box::new(move |place| {
+        let (scheme, interims) = (place.endpoint.scheme, interims.clone());
+        if scheme.is_teleport() {
+            let tls = teleports.clone().filter(|_| scheme.is_tls());
+            return Ok(Upstream::Teleport(TeleportUpstream::new(place, tls, &group, largest, concurrency, interims)?));
+        }
+        let tls = https.clone().filter(|_| scheme.is_tls());
+        let (count, max_head, patience) = (group.conns_per_addr, group.max_header_size, group.timeout);
+        Ok(Upstream::Http(HttpUpstream::new(place, tls, count, max_head, patience, shutdown.clone(), interims)?))
+    }))
 }
 
 /// A name that does not resolve or a socket that is not there is told at once, not by the first request.
-async fn check_upstream(out: &Endpoint) -> anyhow::Result<()> {
+async fn check(out: &Endpoint) -> anyhow::Result<()> {
     match &out.address {
         Address::Tcp { host, port } => {
             let found = lookup_host((host.as_str(), *port)).await.map(|mut addresses| addresses.next().is_some());

@@ -128,9 +128,11 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::outbound::Upstreams;
 
     fn router(routes: &[(Host, &str)]) -> (Router, Vec<Arc<Proxy>>) {
-        let groups: Vec<_> = routes.iter().map(|_| Arc::new(Proxy::new(Vec::new(), Duration::from_secs(1)))).collect();
+        let groups: Vec<_> =
+            routes.iter().map(|_| Arc::new(Proxy::new(Upstreams::none(), Duration::from_secs(1)))).collect();
         let route = |(group, (host, path)): (usize, &(Host, &str))| config::Route {
             host: host.clone(),
             path: (*path).to_owned(),

@@ -174,7 +174,10 @@ impl Running {
             let from = input.listener().describe(endpoint) + &coded(endpoint.scheme, listener.compress, wire);
             let ways = self.settings.ways(index);
             let to: Vec<_> = ways
-                .map(|(group, out)| format!("{out}{}", coded(out.scheme, group.compress, group.teleport.wire)))
+                .map(|(group, out)| {
+                    let coded = out.scheme().map(|scheme| coded(scheme, group.compress, group.teleport.wire));
+                    format!("{out}{}", coded.unwrap_or_default())
+                })
                 .collect();
             // Nobody may be reading, which is no reason to stop.
             let _ = writeln!(io::stdout(), "httptp: {from} -> {}", to.join(", "));
@@ -189,6 +192,14 @@ impl Running {
         tracing::info!("connections and refusals: {}", self.counters);
         if self.interims.count() > 0 {
             tracing::info!("{} interim replies of upstreams ended here", self.interims.count());
+        }
+        let upstreams = self.groups.iter().flat_map(|group| group.upstreams().snapshot());
+        for upstream in upstreams.filter(|upstream| upstream.failures > 0) {
+            tracing::info!("{upstream}");
+        }
+        let unrepeated: u64 = self.groups.iter().map(|group| group.upstreams().unrepeated()).sum();
+        if unrepeated > 0 {
+            tracing::info!("{unrepeated} requests were not sent again, as --retry-budget was used up");
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::forwarded::Which;
 #[derive(Args, Debug, Default)]
 pub(crate) struct ListenerArgs {
     /// Where to accept requests [default: http://127.0.0.1:8080]
-    #[arg(long = "in", value_name = "URL", help_heading = "Input", value_parser = Endpoint::parse)]
+    #[arg(long = "in", value_name = "URL", help_heading = "Input", value_parser = Endpoint::parse_input)]
     pub(crate) input: Option<Endpoint>,
 
     /// Share the port with other programs that do the same; the system spreads connections over them

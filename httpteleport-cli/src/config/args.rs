@@ -4,6 +4,7 @@ use httpteleport::Wire;
 
 use super::{Group, Listener, Mistakes, Process, Route, Settings, Teleport};
 use crate::cli::ProxyArgs;
+use crate::discover::Source;
 
 impl Settings {
     /// Makes settings of the options typed: one listener, one group, and the route between them.
@@ -31,10 +32,10 @@ impl Settings {
 
     /// Options of teleport that do nothing where nothing is teleport.
     fn idle_teleport(&self) -> Vec<String> {
-        let listeners = self.listeners.iter().map(|listener| &listener.endpoint);
-        let mut endpoints = listeners.chain(self.groups.iter().flat_map(|group| &group.endpoints));
+        let inputs = self.listeners.iter().any(|listener| listener.endpoint.scheme.is_teleport());
+        let outputs = self.groups.iter().flat_map(|group| &group.sources).any(Source::may_teleport);
         let Some(teleport) = self.groups.first().map(|group| group.teleport) else { return Vec::new() };
-        if endpoints.any(|endpoint| endpoint.scheme.is_teleport()) {
+        if inputs || outputs {
             return Vec::new();
         }
         let options = [
@@ -83,13 +84,13 @@ mod tests {
         assert!(s.idle_options.is_empty());
         assert_eq!((s.listeners.len(), s.groups.len(), s.routes.len()), (1, 1, 1));
         let s = settings("--in unix:/a").expect("fine");
-        assert_eq!(s.groups[0].endpoints[0].to_string(), "teleport://127.0.0.1:8043");
+        assert_eq!(s.groups[0].sources[0].to_string(), "teleport://127.0.0.1:8043");
     }
 
     #[test]
     fn outputs_are_a_list_with_commas_or_repeated() {
         let s = settings("--out http://a,teleport://b:2 --out unix:/c").expect("fine");
-        let outs: Vec<_> = s.groups[0].endpoints.iter().map(ToString::to_string).collect();
+        let outs: Vec<_> = s.groups[0].sources.iter().map(ToString::to_string).collect();
         assert_eq!(outs, ["http://a:80", "teleport://b:2", "unix:/c"]);
     }
 
@@ -134,6 +135,18 @@ mod tests {
             ("--out http://a --concurrency 0", "--concurrency 0: "),
             ("--out http://a --threads 0", "--threads 0: "),
             ("--out http://me:pw@a", "--out http://***@a: a user or password"),
+            ("--in h2c://:1 --out http://a", "--in h2c://:1: is for outputs"),
+            ("--out http://a#weight=0", "--out http://a#weight=0: bad weight"),
+            ("--out teleport+srv://a.example", "--out teleport+srv://a.example: no name of an SRV record"),
+            ("--out http://a --health-check x", "--health-check x: is no path"),
+            ("--out http://a --health-interval 1s", "--health-interval: nothing is checked"),
+            ("--out http://a --health-status 204", "--health-status: nothing is checked"),
+            ("--out http://a --health-check / --health-interval 1ms", "--health-interval 1ms: too often"),
+            ("--out http://a --health-check / --health-timeout 0", "--health-timeout 0: "),
+            ("--out http://a --subset 5", "--subset: needs to know which node"),
+            ("--out http://a --node-id 5", "--node-id: is for a part"),
+            ("--out http://a --resolver x", "--resolver x: is no address"),
+            ("--out http://a --retry-budget 101", "--retry-budget 101: "),
         ];
         for (line, want) in cases {
             let error = settings(line).expect_err(line);

@@ -69,7 +69,7 @@ impl Nodes {
 
     /// Bytes that went over the teleport connection so far, both ways, as compressed.
     pub(super) fn wire_bytes(&self) -> u64 {
-        self.front.proxy.wire_bytes()
+        self.front.proxy.upstreams().wire_bytes()
     }
 
     /// Finishes what runs, the front first, as the requests that it still has need the inner node.

@@ -38,7 +38,7 @@ impl Shared {
         let mut reply = match self.read(request, ends, client, admitted, activity, &mut asked).await {
             Ok(Routed { request, proxy, slot, load }) => {
                 let mut reply = proxy.forward(request, caller, slot).await;
-                reply.body_mut().keep(proxy, load);
+                reply.body_mut().keep(load);
                 reply
             }
             Err(refusal) => {

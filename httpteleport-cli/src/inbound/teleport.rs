@@ -133,7 +133,7 @@ impl StreamHandler for Answer {
             Ok(Routed { request, proxy, slot, load }) => {
                 let mut reply = proxy.forward(request, caller, slot).await;
                 let deadline = start + proxy.timeout();
-                reply.body_mut().keep(proxy, load);
+                reply.body_mut().keep(load);
                 (reply, deadline)
             }
             // It is at hand.

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod balance;
 mod certificates;
 mod client;
 mod clients;

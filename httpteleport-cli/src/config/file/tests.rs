@@ -53,10 +53,10 @@ fn the_example_of_the_docs_is_what_it_says() {
     assert_eq!(inside.teleport.ping, Some(Duration::from_secs(5)));
     let [far, pages] = &settings.groups[..] else { panic!("two") };
     assert_eq!(
-        (far.name.as_str(), far.endpoints.len(), far.timeout, far.conns_per_addr),
+        (far.name.as_str(), far.sources.len(), far.timeout, far.conns_per_addr),
         ("far", 2, Duration::from_secs(10), 2)
     );
-    assert_eq!((pages.endpoints.len(), pages.timeout), (1, Duration::from_secs(3)));
+    assert_eq!((pages.sources.len(), pages.timeout), (1, Duration::from_secs(3)));
     let [api, rest] = &settings.routes[..] else { panic!("two") };
     assert_eq!(
         (api.listener, &api.host, api.path.as_str(), api.group),
