@@ -19,9 +19,6 @@ use crate::outbound::Attempt;
 use crate::outbound::pool::Lease;
 use crate::trailers;
 
-/// How long a streamed body may pause between two pieces.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
-
 /// Any error of a body; the client sees its connection end early.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,6 +41,8 @@ enum Kind {
 struct Stream {
     incoming: Incoming,
     source: Source,
+    /// The longest pause between two pieces.
+    patience: Duration,
     /// Made when a piece is waited for, so that a body that is there at once needs no timer.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -61,9 +60,10 @@ enum Source {
 }
 
 impl Body {
-    /// A streamed body that comes over the connection leased; `early` if the body of its request has not ended.
-    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool) -> Body {
-        let mut stream = Stream { incoming, source: Source::Leased(lease), pause: None };
+    /// A streamed body that comes over the connection leased, with pauses of at most so long; `early` if the body of its
+    /// request has not ended.
+    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool, patience: Duration) -> Body {
+        let mut stream = Stream { incoming, source: Source::Leased(lease), patience, pause: None };
         stream.release_if_done();
         if early {
             stream.part();
@@ -72,8 +72,8 @@ impl Body {
     }
 
     /// A streamed body that comes over a connection of HTTP/2, which has a task.
-    pub(crate) fn multiplexed(incoming: Incoming, permit: OwnedSemaphorePermit, running: Load) -> Body {
-        let mut stream = Stream { incoming, source: Source::Shared((permit, running)), pause: None };
+    pub(crate) fn multiplexed(incoming: Incoming, held: (OwnedSemaphorePermit, Load), patience: Duration) -> Body {
+        let mut stream = Stream { incoming, source: Source::Shared(held), patience, pause: None };
         stream.release_if_done();
         Body { kind: Kind::Stream(stream), held: None, caller: None, client: None }
     }
@@ -167,9 +167,9 @@ impl Stream {
                 Poll::Ready(frame.map(|frame| frame.map(trailers::clean).map_err(Into::into)))
             }
             Poll::Pending => {
-                let pause = self
-                    .pause
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + LONGEST_PAUSE)));
+                let patience = self.patience;
+                let pause =
+                    self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
                 ready!(pause.as_mut().poll(cx));
                 self.source = Source::Gone;
                 Poll::Ready(Some(Err("the upstream stopped in the middle of its reply".into())))

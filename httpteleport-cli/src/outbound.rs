@@ -13,7 +13,9 @@ mod connection;
 mod dial;
 mod http;
 mod http2;
+mod introduce;
 mod multiplexed;
+mod options;
 mod place;
 pub(crate) mod pool;
 mod probe;
@@ -25,6 +27,8 @@ mod upgrade_http2;
 mod upstreams;
 
 pub(crate) use self::http::HttpUpstream;
+pub(crate) use self::introduce::{Introduced, Version};
+pub(crate) use self::options::ConnectOptions;
 pub(crate) use self::place::Place;
 pub(crate) use self::target::{Attempt, Target};
 pub(crate) use self::teleport::TeleportUpstream;
@@ -33,7 +37,7 @@ pub(crate) use self::upstreams::{Build, Options, Upstreams};
 /// One upstream, of either kind.
 pub(crate) enum Upstream {
     /// Speaks HTTP/1.1 over TCP, TLS or a unix socket, or HTTP/2 over TCP or TLS.
-    Http(HttpUpstream),
+    Http(Box<HttpUpstream>),
     /// Speaks teleport, over TCP or TLS.
     Teleport(TeleportUpstream),
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::balance::Load;
 use crate::body::Body;
 use crate::listen::Client;
-use crate::outbound::{Attempt, Failure, FailureKind, Upstreams};
+use crate::outbound::{Attempt, Failure, FailureKind, Introduced, Upstreams};
 use crate::refusal::Caller;
 use crate::request::Outgoing;
 
@@ -17,6 +17,8 @@ use crate::request::Outgoing;
 pub(crate) struct Proxy {
     upstreams: Arc<Upstreams>,
     timeout: Duration,
+    /// The upstreams are told whose each connection is.
+    introduces: bool,
 }
 
 /// Where a request has been.
@@ -31,7 +33,13 @@ struct Tries {
 impl Proxy {
     /// A proxy over upstreams, which have so long to reply.
     pub(crate) fn new(upstreams: Arc<Upstreams>, timeout: Duration) -> Proxy {
-        Proxy { upstreams, timeout }
+        Proxy { upstreams, timeout, introduces: false }
+    }
+
+    /// The same, and tells its upstreams whose each connection is.
+    pub(crate) fn introducing(mut self, introduces: bool) -> Proxy {
+        self.introduces = introduces;
+        self
     }
 
     /// The longest wait for a reply.
@@ -56,7 +64,10 @@ impl Proxy {
         let mut tries = Tries::default();
         let mut request = Some(request);
         let mut reply = None;
-        while let Some(sendable) = request.take() {
+        while let Some(mut sendable) = request.take() {
+            if self.introduces {
+                sendable.extensions_mut().insert(Introduced { client: caller.client, to: caller.to });
+            }
             let timed = sendable.body().is_whole();
             let Some(mut attempt) = self.upstreams.begin(&tries.tried, now, timed) else {
                 break;
@@ -123,7 +134,8 @@ mod tests {
     async fn a_request_that_cannot_leave_is_tried_eight_times_each_time_elsewhere() {
         let build = |place: &Place| {
             let (patience, shutdown) = (Duration::from_secs(3), Shutdown::new());
-            Ok(Upstream::Http(HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?))
+            let upstream = HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?;
+            Ok(Upstream::Http(Box::new(upstream)))
         };
         let upstreams = Arc::new(Upstreams::new(Options::default(), 100, Box::new(build)));
         // Nobody listens on port 1 of any loopback address.
@@ -131,8 +143,9 @@ mod tests {
         upstreams.replace(&(1..=12).filter_map(place).collect::<Vec<_>>()).expect("fine");
         let proxy = Proxy::new(Arc::clone(&upstreams), Duration::from_secs(3));
         let slot = Slots::new(1).take().expect("a place");
-        let reply =
-            proxy.forward(Outgoing::default(), Caller { client: Client::Unix, input: Scheme::Http }, slot).await;
+        let reply = proxy
+            .forward(Outgoing::default(), Caller { client: Client::Unix, input: Scheme::Http, to: None }, slot)
+            .await;
         assert_eq!(reply.status(), StatusCode::BAD_GATEWAY);
         let mut tried: Vec<_> = upstreams.snapshot().iter().map(|upstream| upstream.requests).collect();
         tried.sort_unstable();

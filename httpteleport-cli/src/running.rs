@@ -140,7 +140,8 @@ impl Running {
     pub(crate) fn serve(&mut self) {
         for live in self.inputs.iter_mut().filter(|live| !live.serves) {
             live.serves = true;
-            tokio::spawn(Arc::clone(&live.input).serve());
+            // Waited for, as its end removes a socket's file.
+            self.shutdown.spawn(Arc::clone(&live.input).serve());
         }
     }
 

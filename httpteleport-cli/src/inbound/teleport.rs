@@ -154,7 +154,7 @@ impl Answer {
     fn admit(&self, request: Request<Incoming>, peer: Client) -> (Caller, Result<Routed, Response<Body>>) {
         let policy = self.policy.load();
         let client = policy.gate.client(request.headers(), peer);
-        let caller = Caller { client, input: self.input };
+        let caller = Caller { client, input: self.input, to: self.own_address };
         let routed = self.prepare(&policy, request, peer, client);
         (caller, routed.map_err(|refusal| caller.turn_away(&refusal, &policy.gate.counters)))
     }

@@ -17,7 +17,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
+use super::introduce::Introduced;
 use super::multiplexed::{Got, Multiplexed};
+use super::options::ConnectOptions;
 use super::place::Place;
 use super::pool::{Lease, Pool};
 use super::{Failure, FailureKind, one_line};
@@ -44,6 +46,8 @@ pub(crate) struct HttpUpstream {
     /// How many permits there are.
     share: Mutex<usize>,
     max_head: usize,
+    /// How its connections are made, and how long they may take.
+    pub(super) options: ConnectOptions,
     /// The longest wait for a step of a request whose body streams.
     pub(super) patience: Duration,
     /// Runs what is no HTTP any more.
@@ -72,14 +76,27 @@ impl HttpUpstream {
         Ok(HttpUpstream {
             multiplexed: Multiplexed::new(multiplexed, scheme.is_tls(), scheme == Scheme::H2c),
             dialer: Dialer::new(place, tls, max_head)?,
-            pool: Arc::default(),
+            pool: Arc::new(Pool::new(ConnectOptions::default().idle)),
             connections: Arc::new(Semaphore::new(0)),
             share: Mutex::new(0),
             max_head,
+            options: ConnectOptions::default(),
             patience,
             shutdown,
             interims,
         })
+    }
+
+    /// The same with other options of its connections. Where each of them has to be told whose it is, none is shared or used again.
+    pub(crate) fn connecting(mut self, options: ConnectOptions) -> HttpUpstream {
+        let alone = options.introduce.is_some();
+        if alone {
+            self.multiplexed = Multiplexed::new(1, false, false);
+        }
+        self.pool = Arc::new(Pool::new(if alone { Duration::ZERO } else { options.idle }));
+        self.dialer.introducing(options.introduce);
+        self.options = options;
+        self
     }
 
     /// See [`Upstream::call`](super::Upstream::call).
@@ -103,7 +120,8 @@ impl HttpUpstream {
             },
         };
         // Rare, and much larger than the rest: not a part of every request's future.
-        let (connection, request) = Box::pin(self.connect(request, deadline, self.dialer.dial_one())).await?;
+        let dial = self.dialer.dial_one(whose(&request));
+        let (connection, request) = Box::pin(self.connect(request, deadline, dial)).await?;
         self.call_on(connection, request, deadline, permit).await
     }
 
@@ -138,7 +156,8 @@ impl HttpUpstream {
             match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
                 Ok((mut reply, running)) => {
                     headers::prepare_reply(&mut reply);
-                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit, running)));
+                    let held = (permit, running);
+                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.options.pause)));
                 }
                 // The connection has ended, or is about to: another one is as good.
                 Err(Failure { unsent: Some(unsent), .. }) if again => (request, again) = (unsent, false),
@@ -198,7 +217,8 @@ impl HttpUpstream {
     ) -> Result<(C, Outgoing), Failure> {
         // Half of what is left: should it take longer, another upstream still has a chance.
         let now = Instant::now();
-        let limit = now + deadline.saturating_duration_since(now) / 2;
+        let half = deadline.saturating_duration_since(now) / 2;
+        let limit = now + self.options.connect.map_or(half, |longest| longest.min(half));
         match timeout_at(limit, dial).await {
             Ok(Ok(connection)) => Ok((connection, request)),
             Ok(Err(reason)) => Err(Failure::new(FailureKind::Unreachable, reason).unsent(request)),
@@ -243,7 +263,7 @@ impl HttpUpstream {
         headers::prepare_reply(&mut reply);
         let lease = Lease { connection, pool: Arc::clone(&self.pool), permit };
         let early = progress.is_some_and(|progress| !progress.is_over());
-        Ok(reply.map(|incoming| Body::stream(incoming, lease, early)))
+        Ok(reply.map(|incoming| Body::stream(incoming, lease, early, self.options.pause)))
     }
 
     fn explain(&self, error: &hyper::Error) -> String {
@@ -255,6 +275,11 @@ impl HttpUpstream {
         }
         one_line(error)
     }
+}
+
+/// Whose request it is, if the upstream is to be told.
+pub(super) fn whose(request: &Outgoing) -> Option<Introduced> {
+    request.extensions().get().copied()
 }
 
 /// Whether the connection was lost before a reply.
@@ -294,5 +319,6 @@ pub(super) fn copy(request: &Outgoing) -> Option<Outgoing> {
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
     Some(Box::new(copy))
 }

@@ -258,7 +258,8 @@ mod tests {
     fn upstreams(options: Options) -> Upstreams {
         let build = |place: &Place| {
             let (patience, shutdown) = (std::time::Duration::from_secs(3), Shutdown::new());
-            Ok(Upstream::Http(HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?))
+            let upstream = HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?;
+            Ok(Upstream::Http(Box::new(upstream)))
         };
         Upstreams::new(options, 12, Box::new(build))
     }

@@ -16,6 +16,7 @@ mod limits;
 mod origin;
 mod pass;
 mod program;
+mod proxy_protocol;
 mod reload;
 mod shutdown;
 mod stage;
