@@ -37,15 +37,15 @@ URLs:
   teleport://HOST:PORT   teleport
   teleports://HOST:PORT  teleport over TLS
 
-Inputs speak HTTP/1.1 and HTTP/2, over TLS by ALPN, else with prior knowledge; so do https outputs by
-ALPN, while http ones speak HTTP/1.1 and h2c ones HTTP/2.
-
-Outputs only:
+For outputs alone:
   h2c://HOST:PORT        HTTP/2 without TLS
-  http+srv://NAME        the hosts of an SRV record, as _api._tcp.example.com; also with the other schemes
-  file:PATH              a file of such URLs, one a line, that may change
+  http+srv://NAME        the hosts of an SRV record; https, h2c, teleport and teleports likewise
+  file:PATH              a file of URLs, one a line, that may change
   URL#weight=3           three times the part of others
   URL#backup             for when no other output can be used
+
+Inputs speak HTTP/1.1 and HTTP/2, over TLS by ALPN, else with prior knowledge. Outputs of https
+speak either, by ALPN, those of http HTTP/1.1, those of h2c HTTP/2.
 
 The flags of Go's httptp, such as -inType=teleport -in=:8345, mean here what they mean there.
 
