@@ -63,7 +63,10 @@ fn the_example_of_the_docs_is_what_it_says() {
         (api.listener, &api.host, api.path.as_str(), api.group),
         (Some(0), &Host::Is("shop.example.com".into()), "/api", 0)
     );
-    assert_eq!((api.edit.set.len(), api.edit.remove.len()), (1, 1));
+    assert_eq!(
+        (api.edit.fields.set.len(), api.edit.fields.remove.len(), api.reply.set.len(), api.reply.remove.len()),
+        (1, 1, 1, 1)
+    );
     assert_eq!(api.edit.host.as_ref().map(http::HeaderValue::as_bytes), Some(&b"api.internal:8080"[..]));
     assert_eq!((rest.listener, &rest.host, rest.path.as_str(), rest.group), (None, &Host::Any, "/", 1));
 }
