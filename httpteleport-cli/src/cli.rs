@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use std::num::ParseIntError;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -216,7 +217,12 @@ pub(crate) fn in_a_line(error: &clap::Error) -> Option<String> {
     }
     // "--out <URL[,URL...]>" without what follows the name, and "--in-get-only[=<BOOL>]".
     let option = option.split([' ', '[', '=']).next().unwrap_or(option);
-    let why = std::error::Error::source(error).map_or_else(|| "not valid".to_owned(), ToString::to_string);
+    let cause = std::error::Error::source(error);
+    let why = match cause {
+        Some(cause) if cause.is::<ParseIntError>() => "is no whole number of 0 or more".to_owned(),
+        Some(cause) => cause.to_string(),
+        None => "not valid".to_owned(),
+    };
     Some(format!("{option} {}: {why}", without_password(value)))
 }
 

@@ -190,7 +190,10 @@ impl Running {
 
     /// Says in the log what was refused, at the end.
     pub(crate) fn sum_up(&self) {
-        tracing::info!("connections and refusals: {}", self.counters);
+        let counted = self.counters.to_string();
+        if !counted.is_empty() {
+            tracing::info!("connections and refusals: {counted}");
+        }
         if self.interims.count() > 0 {
             tracing::info!("{} interim replies of upstreams ended here", self.interims.count());
         }

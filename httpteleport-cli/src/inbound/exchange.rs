@@ -36,9 +36,9 @@ impl Shared {
         let caller = Caller { client, ..ends.caller };
         let mut asked = None;
         let mut reply = match self.read(request, ends, client, admitted, activity, &mut asked).await {
-            Ok(Routed { request, proxy, slot, load }) => {
+            Ok(Routed { request, proxy, slot, after }) => {
                 let mut reply = proxy.forward(request, caller, slot).await;
-                reply.body_mut().keep(load);
+                after.apply(&mut reply);
                 reply
             }
             Err(refusal) => {

@@ -130,10 +130,10 @@ impl StreamHandler for Answer {
         let start = Instant::now();
         let (caller, routed) = self.admit(request, peer);
         let (mut reply, deadline) = match routed {
-            Ok(Routed { request, proxy, slot, load }) => {
+            Ok(Routed { request, proxy, slot, after }) => {
                 let mut reply = proxy.forward(request, caller, slot).await;
                 let deadline = start + proxy.timeout();
-                reply.body_mut().keep(load);
+                after.apply(&mut reply);
                 (reply, deadline)
             }
             // It is at hand.
