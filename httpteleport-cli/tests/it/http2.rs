@@ -293,7 +293,7 @@ async fn an_inputs_limits_hold_for_it_as_well() {
 async fn a_client_that_takes_nothing_of_its_replies_is_cut_off() {
     let origin = Origin::start().await;
     let out = origin.url();
-    let args = ["--in", "http://127.0.0.1:0", "--out", &out, "--in-write-timeout", "100ms", "--log-all-errors"];
+    let args = ["--in", "http://127.0.0.1:0", "--out", &out, "--in-write-timeout", "800ms", "--log-all-errors"];
     let (program, mut log) = Program::logged(&args).await;
     let mut client = connect(program.address()).await;
     let get = || Request::get("http://h/size/10000000").body(empty()).expect("a request");
