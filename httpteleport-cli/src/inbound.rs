@@ -15,6 +15,7 @@ use crate::listen::{Accepted, Listener};
 use crate::router::Router;
 use crate::shutdown::Shutdown;
 
+mod delivery;
 mod door;
 mod exchange;
 mod gate;
