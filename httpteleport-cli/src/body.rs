@@ -11,15 +11,13 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep};
 
 use crate::balance::Load;
+use crate::outbound::Attempt;
 use crate::outbound::pool::Lease;
 use crate::trailers;
-
-/// How long a streamed body may pause between two pieces.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
 /// Any error of a body; the client sees its connection end early.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -27,8 +25,9 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a reply. It counts as load, of its upstream and of the process, until it is dropped.
 pub(crate) struct Body {
     kind: Kind,
-    held: Option<(Load, Load)>,
+    held: Option<(Attempt, Load)>,
     caller: Option<Load>,
+    client: Option<Load>,
 }
 
 enum Kind {
@@ -42,6 +41,8 @@ enum Kind {
 struct Stream {
     incoming: Incoming,
     source: Source,
+    /// The longest pause between two pieces.
+    patience: Duration,
     /// Made when a piece is waited for, so that a body that is there at once needs no timer.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -52,47 +53,62 @@ enum Source {
     Leased(Lease),
     /// Has a task of its own, which learns from this that nobody reads the body any more.
     Apart(#[expect(dead_code, reason = "its drop is what tells")] oneshot::Sender<()>),
+    /// Shared with other requests.
+    Shared(#[expect(dead_code, reason = "held until the last piece has come")] (OwnedSemaphorePermit, Load)),
     /// Gone: the last piece has come, or it has failed.
     Gone,
 }
 
 impl Body {
-    /// A streamed body that comes over the connection leased; `early` if the body of its request has not ended.
-    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool) -> Body {
-        let mut stream = Stream { incoming, source: Source::Leased(lease), pause: None };
+    /// A streamed body that comes over the connection leased, with pauses of at most so long; `early` if the body of its
+    /// request has not ended.
+    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool, patience: Duration) -> Body {
+        let mut stream = Stream { incoming, source: Source::Leased(lease), patience, pause: None };
         stream.release_if_done();
         if early {
             stream.part();
         }
-        Body { kind: Kind::Stream(stream), held: None, caller: None }
+        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None }
+    }
+
+    /// A streamed body that comes over a connection of HTTP/2, which has a task.
+    pub(crate) fn multiplexed(incoming: Incoming, held: (OwnedSemaphorePermit, Load), patience: Duration) -> Body {
+        let mut stream = Stream { incoming, source: Source::Shared(held), patience, pause: None };
+        stream.release_if_done();
+        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None }
     }
 
     /// A body that comes over teleport.
     pub(crate) fn teleport(incoming: httpteleport::stream::Incoming) -> Body {
-        Body { kind: Kind::Teleport(incoming), held: None, caller: None }
+        Body { kind: Kind::Teleport(incoming), held: None, caller: None, client: None }
     }
 
     /// A body that comes from wherever, with its own limits.
     pub(crate) fn boxed(body: UnsyncBoxBody<Bytes, BoxError>) -> Body {
-        Body { kind: Kind::Other(body), held: None, caller: None }
+        Body { kind: Kind::Other(body), held: None, caller: None, client: None }
     }
 
-    /// Makes the body hold what its request occupies.
-    pub(crate) fn holding(mut self, upstream: Load, process: Load) -> Body {
+    /// Makes the body hold what its request occupies, and keep the upstream that it comes from: other settings may have no
+    /// place for that.
+    pub(crate) fn holding(mut self, upstream: Attempt, process: Load) -> Body {
         self.held = Some((upstream, process));
         self
     }
 
-    /// Makes the body hold what its request occupies of its client's connection.
-    pub(crate) fn of_caller(mut self, caller: Option<Load>) -> Body {
+    /// Makes the body keep its client's connection busy.
+    pub(crate) fn keep_busy(&mut self, caller: Option<Load>) {
         self.caller = caller;
-        self
+    }
+
+    /// Makes the body hold what its request occupies of its client's limits.
+    pub(crate) fn keep(&mut self, client: Option<Load>) {
+        self.client = client;
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None }
+        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None, client: None }
     }
 }
 
@@ -101,12 +117,16 @@ impl http_body::Body for Body {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.kind {
+        let next = match &mut self.kind {
             Kind::Full(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
             Kind::Stream(stream) => stream.poll_frame(cx),
             Kind::Teleport(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Kind::Other(body) => Pin::new(body).poll_frame(cx).map_ok(trailers::clean),
+        };
+        if let (Poll::Ready(Some(Err(_))), Some((attempt, _))) = (&next, &self.held) {
+            attempt.note_broken();
         }
+        next
     }
 
     fn is_end_stream(&self) -> bool {
@@ -132,7 +152,7 @@ impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let next = match &mut self.source {
             Source::Leased(lease) => lease.connection().poll_body(&mut self.incoming, cx),
-            Source::Apart(_) | Source::Gone => Pin::new(&mut self.incoming).poll_frame(cx),
+            Source::Apart(_) | Source::Shared(_) | Source::Gone => Pin::new(&mut self.incoming).poll_frame(cx),
         };
         match next {
             Poll::Ready(frame) => {
@@ -147,9 +167,9 @@ impl Stream {
                 Poll::Ready(frame.map(|frame| frame.map(trailers::clean).map_err(Into::into)))
             }
             Poll::Pending => {
-                let pause = self
-                    .pause
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + LONGEST_PAUSE)));
+                let patience = self.patience;
+                let pause =
+                    self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
                 ready!(pause.as_mut().poll(cx));
                 self.source = Source::Gone;
                 Poll::Ready(Some(Err("the upstream stopped in the middle of its reply".into())))

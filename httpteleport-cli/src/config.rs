@@ -1,315 +1,90 @@
-//! The settings of one proxy, checked as a whole.
+//! The settings of a process, free of contradictions: what it listens on, the groups of upstreams it knows, and the routes between.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use http::HeaderName;
-use httpteleport::{RecordCodec, Wire};
-
-use crate::cli::ProxyArgs;
-use crate::compress::Compress;
+use crate::discover::{Source, To};
 use crate::endpoint::{Address, Endpoint};
+
+mod args;
+mod balancing;
+mod file;
+mod group;
+mod listener;
+mod mistakes;
+mod process;
+mod route;
+
+pub(crate) use file::{ConfigFile, Typed, Word};
+pub(crate) use group::Group;
+pub(crate) use listener::{Limits, Listener, Pair, Timeouts, Tls};
+pub(crate) use mistakes::Mistakes;
+pub(crate) use process::{Process, Teleport};
+pub(crate) use route::{Edit, Fields, Host, Route};
 
 /// Most bytes of a reply's body that go over the classic wire: it carries whole messages, so they are held in memory.
 pub(crate) const MAX_REPLY_BODY: usize = 64 << 20;
 
-/// Everything the proxy needs to know, free of contradictions.
+/// Everything that a process needs to know.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The side that accepts.
-    pub(crate) input: Input,
-    /// The side that connects.
-    pub(crate) output: Output,
-    /// What both sides do on teleport.
-    pub(crate) teleport: Teleport,
-    /// Most requests at a time over the whole process.
-    pub(crate) concurrency: usize,
-    /// Threads that serve; `None` for one on each core.
-    pub(crate) threads: Option<usize>,
+    /// What holds for all of it.
+    pub(crate) process: Process,
+    /// Where requests come from: at least one.
+    pub(crate) listeners: Vec<Listener>,
+    /// Where they may go: at least one.
+    pub(crate) groups: Vec<Group>,
+    /// Which of them go where: at least one.
+    pub(crate) routes: Vec<Route>,
     /// Options that were given and do nothing here, each a line for the log.
     pub(crate) idle_options: Vec<String>,
 }
 
-/// Where requests come from.
-#[derive(Debug)]
-pub(crate) struct Input {
-    /// Where to listen.
-    pub(crate) endpoint: Endpoint,
-    /// Compression of replies, for teleport.
-    pub(crate) compress: Compress,
-    /// Batch delay of replies, for teleport.
-    pub(crate) delay: Duration,
-    /// Certificate and key; there exactly when the endpoint is a TLS one.
-    pub(crate) tls: Option<TlsFiles>,
+/// What the largest messages are that pass, whichever way they take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Largest {
     /// Bytes of a request's head.
-    pub(crate) max_header_size: usize,
+    pub(crate) request_head: usize,
     /// Bytes of a request's body.
-    pub(crate) max_body_size: usize,
-}
-
-/// What holds for teleport on both sides.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Teleport {
-    /// Which wire is spoken.
-    pub(crate) wire: Wire,
-    /// The silence after which a peer is asked whether it lives.
-    pub(crate) ping: Option<Duration>,
-    /// How old a connection gets.
-    pub(crate) max_age: Option<Duration>,
-    /// Each message is compressed alone.
-    pub(crate) compress_alone: bool,
-}
-
-/// The files of a server's identity.
-#[derive(Debug)]
-pub(crate) struct TlsFiles {
-    /// PEM certificate chain, the server's own first.
-    pub(crate) cert: PathBuf,
-    /// PEM private key.
-    pub(crate) key: PathBuf,
-}
-
-/// Where requests go.
-#[derive(Debug)]
-pub(crate) struct Output {
-    /// At least one.
-    pub(crate) endpoints: Vec<Endpoint>,
-    /// Compression of requests, for teleport.
-    pub(crate) compress: Compress,
-    /// Batch delay of requests, for teleport.
-    pub(crate) delay: Duration,
-    /// Longest wait for a reply.
-    pub(crate) timeout: Duration,
-    /// Connections to each teleport endpoint.
-    pub(crate) conns_per_addr: usize,
-    /// Teleport: requests whose values of this header differ share no connection.
-    pub(crate) group_by: Option<HeaderName>,
-    /// PEM certificates to trust instead of the system's.
-    pub(crate) ca: Option<PathBuf>,
+    pub(crate) request_body: usize,
     /// Bytes of a reply's head.
-    pub(crate) max_header_size: usize,
+    pub(crate) reply_head: usize,
 }
 
 impl Settings {
-    /// Makes settings of the options typed.
-    ///
-    /// # Errors
-    ///
-    /// One line: an option that is missing or does not fit the others.
-    pub(crate) fn check(args: ProxyArgs) -> Result<Settings, String> {
-        let tls = check_certificate(&args)?;
-        check_outputs(&args)?;
-        check_teleport(&args)?;
-        let idle_options = idle_options(&args);
-        Ok(Settings {
-            input: Input {
-                endpoint: args.input,
-                compress: args.in_compress.unwrap_or_default(),
-                delay: args.in_delay.unwrap_or_default(),
-                tls,
-                max_header_size: args.in_max_header_size as usize,
-                max_body_size: usize::try_from(args.in_max_body_size).unwrap_or(usize::MAX),
-            },
-            output: Output {
-                endpoints: args.outputs,
-                compress: args.out_compress.unwrap_or_default(),
-                delay: args.out_delay.unwrap_or_default(),
-                timeout: args.out_timeout,
-                conns_per_addr: usize::from(args.out_conns_per_addr),
-                group_by: args.out_group_by,
-                ca: args.out_ca,
-                max_header_size: args.out_max_header_size as usize,
-            },
-            teleport: Teleport {
-                wire: args.wire,
-                ping: Some(args.ping).filter(|ping| !ping.is_zero()),
-                max_age: args.max_connection_age,
-                compress_alone: args.compress_alone,
-            },
-            concurrency: args.concurrency as usize,
-            threads: args.threads.map(usize::from),
-            idle_options,
-        })
+    /// Those of a process without listeners and groups yet.
+    pub(crate) fn empty(process: Process) -> Settings {
+        Settings { process, listeners: Vec::new(), groups: Vec::new(), routes: Vec::new(), idle_options: Vec::new() }
     }
-}
 
-/// A TLS input needs both files, any other must have none: a certificate beside `http://` is a misunderstanding that
-/// would leave traffic in clear text.
-fn check_certificate(args: &ProxyArgs) -> Result<Option<TlsFiles>, String> {
-    let input = &args.input;
-    let tls = input.scheme.is_tls();
-    match (&args.in_tls_cert, &args.in_tls_key) {
-        (Some(cert), Some(key)) if tls => Ok(Some(TlsFiles { cert: cert.clone(), key: key.clone() })),
-        (None, None) if !tls => Ok(None),
-        (None, _) if tls => Err(format!("--in {input}: needs a certificate; give its PEM file with --in-tls-cert")),
-        (_, None) if tls => {
-            Err(format!("--in {input}: needs the certificate's key; give its PEM file with --in-tls-key"))
-        }
-        (cert, _) => {
-            let option = if cert.is_some() { "--in-tls-cert" } else { "--in-tls-key" };
-            Err(format!(
-                "{option}: the input {input} does not use TLS; use https:// or teleports://, or drop the option"
-            ))
-        }
+    /// What there is, for people.
+    pub(crate) fn summary(&self) -> String {
+        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (listeners, groups) = (counted(self.listeners.len(), "listener"), counted(self.groups.len(), "group"));
+        format!("{listeners}, {groups}, {}", counted(self.routes.len(), "route"))
     }
-}
 
-fn check_outputs(args: &ProxyArgs) -> Result<(), String> {
-    for out in &args.outputs {
-        if let Address::Tcp { host, port } = &out.address {
-            if host.is_empty() {
-                return Err(format!("--out {out}: no host; say which machine to connect to"));
-            }
-            if *port == 0 {
-                return Err(format!("--out {out}: port 0 cannot be connected to; use 1 to 65535"));
-            }
-        }
-        if *out == args.input && !matches!(out.address, Address::Tcp { port: 0, .. }) {
-            return Err(format!("--out {out}: is the input itself; requests would go round in circles"));
-        }
+    /// Outputs that are inputs with a way to them.
+    fn circles(&self) -> Vec<(&Group, &Source)> {
+        let chosen = |out: &Endpoint| matches!(out.address, Address::Tcp { port: 0, .. });
+        let listeners = self.listeners.iter().enumerate();
+        let ways = listeners.flat_map(|(index, listener)| self.ways(index).map(move |way| (listener, way)));
+        let is_circle = |(listener, (_, out)): &(&Listener, (&Group, &Source))| matches!(&out.to, To::Host(out) if *out == listener.endpoint && !chosen(out));
+        ways.filter(is_circle).map(|(_, way)| way).collect()
     }
-    if args.out_ca.is_some() && !args.outputs.iter().any(|out| out.scheme.is_tls()) {
-        return Err("--out-ca: no output uses TLS; use https:// or teleports://, or drop the option".to_owned());
-    }
-    if args.out_timeout.is_zero() {
-        return Err("--out-timeout 0: no reply comes in no time; write for example 3s".to_owned());
-    }
-    if args.out_delay.is_some_and(|delay| delay >= args.out_timeout) {
-        return Err(
-            "--out-delay: is as long as --out-timeout, every request would time out; use a shorter one".to_owned()
-        );
-    }
-    Ok(())
-}
 
-fn check_teleport(args: &ProxyArgs) -> Result<(), String> {
-    for (option, compress) in [("--in-compress", args.in_compress), ("--out-compress", args.out_compress)] {
-        if let Some(compress) = compress
-            && let Some(wire) = compress.misses(args.wire)
-        {
-            return Err(format!("{option} {compress}: is of the {wire} wire, which --wire excludes; use --wire auto"));
-        }
-    }
-    if args.compress_alone {
-        let lz4 = |compress: Option<Compress>| compress.is_some_and(|compress| compress.framed == RecordCodec::Lz4);
-        if lz4(args.in_compress) || lz4(args.out_compress) {
-            return Err("--compress-alone: lz4 cannot do that; use zstd, or none".to_owned());
-        }
-        if args.wire == Wire::Classic {
-            return Err("--compress-alone: the classic wire cannot do that; use --wire auto or framed".to_owned());
-        }
-    }
-    if args.max_connection_age.is_some_and(|age| age.is_zero()) {
-        return Err("--max-connection-age 0: no call fits into no time; write for example 1h".to_owned());
-    }
-    Ok(())
-}
-
-/// Teleport options beside plain HTTP are harmless, so they are told, not refused.
-fn idle_options(args: &ProxyArgs) -> Vec<String> {
-    let teleport_in = args.input.scheme.is_teleport();
-    let teleport_out = args.outputs.iter().any(|out| out.scheme.is_teleport());
-    let teleport = teleport_in || teleport_out;
-    let options = [
-        ("--in-compress", args.in_compress.is_some() && !teleport_in, "the input is"),
-        ("--in-delay", args.in_delay.is_some() && !teleport_in, "the input is"),
-        ("--out-compress", args.out_compress.is_some() && !teleport_out, "the outputs are"),
-        ("--out-delay", args.out_delay.is_some() && !teleport_out, "the outputs are"),
-        ("--out-group-by", args.out_group_by.is_some() && !teleport_out, "the outputs are"),
-        ("--wire", args.wire != Wire::Auto && !teleport, "inputs and outputs are"),
-        ("--max-connection-age", args.max_connection_age.is_some() && !teleport, "inputs and outputs are"),
-        ("--compress-alone", args.compress_alone && !teleport, "inputs and outputs are"),
-    ];
-    options.iter().filter(|o| o.1).map(|(name, _, who)| format!("{name} has no effect: {who} not teleport")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::OsString;
-
-    use super::*;
-    use crate::cli::{Action, Stop, parse};
-
-    fn settings(line: &str) -> Result<Settings, String> {
-        let args = std::iter::once("httptp").chain(line.split_whitespace()).map(OsString::from);
-        match parse(args) {
-            Ok(Action::Proxy(settings)) => Ok(*settings),
-            Ok(Action::Demo(_)) => Err("demo".to_owned()),
-            Err(Stop::Usage(line)) => Err(line),
-            Err(Stop::Clap(error)) => Err(error.to_string()),
+    /// What the listeners and the groups let in.
+    pub(crate) fn largest(&self) -> Largest {
+        let of_listeners =
+            |size: fn(&Limits) -> usize| self.listeners.iter().map(|listener| size(&listener.limits)).max();
+        Largest {
+            request_head: of_listeners(|limits| limits.max_header_size).unwrap_or_default(),
+            request_body: of_listeners(|limits| limits.max_body_size).unwrap_or_default(),
+            reply_head: self.groups.iter().map(|group| group.max_header_size).max().unwrap_or_default(),
         }
     }
 
-    #[test]
-    fn defaults() {
-        let s = settings("--out http://h").expect("fine");
-        assert_eq!(s.input.endpoint.to_string(), "http://127.0.0.1:8080");
-        assert_eq!((s.input.max_header_size, s.input.max_body_size), (4096, 4_194_304));
-        assert_eq!((s.output.max_header_size, s.output.conns_per_addr), (4096, 1));
-        assert_eq!((s.output.timeout, s.concurrency), (Duration::from_secs(3), 100_000));
-        assert_eq!(s.threads, None);
-        assert_eq!((s.input.compress, s.output.compress), (Compress::default(), Compress::default()));
-        let Teleport { wire, ping, max_age, compress_alone } = s.teleport;
-        assert_eq!((wire, ping, max_age, compress_alone), (Wire::Auto, Some(Duration::from_secs(5)), None, false));
-        assert_eq!((s.input.delay, s.output.delay), (Duration::ZERO, Duration::ZERO));
-        assert!(s.idle_options.is_empty());
-        let s = settings("--in unix:/a").expect("fine");
-        assert_eq!(s.output.endpoints[0].to_string(), "teleport://127.0.0.1:8043");
-    }
-
-    #[test]
-    fn outputs_are_a_list_with_commas_or_repeated() {
-        let s = settings("--out http://a,teleport://b:2 --out unix:/c").expect("fine");
-        let outs: Vec<_> = s.output.endpoints.iter().map(ToString::to_string).collect();
-        assert_eq!(outs, ["http://a:80", "teleport://b:2", "unix:/c"]);
-    }
-
-    #[test]
-    fn options_without_effect_are_told() {
-        let s = settings("--out http://a --in-compress none --out-delay 1ms").expect("fine");
-        assert_eq!(
-            s.idle_options,
-            [
-                "--in-compress has no effect: the input is not teleport",
-                "--out-delay has no effect: the outputs are not teleport"
-            ]
-        );
-    }
-
-    #[test]
-    fn every_contradiction_is_one_line_that_names_the_option() {
-        let cases = [
-            ("--in ftp://x", "--in ftp://x: unknown scheme \"ftp\"; use http, https, unix, teleport or teleports"),
-            ("--out http://a,b:1", "--out b:1: no scheme; write for example http://b:1"),
-            ("--out http://:80", "--out http://:80: no host"),
-            ("--out http://a:0", "port 0"),
-            ("--in http://a:1 --out http://a:1", "--out http://a:1: is the input itself"),
-            ("--in https://:1 --out http://a", "--in https://:1: needs a certificate"),
-            ("--in teleports://:1 --in-tls-cert c --out http://a", "give its PEM file with --in-tls-key"),
-            ("--in http://:1 --in-tls-cert c --out http://a", "--in-tls-cert: the input http://:1 does not use TLS"),
-            ("--in http://:1 --in-tls-key c --out http://a", "--in-tls-key: the input http://:1 does not use TLS"),
-            ("--out http://a --out-ca f", "--out-ca: no output uses TLS"),
-            ("--out http://a --out-timeout 0", "--out-timeout 0: "),
-            ("--out http://a --out-timeout 3", "--out-timeout 3: no unit"),
-            ("--out teleport://a:1 --out-delay 3s", "--out-delay: is as long as --out-timeout"),
-            (
-                "--out teleport://a:1 --out-compress zip",
-                "--out-compress zip: use zstd, zstd-small, zstd-max, lz4, none",
-            ),
-            ("--out teleport://a:1 --out-compress lz4 --wire classic", "--out-compress lz4: is of the framed wire"),
-            ("--in teleport://:1 --in-compress flate --wire framed", "--in-compress flate: is of the classic wire"),
-            ("--out teleport://a:1 --wire go", "--wire go: use auto, classic or framed"),
-            ("--out teleport://a:1 --max-connection-age 0", "--max-connection-age 0: "),
-            ("--out teleport://a:1 --compress-alone --out-compress lz4", "--compress-alone: lz4 cannot"),
-            ("--out teleport://a:1 --compress-alone --wire classic", "--compress-alone: the classic wire cannot"),
-            ("--out http://a --concurrency 0", "--concurrency 0: "),
-            ("--out http://a --threads 0", "--threads 0: "),
-            ("--out http://me:pw@a", "--out http://***@a: a user or password"),
-        ];
-        for (line, want) in cases {
-            let error = settings(line).expect_err(line);
-            assert!(error.contains(want), "{line}: {error}");
-            assert!(!error.contains('\n'), "{line}: {error}");
-        }
+    /// Where requests of a listener may go, each with its group.
+    pub(crate) fn ways(&self, listener: usize) -> impl Iterator<Item = (&Group, &Source)> {
+        let taken = move |group: usize| self.routes.iter().any(|route| route.takes(listener) && route.group == group);
+        let groups = self.groups.iter().enumerate().filter(move |(index, _)| taken(*index));
+        groups.flat_map(|(_, group)| group.sources.iter().map(move |source| (group, source)))
     }
 }

@@ -1,47 +1,178 @@
-//! Inputs: what accepts requests, whatever they come over, and hands them to the proxy.
+//! Inputs: what accepts requests, whatever they come over, and hands them to the router.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use tokio::sync::Semaphore;
 
-use crate::config::Settings;
-use crate::listen::Listener;
-use crate::proxy::Proxy;
+use self::door::Door;
+use self::gate::Gate;
+use self::policy::{Bodies, Current, Policy};
+use crate::config::{self, Largest};
+use crate::counters::Counters;
+use crate::listen::{Accepted, Listener};
+use crate::router::Router;
 use crate::shutdown::Shutdown;
 
+mod delivery;
+mod door;
 mod exchange;
+mod gate;
 mod http;
 mod http1;
 mod http2;
+mod policy;
+mod proxy_header;
 mod rest;
 mod teleport;
 mod upgrade;
 mod upload;
 
-/// What an input needs to serve.
-pub(crate) struct Inputs<'a> {
-    /// Bound already.
-    pub(crate) listener: Listener,
-    /// There exactly when the input's scheme asks for TLS.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
-    /// Limits and, for teleport, compression and batch delay.
-    pub(crate) settings: &'a Settings,
-    /// Where the requests go.
-    pub(crate) proxy: Arc<Proxy>,
+/// One input, whose port is open. What it does can change while it serves.
+pub(crate) struct Input {
+    listener: Listener,
+    /// For connections that come.
+    serving: ArcSwap<Serving>,
+    /// For requests that come, on those that are there as well.
+    policy: Current,
+    /// One permit a connection.
+    connections: Arc<Semaphore>,
     /// Ends the accepting; every connection's task is spawned on it.
-    pub(crate) shutdown: Shutdown,
+    shutdown: Shutdown,
 }
 
-/// Accepts connections until draining begins, then returns. What runs on them goes on, as tasks of the shutdown.
-///
-/// # Errors
-///
-/// The input cannot serve at all.
-pub(crate) async fn serve(inputs: Inputs<'_>) -> anyhow::Result<()> {
-    if inputs.settings.input.endpoint.scheme.is_teleport() {
-        teleport::serve(inputs).await
+/// What an input does with connections.
+struct Serving {
+    door: Door,
+    service: Service,
+}
+
+enum Service {
+    Http(Arc<http::Shared>),
+    Teleport(Arc<teleport::Shared>),
+}
+
+/// What an input needs beside its settings.
+pub(crate) struct Parts {
+    /// There exactly when the input's scheme asks for TLS.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// Where the requests go.
+    pub(crate) router: Router,
+    /// Most connections, and most requests at a time.
+    pub(crate) concurrency: usize,
+    /// What passes anywhere in this process.
+    pub(crate) largest: Largest,
+    /// The process's.
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// What an input is to do from now on.
+pub(crate) struct Change {
+    serving: Arc<Serving>,
+    policy: Arc<Policy>,
+}
+
+impl Input {
+    /// An input at a port that is open. Nothing is accepted yet.
+    ///
+    /// # Errors
+    ///
+    /// Its settings cannot be served.
+    pub(crate) fn new(
+        listener: Listener,
+        settings: &config::Listener,
+        parts: Parts,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Input> {
+        let connections = Arc::new(Semaphore::new(parts.concurrency.min(Semaphore::MAX_PERMITS)));
+        let policy = Arc::new(ArcSwap::new(Arc::new(policy(settings, &parts, None))));
+        let serving = ArcSwap::new(Arc::new(serving(&listener, settings, parts, &policy, &shutdown)?));
+        Ok(Input { listener, serving, policy, connections, shutdown })
+    }
+
+    /// Prepares other settings for it.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be served.
+    pub(crate) fn prepare(&self, settings: &config::Listener, parts: Parts) -> anyhow::Result<Change> {
+        let policy = Arc::new(policy(settings, &parts, Some(&self.policy.load().gate)));
+        let serving = serving(&self.listener, settings, parts, &self.policy, &self.shutdown)?;
+        Ok(Change { serving: Arc::new(serving), policy })
+    }
+
+    /// Keeps to other settings from now on: all requests to what is said of requests, and connections that come to the rest.
+    pub(crate) fn change(&self, change: Change) {
+        self.policy.store(change.policy);
+        self.serving.store(change.serving);
+    }
+
+    /// Where it listens.
+    pub(crate) fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// Ends the accepting, and every connection when what runs on it is done.
+    pub(crate) fn retire(&self) {
+        self.shutdown.begin();
+    }
+
+    /// Accepts connections until draining begins, then returns. What runs on them goes on, as tasks of the shutdown.
+    pub(crate) async fn serve(self: Arc<Self>) {
+        let accept = async {
+            loop {
+                // The system queues what comes beyond the limit.
+                let permit = Arc::clone(&self.connections).acquire_owned().await;
+                let accepted = self.listener.accept().await;
+                let serving = self.serving.load_full();
+                let Some(accepted) = serving.door.open(accepted) else { continue };
+                self.shutdown.spawn(async move {
+                    if let Some(accepted) = serving.door.identify(accepted).await {
+                        serving.service.connection(accepted).await;
+                    }
+                    drop(permit);
+                });
+            }
+        };
+        tokio::select! {
+            () = accept => {}
+            () = self.shutdown.begun() => {}
+        }
+    }
+}
+
+fn policy(settings: &config::Listener, parts: &Parts, before: Option<&Gate>) -> Policy {
+    Policy {
+        gate: Gate::new(settings, Arc::clone(&parts.counters), before),
+        router: parts.router.clone(),
+        bodies: Bodies { most: settings.limits.max_body_size, patience: settings.timeouts.body },
+    }
+}
+
+fn serving(
+    listener: &Listener,
+    settings: &config::Listener,
+    parts: Parts,
+    policy: &Current,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Serving> {
+    let door = Door::new(settings, Arc::clone(&parts.counters));
+    let (policy, shutdown) = (Arc::clone(policy), shutdown.clone());
+    let service = if settings.endpoint.scheme.is_teleport() {
+        Service::Teleport(Arc::new(teleport::Shared::new(settings, parts, listener.local_addr(), policy, shutdown)?))
     } else {
-        http::serve(inputs).await;
-        Ok(())
+        Service::Http(Arc::new(http::Shared::new(settings, parts, policy, shutdown)))
+    };
+    Ok(Serving { door, service })
+}
+
+impl Service {
+    /// Serves one connection to its end.
+    async fn connection(&self, accepted: Accepted) {
+        match self {
+            Service::Http(shared) => Arc::clone(shared).accepted(accepted).await,
+            Service::Teleport(shared) => Box::pin(shared.accepted(accepted)).await,
+        }
     }
 }

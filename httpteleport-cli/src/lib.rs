@@ -6,23 +6,37 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod access;
 mod balance;
 mod body;
 mod cli;
+mod clients;
 mod compress;
 mod config;
+mod counters;
 mod demo;
+mod discover;
 mod duration;
 mod endpoint;
 mod ends;
+mod forwarded;
+mod go_flags;
+mod groups;
 mod headers;
+mod health;
 mod inbound;
 mod interims;
 mod io;
 mod listen;
 mod outbound;
 mod proxy;
+mod refusal;
+mod reload;
 mod request;
+mod retry;
+mod router;
+mod running;
+mod seldom;
 mod shutdown;
 mod start;
 mod timer;
@@ -42,9 +56,13 @@ const FAILED: u8 = 1;
 /// Exit codes: 0 after a clean end, 1 when it could not start, 2 for bad options.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse(args) {
-        Ok(cli::Action::Proxy(settings)) => finish(start::proxy(&settings)),
+        Ok(cli::Action::Proxy(settings, file)) => finish(start::proxy(*settings, file)),
+        Ok(cli::Action::Checked(file, settings)) => {
+            println!("{}: is fine: {}", file.display(), settings.summary());
+            ExitCode::SUCCESS
+        }
         Ok(cli::Action::Demo(options)) => finish(demo::run(&options)),
-        Err(cli::Stop::Usage(line)) => complain(&line, USAGE),
+        Err(cli::Stop::Usage(lines)) => complain(&lines, USAGE),
         Err(cli::Stop::Clap(error)) => {
             // Help and version arrive here too; a closed stdout is no reason to fail.
             let _ = error.print();
@@ -56,11 +74,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&format!("{error:#}"), FAILED),
+        Err(error) => complain(&[format!("{error:#}")], FAILED),
     }
 }
 
-fn complain(line: &str, code: u8) -> ExitCode {
-    eprintln!("httptp: {line}");
+fn complain(lines: &[String], code: u8) -> ExitCode {
+    for line in lines {
+        eprintln!("httptp: {line}");
+    }
     ExitCode::from(code)
 }

@@ -12,18 +12,32 @@ use crate::request::{BodyFault, Outgoing};
 mod connection;
 mod dial;
 mod http;
+mod http2;
+mod introduce;
+mod multiplexed;
+mod options;
+mod place;
 pub(crate) mod pool;
+mod probe;
 mod stream;
+mod target;
 mod teleport;
 mod upgrade;
+mod upgrade_http2;
+mod upstreams;
 
 pub(crate) use self::http::HttpUpstream;
+pub(crate) use self::introduce::{Introduced, Version};
+pub(crate) use self::options::ConnectOptions;
+pub(crate) use self::place::Place;
+pub(crate) use self::target::{Attempt, Target};
 pub(crate) use self::teleport::TeleportUpstream;
+pub(crate) use self::upstreams::{Build, Options, Upstreams};
 
 /// One upstream, of either kind.
 pub(crate) enum Upstream {
-    /// Speaks HTTP/1.1, over TCP, TLS or a unix socket.
-    Http(HttpUpstream),
+    /// Speaks HTTP/1.1 over TCP, TLS or a unix socket, or HTTP/2 over TCP or TLS.
+    Http(Box<HttpUpstream>),
     /// Speaks teleport, over TCP or TLS.
     Teleport(TeleportUpstream),
 }
@@ -40,6 +54,21 @@ impl Upstream {
         match self {
             Upstream::Http(upstream) => upstream.call(request, deadline).await,
             Upstream::Teleport(upstream) => upstream.call(request, deadline).await,
+        }
+    }
+
+    /// At most so many connections from now on, if it speaks HTTP: that is its share of what may run at a time.
+    fn set_share(&self, most: usize) {
+        if let Upstream::Http(upstream) = self {
+            upstream.set_share(most);
+        }
+    }
+
+    /// Connections that are open.
+    fn connections(&self) -> u64 {
+        match self {
+            Upstream::Http(upstream) => upstream.connections(),
+            Upstream::Teleport(upstream) => upstream.connections(),
         }
     }
 
@@ -63,6 +92,8 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
     /// The request, when nothing of it can have been acted upon: another upstream may have it.
     pub(crate) unsent: Option<Outgoing>,
+    /// The request, when it may have been acted upon, and it does no harm to make it again.
+    pub(crate) harmless: Option<Outgoing>,
 }
 
 /// What sort of failure it is.
@@ -72,6 +103,8 @@ pub(crate) enum FailureKind {
     Unreachable,
     /// Its reply did not come in time.
     Timeout,
+    /// All the connections that it may have were in use, for as long as the request could wait.
+    Busy,
     /// This side could not or would not send it, and answers with this status.
     Refused(StatusCode),
     /// The request itself came to a bad end on its way here: the upstream has no part in it.
@@ -82,7 +115,7 @@ pub(crate) enum FailureKind {
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, reason: impl Into<String>) -> Failure {
-        Failure { kind, reason: reason.into(), unsent: None }
+        Failure { kind, reason: reason.into(), unsent: None, harmless: None }
     }
 
     /// A failure for which the client has to answer.
@@ -93,6 +126,12 @@ impl Failure {
     /// The same, with the request that never left.
     pub(crate) fn unsent(mut self, request: Outgoing) -> Failure {
         self.unsent = Some(request);
+        self
+    }
+
+    /// The same, with the request that may have left and can be made again.
+    pub(crate) fn harmless(mut self, request: Option<Outgoing>) -> Failure {
+        self.harmless = request;
         self
     }
 }

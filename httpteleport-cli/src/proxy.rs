@@ -1,55 +1,45 @@
 //! From a request to its reply, whatever the two sides speak.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
-use crate::balance::{Balancer, Slots};
+use crate::balance::Load;
 use crate::body::Body;
-use crate::interims::Interims;
 use crate::listen::Client;
-use crate::outbound::{Failure, FailureKind, Upstream};
+use crate::outbound::{Attempt, Failure, FailureKind, Introduced, Upstreams};
+use crate::refusal::Caller;
 use crate::request::Outgoing;
 
-/// The upstreams and how requests are spread over them.
+/// A group of upstreams, and the way of requests to them.
 pub(crate) struct Proxy {
-    /// The scheme of the input: its name begins every error text.
-    input: &'static str,
-    upstreams: Vec<(String, Upstream)>,
-    /// Those of the upstreams that ended here.
-    interims: Interims,
-    balancer: Balancer,
+    upstreams: Arc<Upstreams>,
     timeout: Duration,
-    slots: Slots,
-    concurrency: usize,
+    /// The upstreams are told whose each connection is.
+    introduces: bool,
+}
+
+/// Where a request has been.
+#[derive(Default)]
+struct Tries {
+    /// The ids of the upstreams. No upstream gets a request twice.
+    tried: Vec<u64>,
+    /// How often it was sent again although it may have left.
+    repeats: u32,
 }
 
 impl Proxy {
-    /// A proxy for an input of the scheme named, over named upstreams.
-    pub(crate) fn new(
-        input: &'static str,
-        upstreams: Vec<(String, Upstream)>,
-        interims: Interims,
-        timeout: Duration,
-        concurrency: usize,
-    ) -> Proxy {
-        Proxy {
-            input,
-            balancer: Balancer::new(upstreams.len()),
-            upstreams,
-            interims,
-            timeout,
-            slots: Slots::new(concurrency),
-            concurrency,
-        }
+    /// A proxy over upstreams, which have so long to reply.
+    pub(crate) fn new(upstreams: Arc<Upstreams>, timeout: Duration) -> Proxy {
+        Proxy { upstreams, timeout, introduces: false }
     }
 
-    /// Interim replies of upstreams that ended here.
-    pub(crate) fn interims(&self) -> u64 {
-        self.interims.count()
+    /// The same, and tells its upstreams whose each connection is.
+    pub(crate) fn introducing(mut self, introduces: bool) -> Proxy {
+        self.introduces = introduces;
+        self
     }
 
     /// The longest wait for a reply.
@@ -57,93 +47,109 @@ impl Proxy {
         self.timeout
     }
 
+    /// Where requests may go.
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
     /// Sends the request to the best upstream and brings its reply, or says in a reply why there is none: 504 when none
-    /// came in time, 503 when too many requests run already, 502 otherwise.
+    /// came in time, 502 otherwise. The reply holds the request's place to its end.
     ///
-    /// A request that could not leave goes to the next upstream; one whose body streams, as long as nothing of it was taken.
+    /// A request that could not leave goes to the next upstream; one whose body streams, as long as nothing of it was taken. So
+    /// does one that may have left, if it can be made twice and the budget for that allows it.
     /// Dropping the future abandons the request.
-    pub(crate) async fn forward(&self, request: Outgoing, client: Client) -> Response<Body> {
-        let Some(slot) = self.slots.take() else {
-            let why = format!("{} requests run already, as many as --concurrency allows", self.concurrency);
-            return self.refuse(StatusCode::SERVICE_UNAVAILABLE, &why);
-        };
+    pub(crate) async fn forward(&self, request: Outgoing, caller: Caller, slot: Load) -> Response<Body> {
         let mut now = Instant::now();
         let deadline = now + self.timeout;
-        let mut tried = Vec::new();
+        let mut tries = Tries::default();
         let mut request = Some(request);
         let mut reply = None;
-        while let Some(sendable) = request.take() {
-            let Some((index, load)) = self.balancer.choose(&tried, now) else {
+        while let Some(mut sendable) = request.take() {
+            if self.introduces {
+                sendable.extensions_mut().insert(Introduced { client: caller.client, to: caller.to });
+            }
+            let timed = sendable.body().is_whole();
+            let Some(mut attempt) = self.upstreams.begin(&tries.tried, now, timed) else {
                 break;
             };
-            match self.upstreams[index].1.call(sendable, deadline).await {
+            match attempt.target().upstream().call(sendable, deadline).await {
                 Ok(found) => {
-                    self.note_success(index);
-                    return found.map(|body| body.holding(load, slot));
+                    self.upstreams.note_reply(&mut attempt, found.status());
+                    return found.map(|body| body.holding(attempt, slot));
                 }
-                Err(failure) => {
-                    tried.push(index);
-                    self.note_failure(index, &failure, client);
-                    reply = Some(self.explain(index, &failure));
-                    request = failure.unsent;
+                Err(mut failure) => {
                     now = Instant::now();
+                    self.note_failure(&mut attempt, &failure, caller.client, now);
+                    reply = Some(explain(&attempt, &failure, caller));
+                    request = self.again(&mut failure, &mut tries, &attempt, now);
                 }
             }
         }
-        reply.unwrap_or_else(|| self.refuse(StatusCode::BAD_GATEWAY, "there is no upstream"))
+        reply.unwrap_or_else(|| caller.refuse(StatusCode::BAD_GATEWAY, "there is no upstream"))
     }
 
-    /// Bytes that all teleport connections to the upstreams have written and read so far, as compressed.
-    pub(crate) fn wire_bytes(&self) -> u64 {
-        self.upstreams.iter().map(|(_, upstream)| upstream.wire_bytes()).sum()
-    }
-
-    /// An error reply of this proxy: short text that begins with the input's kind.
-    pub(crate) fn refuse(&self, status: StatusCode, why: &str) -> Response<Body> {
-        let text = format!("{}: proxying error: {why}\n", self.input);
-        let mut reply = Response::new(Body::from(Bytes::from(text)));
-        *reply.status_mut() = status;
-        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        reply
-    }
-
-    fn explain(&self, index: usize, failure: &Failure) -> Response<Body> {
-        let status = match failure.kind {
-            FailureKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            FailureKind::Refused(status) => status,
-            FailureKind::Request(status) => return self.refuse(status, &failure.reason),
-            FailureKind::Unreachable | FailureKind::Broken => StatusCode::BAD_GATEWAY,
-        };
-        self.refuse(status, &format!("{}: {}", self.upstreams[index].0, failure.reason))
-    }
-
-    fn note_success(&self, index: usize) {
-        if self.balancer.succeeded(index) {
-            tracing::info!("{} is back", self.upstreams[index].0);
+    /// The request, if another upstream may have it.
+    fn again(&self, failure: &mut Failure, tries: &mut Tries, attempt: &Attempt, now: Instant) -> Option<Outgoing> {
+        let options = &self.upstreams.options().retry;
+        tries.tried.push(attempt.target().id());
+        if tries.tried.len() >= options.attempts as usize {
+            return None;
         }
+        if let Some(request) = failure.unsent.take() {
+            return Some(request);
+        }
+        let request = failure.harmless.take().filter(|_| tries.repeats < options.repeats)?;
+        tries.repeats += 1;
+        // Asked for last: what is taken from the budget is used.
+        (self.upstreams.has_other(&tries.tried) && self.upstreams.may_repeat(now)).then_some(request)
     }
 
-    fn note_failure(&self, index: usize, failure: &Failure, client: Client) {
-        let (name, reason) = (&self.upstreams[index].0, &failure.reason);
-        tracing::debug!("request of {client} to {name}: {reason}");
-        if failure.kind == FailureKind::Unreachable && self.balancer.failed(index, Instant::now()) {
-            tracing::warn!("{name} cannot be reached: {reason}; avoiding it until it answers");
-        }
+    fn note_failure(&self, attempt: &mut Attempt, failure: &Failure, client: Client, now: Instant) {
+        tracing::debug!("request of {client} to {}: {}", attempt.target().name(), failure.reason);
+        self.upstreams.note_failure(attempt, failure, now);
     }
+}
+
+fn explain(attempt: &Attempt, failure: &Failure, caller: Caller) -> Response<Body> {
+    let status = match failure.kind {
+        FailureKind::Timeout | FailureKind::Busy => StatusCode::GATEWAY_TIMEOUT,
+        FailureKind::Refused(status) => status,
+        FailureKind::Request(status) => return caller.refuse(status, &failure.reason),
+        FailureKind::Unreachable | FailureKind::Broken => StatusCode::BAD_GATEWAY,
+    };
+    caller.refuse(status, &format!("{}: {}", attempt.target().name(), failure.reason))
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt as _;
-
     use super::*;
+    use crate::balance::Slots;
+    use crate::discover::Source;
+    use crate::endpoint::Scheme;
+    use crate::interims::Interims;
+    use crate::outbound::{HttpUpstream, Options, Place, Upstream};
+    use crate::shutdown::Shutdown;
 
     #[tokio::test]
-    async fn more_requests_than_the_concurrency_are_503() {
-        let proxy = Proxy::new("teleport", Vec::new(), Interims::default(), Duration::from_secs(1), 0);
-        let reply = proxy.forward(Outgoing::default(), Client::Unix).await;
-        assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let text = reply.into_body().collect().await.expect("a body").to_bytes();
-        assert_eq!(text, "teleport: proxying error: 0 requests run already, as many as --concurrency allows\n");
+    async fn a_request_that_cannot_leave_is_tried_eight_times_each_time_elsewhere() {
+        let build = |place: &Place| {
+            let (patience, shutdown) = (Duration::from_secs(3), Shutdown::new());
+            let upstream = HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?;
+            Ok(Upstream::Http(Box::new(upstream)))
+        };
+        let upstreams = Arc::new(Upstreams::new(Options::default(), 100, Box::new(build)));
+        // Nobody listens on port 1 of any loopback address.
+        let place = |n| Source::parse(&format!("http://127.0.0.{n}:1")).ok().and_then(|source| source.fixed());
+        upstreams.replace(&(1..=12).filter_map(place).collect::<Vec<_>>()).expect("fine");
+        let proxy = Proxy::new(Arc::clone(&upstreams), Duration::from_secs(3));
+        let slot = Slots::new(1).take().expect("a place");
+        let reply = proxy
+            .forward(Outgoing::default(), Caller { client: Client::Unix, input: Scheme::Http, to: None }, slot)
+            .await;
+        assert_eq!(reply.status(), StatusCode::BAD_GATEWAY);
+        let mut tried: Vec<_> = upstreams.snapshot().iter().map(|upstream| upstream.requests).collect();
+        tried.sort_unstable();
+        assert_eq!(tried, [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(upstreams.snapshot().iter().map(|upstream| upstream.retries).sum::<u64>(), 7);
     }
 }

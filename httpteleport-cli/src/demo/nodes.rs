@@ -5,15 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use tokio::task::JoinHandle;
 
 use super::origin::{Origin, Replies};
 use crate::cli::{Action, Stop, parse};
 use crate::config::Settings;
-use crate::inbound::{self, Inputs};
 use crate::proxy::Proxy;
+use crate::running::Running;
 use crate::shutdown::Shutdown;
-use crate::start;
 
 /// Where the front listens, and how many ports after it are tried when that one is taken.
 pub(super) const FRONT_PORT: u16 = 8080;
@@ -34,7 +32,6 @@ struct Node {
     address: SocketAddr,
     proxy: Arc<Proxy>,
     shutdown: Shutdown,
-    serving: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Nodes {
@@ -72,7 +69,7 @@ impl Nodes {
 
     /// Bytes that went over the teleport connection so far, both ways, as compressed.
     pub(super) fn wire_bytes(&self) -> u64 {
-        self.front.proxy.wire_bytes()
+        self.front.proxy.upstreams().wire_bytes()
     }
 
     /// Finishes what runs, the front first, as the requests that it still has need the inner node.
@@ -95,29 +92,29 @@ async fn start_front(out: &str) -> anyhow::Result<Node> {
 }
 
 impl Node {
-    async fn start(input: &str, out: &str) -> anyhow::Result<Node> {
-        let settings = settings(&["httptp", "--in", input, "--out", out, "--out-timeout", TIMEOUT])?;
-        let Inputs { listener, tls, proxy, shutdown, .. } = start::open(&settings, Shutdown::new()).await?;
-        let address = listener.local_addr().with_context(|| format!("--in {input}: has no address"))?;
-        let (kept_proxy, kept_shutdown) = (Arc::clone(&proxy), shutdown.clone());
-        let serving = tokio::spawn(async move {
-            inbound::serve(Inputs { listener, tls, settings: &settings, proxy, shutdown }).await
-        });
-        Ok(Node { address, proxy: kept_proxy, shutdown: kept_shutdown, serving })
+    async fn start(address: &str, out: &str) -> anyhow::Result<Node> {
+        let settings = settings(&["httptp", "--in", address, "--out", out, "--out-timeout", TIMEOUT])?;
+        let shutdown = Shutdown::new();
+        let mut running = Running::open(*settings, &shutdown).await?;
+        let (input, proxy) =
+            running.inputs().next().zip(running.groups().first()).context("demo: a node without sides")?;
+        let bound = input.listener().local_addr().with_context(|| format!("--in {address}: has no address"))?;
+        let proxy = Arc::clone(proxy);
+        running.serve();
+        Ok(Node { address: bound, proxy, shutdown })
     }
 
     async fn stop(self) {
-        // Accepting ends as soon as draining begins; how it ended is no news any more.
-        let ((), _) = tokio::join!(self.shutdown.drain(), self.serving);
+        self.shutdown.drain().await;
     }
 }
 
 /// The settings of a command line.
 fn settings(args: &[&str]) -> anyhow::Result<Box<Settings>> {
     match parse(args.iter().map(OsString::from)) {
-        Ok(Action::Proxy(settings)) => Ok(settings),
-        Ok(Action::Demo(_)) => bail!("demo: its nodes are no demos"),
-        Err(Stop::Usage(line)) => bail!(line),
+        Ok(Action::Proxy(settings, _)) => Ok(settings),
+        Ok(Action::Demo(_) | Action::Checked(..)) => bail!("demo: its nodes are no demos"),
+        Err(Stop::Usage(lines)) => bail!(lines.join("; ")),
         Err(Stop::Clap(error)) => Err(error.into()),
     }
 }

@@ -7,12 +7,17 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::http::{Ends, Shared};
+use super::policy::Bodies;
 use super::rest::Activity;
 use super::upgrade::{Asked, Next};
 use super::upload::Upload;
+use crate::balance::Load;
 use crate::body::Body;
-use crate::headers::{self, BadHead};
-use crate::request::Outgoing;
+use crate::headers;
+use crate::listen::Client;
+use crate::refusal::{Caller, Refusal};
+use crate::request::{BodyFault, RequestBody};
+use crate::router::Routed;
 
 impl Shared {
     /// The reply; what has to follow it, if it agrees to another protocol, is left in `next`.
@@ -27,52 +32,87 @@ impl Shared {
     ) -> Result<Response<Body>, Infallible> {
         let running = activity.begin();
         let version = request.version();
-        let (reply, asked) = match self.read(request, ends, activity).await {
-            Ok((request, asked)) => (self.proxy.forward(request, ends.client).await, asked),
-            Err(BadHead(status, why)) => {
-                let mut reply = self.proxy.refuse(status, why);
-                if version < Version::HTTP_2 {
+        let (client, admitted) = self.admit(&request, ends.caller.client);
+        let caller = Caller { client, ..ends.caller };
+        let mut asked = None;
+        let mut reply = match self.read(request, ends, client, admitted, activity, &mut asked).await {
+            Ok(Routed { request, proxy, slot, after }) => {
+                let mut reply = proxy.forward(request, caller, slot).await;
+                after.apply(&mut reply);
+                reply
+            }
+            Err(refusal) => {
+                asked = None;
+                let mut reply = caller.turn_away(&refusal, &self.counters);
+                if version < Version::HTTP_2 && !refusal.0.is_harmless() {
                     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                (reply, None)
+                reply
             }
         };
-        let reply = reply.map(|body| body.of_caller(running));
+        reply.body_mut().keep_busy(running);
         Ok(match asked {
             None => reply,
-            Some(asked) => asked.answered(reply, next, |why| self.proxy.refuse(StatusCode::BAD_GATEWAY, why)),
+            Some(asked) => asked.answered(reply, next, |why| caller.refuse(StatusCode::BAD_GATEWAY, why)),
         })
     }
 
-    /// Makes the request one for an upstream. Small bodies are read whole first.
+    /// Whose request it is, and whether it may go on.
+    fn admit(&self, request: &Request<Incoming>, peer: Client) -> (Client, Result<Admitted, Refusal>) {
+        let policy = self.policy.load();
+        let client = policy.gate.client(request.headers(), peer);
+        let load = policy.gate.admit(request.method(), request.headers(), client);
+        (client, load.map(|load| Admitted { load, bodies: policy.bodies }))
+    }
+
+    /// Makes the request one for an upstream, and finds its way. Small bodies are read whole first. What remains to be done for
+    /// one that asks for another protocol is left in `asked`.
     async fn read(
         &self,
         mut request: Request<Incoming>,
         ends: Ends,
+        client: Client,
+        admitted: Result<Admitted, Refusal>,
         activity: &Activity,
-    ) -> Result<(Outgoing, Option<Box<Asked>>), BadHead> {
+        asked: &mut Option<Box<Asked>>,
+    ) -> Result<Routed, Refusal> {
         let protocol = Asked::protocol(&request);
         // What hyper noted about this connection is of no use on the next one.
         request.extensions_mut().clear();
-        let (parts, body) = request.into_parts();
-        let (body, length, asked) = match protocol {
+        let (mut parts, body) = request.into_parts();
+        let Admitted { load, bodies } = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                // Its drop sees to what the client still sends.
+                drop(Upload::new(body, &parts, Bodies::default(), activity.hold(), &self.counters));
+                return Err(refusal);
+            }
+        };
+        let (body, length) = match protocol {
+            None if body.is_end_stream() => (RequestBody::default(), Some(0)),
             None => {
-                let running = if body.is_end_stream() { None } else { activity.hold() };
-                let mut upload = Upload::new(body, &parts, self.max_body, running);
-                upload.read_ahead().await.map_err(|fault| BadHead(fault.status(), fault.why()))?;
-                let (body, length) = upload.into_body();
-                (body, length, None)
+                let mut upload = Upload::new(body, &parts, bodies, activity.hold(), &self.counters);
+                upload.read_ahead().await.map_err(BodyFault::refusal)?;
+                upload.into_body()
             }
             Some(protocol) => {
-                let (body, asked) = Asked::new(protocol, &parts);
-                (body, None, Some(Box::new(asked)))
+                let (body, remaining) = Asked::new(protocol.clone(), &parts);
+                *asked = Some(Box::new(remaining));
+                parts.extensions.insert(protocol);
+                (body, None)
             }
         };
         let mut request = Request::from_parts(parts, body);
-        if let Some(asked) = &asked {
-            request.extensions_mut().insert(asked.protocol.clone());
-        }
         headers::prepare_request(&mut request, || ends.own_address(), length)?;
-        Ok((Box::new(request), asked))
+        let policy = self.policy.load();
+        policy.gate.tell(request.headers_mut(), ends.caller.client, client);
+        policy.router.route(Box::new(request), load)
     }
+}
+
+/// What holds for a request that may go on.
+struct Admitted {
+    /// What it occupies of its client's limits.
+    load: Option<Load>,
+    bodies: Bodies,
 }

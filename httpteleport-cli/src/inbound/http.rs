@@ -1,8 +1,6 @@
 //! An input that speaks HTTP, over TCP, TLS or a unix socket: HTTP/1.1, and HTTP/2 where a connection begins with it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -10,20 +8,19 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Inputs, http1 as one, http2 as two};
+use super::policy::Current;
+use super::{Parts, http1 as one, http2 as two};
+use crate::config::{self, Timeouts};
+use crate::counters::Counters;
+use crate::endpoint::Scheme;
 use crate::listen::{Accepted, Client};
 use crate::outbound::one_line;
-use crate::proxy::Proxy;
+use crate::refusal::Caller;
 use crate::shutdown::Shutdown;
 
-/// A client may take this long to send a head, or to begin its next request.
-pub(super) const LONGEST_HEAD: Duration = Duration::from_secs(120);
-/// A TLS handshake may take this long.
-const LONGEST_HANDSHAKE: Duration = Duration::from_secs(10);
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -32,55 +29,44 @@ pub(super) struct Shared {
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
-    pub(super) proxy: Arc<Proxy>,
-    pub(super) max_body: usize,
+    pub(super) timeouts: Timeouts,
+    pub(super) policy: Current,
+    pub(super) counters: Arc<Counters>,
+    scheme: Scheme,
     pub(super) shutdown: Shutdown,
 }
 
 /// Where a connection comes from and went to.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
-    pub(super) client: Client,
-    /// None for a unix socket.
-    local: Option<SocketAddr>,
-}
-
-/// See [`serve`](super::serve).
-pub(super) async fn serve(inputs: Inputs<'_>) {
-    let Inputs { listener, tls, settings, proxy, shutdown } = inputs;
-    let connections = Arc::new(Semaphore::new(settings.concurrency));
-    let shared = Arc::new(Shared {
-        http1: one::builder(&settings.input),
-        http2: two::builder(&settings.input),
-        tls: tls.map(TlsAcceptor::from),
-        proxy,
-        max_body: settings.input.max_body_size,
-        shutdown,
-    });
-    let accept = async {
-        loop {
-            // The system queues what comes beyond the limit.
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            let accepted = listener.accept().await;
-            let connection = Arc::clone(&shared);
-            shared.shutdown.spawn(async move {
-                connection.accepted(accepted).await;
-                drop(permit);
-            });
-        }
-    };
-    tokio::select! {
-        () = accept => {}
-        () = shared.shutdown.begun() => {}
-    }
+    pub(super) caller: Caller,
 }
 
 impl Shared {
-    async fn accepted(self: Arc<Self>, accepted: Accepted) {
+    /// What the connections of an input with these settings share.
+    pub(super) fn new(settings: &config::Listener, parts: Parts, policy: Current, shutdown: Shutdown) -> Shared {
+        Shared {
+            http1: one::builder(&settings.limits, &settings.timeouts),
+            http2: two::builder(&settings.limits),
+            tls: parts.tls.map(TlsAcceptor::from),
+            timeouts: settings.timeouts,
+            policy,
+            counters: parts.counters,
+            scheme: settings.endpoint.scheme,
+            shutdown,
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub(super) async fn accepted(self: Arc<Self>, accepted: Accepted) {
         match accepted {
-            Accepted::Unix(stream) => self.connection(stream, Ends { client: Client::Unix, local: None }).await,
+            Accepted::Unix(stream) => {
+                let caller = Caller { client: Client::Unix, input: self.scheme, to: None };
+                self.connection(stream, Ends { caller }).await;
+            }
             Accepted::Tcp(stream, peer) => {
-                let ends = Ends { client: Client::Tcp(peer.remote), local: Some(peer.local) };
+                let caller = Caller { client: Client::Tcp(peer.remote), input: self.scheme, to: Some(peer.local) };
+                let ends = Ends { caller };
                 match &self.tls {
                     None => Arc::clone(&self).connection(stream, ends).await,
                     // Larger, and not a part of every connection.
@@ -91,15 +77,21 @@ impl Shared {
     }
 
     async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: TcpStream, ends: Ends) {
-        let handshake = timeout(LONGEST_HANDSHAKE, acceptor.accept(stream));
+        let handshake = timeout(self.timeouts.handshake, acceptor.accept(stream));
         let result = tokio::select! {
             result = handshake => result,
             () = self.shutdown.begun() => return,
         };
         match result {
             Ok(Ok(stream)) => self.connection(stream, ends).await,
-            Ok(Err(error)) => tracing::debug!("TLS handshake with {}: {}", ends.client, one_line(&error)),
-            Err(_) => tracing::debug!("TLS handshake with {}: timed out", ends.client),
+            Ok(Err(error)) => {
+                self.counters.failed_handshake.add();
+                tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error));
+            }
+            Err(_) => {
+                self.counters.slow_handshake.add();
+                tracing::debug!("TLS handshake with {}: timed out", ends.caller.client);
+            }
         }
     }
 
@@ -108,17 +100,37 @@ impl Shared {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let deadline = Instant::now() + LONGEST_HEAD;
+        let deadline = Instant::now() + self.timeouts.head;
         // What was agreed on with TLS says no more than this does.
         let first = tokio::select! {
-            first = timeout_at(deadline, first_bytes(&mut stream)) => first.ok().flatten(),
-            () = self.shutdown.begun() => None,
+            first = timeout_at(deadline, first_bytes(&mut stream)) => first,
+            () = self.shutdown.begun() => Ok(None),
         };
+        if first.is_err() {
+            self.counters.slow_head.add();
+            tracing::debug!("connection of {}: the first request did not come in time", ends.caller.client);
+        }
+        let first = first.ok().flatten();
         match first {
             None => {}
             Some(first) if first == PREFACE[..] => Box::pin(two::serve(&self, stream, first, ends)).await,
             Some(first) => one::serve(&self, stream, first, deadline, ends).await,
         }
+    }
+}
+
+impl Shared {
+    /// Counts and logs why hyper has given a connection up.
+    pub(super) fn note(&self, ends: Ends, error: &hyper::Error) {
+        let counters = &self.counters;
+        if error.is_parse_too_large() {
+            counters.large_head.add();
+        } else if error.is_parse() {
+            counters.malformed.add();
+        } else if error.is_timeout() {
+            counters.slow_head.add();
+        }
+        tracing::debug!("connection of {}: {}", ends.caller.client, one_line(error));
     }
 }
 
@@ -138,7 +150,7 @@ async fn first_bytes(stream: &mut (impl AsyncRead + Unpin)) -> Option<Bytes> {
 
 impl Ends {
     pub(super) fn own_address(self) -> HeaderValue {
-        let text = self.local.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
+        let text = self.caller.to.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
     }
 }

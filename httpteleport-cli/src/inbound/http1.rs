@@ -5,32 +5,38 @@ use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout};
 
-use super::http::{Ends, LONGEST_HEAD, Shared};
+use super::http::{Ends, Shared};
 use super::rest::{self, Activity, ClientIo, TIRED, Watch};
 use super::upgrade::{Agreed, Next};
-use crate::config;
-use crate::outbound::one_line;
+use crate::config::{self, Timeouts};
 use crate::timer::HeadTimer;
 
 /// hyper's read buffer; heads have a limit of their own.
 const READ_BUFFER: usize = 64 * 1024;
 
 /// hyper, with the input's limits.
-pub(super) fn builder(input: &config::Input) -> http1::Builder {
+pub(super) fn builder(limits: &config::Limits, timeouts: &Timeouts) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.header_read_timeout(LONGEST_HEAD)
-        .max_header_size(input.max_header_size)
-        .max_buf_size(READ_BUFFER.max(input.max_header_size))
+    http.header_read_timeout(timeouts.idle)
+        .max_header_size(limits.max_header_size)
+        .max_buf_size(READ_BUFFER.max(limits.max_header_size))
         .title_case_headers(true);
+    if let Some(most) = limits.max_headers {
+        http.max_headers(most);
+    }
     http
 }
+
+/// How long the last reply on a connection may take that ends because of its client.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How hyper's part of a connection has ended.
 enum Ended<S> {
@@ -49,14 +55,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Arc::<Activity>::default();
-    let heads = HeadTimer::default();
+    let heads = HeadTimer::new(shared.timeouts.head, shared.timeouts.idle);
     heads.begin(deadline);
     loop {
         let (left, unread) = match awake(shared, stream, first, &activity, &heads, ends).await {
             Ok(Ended::Resting(stream, unread)) => (stream, unread),
             Ok(Ended::Upgraded(stream, unread, agreed)) => return Box::pin(agreed.carry(stream, unread)).await,
             Ok(Ended::Over) => return,
-            Err(error) => return tracing::debug!("connection of {}: {}", ends.client, one_line(&error)),
+            Err(error) => return shared.note(ends, &error),
         };
         (stream, first) = (left, unread);
         if first.is_empty() {
@@ -66,8 +72,10 @@ where
             };
             let Some(byte) = next else { return };
             first = byte;
+            heads.begin_head();
+        } else {
+            heads.go_on();
         }
-        heads.go_on();
     }
 }
 
@@ -88,7 +96,7 @@ where
     let service = service_fn(|request| Box::pin(shared.answer(request, ends, activity, &next)));
     let mut http = shared.http1.clone();
     http.timer(heads.clone());
-    let io = ClientIo::new(stream, first, Arc::clone(activity));
+    let io = ClientIo::new(stream, first, Arc::clone(activity), shared).timing(heads);
     let mut connection = Box::new(http.serve_connection(io, service));
     let mut watch = Watch::new(Arc::clone(activity), TIRED);
     let mut begun = pin!(shared.shutdown.begun());
@@ -108,7 +116,17 @@ where
         }
         if draining { Poll::Pending } else { watch.poll_tired(cx).map(|()| Ok(true)) }
     })
-    .await?;
+    .await;
+    let resting = match resting {
+        Ok(resting) => resting,
+        Err(error) => {
+            let parts = connection.into_parts();
+            if error.is_timeout() && !parts.read_buf.is_empty() {
+                Box::pin(tell_it_is_late(parts.io.into_inner())).await;
+            }
+            return Err(error);
+        }
+    };
     let upgrade = next.take();
     if !resting && upgrade.is_none() {
         return Ok(Ended::Over);
@@ -119,4 +137,14 @@ where
         Some(agreed) => Ended::Upgraded(stream, unread, agreed),
         None => Ended::Resting(stream, unread),
     })
+}
+
+/// Answers a head that has not come whole in time. hyper itself just hangs up.
+async fn tell_it_is_late(mut stream: impl AsyncWrite + Unpin) {
+    let reply = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let _ = timeout(LAST_WORDS, async {
+        stream.write_all(reply).await?;
+        stream.shutdown().await
+    })
+    .await;
 }

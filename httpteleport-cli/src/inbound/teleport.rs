@@ -1,8 +1,7 @@
 //! An input that speaks teleport, over TCP or TLS.
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
 
@@ -12,101 +11,137 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Context, Incoming, StreamHandler};
-use httpteleport::{BoxIo, CollectError, Limits, Server, prepare_tcp};
+use httpteleport::{CollectError, Error, Limits, Server, prepare_tcp};
 use tokio::time::{Instant, timeout_at};
 
-use super::Inputs;
+use super::Parts;
+use super::policy::{Current, Policy};
 use crate::body::{Body, BoxError};
-use crate::config::{MAX_REPLY_BODY, Settings};
+use crate::config::{self, Largest, MAX_REPLY_BODY};
+use crate::counters::Counters;
+use crate::endpoint::Scheme;
 use crate::ends::Ends;
-use crate::headers::{self, BadHead};
-use crate::listen::{Accepted, Client, Listener};
+use crate::headers;
+use crate::listen::{Accepted, Client};
 use crate::outbound::one_line;
-use crate::proxy::Proxy;
-use crate::request::{BodyFault, Outgoing, RequestBody};
+use crate::refusal::{Caller, Refusal};
+use crate::request::{BodyFault, RequestBody};
+use crate::router::Routed;
+use crate::shutdown::Shutdown;
 
-/// See [`serve`](super::serve).
-pub(super) async fn serve(inputs: Inputs<'_>) -> anyhow::Result<()> {
-    let Inputs { listener, tls, settings, proxy, shutdown } = inputs;
-    let teleport = settings.teleport;
-    let mut server = Server::builder(limits(settings))
-        .wire(teleport.wire)
-        .compression(settings.input.compress.classic)
-        .framed_compression(settings.input.compress.framed)
-        .compress_alone(teleport.compress_alone)
-        .ping(teleport.ping)
-        .max_age(teleport.max_age)
-        .max_collected(MAX_REPLY_BODY)
-        .batch_delay(settings.input.delay)
-        .concurrency(settings.concurrency);
-    if let Some(tls) = tls {
-        server = server.tls(tls);
+/// What every connection of the input shares.
+pub(super) struct Shared {
+    server: Server,
+    answer: Arc<Answer>,
+    ends: Ends,
+    shutdown: Shutdown,
+}
+
+impl Shared {
+    /// What the connections of an input with these settings share.
+    ///
+    /// # Errors
+    ///
+    /// A setting is unusable.
+    pub(super) fn new(
+        settings: &config::Listener,
+        parts: Parts,
+        own_address: Option<SocketAddr>,
+        policy: Current,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Shared> {
+        let (teleport, timeouts) = (settings.teleport, &settings.timeouts);
+        let mut server = Server::builder(limits(&settings.limits, parts.largest))
+            .wire(teleport.wire)
+            .compression(settings.compress.classic)
+            .framed_compression(settings.compress.framed)
+            .compress_alone(teleport.compress_alone)
+            .ping(teleport.ping)
+            .max_age(teleport.max_age)
+            .max_collected(MAX_REPLY_BODY)
+            .batch_delay(settings.delay)
+            .concurrency(parts.concurrency)
+            .handshake_timeout(timeouts.teleport_handshake)
+            .body_pause(timeouts.body)
+            .read_timeout(timeouts.body)
+            .write_timeout(timeouts.teleport_write)
+            .idle_timeout(timeouts.idle);
+        if let Some(tls) = parts.tls {
+            server = server.tls(tls);
+        }
+        let answer = Arc::new(Answer { policy, own_address, input: settings.endpoint.scheme });
+        Ok(Shared { server: server.build()?, answer, ends: Ends::default(), shutdown })
     }
-    let own_address = listener.local_addr();
-    let begun = shutdown.clone();
-    let ends = Ends::default();
-    server
-        .build()?
-        .serve_streams(Accept(listener), Answer { proxy, own_address, max_body: settings.input.max_body_size })
-        .with_graceful_shutdown(async move { begun.begun().await })
-        .on_connection_end(move |peer, ended| {
-            let peer = peer.map_or(Client::Unix, Client::Tcp);
-            match ended {
-                Ok(()) => tracing::debug!("teleport connection of {peer} ended"),
-                Err(error) => ends.note(peer, error.kind(), &one_line(error)),
-            }
-        })
-        .await;
-    Ok(())
-}
 
-/// Requests are held to the input's limits; replies are sent as long as `--out-max-header-size` lets them in.
-fn limits(settings: &Settings) -> Limits {
-    Limits::default()
-        .with_max_head(settings.input.max_header_size)
-        .with_max_body(settings.input.max_body_size)
-        .with_peer_max_head(settings.output.max_header_size)
-}
-
-struct Accept(Listener);
-
-impl httpteleport::Listener for Accept {
-    type Io = BoxIo;
-
-    async fn accept(&mut self) -> io::Result<(BoxIo, Option<SocketAddr>)> {
-        Ok(match self.0.accept().await {
+    /// Serves one connection to its end.
+    pub(super) async fn accepted(&self, accepted: Accepted) {
+        let answer = Arc::clone(&self.answer);
+        let (peer, ended) = match accepted {
             Accepted::Tcp(stream, peer) => {
-                prepare_tcp(&stream)?;
-                (Box::new(stream), Some(peer.remote))
+                if let Err(error) = prepare_tcp(&stream) {
+                    return tracing::debug!("connection of {}: {error}", peer.remote);
+                }
+                let connection = self.server.serve_streams_connection(stream, Some(peer.remote), answer);
+                (Client::Tcp(peer.remote), self.to_its_end(connection).await)
             }
-            Accepted::Unix(stream) => (Box::new(stream), None),
-        })
+            Accepted::Unix(stream) => (Client::Unix, self.server.serve_streams_connection(stream, None, answer).await),
+        };
+        match ended {
+            Ok(()) => tracing::debug!("teleport connection of {peer} ended"),
+            Err(error) => self.ends.note(peer, error.kind(), &one_line(&error)),
+        }
+    }
+
+    /// Drives a connection, which ends when what has begun on it is done once draining has begun.
+    async fn to_its_end(&self, connection: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = &mut connection => return ended,
+            () = self.shutdown.begun() => self.server.shutdown(),
+        }
+        connection.await
     }
 }
 
-/// Hands requests to the proxy and brings replies back.
+/// Requests are held to the input's limits; replies are sent as long as a group lets them in.
+fn limits(limits: &config::Limits, largest: Largest) -> Limits {
+    let default = Limits::default();
+    default
+        .with_max_headers(limits.max_headers.unwrap_or(default.max_headers()))
+        .with_max_head(limits.max_header_size)
+        .with_max_body(limits.max_body_size)
+        .with_peer_max_head(largest.reply_head)
+}
+
+/// Hands requests to the router and brings replies back.
 struct Answer {
-    proxy: Arc<Proxy>,
+    policy: Current,
     /// Stands in for the `Host` that an HTTP/1.0 request may lack.
     own_address: Option<SocketAddr>,
-    /// Most bytes of a request's body.
-    max_body: usize,
+    /// The scheme of the input.
+    input: Scheme,
 }
 
 impl StreamHandler for Answer {
     type Body = Body;
 
     async fn call(&self, request: Request<Incoming>, context: Context) -> Response<Body> {
-        let client = context.peer_addr().map_or(Client::Unix, Client::Tcp);
-        let deadline = Instant::now() + self.proxy.timeout();
-        let reply = match self.prepare(request) {
-            Ok(request) => self.proxy.forward(request, client).await,
-            Err(BadHead(status, why)) => self.proxy.refuse(status, why),
+        let peer = context.peer_addr().map_or(Client::Unix, Client::Tcp);
+        let start = Instant::now();
+        let (caller, routed) = self.admit(request, peer);
+        let (mut reply, deadline) = match routed {
+            Ok(Routed { request, proxy, slot, after }) => {
+                let mut reply = proxy.forward(request, caller, slot).await;
+                let deadline = start + proxy.timeout();
+                after.apply(&mut reply);
+                (reply, deadline)
+            }
+            // It is at hand.
+            Err(reply) => (reply, start),
         };
         if !context.is_streaming() {
-            return self.whole(reply, deadline, client).await;
+            return whole(reply, deadline, caller).await;
         }
-        let mut reply = reply;
         if reply.extensions_mut().remove::<Protocol>().is_some() {
             *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
@@ -115,20 +150,38 @@ impl StreamHandler for Answer {
 }
 
 impl Answer {
-    fn prepare(&self, request: Request<Incoming>) -> Result<Outgoing, BadHead> {
+    /// Whose request it is, and its way, or the reply to one that may not go on.
+    fn admit(&self, request: Request<Incoming>, peer: Client) -> (Caller, Result<Routed, Response<Body>>) {
+        let policy = self.policy.load();
+        let client = policy.gate.client(request.headers(), peer);
+        let caller = Caller { client, input: self.input, to: self.own_address };
+        let routed = self.prepare(&policy, request, peer, client);
+        (caller, routed.map_err(|refusal| caller.turn_away(&refusal, &policy.gate.counters)))
+    }
+
+    fn prepare(
+        &self,
+        policy: &Policy,
+        request: Request<Incoming>,
+        peer: Client,
+        client: Client,
+    ) -> Result<Routed, Refusal> {
+        let load = policy.gate.admit(request.method(), request.headers(), client)?;
+        let most = policy.bodies.most;
         let (parts, body) = request.into_parts();
         let (body, length) = match body.into_whole() {
-            Ok(bytes) if bytes.len() > self.max_body => return Err(too_large()),
+            Ok(bytes) if bytes.len() > most => return Err(BodyFault::TooLarge.refusal()),
             Ok(bytes) => {
                 let length = bytes.len() as u64;
                 (bytes.into(), Some(length))
             }
             Err(stream) => {
                 let length = stream.size_hint().exact();
-                if length.is_some_and(|length| length > self.max_body as u64) {
-                    return Err(too_large());
+                if length.is_some_and(|length| length > most as u64) {
+                    return Err(BodyFault::TooLarge.refusal());
                 }
-                (RequestBody::stream(Passing { stream, left: self.max_body }), length)
+                let counters = Arc::clone(&policy.gate.counters);
+                (RequestBody::stream(Passing { stream, left: most, counters }), length)
             }
         };
         let mut request = Request::from_parts(parts, body);
@@ -137,28 +190,25 @@ impl Answer {
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
         };
         headers::prepare_request(&mut request, own_address, length)?;
-        Ok(Box::new(request))
-    }
-
-    /// On the classic wire a reply travels whole, so the time for it is over when its last byte has not come: there is no sense
-    /// in reading on for a node that has given up as well.
-    async fn whole(&self, reply: Response<Body>, deadline: Instant, client: Client) -> Response<Body> {
-        match timeout_at(deadline, collect(reply)).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(why)) => self.give_up(client, StatusCode::BAD_GATEWAY, &why),
-            Err(_) => self.give_up(client, StatusCode::GATEWAY_TIMEOUT, "the reply did not end in time"),
-        }
-    }
-
-    /// The answer to a request whose reply began and could not be brought whole.
-    fn give_up(&self, client: Client, status: StatusCode, why: &str) -> Response<Body> {
-        tracing::debug!("request of {client}: {why}");
-        self.proxy.refuse(status, why)
+        policy.gate.tell(request.headers_mut(), peer, client);
+        policy.router.route(Box::new(request), load)
     }
 }
 
-fn too_large() -> BadHead {
-    BadHead(BodyFault::TooLarge.status(), BodyFault::TooLarge.why())
+/// On the classic wire a reply travels whole, so the time for it is over when its last byte has not come: there is no sense
+/// in reading on for a node that has given up as well.
+async fn whole(reply: Response<Body>, deadline: Instant, caller: Caller) -> Response<Body> {
+    match timeout_at(deadline, collect(reply)).await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(why)) => give_up(caller, StatusCode::BAD_GATEWAY, &why),
+        Err(_) => give_up(caller, StatusCode::GATEWAY_TIMEOUT, "the reply did not end in time"),
+    }
+}
+
+/// The answer to a request whose reply began and could not be brought whole.
+fn give_up(caller: Caller, status: StatusCode, why: &str) -> Response<Body> {
+    tracing::debug!("request of {}: {why}", caller.client);
+    caller.refuse(status, why)
 }
 
 /// Reads the body of a reply to its end.
@@ -178,6 +228,14 @@ struct Passing {
     stream: Incoming,
     /// How many more bytes it may have.
     left: usize,
+    counters: Arc<Counters>,
+}
+
+impl Passing {
+    fn broken_off(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        fault.reason().counter(&self.counters).add();
+        Poll::Ready(Some(Err(fault.into())))
+    }
 }
 
 impl http_body::Body for Passing {
@@ -189,14 +247,14 @@ impl http_body::Body for Passing {
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(frame) = ready!(Pin::new(&mut self.stream).poll_frame(cx)) else { return Poll::Ready(None) };
-        let fault = |error: &httpteleport::Error| if error.is_timeout() { BodyFault::Slow } else { BodyFault::Broken };
+        let fault = |error: &Error| if error.is_timeout() { BodyFault::Slow } else { BodyFault::Broken };
         let frame = match frame {
             Ok(frame) => frame,
-            Err(error) => return Poll::Ready(Some(Err(fault(&error).into()))),
+            Err(error) => return self.broken_off(fault(&error)),
         };
         match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(left) => self.left = left,
-            None => return Poll::Ready(Some(Err(BodyFault::TooLarge.into()))),
+            None => return self.broken_off(BodyFault::TooLarge),
         }
         Poll::Ready(Some(Ok(frame)))
     }

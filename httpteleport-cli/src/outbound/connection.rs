@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::one_line;
 use super::stream::Stream;
+use crate::balance::Load;
 use crate::request::RequestBody;
 use crate::timer::LazyTimer;
 
@@ -31,6 +32,8 @@ pub(crate) struct Connection {
     /// what was read of that.
     left: Option<(Stream, Bytes)>,
     timer: LazyTimer,
+    /// Counts it among those that are open.
+    _open: Load,
 }
 
 /// Why an exchange brought no reply.
@@ -46,8 +49,9 @@ impl Connection {
     pub(super) fn new(
         sender: SendRequest<RequestBody>,
         driver: http1::Connection<Stream, RequestBody>,
+        open: Load,
     ) -> Box<Connection> {
-        Box::new(Connection { sender, driver: Some(driver), left: None, timer: LazyTimer::default() })
+        Box::new(Connection { sender, driver: Some(driver), left: None, timer: LazyTimer::default(), _open: open })
     }
 
     /// Sends the request and waits for the head of its reply. A body that streams moves the deadline: there is `patience`

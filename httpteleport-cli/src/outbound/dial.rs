@@ -3,65 +3,165 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::HeaderValue;
 use hyper::client::conn::http1;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
+use super::http2::{self, Two};
+use super::introduce::{self, Introduced, Version};
+use super::place::Place;
 use super::stream::Stream;
 use super::{one_line, plain};
-use crate::endpoint::{Address, Endpoint};
+use crate::balance::Load;
+use crate::endpoint::{Address, Scheme};
 use crate::io::HyperIo;
+use crate::tls::{HTTP_1_1, HTTP_2};
+
+/// A new connection.
+pub(super) enum Spoken {
+    /// That speaks HTTP/1.1.
+    One(Box<Connection>),
+    /// That speaks HTTP/2.
+    Two(Two),
+}
+
+/// What TLS takes.
+struct Tls {
+    /// Offers HTTP/2 and HTTP/1.1.
+    either: TlsConnector,
+    /// Offers HTTP/1.1.
+    one: TlsConnector,
+    name: ServerName<'static>,
+}
 
 /// Makes connections to one upstream.
 pub(super) struct Dialer {
     address: Address,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<Tls>,
+    /// Without TLS: HTTP/2.
+    two: bool,
+    /// What a request of ours says that it is for.
+    host: HeaderValue,
     http: http1::Builder,
+    max_head: usize,
+    /// The PROXY header that connections begin with.
+    introduce: Option<Version>,
+    open: Arc<AtomicUsize>,
 }
 
 impl Dialer {
-    /// A dialer for the endpoint; `tls` is used when its scheme asks for TLS.
+    /// A dialer for the place; `tls` is used when its scheme asks for TLS.
     ///
     /// # Errors
     ///
-    /// The endpoint's host cannot be the name of a certificate.
-    pub(super) fn new(endpoint: &Endpoint, tls: Option<Arc<ClientConfig>>, max_head: usize) -> anyhow::Result<Dialer> {
-        let tls = match (&endpoint.address, tls) {
-            (Address::Tcp { host, .. }, Some(config)) => {
-                let name = ServerName::try_from(host.clone())
-                    .map_err(|_| anyhow::anyhow!("--out {endpoint}: {host:?} cannot be the name in a certificate"))?;
-                Some((TlsConnector::from(config), name))
+    /// The place's host cannot be the name of a certificate.
+    pub(super) fn new(place: &Place, tls: Option<Arc<ClientConfig>>, max_head: usize) -> anyhow::Result<Dialer> {
+        let tls = match (place.server_name(), tls) {
+            (Some(host), Some(config)) => {
+                let name = ServerName::try_from(host.to_owned())
+                    .map_err(|_| anyhow::anyhow!("--out {place}: {host:?} cannot be the name in a certificate"))?;
+                let mut one = ClientConfig::clone(&config);
+                one.alpn_protocols = vec![HTTP_1_1.to_vec()];
+                Some(Tls { either: TlsConnector::from(config), one: TlsConnector::from(Arc::new(one)), name })
             }
             _ => None,
         };
+        let two = place.endpoint.scheme == Scheme::H2c;
         let mut http = http1::Builder::new();
         http.max_header_size(max_head).title_case_headers(true);
-        Ok(Dialer { address: endpoint.address.clone(), tls, http })
+        Ok(Dialer {
+            address: place.endpoint.address.clone(),
+            tls,
+            two,
+            host: host(place),
+            http,
+            max_head,
+            introduce: None,
+            open: Arc::default(),
+        })
     }
 
-    /// Connects, with TLS if need be. The error is one line.
-    pub(super) async fn dial(&self) -> Result<Box<Connection>, String> {
-        let stream = match &self.address {
-            Address::Unix(path) => Stream::Unix(HyperIo::new(connect_unix(path).await?)),
-            Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| plain(&error))?;
-                stream.set_nodelay(true).map_err(|error| plain(&error))?;
-                match &self.tls {
-                    None => Stream::Tcp(HyperIo::new(stream)),
-                    Some((connector, name)) => {
-                        let stream = connector.connect(name.clone(), stream).await;
-                        Stream::Tls(Box::new(HyperIo::new(stream.map_err(|error| tls_error(&error))?)))
-                    }
-                }
-            }
-        };
-        let (sender, driver) = self.http.handshake(stream).await.map_err(|error| one_line(&error))?;
-        Ok(Connection::new(sender, driver))
+    /// Makes connections begin with a PROXY header.
+    pub(super) fn introducing(&mut self, version: Option<Version>) {
+        self.introduce = version;
     }
+
+    /// The `Host` of a request that is for the upstream itself.
+    pub(super) fn host(&self) -> HeaderValue {
+        self.host.clone()
+    }
+
+    /// Connections that are open.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connects, with TLS if need be; that tells what the upstream speaks. The error is one line.
+    pub(super) async fn dial(&self) -> Result<Spoken, String> {
+        let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.either), None).await?;
+        if two {
+            return http2::handshake(stream, self.max_head, Load::of(&self.open)).await.map(Spoken::Two);
+        }
+        self.speak_one(stream).await.map(Spoken::One)
+    }
+
+    /// The same, to speak HTTP/1.1, for a client that the upstream may have to be told of. The error is one line.
+    pub(super) async fn dial_one(&self, whom: Option<Introduced>) -> Result<Box<Connection>, String> {
+        let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.one), whom).await?;
+        if two { Err("it speaks HTTP/2 alone".to_owned()) } else { self.speak_one(stream).await }
+    }
+
+    /// A stream, and whether HTTP/2 is to be spoken on it.
+    async fn connect(
+        &self,
+        connector: Option<&TlsConnector>,
+        whom: Option<Introduced>,
+    ) -> Result<(Stream, bool), String> {
+        let (host, port) = match &self.address {
+            Address::Unix(path) => {
+                let mut stream = connect_unix(path).await?;
+                self.introduce(&mut stream, whom).await?;
+                return Ok((Stream::Unix(HyperIo::new(stream)), false));
+            }
+            Address::Tcp { host, port } => (host, *port),
+        };
+        let mut stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| plain(&error))?;
+        stream.set_nodelay(true).map_err(|error| plain(&error))?;
+        self.introduce(&mut stream, whom).await?;
+        let Some((connector, tls)) = connector.zip(self.tls.as_ref()) else {
+            return Ok((Stream::Tcp(HyperIo::new(stream)), self.two));
+        };
+        let stream = connector.connect(tls.name.clone(), stream).await.map_err(|error| tls_error(&error))?;
+        let two = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
+        Ok((Stream::Tls(Box::new(HyperIo::new(stream))), two))
+    }
+
+    /// Says first whose connection it is.
+    async fn introduce(&self, stream: &mut (impl AsyncWrite + Unpin), whom: Option<Introduced>) -> Result<(), String> {
+        let Some(version) = self.introduce else { return Ok(()) };
+        stream.write_all(&introduce::header(version, whom)).await.map_err(|error| plain(&error))
+    }
+
+    async fn speak_one(&self, stream: Stream) -> Result<Box<Connection>, String> {
+        let (sender, driver) = self.http.handshake(stream).await.map_err(|error| one_line(&error))?;
+        Ok(Connection::new(sender, driver, Load::of(&self.open)))
+    }
+}
+
+fn host(place: &Place) -> HeaderValue {
+    let text = match (&place.endpoint.address, place.server_name()) {
+        (Address::Tcp { port, .. }, Some(host)) if host.contains(':') => format!("[{host}]:{port}"),
+        (Address::Tcp { port, .. }, Some(host)) => format!("{host}:{port}"),
+        _ => "localhost".to_owned(),
+    };
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
 }
 
 async fn connect_unix(path: &Path) -> Result<UnixStream, String> {

@@ -1,10 +1,13 @@
-//! An upstream that speaks HTTP/1.1.
+//! An upstream that speaks HTTP, /1.1 or /2.
 
-use std::sync::Arc;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TE, TRANSFER_ENCODING};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
 use hyper::body::Incoming;
 use hyper::ext::on_informational;
@@ -14,27 +17,39 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
+use super::introduce::Introduced;
+use super::multiplexed::{Got, Multiplexed};
+use super::options::ConnectOptions;
+use super::place::Place;
 use super::pool::{Lease, Pool};
 use super::{Failure, FailureKind, one_line};
 use crate::body::Body;
-use crate::endpoint::Endpoint;
+use crate::endpoint::Scheme;
 use crate::headers;
 use crate::interims::Interims;
 use crate::request::{BodyFault, Outgoing, Progress, RequestBody};
+use crate::retry::is_idempotent;
 use crate::shutdown::Shutdown;
 
 /// Fields in a head: hyper's own limit, which it keeps on the stack.
 const MOST_FIELDS: usize = 100;
 
-/// An HTTP/1.1 upstream and its connections.
+/// An HTTP upstream and its connections.
 pub(crate) struct HttpUpstream {
-    dialer: Dialer,
+    pub(super) dialer: Dialer,
+    /// Its HTTP/1.1 connections.
     pool: Arc<Pool>,
-    /// One permit a connection.
+    /// Its HTTP/2 connections.
+    pub(super) multiplexed: Multiplexed,
+    /// One permit a connection of HTTP/1.1, or a request of HTTP/2.
     connections: Arc<Semaphore>,
+    /// How many permits there are.
+    share: Mutex<usize>,
     max_head: usize,
+    /// How its connections are made, and how long they may take.
+    pub(super) options: ConnectOptions,
     /// The longest wait for a step of a request whose body streams.
-    patience: Duration,
+    pub(super) patience: Duration,
     /// Runs what is no HTTP any more.
     pub(super) shutdown: Shutdown,
     /// Counts those that end here.
@@ -42,30 +57,46 @@ pub(crate) struct HttpUpstream {
 }
 
 impl HttpUpstream {
-    /// An upstream with at most `max_connections`, which refuses replies whose head is over `max_head` bytes, and has
-    /// `patience` for each step of a request whose body streams.
+    /// An upstream that refuses replies whose head is over `max_head` bytes, and has `patience` for each step of a request
+    /// whose body streams; over HTTP/2 it has `multiplexed` connections. It has no connection before it gets its [share](HttpUpstream::set_share) of them.
     ///
     /// # Errors
     ///
     /// The endpoint's host cannot be the name of a certificate.
     pub(crate) fn new(
-        endpoint: &Endpoint,
+        place: &Place,
         tls: Option<Arc<ClientConfig>>,
-        max_connections: usize,
+        multiplexed: usize,
         max_head: usize,
         patience: Duration,
         shutdown: Shutdown,
         interims: Interims,
     ) -> anyhow::Result<HttpUpstream> {
+        let scheme = place.endpoint.scheme;
         Ok(HttpUpstream {
-            dialer: Dialer::new(endpoint, tls, max_head)?,
-            pool: Arc::default(),
-            connections: Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            multiplexed: Multiplexed::new(multiplexed, scheme.is_tls(), scheme == Scheme::H2c),
+            dialer: Dialer::new(place, tls, max_head)?,
+            pool: Arc::new(Pool::new(ConnectOptions::default().idle)),
+            connections: Arc::new(Semaphore::new(0)),
+            share: Mutex::new(0),
             max_head,
+            options: ConnectOptions::default(),
             patience,
             shutdown,
             interims,
         })
+    }
+
+    /// The same with other options of its connections. Where each of them has to be told whose it is, none is shared or used again.
+    pub(crate) fn connecting(mut self, options: ConnectOptions) -> HttpUpstream {
+        let alone = options.introduce.is_some();
+        if alone {
+            self.multiplexed = Multiplexed::new(1, false, false);
+        }
+        self.pool = Arc::new(Pool::new(if alone { Duration::ZERO } else { options.idle }));
+        self.dialer.introducing(options.introduce);
+        self.options = options;
+        self
     }
 
     /// See [`Upstream::call`](super::Upstream::call).
@@ -75,6 +106,9 @@ impl HttpUpstream {
             return Box::pin(self.upgrade(request, &protocol, deadline)).await;
         }
         let permit = self.permit(deadline).await?;
+        if self.multiplexed.is_possible() {
+            return Box::pin(self.call_multiplexed(request, deadline, permit)).await;
+        }
         let progress = request.body().progress();
         let request = match self.pool.take() {
             None => request,
@@ -86,9 +120,67 @@ impl HttpUpstream {
             },
         };
         // Rare, and much larger than the rest: not a part of every request's future.
-        let (connection, request) = Box::pin(self.connect(request, deadline)).await?;
-        let (reply, used) = self.exchange(connection, request, deadline).await.map_err(|(failure, _)| failure)?;
+        let dial = self.dialer.dial_one(whose(&request));
+        let (connection, request) = Box::pin(self.connect(request, deadline, dial)).await?;
+        self.call_on(connection, request, deadline, permit).await
+    }
+
+    /// A call on a new connection.
+    async fn call_on(
+        &self,
+        connection: Box<Connection>,
+        request: Outgoing,
+        deadline: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Response<Body>, Failure> {
+        let (spare, progress) = (spare(&request), request.body().progress());
+        let exchanged = self.exchange(connection, request, deadline).await;
+        let (reply, used) = exchanged.map_err(|(failure, lost)| failure.harmless(spare.filter(|_| lost)))?;
         self.finish(reply, used, permit, progress)
+    }
+
+    /// A call to an upstream that speaks HTTP/2, or whose first connection will show what it speaks.
+    async fn call_multiplexed(
+        &self,
+        mut request: Outgoing,
+        deadline: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Response<Body>, Failure> {
+        let mut again = true;
+        loop {
+            let (got, sendable) = self.connect(request, deadline, self.multiplexed.get(&self.dialer)).await?;
+            let lent = match got {
+                Got::One(connection) => return self.call_on(connection, sendable, deadline, permit).await,
+                Got::Two(lent) => lent,
+            };
+            match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
+                Ok((mut reply, running)) => {
+                    headers::prepare_reply(&mut reply);
+                    let held = (permit, running);
+                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.options.pause)));
+                }
+                // The connection has ended, or is about to: another one is as good.
+                Err(Failure { unsent: Some(unsent), .. }) if again => (request, again) = (unsent, false),
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// At most so many connections from now on. Those that are in use above that go on.
+    pub(super) fn set_share(&self, most: usize) {
+        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        if most > *share {
+            self.connections.add_permits(most - *share);
+            *share = most;
+        } else {
+            *share -= self.connections.forget_permits(*share - most);
+        }
+    }
+
+    /// Connections that are open.
+    pub(super) fn connections(&self) -> u64 {
+        self.dialer.open() as u64
     }
 
     /// Leave to use a connection.
@@ -98,14 +190,14 @@ impl HttpUpstream {
         }
         match Box::pin(timeout_at(deadline, Arc::clone(&self.connections).acquire_owned())).await {
             Ok(permit) => Ok(permit.expect("this semaphore is never closed")),
-            Err(_) => Err(Failure::new(FailureKind::Timeout, "all its connections are busy")),
+            Err(_) => Err(Failure::new(FailureKind::Busy, "all its connections are busy")),
         }
     }
 
     /// Tries a connection that may have been closed meanwhile. The request comes back when it certainly had no effect,
     /// or when repeating it is harmless (RFC 9110, section 9.2.2).
     async fn try_idle(&self, idle: Box<Connection>, request: Outgoing, deadline: Instant) -> Idle {
-        let spare = if is_idempotent(request.method()) { copy(&request) } else { None };
+        let spare = spare(&request);
         match self.exchange(idle, request, deadline).await {
             Ok(done) => Idle::Done(Ok(done)),
             Err((failure, lost)) => match (failure.unsent, spare) {
@@ -116,15 +208,18 @@ impl HttpUpstream {
         }
     }
 
-    pub(super) async fn connect(
+    /// Waits for a connection as long as there is sense in it.
+    pub(super) async fn connect<C>(
         &self,
         request: Outgoing,
         deadline: Instant,
-    ) -> Result<(Box<Connection>, Outgoing), Failure> {
+        dial: impl Future<Output = Result<C, String>>,
+    ) -> Result<(C, Outgoing), Failure> {
         // Half of what is left: should it take longer, another upstream still has a chance.
         let now = Instant::now();
-        let limit = now + deadline.saturating_duration_since(now) / 2;
-        match timeout_at(limit, self.dialer.dial()).await {
+        let half = deadline.saturating_duration_since(now) / 2;
+        let limit = now + self.options.connect.map_or(half, |longest| longest.min(half));
+        match timeout_at(limit, dial).await {
             Ok(Ok(connection)) => Ok((connection, request)),
             Ok(Err(reason)) => Err(Failure::new(FailureKind::Unreachable, reason).unsent(request)),
             Err(_) => Err(Failure::new(FailureKind::Unreachable, "connecting timed out").unsent(request)),
@@ -144,7 +239,7 @@ impl HttpUpstream {
                 if let Some(fault) = BodyFault::of(error.error()) {
                     return Err((Failure::of_request(fault), false));
                 }
-                let lost = error.error().is_incomplete_message() || error.error().is_closed();
+                let lost = is_lost(error.error());
                 let failure = Failure::new(FailureKind::Broken, self.explain(error.error()));
                 Err(match error.take_message() {
                     Some(request) => (failure.unsent(Box::new(request)), true),
@@ -168,7 +263,7 @@ impl HttpUpstream {
         headers::prepare_reply(&mut reply);
         let lease = Lease { connection, pool: Arc::clone(&self.pool), permit };
         let early = progress.is_some_and(|progress| !progress.is_over());
-        Ok(reply.map(|incoming| Body::stream(incoming, lease, early)))
+        Ok(reply.map(|incoming| Body::stream(incoming, lease, early, self.options.pause)))
     }
 
     fn explain(&self, error: &hyper::Error) -> String {
@@ -180,6 +275,17 @@ impl HttpUpstream {
         }
         one_line(error)
     }
+}
+
+/// Whose request it is, if the upstream is to be told.
+pub(super) fn whose(request: &Outgoing) -> Option<Introduced> {
+    request.extensions().get().copied()
+}
+
+/// Whether the connection was lost before a reply.
+fn is_lost(error: &hyper::Error) -> bool {
+    let broke = || error.source().is_some_and(<dyn StdError>::is::<io::Error>);
+    error.is_incomplete_message() || error.is_closed() || (!error.is_parse() && broke())
 }
 
 /// What came of a try on an idle connection.
@@ -202,15 +308,17 @@ fn framed(mut request: Request<RequestBody>, interims: &Interims) -> Request<Req
     request
 }
 
-/// The same request once more, unless its body streams.
-fn copy(request: &Outgoing) -> Option<Outgoing> {
+/// The same request once more, if that does no harm and its body is at hand.
+fn spare(request: &Outgoing) -> Option<Outgoing> {
+    if is_idempotent(request.method()) { copy(request) } else { None }
+}
+
+/// The same request once more, if its body is at hand.
+pub(super) fn copy(request: &Outgoing) -> Option<Outgoing> {
     let mut copy = Request::new(request.body().copy()?);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
     Some(Box::new(copy))
-}
-
-fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }

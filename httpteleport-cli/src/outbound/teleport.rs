@@ -1,25 +1,29 @@
 //! An upstream that speaks teleport, over TCP or TLS.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http::header::{HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Incoming, Streaming};
-use httpteleport::{AtLimit, Client, Error, ErrorKind, Limits, Stats};
+use httpteleport::{AtLimit, Client, ClientBuilder, Error, ErrorKind, Limits, Stats, Wire};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Failure, FailureKind, one_line};
-use crate::config::{MAX_REPLY_BODY, Settings};
-use crate::endpoint::{Address, Endpoint};
+use super::place::Place;
+use super::{Failure, FailureKind, one_line, plain};
+use crate::config::{Group, Largest, MAX_REPLY_BODY};
+use crate::endpoint::Address;
 use crate::ends::Ends;
 use crate::headers;
 use crate::interims::Interims;
 use crate::request::{Outgoing, Progress, RequestBody};
+use crate::retry::is_idempotent;
 
 /// Hellos and TLS may take this long; peers give up on them just as soon.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
@@ -42,57 +46,87 @@ pub(crate) struct TeleportUpstream {
     group_by: Option<HeaderName>,
     /// Counts those that end here.
     interims: Interims,
+    /// Makes a connection that nothing else uses.
+    prober: Box<Prober>,
+    /// Connections that have ended, on the framed wire.
+    ended: Arc<AtomicU64>,
+}
+
+struct Prober {
+    builder: ClientBuilder,
+    address: (String, u16),
+    wire: Wire,
 }
 
 impl TeleportUpstream {
-    /// An upstream with the compression, batch delay, connections and limits of the settings. Nothing is dialled yet.
+    /// An upstream with the compression, batch delay, connections and limits of its group, for requests as large as they come
+    /// and so many at a time. Nothing is dialled yet.
     ///
     /// # Errors
     ///
     /// The address cannot be one of a teleport node: one line that names the option.
     pub(crate) fn new(
-        endpoint: &Endpoint,
+        place: &Place,
         tls: Option<Arc<ClientConfig>>,
-        settings: &Settings,
+        output: &Group,
+        largest: Largest,
+        concurrency: usize,
         interims: Interims,
     ) -> anyhow::Result<TeleportUpstream> {
-        let Address::Tcp { host, port } = &endpoint.address else {
-            bail!("--out {endpoint}: teleport needs a host and a port");
+        let (Address::Tcp { host, port }, Some(name)) = (&place.endpoint.address, place.server_name()) else {
+            bail!("--out {place}: teleport needs a host and a port");
         };
-        let Settings { output, teleport, .. } = settings;
-        let mut client = Client::builder(limits(settings))
+        let teleport = output.teleport;
+        let mut client = Client::builder(limits(output, largest))
             .wire(teleport.wire)
             .compression(output.compress.classic)
             .framed_compression(output.compress.framed)
             .compress_alone(teleport.compress_alone)
             .ping(teleport.ping)
             .max_age(teleport.max_age)
-            .max_collected(settings.input.max_body_size.min(MAX_COLLECTED))
+            .max_collected(largest.request_body.min(MAX_COLLECTED))
             .batch_delay(output.delay)
             .connections(output.conns_per_addr)
-            .max_pending(settings.concurrency)
+            .max_pending(concurrency)
             .max_groups(MOST_GROUPS)
             .at_limit(AtLimit::Fail)
             .timeout(output.timeout)
             // Half of the time a request has, so that another upstream still gets a chance; also when this one accepts
             // connections and then says nothing.
-            .dial_timeout(output.timeout / 2)
+            .dial_timeout(output.connect.connect.map_or(output.timeout / 2, |longest| longest.min(output.timeout / 2)))
+            .body_pause(output.connect.pause)
             .handshake_timeout(LONGEST_HANDSHAKE.min(output.timeout / 2));
-        let (ends, whom) = (Ends::default(), endpoint.to_string());
+        if let Some(tls) = tls {
+            let name = ServerName::try_from(name.to_owned())
+                .with_context(|| format!("--out {place}: {name:?} cannot be a TLS server's name"))?;
+            client = client.tls(tls, name);
+        }
+        let address = (host.clone(), *port);
+        let prober = Box::new(Prober { builder: client.clone(), address, wire: teleport.wire });
+        let (ends, whom) = (Ends::default(), place.to_string());
+        let ended = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&ended);
         client = client.on_connection_end(move |ended| {
+            count.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = ended {
                 ends.note(&whom, error.kind(), &one_line(error));
             }
         });
-        if let Some(tls) = tls {
-            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-                .with_context(|| format!("--out {endpoint}: {host:?} cannot be a TLS server's name"))?;
-            client = client.tls(tls, name);
-        }
-        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.clone() };
-        let client = client.connect(&format!("{host}:{port}")).with_context(|| format!("--out {endpoint}"))?;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let client = client.connect(&format!("{host}:{port}")).with_context(|| format!("--out {place}"))?;
         let group_by = output.group_by.clone();
-        Ok(TeleportUpstream { client, patience: output.timeout, group_by, interims })
+        Ok(TeleportUpstream { client, patience: output.timeout, group_by, interims, prober, ended })
+    }
+
+    /// Connections that are open. Of the classic wire it is known only how many were opened anew.
+    pub(super) fn connections(&self) -> u64 {
+        let stats = self.stats();
+        stats.connections.saturating_sub(self.ended.load(Ordering::Relaxed).max(stats.reconnects))
+    }
+
+    /// See [`Upstream::probe`](super::Upstream::probe).
+    pub(super) async fn probe(&self) -> Result<(), String> {
+        self.prober.probe().await
     }
 
     /// What its connections have carried so far.
@@ -108,6 +142,7 @@ impl TeleportUpstream {
     ) -> Result<Response<crate::body::Body>, Failure> {
         let progress = request.body().progress();
         let protocol = request.extensions().get::<Protocol>().cloned();
+        let spare = request.body().copy();
         let apart = self.group(&request)?;
         let interims = self.interims.clone();
         let call = apart.as_ref().unwrap_or(&self.client).stream(*request);
@@ -143,6 +178,10 @@ impl TeleportUpstream {
         let unsent = call.take_unsent().filter(|_| !error.is_timeout());
         Err(match unsent {
             Some(request) => failure.unsent(Box::new(request.map(RequestBody::again))),
+            None if failure.kind == FailureKind::Broken => {
+                let head = call.take_head().filter(|head| is_idempotent(&head.method));
+                failure.harmless(head.zip(spare).map(|(head, body)| Box::new(Request::from_parts(head, body))))
+            }
             None => failure,
         })
     }
@@ -177,12 +216,33 @@ impl TeleportUpstream {
     }
 }
 
-/// Requests are sent as long as `--in-max-header-size` lets them in; replies are held to the output's limits.
-fn limits(settings: &Settings) -> Limits {
+impl Prober {
+    /// Opens a connection, by which the peer has to answer on either wire, and ends it.
+    async fn probe(&self) -> Result<(), String> {
+        let first = if self.wire == Wire::Classic { Wire::Classic } else { Wire::Framed };
+        match self.open(first).await {
+            Err(_) if self.wire == Wire::Auto => self.open(Wire::Classic).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn open(&self, wire: Wire) -> Result<(), String> {
+        let (host, port) = &self.address;
+        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| plain(&error))?;
+        let opened = Box::pin(self.builder.clone().wire(wire).handshake(stream)).await;
+        let (client, driver) = opened.map_err(|error| reason(&error))?;
+        // The peer has answered; a goodbye keeps its log free of connections that broke.
+        let ((), ended) = Box::pin(async { tokio::join!(client.drain(), driver) }).await;
+        ended.map_err(|error| one_line(&error))
+    }
+}
+
+/// Requests are sent as long as a listener lets them in; replies are held to the group's limits.
+fn limits(output: &Group, largest: Largest) -> Limits {
     Limits::default()
-        .with_max_head(settings.output.max_header_size)
+        .with_max_head(output.max_header_size)
         .with_max_body(MAX_REPLY_BODY)
-        .with_peer_max_head(settings.input.max_header_size)
+        .with_peer_max_head(largest.request_head)
 }
 
 fn kind(error: &Error) -> FailureKind {

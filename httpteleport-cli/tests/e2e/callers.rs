@@ -83,7 +83,8 @@ async fn outputs_of_different_kinds_share_the_load() {
         assert_eq!((reply.status, &reply.body[..]), (200, format!("GET /{n}").as_bytes()));
     }
     let seen = origins.each_ref().map(|origin| origin.requests().len());
-    assert_eq!(seen, [10, 10], "equals take turns");
+    assert_eq!(seen.iter().sum::<usize>(), 20);
+    assert!(seen.iter().all(|seen| *seen > 0), "the quicker one may get more: {seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

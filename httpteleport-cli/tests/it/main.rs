@@ -2,19 +2,28 @@
 
 #![allow(missing_docs)]
 
+mod balance;
+mod certificates;
 mod client;
+mod clients;
+mod config;
 mod demo;
 mod failures;
+mod go_lines;
 mod http2;
+mod identity;
 mod limits;
 mod origin;
 mod pass;
 mod program;
+mod proxy_protocol;
+mod reload;
 mod shutdown;
 mod stage;
 mod startup;
 mod streaming;
 mod teleport;
+mod timeouts;
 mod tls;
 mod trailers;
 mod unix;

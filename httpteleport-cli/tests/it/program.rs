@@ -27,7 +27,13 @@ fn command(args: &[&str]) -> Command {
 impl Program {
     /// Starts it and waits until it says that it is ready.
     pub(crate) async fn start(args: &[&str]) -> Program {
-        let mut child = command(args).stdout(Stdio::piped()).spawn().expect("the program starts");
+        Program::within(args, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub(crate) async fn within(args: &[&str], environment: &[(&str, &str)]) -> Program {
+        let mut child =
+            command(args).envs(environment.iter().copied()).stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let line = tokio::time::timeout(PATIENCE, stdout.next_line()).await.expect("in time").expect("readable");
         Program { child, stdout, line: line.expect("it says what it does before it ends") }
@@ -43,15 +49,25 @@ impl Program {
         (Program { child, stdout, line: line.expect("it says what it does before it ends") }, log)
     }
 
+    /// One input, one output, and more options.
+    pub(crate) async fn between(input: &str, out: &str, options: &[&str]) -> Program {
+        Program::start(&[&["--in", input, "--out", out], options].concat()).await
+    }
+
     /// An HTTP input on a free port, and one output.
     pub(crate) async fn http(out: &str) -> Program {
         Program::start(&["--in", "http://127.0.0.1:0", "--out", out]).await
     }
 
+    /// The next line that it prints.
+    pub(crate) async fn next_line(&mut self) -> String {
+        let line = tokio::time::timeout(PATIENCE, self.stdout.next_line()).await.expect("in time").expect("readable");
+        line.expect("one more line")
+    }
+
     /// `HOST:PORT` of its input.
     pub(crate) fn address(&self) -> &str {
-        let input = self.line.strip_prefix("httptp: ").and_then(|line| line.split(" -> ").next()).expect("its form");
-        input.split_once("://").expect("a TCP input").1
+        address_in(&self.line)
     }
 
     /// The line of the start and those that follow it now, to the first that is the one, which has to come.
@@ -77,6 +93,13 @@ impl Program {
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("a status")
     }
+}
+
+/// `HOST:PORT` of the input that a line of the start names.
+pub(crate) fn address_in(line: &str) -> &str {
+    let input = line.strip_prefix("httptp: ").and_then(|line| line.split(" -> ").next()).expect("its form");
+    // Behind it may stand how a teleport input compresses.
+    input.split_once("://").expect("a TCP input").1.split(' ').next().expect("an address")
 }
 
 /// Runs a line of shell: exit code, stdout.

@@ -34,7 +34,13 @@ pub struct Streaming<'a, B> {
 enum Step<'a, B> {
     New(New<'a, B>),
     Running(Running<'a, B>),
-    Done(Option<Request<Unsent<B>>>),
+    Done(Option<Kept<B>>),
+}
+
+/// What is left of a request whose call failed: its body too, if nothing has left.
+struct Kept<B> {
+    head: request::Parts,
+    body: Option<Unsent<B>>,
 }
 
 struct New<'a, B> {
@@ -45,7 +51,7 @@ struct New<'a, B> {
 }
 
 type Running<'a, B> = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Failure<B>>> + Send + 'a>>;
-type Failure<B> = (Error, Option<Request<Unsent<B>>>);
+type Failure<B> = (Error, Option<Kept<B>>);
 
 impl<'a, B> Streaming<'a, B> {
     pub(crate) fn new(client: &'a Client, request: Request<B>) -> Self {
@@ -81,7 +87,17 @@ impl<'a, B> Streaming<'a, B> {
     ///
     /// `None` before the end, after a response, and when it was taken already.
     pub fn take_unsent(&mut self) -> Option<Request<Unsent<B>>> {
-        if let Step::Done(unsent) = &mut self.step { unsent.take() } else { None }
+        let Step::Done(kept) = &mut self.step else { return None };
+        let kept = kept.take_if(|kept| kept.body.is_some())?;
+        kept.body.map(|body| Request::from_parts(kept.head, body))
+    }
+
+    /// The head of the request, after the call failed on the framed wire and although some of it may have left: to make it again
+    /// elsewhere, if its method allows that and its body is at hand.
+    ///
+    /// `None` before the end, after a response, on the classic wire, and when it was taken already.
+    pub fn take_head(&mut self) -> Option<request::Parts> {
+        if let Step::Done(kept) = &mut self.step { kept.take().map(|kept| kept.head) } else { None }
     }
 }
 
@@ -101,8 +117,8 @@ where
         }
         let Step::Running(running) = &mut this.step else { panic!("a call was polled after its end") };
         let outcome = ready!(running.as_mut().poll(cx));
-        Poll::Ready(outcome.map_err(|(error, unsent)| {
-            this.step = Step::Done(unsent);
+        Poll::Ready(outcome.map_err(|(error, kept)| {
+            this.step = Step::Done(kept);
             error
         }))
     }
@@ -143,7 +159,7 @@ where
                 client.note_fallback(outcome.as_ref().err().map(|(error, _)| error));
                 outcome
             }
-            (_, unsent) => Err((error, unsent.map(|body| Request::from_parts(parts, body)))),
+            (_, body) => Err((error, Some(Kept { head: parts, body }))),
         }
     }
 }
@@ -180,7 +196,11 @@ where
         },
         Err(error) => {
             let unsent = call.take_request().filter(|_| error.may_retry());
-            Err((error.into(), unsent.map(|request| request.map(Unsent::whole))))
+            let kept = unsent.map(|request| {
+                let (head, body) = request.into_parts();
+                Kept { head, body: Some(Unsent::whole(body)) }
+            });
+            Err((error.into(), kept))
         }
     }
 }

@@ -1,0 +1,200 @@
+//! A group under load, in virtual time: who gets how much.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use super::{Change, Entry, Node, Options, Outcome, Table};
+
+/// How one upstream answers a request that comes at a time.
+type Behaviour = fn(at: Duration, rng: &mut Rng) -> (Duration, Outcome);
+
+struct Simulation {
+    options: Options,
+    weights: Vec<u32>,
+    behaviour: Vec<Behaviour>,
+    /// Requests a second, at random times.
+    rate: f64,
+    seconds: u64,
+    /// From this second on they are counted.
+    from: u64,
+    /// Those that begin with the rest of the group in full swing.
+    newcomers: Vec<usize>,
+}
+
+/// A reply on its way: when it comes, of whom, how long it took, how it turned out.
+type Reply = Reverse<(Duration, usize, Duration, u8)>;
+
+const OUTCOMES: [Outcome; 3] = [Outcome::Good, Outcome::Failed, Outcome::Error];
+
+impl Simulation {
+    fn of<const N: usize>(behaviour: [Behaviour; N]) -> Simulation {
+        Simulation {
+            options: Options::default(),
+            weights: vec![1; N],
+            behaviour: behaviour.to_vec(),
+            rate: 200.0,
+            seconds: 60,
+            from: 20,
+            newcomers: Vec::new(),
+        }
+    }
+
+    /// What part of the requests each got.
+    fn shares(&self) -> Vec<f64> {
+        self.run().0
+    }
+
+    fn run(&self) -> (Vec<f64>, Vec<Change>) {
+        fastrand::seed(5);
+        let (mut rng, epoch) = (Rng::with_seed(7), Instant::now());
+        let nodes: Vec<_> = self.weights.iter().map(|_| Arc::new(Node::new(epoch))).collect();
+        for index in &self.newcomers {
+            nodes[*index].start_slowly(epoch + Duration::from_secs(self.from));
+        }
+        let entry = |(node, weight): (&Arc<Node>, &u32)| Entry { node: Arc::clone(node), weight: *weight, priority: 0 };
+        let table = Table::new(nodes.iter().zip(&self.weights).map(entry).collect());
+        let (mut replies, mut changes) = (BinaryHeap::<Reply>::new(), Vec::new());
+        let mut counts = vec![0.0; nodes.len()];
+        let mut at = Duration::ZERO;
+        while at < Duration::from_secs(self.seconds) {
+            at += Duration::from_secs_f64(-(1.0 - rng.f64()).ln() / self.rate);
+            while let Some(Reverse((due, index, took, outcome))) = replies.pop_if_due(at) {
+                let now = epoch + due;
+                let room = || self.options.eject.has_room(table.len(), table.out(now));
+                changes.extend(nodes[index].note(OUTCOMES[usize::from(outcome)], Some(took), now, &self.options, room));
+                nodes[index].end();
+            }
+            let index = table.choose(&[], epoch + at, &self.options, &mut rng).expect("one");
+            nodes[index].begin();
+            let (took, outcome) = (self.behaviour[index])(at, &mut rng);
+            let outcome = OUTCOMES.iter().position(|one| *one == outcome).expect("one of them");
+            replies.push(Reverse((at + took, index, took, u8::try_from(outcome).expect("few"))));
+            if at >= Duration::from_secs(self.from) {
+                counts[index] += 1.0;
+            }
+        }
+        let all: f64 = counts.iter().sum();
+        (counts.into_iter().map(|count| count / all).collect(), changes)
+    }
+}
+
+trait PopIfDue {
+    fn pop_if_due(&mut self, at: Duration) -> Option<Reply>;
+}
+
+impl PopIfDue for BinaryHeap<Reply> {
+    fn pop_if_due(&mut self, at: Duration) -> Option<Reply> {
+        if self.peek()?.0.0 <= at { self.pop() } else { None }
+    }
+}
+
+/// So many milliseconds on average, half of that at least.
+fn about(ms: f64, rng: &mut Rng) -> Duration {
+    Duration::from_secs_f64(ms / 1e3 * (0.5 - 0.5 * (1.0 - rng.f64()).ln()))
+}
+
+fn well(_: Duration, rng: &mut Rng) -> (Duration, Outcome) {
+    (about(10.0, rng), Outcome::Good)
+}
+
+fn slow(_: Duration, rng: &mut Rng) -> (Duration, Outcome) {
+    (about(50.0, rng), Outcome::Good)
+}
+
+fn fails_at_once(_: Duration, rng: &mut Rng) -> (Duration, Outcome) {
+    (about(0.1, rng), Outcome::Failed)
+}
+
+fn errs_at_once(_: Duration, rng: &mut Rng) -> (Duration, Outcome) {
+    (about(0.1, rng), Outcome::Error)
+}
+
+fn fails_until_200(at: Duration, rng: &mut Rng) -> (Duration, Outcome) {
+    if at.as_secs() < 200 { fails_at_once(at, rng) } else { well(at, rng) }
+}
+
+#[track_caller]
+fn assert_near(shares: &[f64], want: &[f64], by: f64) {
+    assert!(shares.iter().zip(want).all(|(share, want)| (share - want).abs() <= by), "{shares:?} and not {want:?}");
+}
+
+#[test]
+fn equals_get_equal_parts_whatever_the_load() {
+    for rate in [5.0, 200.0, 5000.0] {
+        let seconds = if rate < 10.0 { 1000 } else { 40 };
+        let shares = Simulation { rate, seconds, ..Simulation::of([well; 4]) }.shares();
+        assert_near(&shares, &[0.25; 4], 0.02);
+    }
+}
+
+#[test]
+fn weights_share_small_loads_and_large_ones() {
+    for rate in [20.0, 200.0, 5000.0] {
+        let seconds = if rate < 100.0 { 500 } else { 40 };
+        let simulation = Simulation { rate, seconds, weights: vec![1, 2, 5], ..Simulation::of([well; 3]) };
+        assert_near(&simulation.shares(), &[0.125, 0.25, 0.625], 0.06);
+    }
+}
+
+#[test]
+fn one_that_fails_at_once_gets_next_to_nothing() {
+    // With nobody ejected: that alone is not what keeps requests away.
+    let mut options = Options::default();
+    (options.eject.failures, options.eject.percent) = (0, 0);
+    for behaviour in [fails_at_once as Behaviour, errs_at_once] {
+        for (rate, count) in [(20.0, 2), (200.0, 2), (200.0, 3), (5000.0, 3)] {
+            let mut simulation = Simulation { rate, options: options.clone(), ..Simulation::of([well; 3]) };
+            simulation.behaviour[0] = behaviour;
+            simulation.weights.truncate(count);
+            let shares = simulation.shares();
+            assert!(shares[0] < 0.01, "{shares:?} at {rate}");
+        }
+    }
+}
+
+#[test]
+fn one_that_fails_is_ejected_for_longer_and_longer_and_is_back_when_it_is_well() {
+    let simulation =
+        Simulation { rate: 500.0, from: 300, seconds: 360, ..Simulation::of([fails_until_200, well, well]) };
+    let (shares, changes) = simulation.run();
+    assert_near(&shares, &[1.0 / 3.0; 3], 0.03);
+    let (last, ejections) = changes.split_last().expect("some");
+    assert_eq!(*last, Change::Back);
+    let lengths: Vec<_> = ejections
+        .iter()
+        .map(|change| if let Change::Ejected(rest) = change { *rest } else { panic!("{changes:?}") })
+        .collect();
+    assert!(lengths.len() >= 3 && lengths.is_sorted(), "{changes:?}");
+}
+
+#[test]
+fn a_slow_one_gets_what_it_can_do_and_no_more() {
+    // Idle, the quick one does nearly everything; the slow one is asked now and then whether it still is slow.
+    let idle = Simulation { rate: 5.0, seconds: 2000, ..Simulation::of([slow, well]) }.shares();
+    assert!((0.002..0.1).contains(&idle[0]), "{idle:?}");
+    // Busy, requests on their way there are as dear as five on the other.
+    let busy = Simulation { rate: 5000.0, ..Simulation::of([slow, well]) }.shares();
+    assert!((0.02..0.15).contains(&busy[0]), "{busy:?}");
+    let many = Simulation { rate: 2000.0, ..Simulation::of([slow, well, well, well, well]) }.shares();
+    assert!((0.005..0.1).contains(&many[0]), "{many:?}");
+}
+
+#[test]
+fn a_newcomer_gets_more_and_more_until_it_has_its_part() {
+    for rate in [50.0, 2000.0] {
+        let part = |seconds: u64| {
+            let mut simulation = Simulation { rate, from: 20, seconds: 20 + seconds, ..Simulation::of([well; 4]) };
+            simulation.newcomers = vec![0];
+            simulation.options.slow_start = Duration::from_secs(40);
+            simulation.shares()[0]
+        };
+        let parts = [part(5), part(20), part(40), part(400)];
+        assert!(parts.is_sorted(), "{parts:?} at {rate}");
+        assert!(parts[0] < 0.06 && parts[1] < 0.12 && parts[3] > 0.2, "{parts:?} at {rate}");
+    }
+}

@@ -1,0 +1,135 @@
+//! Where requests go.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::{Mistakes, Teleport, balancing};
+use crate::cli::GroupArgs;
+use crate::compress::Compress;
+use crate::discover::{self, Source, To};
+use crate::endpoint::{Address, Endpoint, Scheme};
+use crate::outbound::{self, ConnectOptions};
+
+/// Upstreams that can stand in for each other.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Group {
+    /// What routes call it.
+    pub(crate) name: String,
+    /// Where they are: at least one.
+    pub(crate) sources: Vec<Source>,
+    /// How they are found.
+    pub(crate) discover: discover::Options,
+    /// How they are dealt with.
+    pub(crate) upstreams: outbound::Options,
+    /// Compression of requests, for teleport.
+    pub(crate) compress: Compress,
+    /// Batch delay of requests, for teleport.
+    pub(crate) delay: Duration,
+    /// Longest wait for a reply.
+    pub(crate) timeout: Duration,
+    /// How connections are made, and how long they may take.
+    pub(crate) connect: ConnectOptions,
+    /// Connections to each teleport endpoint.
+    pub(crate) conns_per_addr: usize,
+    /// Teleport: requests whose values of this header differ share no connection.
+    pub(crate) group_by: Option<HeaderName>,
+    /// PEM certificates to trust instead of the system's.
+    pub(crate) ca: Option<PathBuf>,
+    /// Bytes of a reply's head.
+    pub(crate) max_header_size: usize,
+    /// The rest that is for teleport.
+    pub(crate) teleport: Teleport,
+}
+
+impl Group {
+    /// Makes a group of its options.
+    pub(super) fn new(name: String, args: GroupArgs, teleport: Teleport, mistakes: &mut Mistakes) -> Group {
+        let idle = [
+            ("--out-compress", args.out_compress.is_some()),
+            ("--out-delay", args.out_delay.is_some()),
+            ("--out-group-by", args.out_group_by.is_some()),
+        ];
+        let group = Group {
+            name,
+            sources: args.outputs.clone().unwrap_or_else(|| vec![default_source()]),
+            discover: balancing::discover(&args.balancing, mistakes),
+            upstreams: balancing::upstreams(&args.balancing, mistakes),
+            compress: args.out_compress.unwrap_or_default(),
+            delay: args.out_delay.unwrap_or_default(),
+            timeout: args.out_timeout.unwrap_or(Duration::from_secs(3)),
+            connect: connect(&args, mistakes),
+            conns_per_addr: usize::from(args.out_conns_per_addr.unwrap_or(1)),
+            group_by: args.out_group_by,
+            ca: args.out_ca,
+            max_header_size: args.out_max_header_size.unwrap_or(4096) as usize,
+            teleport,
+        };
+        group.check(mistakes);
+        if !group.sources.iter().any(Source::may_teleport) {
+            for (option, _) in idle.iter().filter(|option| option.1) {
+                mistakes.add_idle(format!("{option} has no effect: the outputs are not teleport"));
+            }
+        }
+        if group.connect.introduce.is_some() && group.schemes().all(Scheme::is_teleport) {
+            mistakes.add_idle("--out-proxy-protocol has no effect: the outputs are teleport".to_owned());
+        }
+        group
+    }
+
+    fn check(&self, mistakes: &mut Mistakes) {
+        self.teleport.check("--out-compress", self.compress, mistakes);
+        for out in &self.sources {
+            if let Err(why) = out.check() {
+                mistakes.add(format!("--out {out}: {why}"));
+            }
+        }
+        if self.connect.introduce.is_some() && self.schemes().any(|scheme| scheme == Scheme::H2c) {
+            mistakes.add(
+                "--out-proxy-protocol: h2c has one connection for many clients, of which it cannot tell; use http://"
+                    .to_owned(),
+            );
+        }
+        if self.ca.is_some() && !self.sources.iter().any(Source::may_use_tls) {
+            mistakes.add("--out-ca: no output uses TLS; use https:// or teleports://, or drop the option".to_owned());
+        }
+        if self.timeout.is_zero() {
+            mistakes.add("--out-timeout 0: no reply comes in no time; write for example 3s".to_owned());
+        } else if self.delay >= self.timeout {
+            mistakes.add(
+                "--out-delay: is as long as --out-timeout, every request would time out; use a shorter one".to_owned(),
+            );
+        }
+    }
+}
+
+impl Group {
+    /// The schemes of those upstreams whose scheme is known.
+    fn schemes(&self) -> impl Iterator<Item = Scheme> {
+        self.sources.iter().filter_map(Source::scheme)
+    }
+}
+
+fn connect(args: &GroupArgs, mistakes: &mut Mistakes) -> ConnectOptions {
+    let default = ConnectOptions::default();
+    for (option, given) in
+        [("--out-connect-timeout", args.out_connect_timeout), ("--out-body-timeout", args.out_body_timeout)]
+    {
+        if given.is_some_and(|limit| limit.is_zero()) {
+            mistakes.add(format!("{option} 0: nobody does anything in no time; write for example 2s"));
+        }
+    }
+    ConnectOptions {
+        introduce: args.out_proxy_protocol,
+        connect: args.out_connect_timeout,
+        pause: args.out_body_timeout.unwrap_or(default.pause),
+        idle: args.out_idle_timeout.unwrap_or(default.idle),
+    }
+}
+
+/// Where Go's httptp sends requests unless it is told otherwise.
+fn default_source() -> Source {
+    let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: 8043 };
+    Source { to: To::Host(Endpoint { scheme: Scheme::Teleport, address }), weight: 1, backup: false }
+}

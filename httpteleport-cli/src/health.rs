@@ -1,0 +1,142 @@
+//! Active health checks: each upstream is asked now and then whether it is well.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::outbound::Target;
+
+/// Upstreams have something else to do as well.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How upstreams are checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Options {
+    /// What HTTP upstreams are asked for; teleport ones are asked whether they are there.
+    pub(crate) path: String,
+    /// Between two checks, a tenth more or less. Default: 5 s.
+    pub(crate) interval: Duration,
+    /// The longest one may take. Default: 2 s.
+    pub(crate) timeout: Duration,
+    /// So many good ones in a row make it well. Default: 2.
+    pub(crate) healthy: u32,
+    /// So many bad ones in a row make it ill. Default: 3.
+    pub(crate) unhealthy: u32,
+    /// The status that is good; `None` for any of 200 to 399. Default: `None`.
+    pub(crate) status: Option<StatusCode>,
+}
+
+impl Options {
+    /// Checks of a path, with the defaults for the rest.
+    pub(crate) fn of(path: impl Into<String>) -> Options {
+        Options {
+            path: path.into(),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            healthy: 2,
+            unhealthy: 3,
+            status: None,
+        }
+    }
+
+    /// Checks so often.
+    ///
+    /// # Errors
+    ///
+    /// The time, and what is wrong with it.
+    pub(crate) fn set_interval(&mut self, interval: Duration) -> Result<(), String> {
+        if interval < SHORTEST_INTERVAL {
+            return Err(format!("{interval:?}: too often; use {SHORTEST_INTERVAL:?} or more"));
+        }
+        self.interval = interval;
+        self.timeout = self.timeout.min(interval);
+        Ok(())
+    }
+
+    /// Whether a reply of this status is a good one.
+    pub(crate) fn accepts(&self, status: StatusCode) -> bool {
+        self.status.map_or_else(|| (200..400).contains(&status.as_u16()), |wanted| status == wanted)
+    }
+}
+
+/// Checks the upstream until what is returned is dropped, or the upstream is.
+pub(crate) fn watch(target: &Arc<Target>, options: Options) -> DropGuard {
+    let over = CancellationToken::new();
+    let (weak, ended) = (Arc::downgrade(target), over.clone());
+    tokio::spawn(async move { ended.run_until_cancelled(check(weak, options)).await });
+    over.drop_guard()
+}
+
+async fn check(target: Weak<Target>, options: Options) {
+    // Those of a group, and of many nodes, do not come all at once.
+    sleep(options.interval.mul_f64(fastrand::f64() / 10.0)).await;
+    let mut opinion = Opinion::default();
+    while let Some(target) = target.upgrade() {
+        let outcome = timeout(options.timeout, target.upstream().probe(&options)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer in {:?}", options.timeout)));
+        if let Some(ill) = opinion.learn(outcome.is_ok(), &options)
+            && target.set_ill(ill, Instant::now())
+        {
+            match outcome {
+                Ok(()) => tracing::info!("{} is healthy", target.name()),
+                Err(why) => tracing::warn!("{} is unhealthy: {why}; it gets nothing until it is well", target.name()),
+            }
+        }
+        drop(target);
+        sleep(options.interval.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
+    }
+}
+
+/// What the checks so far have shown.
+#[derive(Debug, Default)]
+struct Opinion {
+    ill: bool,
+    /// Checks in a row that say otherwise.
+    against: u32,
+}
+
+impl Opinion {
+    /// One more check. Tells whether the upstream is ill, if that has changed.
+    fn learn(&mut self, good: bool, options: &Options) -> Option<bool> {
+        if good != self.ill {
+            self.against = 0;
+            return None;
+        }
+        self.against += 1;
+        let enough = if self.ill { options.healthy } else { options.unhealthy };
+        if self.against < enough {
+            return None;
+        }
+        *self = Opinion { ill: !self.ill, against: 0 };
+        Some(self.ill)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_some_checks_in_a_row_to_change_an_opinion() {
+        let (mut opinion, options) = (Opinion::default(), Options::of("/"));
+        let mut learn = |checks: &str| checks.bytes().map(|c| opinion.learn(c == b'+', &options)).collect::<Vec<_>>();
+        assert_eq!(learn("+--+--"), [None; 6]);
+        assert_eq!(learn("-"), [Some(true)]);
+        assert_eq!(learn("--+-+"), [None; 5]);
+        assert_eq!(learn("++"), [Some(false), None]);
+    }
+
+    #[test]
+    fn which_status_is_good() {
+        let mut options = Options::of("/");
+        let accepts = |options: &Options| {
+            [200, 204, 302, 404, 503].map(|code| options.accepts(StatusCode::from_u16(code).expect("a status")))
+        };
+        assert_eq!(accepts(&options), [true, true, true, false, false]);
+        options.status = Some(StatusCode::NOT_FOUND);
+        assert_eq!(accepts(&options), [false, false, false, true, false]);
+    }
+}

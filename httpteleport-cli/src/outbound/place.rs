@@ -1,0 +1,43 @@
+//! Where one upstream is.
+
+use std::fmt;
+
+use crate::endpoint::{Address, Endpoint};
+
+/// An upstream's scheme and address, and its part among others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// What is spoken, and where to connect.
+    pub(crate) endpoint: Endpoint,
+    /// The name that it was looked up by: its certificate has to be for that.
+    pub(crate) looked_up: Option<String>,
+    /// Its part of the requests, against those of the others: 1 to 65535.
+    pub(crate) weight: u32,
+    /// Those with a larger one are for when all others are out.
+    pub(crate) priority: u16,
+}
+
+impl Place {
+    /// Whether two are the same upstream, whatever their parts.
+    pub(crate) fn is_same(&self, other: &Place) -> bool {
+        self.endpoint == other.endpoint && self.looked_up == other.looked_up
+    }
+
+    /// The name of a server of TLS there.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        match (&self.looked_up, &self.endpoint.address) {
+            (Some(name), _) => Some(name),
+            (None, Address::Tcp { host, .. }) => Some(host),
+            (None, Address::Unix(_)) => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.looked_up {
+            Some(name) => write!(f, "{} ({name})", self.endpoint),
+            None => write!(f, "{}", self.endpoint),
+        }
+    }
+}

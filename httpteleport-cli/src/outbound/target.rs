@@ -1,0 +1,212 @@
+//! One upstream among others: where it is, its connections, and what is known of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::place::Place;
+use super::{Failure, FailureKind, Upstream};
+use crate::balance::{Node, Outcome};
+
+/// An upstream of a group. Requests that run there keep it alive when the group has it no more.
+pub(crate) struct Target {
+    place: Place,
+    name: String,
+    upstream: Upstream,
+    pub(super) node: Arc<Node>,
+    weight: AtomicU32,
+    retries: AtomicU64,
+}
+
+/// The state of an upstream at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Snapshot {
+    /// Its URL, and the address if that was looked up.
+    pub(crate) name: String,
+    /// `up`, `unhealthy` (a health check says so), `ejected` (it fails requests) or `unreachable`.
+    pub(crate) state: &'static str,
+    /// Its part of the requests, against those of others.
+    pub(crate) weight: u32,
+    /// Requests that run, to the end of their replies' bodies.
+    pub(crate) pending: usize,
+    /// Smoothed time to the head of a good reply; zero while there was none.
+    pub(crate) latency: Duration,
+    /// Requests that it was sent, repeats among them.
+    pub(crate) requests: u64,
+    /// Those that failed: not reached, no reply, or 429, 500, 502, 503 and 504.
+    pub(crate) failures: u64,
+    /// Times that it was left alone for its failures.
+    pub(crate) ejections: u64,
+    /// Requests that another upstream had failed, and that went here.
+    pub(crate) retries: u64,
+    /// Connections that are open.
+    pub(crate) connections: u64,
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Snapshot { name, state, weight, pending, latency, requests, failures, ejections, retries, connections } =
+            self;
+        write!(
+            f,
+            "{name}: {state}, weight {weight}, {pending} of {requests} requests pending, {failures} failed, ejected {ejections} times, \
+             {retries} requests that others had failed, {connections} connections, latency {latency:.1?}"
+        )
+    }
+}
+
+/// A request that a target is busy with; over when dropped, which has to be when the last byte of its reply has come.
+pub(crate) struct Attempt {
+    target: Arc<Target>,
+    began: Instant,
+    /// Whether the time that it takes is the target's: an upload's is its client's.
+    timed: bool,
+    /// Whether it is known what came of it.
+    noted: bool,
+}
+
+impl Target {
+    pub(super) fn new(place: Place, upstream: Upstream, now: Instant) -> Target {
+        let weight = AtomicU32::new(place.weight);
+        Target {
+            name: place.to_string(),
+            place,
+            upstream,
+            node: Arc::new(Node::new(now)),
+            weight,
+            retries: AtomicU64::new(0),
+        }
+    }
+
+    /// How people call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What tells it from all others.
+    pub(crate) fn id(&self) -> u64 {
+        self.node.id()
+    }
+
+    /// An active check has found it ill, or well again. Tells whether that is news.
+    pub(crate) fn set_ill(&self, ill: bool, now: Instant) -> bool {
+        self.node.set_ill(ill, now)
+    }
+
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Requests that came here first.
+    pub(super) fn first_requests(&self) -> u64 {
+        self.node.requests().saturating_sub(self.retries.load(Relaxed))
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Relaxed);
+    }
+
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+        let picture = self.node.picture(now);
+        Snapshot {
+            name: self.name.clone(),
+            state: picture.state,
+            weight: self.weight.load(Relaxed),
+            pending: picture.pending,
+            latency: picture.latency,
+            requests: picture.requests,
+            failures: picture.failures,
+            ejections: picture.ejections,
+            retries: self.retries.load(Relaxed),
+            connections: self.upstream.connections(),
+        }
+    }
+}
+
+impl Attempt {
+    /// A request begins at the target; `again` if another one has had it, `timed` if the time that it takes is the target's.
+    pub(super) fn begin(target: Arc<Target>, now: Instant, again: bool, timed: bool) -> Attempt {
+        target.node.begin();
+        if again {
+            target.retries.fetch_add(1, Relaxed);
+        }
+        Attempt { target, began: now, timed, noted: false }
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The reply's body has broken off.
+    pub(crate) fn note_broken(&self) {
+        self.target.node.note_broken(Instant::now());
+    }
+
+    /// How long the target has taken by now, if that can be told; from now on it is known what came of it.
+    pub(super) fn note(&mut self, now: Instant) -> Option<Duration> {
+        self.noted = true;
+        self.timed.then(|| now.saturating_duration_since(self.began))
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.noted && self.timed {
+            let now = Instant::now();
+            self.target.node.note_abandoned(now.saturating_duration_since(self.began), now);
+        }
+        self.target.node.end();
+    }
+}
+
+/// What a reply says of the upstream.
+pub(super) fn outcome_of_status(status: StatusCode) -> Outcome {
+    match status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Outcome::Failed,
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::TOO_MANY_REQUESTS => Outcome::Error,
+        _ => Outcome::Good,
+    }
+}
+
+/// What a failure says of the upstream.
+pub(super) fn outcome_of_failure(failure: &Failure) -> Outcome {
+    match failure.kind {
+        FailureKind::Unreachable => Outcome::Unreachable,
+        FailureKind::Timeout | FailureKind::Broken => Outcome::Failed,
+        FailureKind::Busy | FailureKind::Refused(_) | FailureKind::Request(_) => Outcome::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_replies_and_failures_say() {
+        let of_status = |code| outcome_of_status(StatusCode::from_u16(code).expect("a status"));
+        for (codes, want) in [
+            (&[200, 204, 301, 404, 501, 505][..], Outcome::Good),
+            (&[429, 500], Outcome::Error),
+            (&[502, 503, 504], Outcome::Failed),
+        ] {
+            assert!(codes.iter().all(|code| of_status(*code) == want), "{codes:?}");
+        }
+        let of_kind = |kind| outcome_of_failure(&Failure::new(kind, ""));
+        assert_eq!(of_kind(FailureKind::Unreachable), Outcome::Unreachable);
+        assert_eq!([FailureKind::Timeout, FailureKind::Broken].map(of_kind), [Outcome::Failed; 2]);
+        let (status, own) = (StatusCode::BAD_REQUEST, FailureKind::Busy);
+        assert_eq!(
+            [own, FailureKind::Refused(status), FailureKind::Request(status)].map(of_kind),
+            [Outcome::Unknown; 3]
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! Upstreams that stand in for each other. Which they are may change at any time: a request sees one unchanging set.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+use fastrand::Rng;
+use http::StatusCode;
+use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::place::Place;
+use super::target::{Attempt, Snapshot, Target, outcome_of_failure, outcome_of_status};
+use super::{Failure, Upstream};
+use crate::balance::{self, Change, Entry, Outcome, Table};
+use crate::health;
+use crate::retry::{self, Budget};
+
+/// How a group deals with its upstreams.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    /// Who gets the next request, and who none.
+    pub(crate) balance: balance::Options,
+    /// What may be sent again.
+    pub(crate) retry: retry::Options,
+    /// Whether and how they are asked if they are well. Default: they are not.
+    pub(crate) health: Option<health::Options>,
+}
+
+/// Makes the upstream that is at a place. Nothing is connected yet.
+pub(crate) type Build = Box<dyn Fn(&Place) -> anyhow::Result<Upstream> + Send + Sync>;
+
+/// A group of upstreams.
+pub(crate) struct Upstreams {
+    options: Options,
+    build: Build,
+    /// Requests that may run at a time, over all of them.
+    concurrency: usize,
+    set: ArcSwap<Set>,
+    /// Held while the set is changed.
+    members: Mutex<Vec<Member>>,
+    /// Held while a failure is noted: whether one may be ejected depends on the others.
+    failing: Mutex<()>,
+    budget: Mutex<Budget>,
+    /// Requests to upstreams that are gone.
+    gone: AtomicU64,
+    /// Repeats that the budget did not allow.
+    unrepeated: AtomicU64,
+    /// What keeps the set up to date.
+    finder: OnceLock<AbortOnDropHandle<()>>,
+}
+
+/// The upstreams at one time.
+struct Set {
+    targets: Box<[Arc<Target>]>,
+    table: Table,
+}
+
+/// An upstream of the set of now.
+struct Member {
+    target: Arc<Target>,
+    /// Ends what checks its health.
+    _checks: Option<DropGuard>,
+}
+
+impl Upstreams {
+    /// A group without upstreams so far, which `build` makes when it hears of them.
+    pub(crate) fn new(options: Options, concurrency: usize, build: Build) -> Upstreams {
+        let now = Instant::now();
+        Upstreams {
+            budget: Mutex::new(Budget::new(&options.retry, now)),
+            options,
+            build,
+            concurrency,
+            set: ArcSwap::from_pointee(Set::default()),
+            members: Mutex::default(),
+            failing: Mutex::default(),
+            gone: AtomicU64::new(0),
+            unrepeated: AtomicU64::new(0),
+            finder: OnceLock::new(),
+        }
+    }
+
+    /// A group without any.
+    #[cfg(test)]
+    pub(crate) fn none() -> Arc<Upstreams> {
+        Arc::new(Upstreams::new(Options::default(), 1, Box::new(|_| anyhow::bail!("nobody asks for one"))))
+    }
+
+    /// What has been set for it.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What keeps the set up to date runs as long as this does.
+    pub(crate) fn found_by(&self, finder: AbortOnDropHandle<()>) {
+        // There is one, from the beginning.
+        let _ = self.finder.set(finder);
+    }
+
+    /// From now on these are the upstreams. Those that were among them before stay as they are; those that are not any more
+    /// finish what they do.
+    ///
+    /// # Errors
+    ///
+    /// There can be no upstream at one of the places: nothing has changed.
+    pub(crate) fn replace(&self, places: &[Place]) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = members.is_empty();
+        let mut next = Vec::with_capacity(places.len());
+        for place in places {
+            let same = members.iter().find(|member| member.target.place().is_same(place));
+            next.push(match same {
+                Some(member) => Arc::clone(&member.target),
+                None => Arc::new(Target::new(place.clone(), (self.build)(place)?, now)),
+            });
+        }
+        let share = self.concurrency.div_ceil(next.len().max(1));
+        let mut entries = Vec::with_capacity(next.len());
+        for (target, place) in next.iter().zip(places) {
+            target.set_weight(place.weight);
+            target.upstream().set_share(share);
+            entries.push(Entry { node: Arc::clone(&target.node), weight: place.weight, priority: place.priority });
+        }
+        let mut old = std::mem::take(&mut *members);
+        for target in &next {
+            match old.iter().position(|member| Arc::ptr_eq(&member.target, target)) {
+                Some(index) => members.push(old.swap_remove(index)),
+                None => {
+                    if !is_first {
+                        target.node.start_slowly(now);
+                        tracing::info!("{}: a new upstream", target.name());
+                    }
+                    members.push(self.member(Arc::clone(target)));
+                }
+            }
+        }
+        self.set.store(Arc::new(Set { targets: next.into(), table: Table::new(entries) }));
+        for member in old {
+            self.gone.fetch_add(member.target.first_requests(), Relaxed);
+            tracing::info!("{}: is an upstream no more; it finishes what it does", member.target.name());
+        }
+        Ok(())
+    }
+
+    fn member(&self, target: Arc<Target>) -> Member {
+        let checks = self.options.health.as_ref().map(|options| health::watch(&target, options.clone()));
+        Member { target, _checks: checks }
+    }
+
+    /// Begins a request at the best upstream, of those that were not `tried`; `None` when all were. It is `timed` if the time that it
+    /// takes is the upstream's.
+    pub(crate) fn begin(&self, tried: &[u64], now: Instant, timed: bool) -> Option<Attempt> {
+        let set = self.set.load();
+        let index = set.table.choose(tried, now, &self.options.balance, &mut Rng::new())?;
+        Some(Attempt::begin(Arc::clone(&set.targets[index]), now, !tried.is_empty(), timed))
+    }
+
+    /// The head of a reply has come.
+    pub(crate) fn note_reply(&self, attempt: &mut Attempt, status: StatusCode) {
+        self.note(attempt, outcome_of_status(status), Instant::now(), || format!("it answers {}", status.as_u16()));
+    }
+
+    /// No reply has come.
+    pub(crate) fn note_failure(&self, attempt: &mut Attempt, failure: &Failure, now: Instant) {
+        self.note(attempt, outcome_of_failure(failure), now, || failure.reason.clone());
+    }
+
+    fn note(&self, attempt: &mut Attempt, outcome: Outcome, now: Instant, why: impl FnOnce() -> String) {
+        let took = attempt.note(now);
+        let options = &self.options.balance;
+        let failing = (outcome == Outcome::Failed).then(|| self.failing.lock().unwrap_or_else(PoisonError::into_inner));
+        let room = || {
+            let set = self.set.load();
+            options.eject.has_room(set.table.len(), set.table.out(now))
+        };
+        let change = attempt.target().node.note(outcome, took, now, options, room);
+        drop(failing);
+        let name = attempt.target().name();
+        match change {
+            None => {}
+            Some(Change::Unreachable) => {
+                tracing::warn!("{name} cannot be reached: {}; avoiding it until it answers", why());
+            }
+            Some(Change::Ejected(rest)) => {
+                let seconds = rest.as_secs_f64();
+                tracing::warn!("{name} fails too often, the last time: {}; it gets nothing for {seconds:.1} s", why());
+            }
+            Some(Change::Back) => tracing::info!("{name} is back"),
+        }
+    }
+
+    /// Whether there is an upstream that was not tried.
+    pub(crate) fn has_other(&self, tried: &[u64]) -> bool {
+        self.set.load().iter().any(|target| !tried.contains(&target.id()))
+    }
+
+    /// Leave to send one more request again that may have left.
+    pub(crate) fn may_repeat(&self, now: Instant) -> bool {
+        let requests =
+            self.gone.load(Relaxed) + self.targets().iter().map(|target| target.first_requests()).sum::<u64>();
+        let may = self.budget().take(now, requests, &self.options.retry);
+        if !may {
+            self.unrepeated.fetch_add(1, Relaxed);
+        }
+        may
+    }
+
+    /// How often there was no leave for that.
+    pub(crate) fn unrepeated(&self) -> u64 {
+        self.unrepeated.load(Relaxed)
+    }
+
+    /// The upstreams of now.
+    fn targets(&self) -> Arc<Set> {
+        self.set.load_full()
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How each upstream is.
+    pub(crate) fn snapshot(&self) -> Vec<Snapshot> {
+        let now = Instant::now();
+        self.targets().iter().map(|target| target.snapshot(now)).collect()
+    }
+
+    /// Bytes that all teleport connections to the upstreams of now have written and read so far, as compressed.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.targets().iter().map(|target| target.upstream().wire_bytes()).sum()
+    }
+}
+
+impl Set {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.targets.iter()
+    }
+}
+
+impl Default for Set {
+    fn default() -> Set {
+        Set { targets: Box::default(), table: Table::new(Vec::new()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::Source;
+    use crate::interims::Interims;
+    use crate::outbound::HttpUpstream;
+    use crate::shutdown::Shutdown;
+
+    fn upstreams(options: Options) -> Upstreams {
+        let build = |place: &Place| {
+            let (patience, shutdown) = (std::time::Duration::from_secs(3), Shutdown::new());
+            let upstream = HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?;
+            Ok(Upstream::Http(Box::new(upstream)))
+        };
+        Upstreams::new(options, 12, Box::new(build))
+    }
+
+    fn places(urls: &[&str]) -> Vec<Place> {
+        let place = |url: &&str| Source::parse(url).expect("a URL").fixed().expect("an address");
+        urls.iter().map(place).collect()
+    }
+
+    fn names(upstreams: &Upstreams) -> Vec<String> {
+        upstreams.snapshot().into_iter().map(|upstream| upstream.name).collect()
+    }
+
+    #[tokio::test]
+    async fn those_that_stay_keep_what_is_known_of_them_and_those_that_go_finish() {
+        let (upstreams, now) = (upstreams(Options::default()), Instant::now());
+        upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2"])).expect("fine");
+        let mut begun: Vec<_> = (0..2).map(|_| upstreams.begin(&[], now, true).expect("one")).collect();
+        begun.sort_by_key(|attempt| attempt.target().name().to_owned());
+        let [goes, stays] = &mut begun[..] else { panic!("two") };
+        upstreams.note_reply(stays, StatusCode::BAD_GATEWAY);
+        upstreams.replace(&places(&["http://10.0.0.3", "http://10.0.0.2#weight=7"])).expect("fine");
+        let found = upstreams.snapshot();
+        let seen: Vec<_> = found.iter().map(|one| (&*one.name, one.weight, one.pending, one.failures)).collect();
+        assert_eq!(seen, [("http://10.0.0.3:80", 1, 0, 0), ("http://10.0.0.2:80", 7, 1, 1)]);
+        assert_eq!(goes.target().name(), "http://10.0.0.1:80", "it is there as long as its request runs");
+        upstreams.note_reply(goes, StatusCode::OK);
+        begun.clear();
+        assert!(upstreams.snapshot().iter().all(|one| one.pending == 0));
+        assert_eq!((0..20).filter(|_| upstreams.may_repeat(now)).count(), 10, "two requests, and the reserve");
+        assert_eq!(upstreams.unrepeated(), 10);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_changes_nothing() {
+        let build = |place: &Place| anyhow::bail!("no {place}");
+        let upstreams = Upstreams::new(Options::default(), 1, Box::new(build));
+        assert!(upstreams.replace(&places(&["http://10.0.0.1"])).is_err());
+        assert!(names(&upstreams).is_empty() && upstreams.begin(&[], Instant::now(), true).is_none());
+    }
+
+    #[tokio::test]
+    async fn half_of_a_group_is_left_whatever_fails() {
+        let (upstreams, now) = (upstreams(Options::default()), Instant::now());
+        upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"])).expect("fine");
+        for _ in 0..300 {
+            let mut attempt = upstreams.begin(&[], now, true).expect("one");
+            upstreams.note_reply(&mut attempt, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let ejected = upstreams.snapshot().iter().filter(|one| one.state == "ejected").count();
+        assert_eq!(ejected, 1);
+    }
+
+    #[tokio::test]
+    async fn errors_of_a_program_eject_nobody() {
+        let (upstreams, now) = (upstreams(Options::default()), Instant::now());
+        upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2"])).expect("fine");
+        for _ in 0..100 {
+            let mut attempt = upstreams.begin(&[], now, true).expect("one");
+            upstreams.note_reply(&mut attempt, StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        assert!(upstreams.snapshot().iter().all(|one| one.state == "up" && one.failures > 0));
+    }
+}

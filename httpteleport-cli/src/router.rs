@@ -1,0 +1,246 @@
+//! From a listener's requests to the groups that they go to.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use http::Response;
+use http::header::HOST;
+
+use crate::balance::{Load, Slots};
+use crate::body::Body;
+use crate::config::{self, Edit, Fields, Host};
+use crate::proxy::Proxy;
+use crate::refusal::{Reason, Refusal};
+use crate::request::Outgoing;
+
+/// The routes of one listener, and the places for requests that all listeners share.
+#[derive(Clone)]
+pub(crate) struct Router {
+    /// The most specific ones first.
+    routes: Arc<[Route]>,
+    slots: Arc<Slots>,
+}
+
+/// A route, and the group at its end.
+struct Route {
+    host: Host,
+    /// Without a slash at its end, so empty for every path.
+    path: String,
+    edit: Edit,
+    /// There only if it changes anything.
+    reply: Option<Arc<Fields>>,
+    proxy: Arc<Proxy>,
+}
+
+/// A request that has its place and knows its way.
+pub(crate) struct Routed {
+    pub(crate) request: Outgoing,
+    /// The group that it goes to.
+    pub(crate) proxy: Arc<Proxy>,
+    /// Its place among all.
+    pub(crate) slot: Load,
+    /// What remains to be done when there is a reply.
+    pub(crate) after: After,
+}
+
+/// What remains to be done when a request has its reply.
+pub(crate) struct After {
+    /// What the request occupies of its client's limits.
+    load: Option<Load>,
+    /// What its route changes in the head of the reply.
+    fields: Option<Arc<Fields>>,
+}
+
+impl After {
+    /// Does it.
+    pub(crate) fn apply(self, reply: &mut Response<Body>) {
+        if let Some(fields) = self.fields {
+            fields.apply(reply.headers_mut());
+        }
+        reply.body_mut().keep(self.load);
+    }
+}
+
+impl Router {
+    /// The routes that take requests of the listener of this index, over the groups in the order of the settings.
+    pub(crate) fn new(listener: usize, routes: &[config::Route], groups: &[Arc<Proxy>], slots: Arc<Slots>) -> Router {
+        let taking = routes.iter().filter(|route| route.takes(listener));
+        let mut routes: Vec<_> = taking.map(|route| Route::new(route, Arc::clone(&groups[route.group]))).collect();
+        routes.sort_by_key(Route::rank);
+        Router { routes: routes.into(), slots }
+    }
+
+    /// Gives the request, which has this of its client's limits, its place and its way, and makes it what the upstreams of that
+    /// way should see.
+    ///
+    /// # Errors
+    ///
+    /// 503 when too many requests run already, 404 when there is no way for this one.
+    pub(crate) fn route(&self, mut request: Outgoing, load: Option<Load>) -> Result<Routed, Refusal> {
+        let Some(slot) = self.slots.take() else {
+            let most = self.slots.most();
+            let why = format!("{most} requests run already, as many as --concurrency allows");
+            return Err(Refusal(Reason::Concurrency, why.into()));
+        };
+        let route = self
+            .routes
+            .iter()
+            .find(|route| route.takes(&request))
+            .ok_or(Refusal::new(Reason::NoRoute, "no route for this host and path"))?;
+        route.edit.apply(request.headers_mut());
+        let after = After { load, fields: route.reply.clone() };
+        Ok(Routed { proxy: Arc::clone(&route.proxy), request, slot, after })
+    }
+}
+
+impl Route {
+    fn new(route: &config::Route, proxy: Arc<Proxy>) -> Route {
+        let path = route.path.trim_end_matches('/').to_owned();
+        let reply = Some(&route.reply).filter(|fields| !fields.is_empty()).cloned().map(Arc::new);
+        Route { host: route.host.clone(), path, edit: route.edit.clone(), reply, proxy }
+    }
+
+    /// What comes first: the host named, then the longest end of it, then any; and the longest path.
+    fn rank(&self) -> (u8, Reverse<usize>, Reverse<usize>) {
+        let (kind, length) = match &self.host {
+            Host::Is(_) => (0, 0),
+            Host::EndsWith(end) => (1, end.len()),
+            Host::Any => (2, 0),
+        };
+        (kind, Reverse(length), Reverse(self.path.len()))
+    }
+
+    fn takes(&self, request: &Outgoing) -> bool {
+        (self.path.is_empty() || is_below(request.uri().path(), &self.path))
+            && (self.host == Host::Any || self.host.takes(host_of(request)))
+    }
+}
+
+impl Host {
+    /// Whether it is one of these. The name comes without its port.
+    fn takes(&self, name: &str) -> bool {
+        let ends_with = |end: &str| {
+            let at = name.len().checked_sub(end.len());
+            at.and_then(|at| name.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+        };
+        match self {
+            Host::Is(host) => host.eq_ignore_ascii_case(name),
+            Host::EndsWith(end) => name.len() > end.len() && ends_with(end),
+            Host::Any => true,
+        }
+    }
+}
+
+/// Whether a path begins with these segments.
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The host that a request is for, without its port and without the dot that ends a whole name. Every request has one by now.
+fn host_of(request: &Outgoing) -> &str {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.rfind(']') {
+        Some(end) => &host[..=end],
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::outbound::Upstreams;
+
+    fn router(routes: &[(Host, &str)]) -> (Router, Vec<Arc<Proxy>>) {
+        let groups: Vec<_> =
+            routes.iter().map(|_| Arc::new(Proxy::new(Upstreams::none(), Duration::from_secs(1)))).collect();
+        let route = |(group, (host, path)): (usize, &(Host, &str))| config::Route {
+            host: host.clone(),
+            path: (*path).to_owned(),
+            ..config::Route::everything(group)
+        };
+        let routes: Vec<_> = routes.iter().enumerate().map(route).collect();
+        (Router::new(0, &routes, &groups, Arc::new(Slots::new(1))), groups)
+    }
+
+    fn request(host: &'static str, path: &str) -> Outgoing {
+        let mut request = Outgoing::default();
+        request.headers_mut().insert(HOST, HeaderValue::from_static(host));
+        *request.uri_mut() = path.parse().expect("a path");
+        request
+    }
+
+    #[test]
+    fn the_most_specific_route_takes_the_request() {
+        let is = |host: &str| Host::Is(host.to_owned());
+        let below = |end: &str| Host::EndsWith(end.to_owned());
+        let (router, groups) = router(&[
+            (Host::Any, "/"),
+            (Host::Any, "/api"),
+            (below(".example.com"), "/"),
+            (below(".b.example.com"), "/"),
+            (is("a.example.com"), "/"),
+            (is("a.example.com"), "/api/"),
+            (is("[::1]"), "/"),
+        ]);
+        let cases = [
+            ("other", "/", 0),
+            ("other", "/apix", 0),
+            ("other", "/x/api", 0),
+            ("other", "/api", 1),
+            ("other", "/api/", 1),
+            ("other:81", "/api/x?y", 1),
+            ("example.com", "/api", 1),
+            ("c.example.com", "/api", 2),
+            ("C.Example.Com:8080", "/", 2),
+            ("x.b.example.com", "/", 3),
+            ("b.example.com", "/", 2),
+            ("A.example.com.", "/", 4),
+            ("a.example.com:80", "/api/x", 5),
+            ("[::1]:80", "/", 6),
+        ];
+        for (host, path, want) in cases {
+            let routed = router.route(request(host, path), None).expect("a way");
+            assert!(Arc::ptr_eq(&routed.proxy, &groups[want]), "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn no_way_is_404_and_no_place_503() {
+        let (router, _groups) = router(&[(Host::Is("a".to_owned()), "/x")]);
+        let refused = |path| router.route(request("a", path), None).err().map(|refusal| refusal.0);
+        assert_eq!(refused("/"), Some(Reason::NoRoute));
+        let first = router.route(request("a", "/x"), None);
+        assert!(first.is_ok(), "a place is free again after a refusal");
+        let Err(Refusal(reason, why)) = router.route(request("a", "/x"), None) else { panic!("one too many") };
+        assert_eq!(reason, Reason::Concurrency);
+        assert_eq!(why, "1 requests run already, as many as --concurrency allows");
+        drop(first);
+        assert!(router.route(request("a", "/x"), None).is_ok());
+    }
+
+    #[test]
+    fn a_route_changes_what_it_says() {
+        let header = |name: &'static str| http::HeaderName::from_static(name);
+        let value = HeaderValue::from_static;
+        let fields = Fields {
+            remove: vec![header("x-gone"), header("x-again")],
+            set: vec![(header("x-set"), value("new")), (header("x-again"), value("there"))],
+        };
+        let edit = Edit { fields, host: Some(value("inner")) };
+        let mut request = request("outer", "/");
+        for (name, text) in [("x-gone", "1"), ("x-set", "old"), ("x-set", "older"), ("x-kept", "k")] {
+            request.headers_mut().append(header(name), value(text));
+        }
+        edit.apply(request.headers_mut());
+        let mut fields: Vec<_> =
+            request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        fields.sort_unstable();
+        let want: [(&str, &[u8]); 4] = [("host", b"inner"), ("x-again", b"there"), ("x-kept", b"k"), ("x-set", b"new")];
+        assert_eq!(fields, want);
+    }
+}
