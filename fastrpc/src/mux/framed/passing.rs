@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::outbox::HeadKind;
+use super::receive::{Violation, behind_end};
 use super::stream::Stream;
 use super::streams::{LAST_ID, Role, Streams, WHOLE};
 use super::table::Key;
@@ -18,7 +19,19 @@ impl<T> Streams<T> {
     /// The frames of another record come: calls of those before it were answered, or are streams.
     pub fn begin_record(&mut self) {
         self.before = if self.passes { self.last } else { LAST_ID };
+        self.passed = 0;
+        self.refused.clear();
         self.early.clear();
+    }
+
+    /// Whether a call, which no id finds any more, passes in this record.
+    pub(super) fn is_passing(&self, id: u32) -> bool {
+        id > self.before && self.refused.binary_search(&id).is_err()
+    }
+
+    /// A call that passes has come whole.
+    pub(super) fn check_not_passing(&self, id: u32) -> Result<(), Violation> {
+        if self.is_passing(id) { Err(behind_end(id)) } else { Ok(()) }
     }
 
     /// All frames of the record have come. Puts the ids of calls that passed and were reset in it into `cut`, which is empty, in

@@ -187,9 +187,13 @@ impl<T> Streams<T> {
             self.floods.reset(now)?;
             self.forget_first(body.len(), end);
             self.control.resets.push_back((id, code, text));
+            if self.passes {
+                self.refused.push(id);
+            }
             return Ok(Received::Nothing);
         }
         if self.passes && end && !one_way {
+            self.passed += 1;
             return Ok(Received::Passing { id, time_left, head, body });
         }
         let mut stream = Stream::new(tag(), id, self.theirs.stream_credit);
@@ -212,7 +216,7 @@ impl<T> Streams<T> {
             return Some((ResetCode::TooLarge, text.into()));
         }
         // Those count that are held, be it by a handler alone: calls that want no answer too.
-        if self.table.len() >= self.ours.calls as usize {
+        if self.table.len() + self.passed >= self.ours.calls as usize {
             return Some((ResetCode::Refused, "too many calls at a time".into()));
         }
         None
@@ -312,7 +316,7 @@ impl<T> Streams<T> {
 
     fn receive_reset(&mut self, id: u32, code: ResetCode, text: &[u8], now: Instant) -> Result<Received, Violation> {
         let Some(key) = self.find(id, self.role)? else {
-            if id > self.before {
+            if self.is_passing(id) {
                 self.floods.reset(now)?;
                 self.cut.push(id);
             }
@@ -331,7 +335,7 @@ impl<T> Streams<T> {
             self.credit.grant(bytes)
         } else {
             let Some(key) = self.find(id, self.role)? else {
-                if id > self.before {
+                if self.is_passing(id) {
                     self.early.push((id, bytes));
                 }
                 return Ok(Received::Nothing);
@@ -359,11 +363,6 @@ impl<T> Streams<T> {
             return Err(protocol(format!("a frame is for call {id}, and the last one was {}", self.last)));
         }
         Ok(self.table.key(id))
-    }
-
-    /// A call that passes has come whole.
-    fn check_not_passing(&self, id: u32) -> Result<(), Violation> {
-        if id > self.before { Err(behind_end(id)) } else { Ok(()) }
     }
 
     /// A body that came whole with its head needs no credit and has a limit; the first piece of another needs credit.
@@ -408,7 +407,7 @@ fn first_piece<T>(stream: &mut Stream<T>, credit: u32, body: Bytes, end: bool, n
     None
 }
 
-fn behind_end(id: u32) -> Violation {
+pub(super) fn behind_end(id: u32) -> Violation {
     protocol(format!("more came for call {id} behind its end"))
 }
 
