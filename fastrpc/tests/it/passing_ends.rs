@@ -1,7 +1,9 @@
-//! What calls that pass count for: limits.
+//! What calls that pass count for: limits, and the end of their connection.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use fastrpc::BatchTimer;
 use fastrpc::internals::framed::{Received, Role};
 use fastrpc::internals::session::{Driver, Options};
 use fastrpc::wire::framed::codec::RecordCodec;
@@ -10,10 +12,10 @@ use fastrpc::wire::framed::record::RecordEncoder;
 use fastrpc::wire::framed::settings::Settings;
 use testkit::pipe::duplex;
 use tokio::io::AsyncWriteExt;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::framed_streams::{Pair, receive, words};
-use crate::session::{S, endless};
+use crate::session::{S, all, echo, endless, with_options};
 
 fn none(_: &mut Vec<u8>) -> Result<(), TooLong> {
     Ok(())
@@ -37,6 +39,8 @@ fn sealed(frames: &[u8]) -> Vec<u8> {
     RecordEncoder::new(RecordCodec::None, 22).encode_raw(frames, &mut wire);
     wire
 }
+
+// ---- limits ----
 
 #[test]
 fn a_call_that_is_refused_costs_nothing_else_though_its_body_came_with_it() {
@@ -104,4 +108,51 @@ async fn no_more_handlers_wait_than_there_may_be_calls() {
     near.write_all(&sealed(&calls(200))).await.unwrap();
     sleep(S).await;
     assert_eq!(alive.load(Ordering::SeqCst), 10);
+}
+
+// ---- the end ----
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_overtakes_no_reply_that_waits_for_company() {
+    let delay = Duration::from_millis(20);
+    let waits = Options { batch_delay: delay, batch_timer: BatchTimer::Tokio, ..Options::default() };
+    let scene = with_options(Options::default(), waits, echo);
+    let start = Instant::now();
+    let replies = ["one", "two"].map(|head| scene.call(head, b"body"));
+    scene.caller.drain();
+    for (reply, head) in replies.into_iter().zip(["one", "two"]) {
+        let mut reply = timeout(S, reply).await.expect("it comes").expect("it was answered");
+        assert_eq!((&reply.head[..], &all(&mut reply.body).await.unwrap()[..]), (head.as_bytes(), &b"body"[..]));
+    }
+    assert!(start.elapsed() >= delay);
+    scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_were_not_sent_are_calls_that_go_on() {
+    let raw = Options { codec: RecordCodec::None, drain: 5 * S, ..Options::default() };
+    let scene = with_options(raw.clone(), raw, echo);
+    scene.down.choke();
+    let replies: Vec<_> = (0..20).map(|_| scene.call("call", &[7; 16_000])).collect();
+    sleep(S).await;
+    assert_eq!(scene.far.streams(), 0, "all were answered");
+    scene.far.drain();
+    let outcome = timeout(60 * S, scene.server).await.expect("its drain has a bound").unwrap();
+    assert_eq!(outcome.unwrap_err().to_string(), "calls went on for 5 s after the drain");
+    drop(replies);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_ends_before_its_replies_were_sent_ends_badly() {
+    for (count, want) in [(0, None), (1, Some("the peer closed"))] {
+        let (mut near, far) = duplex();
+        let options = Options::default();
+        let (_, server) = Driver::new(Role::Server, Box::new(far), options.clone(), options.settings, echo);
+        if count > 0 {
+            near.write_all(&sealed(&calls(count))).await.unwrap();
+        }
+        near.shutdown().await.unwrap();
+        let outcome = timeout(60 * S, server).await.expect("it ends");
+        assert_eq!(outcome.err().map(|error| error.to_string()).as_deref(), want);
+    }
 }

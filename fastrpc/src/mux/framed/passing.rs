@@ -78,6 +78,7 @@ impl<T> Streams<T> {
             Ok::<_, E>(HeadKind::Alone)
         })?;
         if ended {
+            self.open += 1; // Until it is sent.
             return Ok(None);
         }
         let key = self.adopt(id, tag());

@@ -282,7 +282,7 @@ impl<T> Streams<T> {
         self.peer_drains
     }
 
-    /// Calls that are not over on the wire, those that were not sent included.
+    /// Calls that are not over on the wire, those included that were not sent, or whose reply was not.
     pub fn open_calls(&self) -> usize {
         self.open
     }
