@@ -9,6 +9,9 @@ use super::streams::{LAST_ID, Role, Streams, WHOLE};
 use super::table::Key;
 use crate::wire::framed::frame::{self, ResetCode, TooLong};
 
+/// Credits of a record that there is memory for between records.
+const KEPT: usize = 256;
+
 impl<T> Streams<T> {
     /// Gives whole calls that want a reply as [`Passing`](super::Received::Passing) from now on (at a server).
     pub fn let_calls_pass(&mut self) {
@@ -22,6 +25,7 @@ impl<T> Streams<T> {
         self.passed = 0;
         self.refused.clear();
         self.early.clear();
+        self.early.shrink_to(KEPT);
     }
 
     /// Whether a call, which no id finds any more, passes in this record.
@@ -92,5 +96,31 @@ impl<T> Streams<T> {
     /// Breaks a call off that passed.
     pub fn reset_alone(&mut self, id: u32, code: ResetCode, text: String) {
         self.control.resets.push_back((id, code, text.into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::wire::framed::frame::Frame;
+    use crate::wire::framed::settings::Settings;
+
+    #[test]
+    fn memory_for_the_credits_of_a_record_is_given_back() {
+        let (now, settings) = (Instant::now(), Settings::default());
+        let mut streams = Streams::new(Role::Server, settings.clone(), settings, 1 << 20, now);
+        streams.let_calls_pass();
+        streams.begin_record();
+        let call = Frame::Call { time_left: 0, one_way: false, head: b"", body: b"", end: true };
+        streams.receive(call, &Bytes::new(), now, || ()).expect("it may");
+        for _ in 0..10_000 {
+            streams.receive(Frame::Credit { id: 1, bytes: 64 }, &Bytes::new(), now, || ()).expect("it may");
+        }
+        streams.end_record(&mut Vec::new());
+        assert_eq!(streams.early.len(), 10_000);
+        streams.begin_record();
+        assert!(streams.early.capacity() <= KEPT, "{}", streams.early.capacity());
     }
 }
