@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::panics::quiet;
 use crate::support::*;
 
+mod ends;
+
 /// A request is a number, a reply a text; both may be what cannot be written or read.
 #[derive(Clone)]
 struct Heads;
@@ -360,27 +362,6 @@ async fn an_exchange_that_never_left_is_made_once_more() {
     assert_eq!((error.kind(), error.may_retry()), (ErrorKind::Connection, true));
     assert!(writer.unwrap().sent().await.unwrap_err().may_retry());
     assert_eq!(port.dialled(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drain_waits_for_bodies_and_lets_through_what_had_begun() {
-    let (_, port) = served(serves(), echo);
-    let client = dials(&port, builder());
-    let begun = client.call(&1, SendBody::Pieces);
-    let mut drain = Box::pin(client.drain());
-    let (begun, late) = tokio::join!(begun, async {
-        assert!(poll_once(&mut drain).is_pending());
-        client.call(&1, SendBody::empty()).await
-    });
-    assert!(late.err().unwrap().is_closed());
-    let (answer, writer) = begun.unwrap();
-    assert!(poll_once(&mut drain).is_pending(), "the connection lives as long as the call");
-    let mut writer = writer.unwrap();
-    writer.write(Bytes::from_static(b"still")).await.unwrap();
-    writer.finish(None).unwrap();
-    let mut reply = answer.await.unwrap();
-    assert_eq!(all(&mut reply.body).await.unwrap(), b"still");
-    timeout(secs(1), drain).await.expect("the last body has ended");
 }
 
 #[tokio::test(start_paused = true)]
