@@ -55,7 +55,7 @@ impl<C: HeadCodec> ClientBuilder<C> {
     pub async fn handshake(mut self, io: impl Io) -> Result<(Client<C>, Driver), Error> {
         self.check()?;
         let client = Client::of(Arc::new(self.codec), self.settings, None, None);
-        let driver = client.inner.channel.open(Box::new(io), &client.inner.settings).await?;
+        let driver = client.inner.share.open(Box::new(io), &client.inner.settings).await?;
         Ok((client, driver))
     }
 
@@ -94,19 +94,23 @@ impl Future for Driver {
 }
 
 struct Inner<C> {
-    codec: Arc<C>,
+    share: Share<C>,
     settings: Settings,
     peer: Peer,
     /// `None`: one connection, given from outside.
     dialer: Option<Dialer>,
-    channel: Channel,
     admission: Arc<Admission>,
     counters: Arc<Counters>,
     groups: Groups<Client<C>>,
 }
 
-/// A share of a client, by which a call leads to its channel.
-struct Share<C>(Arc<Inner<C>>);
+/// What a call needs of its client, whether that still lives or not.
+struct Share<C>(Arc<Part<C>>);
+
+struct Part<C> {
+    codec: Arc<C>,
+    channel: Channel,
+}
 
 impl<C> Clone for Share<C> {
     fn clone(&self) -> Self {
@@ -124,7 +128,7 @@ impl<C> Deref for Share<C> {
 
 impl<C> Drop for Inner<C> {
     fn drop(&mut self) {
-        self.channel.begin_drain();
+        self.share.begin_drain();
     }
 }
 
@@ -152,7 +156,8 @@ impl<C: HeadCodec> Client<C> {
         let counters = Arc::<Counters>::default();
         let channel = Channel::new(&settings, peer.clone(), dialer.clone(), admission.clone(), counters.clone());
         let groups = Groups::new(settings.max_groups, settings.link.idle_timeout);
-        Self { inner: Arc::new(Inner { codec, settings, peer, dialer, channel, admission, counters, groups }) }
+        let share = Share(Arc::new(Part { codec, channel }));
+        Self { inner: Arc::new(Inner { share, settings, peer, dialer, admission, counters, groups }) }
     }
 
     /// The client of a group of callers, with connections of its own; see
@@ -168,7 +173,8 @@ impl<C: HeadCodec> Client<C> {
     /// Another client of the same settings.
     #[doc(hidden)]
     pub fn apart(&self) -> Result<Self, Error> {
-        let Inner { codec, settings, peer, dialer, channel, .. } = &*self.inner;
+        let Inner { share, settings, peer, dialer, .. } = &*self.inner;
+        let Part { codec, channel } = &*share.0;
         if channel.is_closed() {
             return Err(closed());
         }
@@ -187,7 +193,7 @@ impl<C: HeadCodec> Client<C> {
     ///
     /// Dropping the future, or later what it gave, cancels the call.
     pub async fn call(&self, request: &C::Request, body: SendBody) -> Result<(Answer<C>, Option<BodyWriter>), Error> {
-        self.begin(request, body, Deadline::After(self.inner.channel.timeout())).await
+        self.begin(request, body, Deadline::After(self.inner.share.timeout())).await
     }
 
     /// The same with a deadline of its own.
@@ -214,9 +220,10 @@ impl<C: HeadCodec> Client<C> {
         body: &Bytes,
         waker: &Waker,
     ) -> Option<Result<Answer<C>, Error>> {
-        let Inner { codec, channel, counters, .. } = &*self.inner;
+        let Inner { share, counters, .. } = &*self.inner;
+        let Part { codec, channel } = &*share.0;
         let encode = |out: &mut Vec<u8>| codec.encode_request(request, out);
-        let begun = Channel::begin_now(Share(self.inner.clone()), encode, body, deadline, waker)?;
+        let begun = Channel::begin_now(share.clone(), encode, body, deadline, waker)?;
         add(&counters.calls, 1);
         let begun = begun.inspect_err(|error| channel.count_error(error));
         Some(begun.map(|begun| Answer { begun }))
@@ -228,8 +235,9 @@ impl<C: HeadCodec> Client<C> {
         body: SendBody,
         deadline: Deadline,
     ) -> Result<(Answer<C>, Option<BodyWriter>), Error> {
-        let (codec, share) = (&self.inner.codec, Share(self.inner.clone()));
-        let (begun, writer) = Channel::begin(&share, |out| codec.encode_request(request, out), body, deadline).await?;
+        let Inner { share, .. } = &*self.inner;
+        let codec = &share.0.codec;
+        let (begun, writer) = Channel::begin(share, |out| codec.encode_request(request, out), body, deadline).await?;
         Ok((Answer { begun }, writer))
     }
 
@@ -244,8 +252,8 @@ impl<C: HeadCodec> Client<C> {
     ///
     /// Dropping the future cancels the call.
     pub async fn exchange(&self, request: &C::Request, body: Bytes) -> Result<Reply<C::Reply>, Error> {
-        let deadline = Instant::now() + self.inner.channel.timeout().min(crate::config::FAR);
-        let mut again = self.inner.channel.can_dial();
+        let deadline = Instant::now() + self.inner.share.timeout().min(crate::config::FAR);
+        let mut again = self.inner.share.can_dial();
         loop {
             let (answer, _) = self.call_before(deadline, request, SendBody::Whole(body.clone())).await?;
             match answer.await {
@@ -264,7 +272,7 @@ impl<C: HeadCodec> Client<C> {
     /// Whether the last attempt to open a connection failed and none has succeeded since.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.inner.channel.is_failing()
+        self.inner.share.is_failing()
     }
 
     /// What the client has done so far.
@@ -275,7 +283,7 @@ impl<C: HeadCodec> Client<C> {
 
     /// Ends at once: pending calls fail, connections close, later calls are refused.
     pub fn close(&self) {
-        self.inner.channel.close();
+        self.inner.share.close();
         self.inner.groups.all().iter().for_each(Self::close);
     }
 
@@ -284,23 +292,23 @@ impl<C: HeadCodec> Client<C> {
     pub async fn drain(&self) {
         self.begin_drain();
         let groups = self.inner.groups.all();
-        self.inner.channel.drained().await;
+        self.inner.share.drained().await;
         for group in groups {
-            group.inner.channel.drained().await;
+            group.inner.share.drained().await;
         }
     }
 
     /// The first half of [`Client::drain`].
     #[doc(hidden)]
     pub fn begin_drain(&self) {
-        self.inner.channel.begin_drain();
+        self.inner.share.begin_drain();
         self.inner.groups.all().iter().for_each(Self::begin_drain);
     }
 
     /// The deadline of calls that are given none.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        self.inner.channel.timeout()
+        self.inner.share.timeout()
     }
 }
 

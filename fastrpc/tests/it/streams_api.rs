@@ -12,6 +12,9 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::panics::quiet;
 use crate::support::*;
 
+mod ends;
+mod wires;
+
 /// A request is a number, a reply a text; both may be what cannot be written or read.
 #[derive(Clone)]
 struct Heads;
@@ -360,56 +363,6 @@ async fn an_exchange_that_never_left_is_made_once_more() {
     assert_eq!((error.kind(), error.may_retry()), (ErrorKind::Connection, true));
     assert!(writer.unwrap().sent().await.unwrap_err().may_retry());
     assert_eq!(port.dialled(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drain_waits_for_bodies_and_lets_through_what_had_begun() {
-    let (_, port) = served(serves(), echo);
-    let client = dials(&port, builder());
-    let begun = client.call(&1, SendBody::Pieces);
-    let mut drain = Box::pin(client.drain());
-    let (begun, late) = tokio::join!(begun, async {
-        assert!(poll_once(&mut drain).is_pending());
-        client.call(&1, SendBody::empty()).await
-    });
-    assert!(late.err().unwrap().is_closed());
-    let (answer, writer) = begun.unwrap();
-    assert!(poll_once(&mut drain).is_pending(), "the connection lives as long as the call");
-    let mut writer = writer.unwrap();
-    writer.write(Bytes::from_static(b"still")).await.unwrap();
-    writer.finish(None).unwrap();
-    let mut reply = answer.await.unwrap();
-    assert_eq!(all(&mut reply.body).await.unwrap(), b"still");
-    timeout(secs(1), drain).await.expect("the last body has ended");
-}
-
-#[tokio::test(start_paused = true)]
-async fn streams_need_the_framed_wire() {
-    let error = builder().wire(Wire::Classic).connect("127.0.0.1:1").err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("set Framed or Auto"), "{error}");
-    let port = Port::served(server(), crate::support::echo);
-    for wire in [Wire::Auto, Wire::Framed] {
-        let client = dials(&port, builder().wire(wire));
-        let error = client.call(&1, SendBody::empty()).await.err().unwrap();
-        assert_eq!((error.kind(), error.may_retry()), (ErrorKind::Handshake, true));
-        assert!(error.to_string().contains("classic wire alone"), "{error}");
-    }
-    let (server, port) = served(serves(), echo);
-    let error = port.client(client().compression(Compression::None)).call(ask("x")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Handshake);
-    assert!(error.to_string().contains("framed wire alone"), "{error:?}");
-    settle().await;
-    assert_eq!(server.stats().connect_errors, 1);
-}
-
-/// Clients and servers of whole messages and of streams may share settings, and connections as far as their wire goes.
-#[tokio::test(start_paused = true)]
-async fn the_settings_of_a_client_of_messages_serve_one_of_streams() {
-    let (_, port) = served(serves(), echo);
-    let client = client().wire(Wire::Framed).timeout(ms(300)).streams(Heads).connect_with("port", port.dial()).unwrap();
-    assert_eq!(client.timeout(), ms(300));
-    assert_eq!(client.exchange(&1, Bytes::from_static(b"x")).await.unwrap().head, "1");
 }
 
 /// How far a writer gets ahead of who does not read.
