@@ -15,6 +15,7 @@ use crate::compress::{Compress, wire};
 use crate::config::Settings;
 use crate::duration;
 use crate::endpoint::Endpoint;
+use crate::estimate::EstimateArgs;
 
 const ABOUT: &str = "\
 HTTP between servers, teleported: many requests share one batched, compressed connection.
@@ -46,6 +47,8 @@ pub(crate) enum Action {
     Proxy(Box<Settings>),
     /// Show what teleporting saves.
     Demo(DemoArgs),
+    /// Tell what recorded traffic would cost.
+    Estimate(EstimateArgs),
 }
 
 /// Why there is nothing to do.
@@ -66,7 +69,8 @@ pub(crate) enum Stop {
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    override_usage = "httptp --in URL --out URL[,URL...] [OPTIONS]\n       httptp demo [--seconds N] [--keep]"
+    override_usage = "httptp --in URL --out URL[,URL...] [OPTIONS]\n       httptp demo [--seconds N] [--keep]\n       \
+                      httptp estimate FILE..."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -79,6 +83,8 @@ struct Cli {
 enum Command {
     /// Run realistic traffic through two nodes on this machine and show what it saves
     Demo(DemoArgs),
+    /// Tell what recorded traffic (HAR, or NAME.req.zst) would cost as HTTP and teleported
+    Estimate(EstimateArgs),
 }
 
 /// Options of `httptp demo`.
@@ -217,6 +223,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, 
     let cli = Cli::try_parse_from(args).map_err(refuse)?;
     match cli.command {
         Some(Command::Demo(options)) => Ok(Action::Demo(options)),
+        Some(Command::Estimate(options)) => Ok(Action::Estimate(options)),
         None => Settings::check(cli.proxy).map(|settings| Action::Proxy(Box::new(settings))).map_err(Stop::Usage),
     }
 }

@@ -1,7 +1,7 @@
 //! What the program `httptp` is made of.
 //!
-//! This library exists so that `main.rs` stays thin and benches can share [`traffic`]. It is not an interface to build
-//! on: it changes with the program. Programs that want HTTP over teleport use the `httpteleport` crate.
+//! This library exists so that `main.rs` stays thin and benches can share [`traffic`], [`cost`] and [`plot`]. It is not an
+//! interface to build on: it changes with the program. Programs that want HTTP over teleport use the `httpteleport` crate.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -15,6 +15,8 @@ mod demo;
 mod duration;
 mod endpoint;
 mod ends;
+mod estimate;
+mod figures;
 mod headers;
 mod health;
 mod inbound;
@@ -35,6 +37,8 @@ mod trailers;
 mod websocket;
 
 pub use demo::traffic;
+pub use estimate::{cost, plot, progress};
+pub use figures::folded;
 
 /// Bad options or arguments: nothing was tried.
 const USAGE: u8 = 2;
@@ -48,6 +52,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse(args) {
         Ok(cli::Action::Proxy(settings)) => finish(start::proxy(&settings)),
         Ok(cli::Action::Demo(options)) => finish(demo::run(&options)),
+        Ok(cli::Action::Estimate(options)) => finish(estimate::run(&options)),
         Err(cli::Stop::Usage(line)) => complain(&line, USAGE),
         Err(cli::Stop::Clap(error)) => {
             // Help and version arrive here too; a closed stdout is no reason to fail.

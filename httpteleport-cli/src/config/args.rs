@@ -161,7 +161,7 @@ mod tests {
         let args = std::iter::once("httptp").chain(line.split_whitespace()).map(OsString::from);
         match parse(args) {
             Ok(Action::Proxy(settings)) => Ok(*settings),
-            Ok(Action::Demo(_)) => Err("demo".to_owned()),
+            Ok(Action::Demo(_) | Action::Estimate(_)) => Err("another command".to_owned()),
             Err(Stop::Usage(line)) => Err(line),
             Err(Stop::Clap(error)) => Err(error.to_string()),
         }

@@ -113,7 +113,7 @@ impl Node {
 fn settings(args: &[&str]) -> anyhow::Result<Box<Settings>> {
     match parse(args.iter().map(OsString::from)) {
         Ok(Action::Proxy(settings)) => Ok(settings),
-        Ok(Action::Demo(_)) => bail!("demo: its nodes are no demos"),
+        Ok(Action::Demo(_) | Action::Estimate(_)) => bail!("demo: its nodes are proxies"),
         Err(Stop::Usage(line)) => bail!(line),
         Err(Stop::Clap(error)) => Err(error.into()),
     }

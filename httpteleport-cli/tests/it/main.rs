@@ -4,6 +4,7 @@
 
 mod client;
 mod demo;
+mod estimate;
 mod failures;
 mod http2;
 mod limits;
