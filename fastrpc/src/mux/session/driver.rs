@@ -26,7 +26,7 @@ use crate::io::BoxIo;
 use crate::mux::batch::Batcher;
 use crate::mux::framed::{Keepalive, LYING, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::{Alarm, BatchAlarm};
-use crate::stats::add;
+use crate::stats::{BatchOf, add};
 use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
 use crate::wire::framed::record::RecordDecoder;
 use crate::wire::framed::settings::Settings;
@@ -90,6 +90,8 @@ pub struct Driver<S> {
     batch_alarm: BatchAlarm,
     /// A batch of heads has waited long enough, and is not all in records yet.
     batch_goes: bool,
+    /// What the record holds.
+    batch: BatchOf,
     /// What ends the connection once it is told to the peer.
     closing: Option<Result<(), Error>>,
     /// The peer is taken for dead: what it does not take at once is not waited for.
@@ -102,7 +104,6 @@ pub struct Driver<S> {
 impl<S: Serve> Driver<S> {
     /// For a stream on which both hellos were exchanged; a client also gets what makes its calls.
     pub fn new(role: Role, io: BoxIo, options: Options, theirs: Settings, serve: S) -> (Caller, Self) {
-        add(&options.counted.0.connections, 1);
         let now = Instant::now();
         let least = Duration::from_millis(theirs.ping_ms.into());
         let (encoder, decoder) = (options.encoder(&theirs), RecordDecoder::new(options.accepts()));
@@ -137,6 +138,7 @@ impl<S: Serve> Driver<S> {
             batcher,
             batch_alarm,
             batch_goes: false,
+            batch: BatchOf::default(),
             closing: None,
             given_up: false,
             goodbye: None,
