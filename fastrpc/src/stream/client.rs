@@ -53,7 +53,7 @@ impl<C: HeadCodec> ClientBuilder<C> {
     /// this wire.
     pub async fn handshake(mut self, io: impl Io) -> Result<(Client<C>, Driver), Error> {
         self.check()?;
-        let client = Client::of(Arc::new(self.codec), self.settings, None, None);
+        let client = Client::of(Arc::new(self.codec), self.settings, None, None, Arc::default());
         let driver = client.inner.channel.open(Box::new(io), &client.inner.settings).await?;
         Ok((client, driver))
     }
@@ -75,7 +75,7 @@ impl<C: HeadCodec> ClientBuilder<C> {
         self.check()?;
         let settings = &self.settings;
         let dialer = Dialer::new(dial, settings, peer.clone());
-        Ok(Client::of(Arc::new(self.codec), self.settings, peer, Some(dialer)))
+        Ok(Client::of(Arc::new(self.codec), self.settings, peer, Some(dialer), Arc::default()))
     }
 }
 
@@ -129,9 +129,8 @@ impl<C: HeadCodec> Client<C> {
         ClientBuilder::of(codec, Settings::new())
     }
 
-    fn of(codec: Arc<C>, settings: Settings, peer: Peer, dialer: Option<Dialer>) -> Self {
+    fn of(codec: Arc<C>, settings: Settings, peer: Peer, dialer: Option<Dialer>, counters: Arc<Counters>) -> Self {
         let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
-        let counters = Arc::<Counters>::default();
         let channel = Channel::new(&settings, peer.clone(), dialer.clone(), admission.clone(), counters.clone());
         let channel = Arc::new(channel);
         let groups = Groups::new(settings.max_groups, settings.link.idle_timeout);
@@ -151,12 +150,12 @@ impl<C: HeadCodec> Client<C> {
     /// Another client of the same settings.
     #[doc(hidden)]
     pub fn apart(&self) -> Result<Self, Error> {
-        let Inner { codec, settings, peer, dialer, channel, .. } = &*self.inner;
+        let Inner { codec, settings, peer, dialer, channel, counters, .. } = &*self.inner;
         if channel.is_closed() {
             return Err(closed());
         }
         let dialer = Some(dialer.clone().ok_or_else(crate::client::no_groups)?);
-        Ok(Self::of(codec.clone(), settings.clone(), peer.clone(), dialer))
+        Ok(Self::of(codec.clone(), settings.clone(), peer.clone(), dialer, counters.clone()))
     }
 
     /// Begins a call: what comes back is awaited for the reply, and if the body goes in pieces, they are given to the writer.

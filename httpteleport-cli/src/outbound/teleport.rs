@@ -1,7 +1,6 @@
 //! An upstream that speaks teleport, over TCP or TLS.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -48,8 +47,6 @@ pub(crate) struct TeleportUpstream {
     interims: Interims,
     /// Makes a connection that nothing else uses.
     prober: Box<Prober>,
-    /// Connections that have ended, on the framed wire.
-    ended: Arc<AtomicU64>,
 }
 
 struct Prober {
@@ -103,10 +100,7 @@ impl TeleportUpstream {
         let address = (host.clone(), *port);
         let prober = Box::new(Prober { builder: client.clone(), address, wire: teleport.wire });
         let (ends, whom) = (Ends::default(), place.to_string());
-        let ended = Arc::<AtomicU64>::default();
-        let count = Arc::clone(&ended);
         client = client.on_connection_end(move |ended| {
-            count.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = ended {
                 ends.note(&whom, error.kind(), &one_line(error));
             }
@@ -114,13 +108,13 @@ impl TeleportUpstream {
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let client = client.connect(&format!("{host}:{port}")).with_context(|| format!("--out {place}"))?;
         let group_by = output.group_by.clone();
-        Ok(TeleportUpstream { client, patience: output.timeout, group_by, interims, prober, ended })
+        Ok(TeleportUpstream { client, patience: output.timeout, group_by, interims, prober })
     }
 
-    /// Connections that are open. Of the classic wire it is known only how many were opened anew.
+    /// Connections that are open.
     pub(super) fn connections(&self) -> u64 {
         let stats = self.stats();
-        stats.connections.saturating_sub(self.ended.load(Ordering::Relaxed).max(stats.reconnects))
+        stats.connections.saturating_sub(stats.connections_ended)
     }
 
     /// See [`Upstream::probe`](super::Upstream::probe).
