@@ -30,6 +30,7 @@ pub(crate) struct Body {
     kind: Kind,
     held: Option<(Attempt, Load)>,
     caller: Option<Load>,
+    client: Option<Load>,
 }
 
 enum Kind {
@@ -65,17 +66,17 @@ impl Body {
         if early {
             stream.part();
         }
-        Body { kind: Kind::Stream(stream), held: None, caller: None }
+        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None }
     }
 
     /// A body that comes over teleport.
     pub(crate) fn teleport(incoming: httpteleport::stream::Incoming) -> Body {
-        Body { kind: Kind::Teleport(incoming), held: None, caller: None }
+        Body { kind: Kind::Teleport(incoming), held: None, caller: None, client: None }
     }
 
     /// A body that comes from wherever, with its own limits.
     pub(crate) fn boxed(body: UnsyncBoxBody<Bytes, BoxError>) -> Body {
-        Body { kind: Kind::Other(body), held: None, caller: None }
+        Body { kind: Kind::Other(body), held: None, caller: None, client: None }
     }
 
     /// Makes the body hold what its request occupies.
@@ -89,11 +90,17 @@ impl Body {
         self.caller = caller;
         self
     }
+
+    /// Makes the body hold what its request occupies of its client's limits.
+    pub(crate) fn of_client(mut self, client: Option<Load>) -> Body {
+        self.client = client;
+        self
+    }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None }
+        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None, client: None }
     }
 }
 

@@ -1,21 +1,22 @@
 //! The command line: options, their help, and how a bad one is refused.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::str::FromStr as _;
-use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, value_parser};
-
 use http::HeaderName;
-use httpteleport::Wire;
 
-use crate::compress::{Compress, wire};
 use crate::config::Settings;
-use crate::duration;
-use crate::endpoint::Endpoint;
 use crate::estimate::EstimateArgs;
+use crate::go_flags::{self, Spelt, Translated};
+
+mod group;
+mod listener;
+mod process;
+
+pub(crate) use group::GroupArgs;
+pub(crate) use listener::ListenerArgs;
+pub(crate) use process::{ProcessArgs, TeleportArgs};
 
 const ABOUT: &str = "\
 HTTP between servers, teleported: many requests share one batched, compressed connection.
@@ -32,6 +33,8 @@ URLs:
   teleports://HOST:PORT  teleport over TLS
 
 Inputs speak HTTP/1.1 and HTTP/2 (over TLS by ALPN, else with prior knowledge), outputs HTTP/1.1.
+
+The flags of Go's httptp, such as -inType=teleport -in=:8345, mean here what they mean there.
 
 Times are written 300ms, 1.5s, 1m30s, 100us. Port 0 in --in takes a free port; the line printed at
 the start names it.
@@ -101,112 +104,14 @@ pub(crate) struct DemoArgs {
 /// Options of the proxy, as typed; [`Settings`] is what they mean together.
 #[derive(Args, Debug)]
 pub(crate) struct ProxyArgs {
-    /// Where to accept requests
-    #[arg(
-        long = "in", value_name = "URL", help_heading = "Input",
-        default_value = "http://127.0.0.1:8080", value_parser = Endpoint::parse
-    )]
-    pub(crate) input: Endpoint,
-
-    /// Certificate chain of an https or teleports input, PEM
-    #[arg(long, value_name = "FILE", help_heading = "Input")]
-    pub(crate) in_tls_cert: Option<PathBuf>,
-
-    /// Private key of that certificate, PEM
-    #[arg(long, value_name = "FILE", help_heading = "Input")]
-    pub(crate) in_tls_key: Option<PathBuf>,
-
-    /// Largest head of a request; a larger one is answered 431
-    #[arg(
-        long, value_name = "BYTES", help_heading = "Input",
-        default_value_t = 4096, value_parser = value_parser!(u32).range(256..=1_048_576)
-    )]
-    pub(crate) in_max_header_size: u32,
-
-    /// Largest body of a request, up to 1 TiB; a larger one is answered 413, or broken off if a reply has begun
-    #[arg(
-        long, value_name = "BYTES", help_heading = "Input",
-        default_value_t = 4_194_304, value_parser = value_parser!(u64).range(0..=1 << 40)
-    )]
-    pub(crate) in_max_body_size: u64,
-
-    /// Teleport: compress replies with zstd, zstd-small, zstd-max, lz4 or none; on the classic wire with flate, snappy or none
-    /// [default: zstd, flate]
-    #[arg(long, value_name = "HOW", help_heading = "Input", value_parser = Compress::from_str)]
-    pub(crate) in_compress: Option<Compress>,
-
-    /// Teleport: hold replies back so long, to send more of them at once [default: 0]
-    #[arg(long, value_name = "TIME", help_heading = "Input", value_parser = duration::parse)]
-    pub(crate) in_delay: Option<Duration>,
-
-    /// Where to send them; the least loaded of several gets the next request
-    #[arg(
-        long = "out", value_name = "URL[,URL...]", help_heading = "Output",
-        value_delimiter = ',', default_value = "teleport://127.0.0.1:8043", value_parser = Endpoint::parse
-    )]
-    pub(crate) outputs: Vec<Endpoint>,
-
-    /// Longest wait for a reply once its request is sent; then the client gets 504
-    #[arg(long, value_name = "TIME", help_heading = "Output", default_value = "3s", value_parser = duration::parse)]
-    pub(crate) out_timeout: Duration,
-
-    /// https and teleports: certificates to trust, PEM [default: this system's]
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub(crate) out_ca: Option<PathBuf>,
-
-    /// Largest head of a reply; a larger one becomes 502
-    #[arg(
-        long, value_name = "BYTES", help_heading = "Output",
-        default_value_t = 4096, value_parser = value_parser!(u32).range(256..=1_048_576)
-    )]
-    pub(crate) out_max_header_size: u32,
-
-    /// Teleport: compress requests, in the words of --in-compress [default: zstd, flate]
-    #[arg(long, value_name = "HOW", help_heading = "Output", value_parser = Compress::from_str)]
-    pub(crate) out_compress: Option<Compress>,
-
-    /// Teleport: hold requests back so long, to send more of them at once [default: 0]
-    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
-    pub(crate) out_delay: Option<Duration>,
-
-    /// Teleport: connections to each output
-    #[arg(
-        long, value_name = "N", help_heading = "Output",
-        default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024)
-    )]
-    pub(crate) out_conns_per_addr: u16,
-
-    /// Teleport: requests whose values of this header differ never share a connection, nor its compression: name the header that
-    /// tells your users, or tenants, apart; at most 1024 of them at a time
-    #[arg(long, value_name = "HEADER", help_heading = "Output", value_parser = header)]
-    pub(crate) out_group_by: Option<HeaderName>,
-
-    /// Which teleport wire is spoken: framed, which streams; classic, as Go's httptp has it; or auto, for the framed one with
-    /// nodes that speak it and the classic one with others
-    #[arg(long, value_name = "WIRE", help_heading = "Teleport", default_value = "auto", value_parser = wire)]
-    pub(crate) wire: Wire,
-
-    /// Framed wire: ask a node that is silent for so long whether it lives, and give its connection up after twice as long;
-    /// 0 for never
-    #[arg(long, value_name = "TIME", help_heading = "Teleport", default_value = "5s", value_parser = duration::parse)]
-    pub(crate) ping: Duration,
-
-    /// Framed wire: replace a connection once it is so old, so that new nodes get their part [default: never]
-    #[arg(long, value_name = "TIME", help_heading = "Teleport", value_parser = duration::parse)]
-    pub(crate) max_connection_age: Option<Duration>,
-
-    /// Compress each message alone, so that its size tells nothing of other messages; it costs most of what compression saves, and
-    /// the classic wire, which cannot, compresses nothing then
-    #[arg(long, help_heading = "Teleport")]
-    pub(crate) compress_alone: bool,
-
-    /// Most requests at a time, client connections, and connections to all HTTP outputs
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
-    pub(crate) concurrency: u32,
-
-    /// Threads that serve; more than the machine has cores gain nothing [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: Option<u16>,
+    #[command(flatten)]
+    pub(crate) listener: ListenerArgs,
+    #[command(flatten)]
+    pub(crate) group: GroupArgs,
+    #[command(flatten)]
+    pub(crate) teleport: TeleportArgs,
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
 }
 
 /// Names a header.
@@ -214,17 +119,34 @@ fn header(name: &str) -> Result<HeaderName, &'static str> {
     name.parse().map_err(|_| "is no name of a header; write for example X-Tenant")
 }
 
-/// Reads and checks the command line.
+/// Reads and checks the command line, in our words or in those of Go's httptp.
 ///
 /// # Errors
 ///
 /// [`Stop`] when there is nothing to run.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Stop> {
+    let Translated { args, spelt } = go_flags::translate(args).map_err(Stop::Usage)?;
+    read(args).map_err(|stop| match stop {
+        Stop::Usage(line) => Stop::Usage(as_typed(line, &spelt)),
+        other @ Stop::Clap(_) => other,
+    })
+}
+
+fn read(args: Vec<OsString>) -> Result<Action, Stop> {
     let cli = Cli::try_parse_from(args).map_err(refuse)?;
     match cli.command {
         Some(Command::Demo(options)) => Ok(Action::Demo(options)),
         Some(Command::Estimate(options)) => Ok(Action::Estimate(options)),
         None => Settings::check(cli.proxy).map(|settings| Action::Proxy(Box::new(settings))).map_err(Stop::Usage),
+    }
+}
+
+/// Whoever has typed a flag of Go's is told of that one.
+fn as_typed(line: String, spelt: &[Spelt]) -> String {
+    let option = line.split([' ', ':']).next().unwrap_or_default();
+    match spelt.iter().find(|(ours, _)| *ours == option) {
+        Some((ours, typed)) => line.replacen(ours, typed, 1),
+        None => line,
     }
 }
 

@@ -1,18 +1,18 @@
 //! The settings of a process, free of contradictions: what it listens on, the groups of upstreams it knows, and the routes between.
 
-use std::time::Duration;
-
-use httpteleport::Wire;
-
 use crate::endpoint::Endpoint;
 
 mod args;
 mod group;
 mod listener;
+mod mistakes;
+mod process;
 mod route;
 
 pub(crate) use group::Group;
-pub(crate) use listener::{Limits, Listener, TlsFiles};
+pub(crate) use listener::{Limits, Listener, Pair, Timeouts, Tls};
+pub(crate) use mistakes::Mistakes;
+pub(crate) use process::{Process, Teleport};
 pub(crate) use route::{Edit, Host, Route};
 
 /// Most bytes of a reply's body that go over the classic wire: it carries whole messages, so they are held in memory.
@@ -31,28 +31,6 @@ pub(crate) struct Settings {
     pub(crate) routes: Vec<Route>,
     /// Options that were given and do nothing here, each a line for the log.
     pub(crate) idle_options: Vec<String>,
-}
-
-/// What holds for the whole process.
-#[derive(Clone, Debug)]
-pub(crate) struct Process {
-    /// Most requests at a time.
-    pub(crate) concurrency: usize,
-    /// Threads that serve; `None` for one on each core.
-    pub(crate) threads: Option<usize>,
-}
-
-/// What one side does on teleport.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Teleport {
-    /// Which wire is spoken.
-    pub(crate) wire: Wire,
-    /// The silence after which a peer is asked whether it lives.
-    pub(crate) ping: Option<Duration>,
-    /// How old a connection gets.
-    pub(crate) max_age: Option<Duration>,
-    /// Each message is compressed alone.
-    pub(crate) compress_alone: bool,
 }
 
 /// What the largest messages are that pass, whichever way they take.

@@ -5,10 +5,10 @@ use http::header::{
     UPGRADE,
 };
 use http::uri::{Parts, PathAndQuery};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, Uri, Version};
 use httpteleport::codec::framed::Protocol;
 
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::trailers;
 
 /// Fields that belong to one connection and end there (RFC 9110, section 7.6.1), beside what `Connection` lists.
@@ -70,7 +70,7 @@ pub(crate) fn prepare_request<B>(
     length: Option<u64>,
 ) -> Result<(), Refusal> {
     if request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none() {
-        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "CONNECT is not supported"));
+        return Err(Refusal::new(Reason::Unsupported, "CONNECT is not supported"));
     }
     check_host(request, own_address)?;
     if request.version() == Version::HTTP_2 {
@@ -102,7 +102,7 @@ pub(crate) fn prepare_request<B>(
 fn check_host<B>(request: &mut Request<B>, own_address: impl FnOnce() -> HeaderValue) -> Result<(), Refusal> {
     if let Some(authority) = request.uri().authority() {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-        let host = HeaderValue::from_str(host).map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "bad target"))?;
+        let host = HeaderValue::from_str(host).map_err(|_| Refusal::new(Reason::Malformed, "bad target"))?;
         request.headers_mut().insert(HOST, host);
         *request.uri_mut() = origin_form(request.uri());
         return Ok(());
@@ -113,8 +113,8 @@ fn check_host<B>(request: &mut Request<B>, own_address: impl FnOnce() -> HeaderV
             request.headers_mut().insert(HOST, own_address());
             Ok(())
         }
-        0 => Err(Refusal::new(StatusCode::BAD_REQUEST, "no Host header")),
-        _ => Err(Refusal::new(StatusCode::BAD_REQUEST, "more than one Host header")),
+        0 => Err(Refusal::new(Reason::Malformed, "no Host header")),
+        _ => Err(Refusal::new(Reason::Malformed, "more than one Host header")),
     }
 }
 
@@ -197,14 +197,14 @@ mod tests {
     #[test]
     fn host_rules() {
         let mut request = head("/", &[]);
-        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("no host").0, StatusCode::BAD_REQUEST);
+        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("no host").0, Reason::Malformed);
         *request.version_mut() = Version::HTTP_10;
         prepare_request(&mut request, own, Some(0)).expect("1.0 needs none");
         assert_eq!(request.headers()[HOST], "10.0.0.1:80");
         assert_eq!(request.version(), Version::HTTP_11);
 
         let mut request = head("/", &[("host", "a"), ("host", "b")]);
-        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("two hosts").0, StatusCode::BAD_REQUEST);
+        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("two hosts").0, Reason::Malformed);
     }
 
     #[test]
@@ -222,6 +222,6 @@ mod tests {
     fn connect_is_refused() {
         let mut request = head("h:443", &[]);
         *request.method_mut() = Method::CONNECT;
-        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("refused").0, StatusCode::NOT_IMPLEMENTED);
+        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("refused").0, Reason::Unsupported);
     }
 }

@@ -5,15 +5,21 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
+use self::door::Door;
+use self::gate::Gate;
 use crate::config::{self, Largest};
+use crate::counters::Counters;
 use crate::listen::{Accepted, Listener};
 use crate::router::Router;
 use crate::shutdown::Shutdown;
 
+mod door;
 mod exchange;
+mod gate;
 mod http;
 mod http1;
 mod http2;
+mod proxy_header;
 mod rest;
 mod teleport;
 mod upgrade;
@@ -22,6 +28,7 @@ mod upload;
 /// One input, whose port is open; nothing is accepted yet.
 pub(crate) struct Input {
     listener: Listener,
+    door: Arc<Door>,
     service: Service,
     /// One permit a connection.
     connections: Arc<Semaphore>,
@@ -36,6 +43,13 @@ enum Service {
     Teleport(Arc<teleport::Shared>),
 }
 
+/// What holds for all inputs of a process.
+#[derive(Clone, Copy)]
+struct Bounds {
+    concurrency: usize,
+    largest: Largest,
+}
+
 /// What an input needs beside its settings.
 pub(crate) struct Parts {
     /// Bound already.
@@ -48,6 +62,8 @@ pub(crate) struct Parts {
     pub(crate) concurrency: usize,
     /// What passes anywhere in this process.
     pub(crate) largest: Largest,
+    /// The process's.
+    pub(crate) counters: Arc<Counters>,
     /// Ends it.
     pub(crate) shutdown: Shutdown,
 }
@@ -59,22 +75,18 @@ impl Input {
     ///
     /// Its settings cannot be served.
     pub(crate) fn new(settings: &config::Listener, parts: Parts) -> anyhow::Result<Input> {
-        let Parts { listener, tls, router, concurrency, largest, shutdown } = parts;
+        let Parts { listener, tls, router, concurrency, largest, counters, shutdown } = parts;
+        let gate = Gate::new(settings, Arc::clone(&counters));
         let service = if settings.endpoint.scheme.is_teleport() {
             let own_address = listener.local_addr();
-            Service::Teleport(Arc::new(teleport::Shared::new(
-                settings,
-                tls,
-                router,
-                concurrency,
-                largest,
-                own_address,
-            )?))
+            let bounds = Bounds { concurrency, largest };
+            Service::Teleport(Arc::new(teleport::Shared::new(settings, tls, gate, router, bounds, own_address)?))
         } else {
-            Service::Http(Arc::new(http::Shared::new(settings, tls, router, shutdown.clone())))
+            Service::Http(Arc::new(http::Shared::new(settings, tls, gate, router, shutdown.clone())))
         };
         let connections = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
-        Ok(Input { listener, service, connections, shutdown })
+        let door = Arc::new(Door::new(settings, counters));
+        Ok(Input { listener, door, service, connections, shutdown })
     }
 
     /// Where it listens.
@@ -89,10 +101,12 @@ impl Input {
             loop {
                 // The system queues what comes beyond the limit.
                 let permit = Arc::clone(&self.connections).acquire_owned().await;
-                let accepted = self.listener.accept().await;
-                let service = self.service.clone();
+                let Some(accepted) = self.door.open(self.listener.accept().await) else { continue };
+                let (door, service) = (Arc::clone(&self.door), self.service.clone());
                 self.shutdown.spawn(async move {
-                    service.connection(accepted).await;
+                    if let Some(accepted) = door.identify(accepted).await {
+                        service.connection(accepted).await;
+                    }
                     drop(permit);
                 });
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +32,16 @@ pub(crate) enum Accepted {
     Unix(UnixStream),
 }
 
+impl Accepted {
+    /// Who has connected.
+    pub(crate) fn client(&self) -> Client {
+        match self {
+            Accepted::Tcp(_, peer) => Client::Tcp(peer.remote),
+            Accepted::Unix(_) => Client::Unix,
+        }
+    }
+}
+
 /// Both ends of a TCP connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
@@ -41,19 +51,33 @@ pub(crate) struct Peer {
     pub(crate) remote: SocketAddr,
 }
 
-/// Who sent a request, for logs.
+/// Who sent a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Client {
     /// Somebody at this address.
     Tcp(SocketAddr),
+    /// Somebody at this address, as a proxy tells that is believed.
+    Named(IpAddr),
     /// A program on this machine.
     Unix,
+}
+
+impl Client {
+    /// The address, in the version of IP that it is of; none for a program on this machine.
+    pub(crate) fn address(self) -> Option<IpAddr> {
+        match self {
+            Client::Tcp(address) => Some(address.ip().to_canonical()),
+            Client::Named(address) => Some(address.to_canonical()),
+            Client::Unix => None,
+        }
+    }
 }
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Client::Tcp(address) => address.fmt(f),
+            Client::Named(address) => address.fmt(f),
             Client::Unix => f.write_str("unix"),
         }
     }
@@ -64,14 +88,14 @@ impl fmt::Display for Client {
 const MOST_WAITING: u32 = 4096;
 
 impl Listener {
-    /// Binds the endpoint of `--in`.
+    /// Binds the endpoint of `--in`; with `share` a TCP port can be one of several programs.
     ///
     /// # Errors
     ///
     /// One line that begins with `--in URL` and says what to do.
-    pub(crate) async fn bind(endpoint: &Endpoint) -> anyhow::Result<Listener> {
+    pub(crate) async fn bind(endpoint: &Endpoint, share: bool) -> anyhow::Result<Listener> {
         match &endpoint.address {
-            Address::Tcp { host, port } => bind_tcp(host, *port).await,
+            Address::Tcp { host, port } => bind_tcp(host, *port, share).await,
             Address::Unix(path) => bind_unix(path).await,
         }
         .with_context(|| format!("--in {endpoint}"))
@@ -127,7 +151,7 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused | NotConnected | InvalidInput)
 }
 
-async fn bind_tcp(host: &str, port: u16) -> anyhow::Result<Listener> {
+async fn bind_tcp(host: &str, port: u16, share: bool) -> anyhow::Result<Listener> {
     let host = if host.is_empty() { "0.0.0.0" } else { host };
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
         .await
@@ -135,7 +159,7 @@ async fn bind_tcp(host: &str, port: u16) -> anyhow::Result<Listener> {
         .collect();
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        match listen_at(address) {
+        match listen_at(address, share) {
             Ok(listener) => {
                 let address = listener.local_addr()?;
                 return Ok(Listener::Tcp(listener, address));
@@ -146,9 +170,10 @@ async fn bind_tcp(host: &str, port: u16) -> anyhow::Result<Listener> {
     Err(bind_error(&failed))
 }
 
-fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_at(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?; // A port whose old connections are still closing can be taken again.
+    socket.set_reuseport(share)?;
     socket.bind(address)?;
     socket.listen(MOST_WAITING)
 }

@@ -3,21 +3,97 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
+use crate::counters::{Count, Counters};
 use crate::endpoint::Scheme;
 use crate::listen::Client;
 
-/// Why a request is not forwarded: the status of its reply, and the same in words.
+/// Why a request is not forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// It is no good HTTP.
+    Malformed,
+    /// No route takes it.
+    NoRoute,
+    /// Its method is not let in.
+    Method,
+    /// Its body stopped.
+    SlowBody,
+    /// Its body is too large.
+    LargeBody,
+    /// Its client has too many running already.
+    ClientConcurrency,
+    /// Its client has sent too many in a second.
+    ClientRate,
+    /// Its head is too large.
+    LargeHead,
+    /// It asks for what is not done here.
+    Unsupported,
+    /// There is no place for it.
+    Concurrency,
+}
+
+impl Reason {
+    /// What the client is answered.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Reason::Malformed => StatusCode::BAD_REQUEST,
+            Reason::NoRoute => StatusCode::NOT_FOUND,
+            Reason::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Reason::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Reason::LargeBody => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::ClientConcurrency | Reason::ClientRate => StatusCode::TOO_MANY_REQUESTS,
+            Reason::LargeHead => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Reason::Unsupported => StatusCode::NOT_IMPLEMENTED,
+            Reason::Concurrency => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Where it is counted.
+    pub(crate) fn counter(self, counters: &Counters) -> &Count {
+        match self {
+            Reason::Malformed => &counters.malformed,
+            Reason::NoRoute => &counters.no_route,
+            Reason::Method => &counters.method,
+            Reason::SlowBody => &counters.slow_body,
+            Reason::LargeBody => &counters.large_body,
+            Reason::ClientConcurrency => &counters.client_concurrency,
+            Reason::ClientRate => &counters.client_rate,
+            Reason::LargeHead => &counters.large_head,
+            Reason::Unsupported => &counters.unsupported,
+            Reason::Concurrency => &counters.concurrency,
+        }
+    }
+
+    /// Whether the connection can be used on: what follows on it is a request, whose it is.
+    pub(crate) fn is_harmless(self) -> bool {
+        matches!(
+            self,
+            Reason::NoRoute | Reason::Method | Reason::ClientConcurrency | Reason::ClientRate | Reason::Concurrency
+        )
+    }
+
+    /// The field that goes with the status.
+    fn field(self) -> Option<(http::HeaderName, HeaderValue)> {
+        match self {
+            Reason::Method => Some((ALLOW, HeaderValue::from_static("GET"))),
+            Reason::ClientConcurrency | Reason::ClientRate => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+            _ => None,
+        }
+    }
+}
+
+/// A request that is not forwarded: the reason, and the same in words.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) Cow<'static, str>);
+pub(crate) struct Refusal(pub(crate) Reason, pub(crate) Cow<'static, str>);
 
 impl Refusal {
     /// A refusal in fixed words.
-    pub(crate) const fn new(status: StatusCode, why: &'static str) -> Refusal {
-        Refusal(status, Cow::Borrowed(why))
+    pub(crate) const fn new(reason: Reason, why: &'static str) -> Refusal {
+        Refusal(reason, Cow::Borrowed(why))
     }
 }
 
@@ -37,6 +113,16 @@ impl Caller {
         let mut reply = Response::new(Body::from(Bytes::from(text)));
         *reply.status_mut() = status;
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        reply
+    }
+
+    /// The reply to a request that is not forwarded; counts and logs it.
+    pub(crate) fn turn_away(self, refusal: &Refusal, counters: &Counters) -> Response<Body> {
+        let Refusal(reason, why) = refusal;
+        reason.counter(counters).add();
+        tracing::debug!("request of {} refused: {why}", self.client);
+        let mut reply = self.refuse(reason.status(), why);
+        reply.headers_mut().extend(reason.field());
         reply
     }
 }

@@ -15,7 +15,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use httpteleport::stream::Unsent;
 
 use crate::body::BoxError;
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::trailers;
 
 /// A request as it goes to an upstream. Boxed, because it passes through many hands.
@@ -193,16 +193,21 @@ impl BodyFault {
 
     /// What the client is answered.
     pub(crate) fn status(self) -> StatusCode {
+        self.reason().status()
+    }
+
+    /// The same as a reason to refuse the request.
+    pub(crate) fn reason(self) -> Reason {
         match self {
-            BodyFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            BodyFault::Slow => StatusCode::REQUEST_TIMEOUT,
-            BodyFault::Broken => StatusCode::BAD_REQUEST,
+            BodyFault::TooLarge => Reason::LargeBody,
+            BodyFault::Slow => Reason::SlowBody,
+            BodyFault::Broken => Reason::Malformed,
         }
     }
 
     /// What is said when nothing was sent on yet.
     pub(crate) fn refusal(self) -> Refusal {
-        Refusal::new(self.status(), self.why())
+        Refusal::new(self.reason(), self.why())
     }
 
     /// The same in words.

@@ -4,14 +4,14 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Response;
 use http::header::HOST;
-use http::{Response, StatusCode};
 
 use crate::balance::{Load, Slots};
 use crate::body::Body;
 use crate::config::{self, Edit, Host};
 use crate::proxy::Proxy;
-use crate::refusal::{Caller, Refusal};
+use crate::refusal::{Caller, Reason, Refusal};
 use crate::request::Outgoing;
 
 /// The routes of one listener, and the places for requests that all listeners share.
@@ -55,13 +55,13 @@ impl Router {
         let Some(slot) = self.slots.take() else {
             let most = self.slots.most();
             let why = format!("{most} requests run already, as many as --concurrency allows");
-            return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, why.into()));
+            return Err(Refusal(Reason::Concurrency, why.into()));
         };
         let route = self
             .routes
             .iter()
             .find(|route| route.takes(&request))
-            .ok_or(Refusal::new(StatusCode::NOT_FOUND, "no route for this host and path"))?;
+            .ok_or(Refusal::new(Reason::NoRoute, "no route for this host and path"))?;
         route.edit.apply(request.headers_mut());
         Ok(Routed { proxy: Arc::clone(&route.proxy), request, slot })
     }
@@ -196,11 +196,11 @@ mod tests {
     fn no_way_is_404_and_no_place_503() {
         let (router, _groups) = router(&[(Host::Is("a".to_owned()), "/x")]);
         let refused = |path| router.route(request("a", path)).err().map(|refusal| refusal.0);
-        assert_eq!(refused("/"), Some(StatusCode::NOT_FOUND));
+        assert_eq!(refused("/"), Some(Reason::NoRoute));
         let first = router.route(request("a", "/x"));
         assert!(first.is_ok(), "a place is free again after a refusal");
-        let Err(Refusal(status, why)) = router.route(request("a", "/x")) else { panic!("one too many") };
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let Err(Refusal(reason, why)) = router.route(request("a", "/x")) else { panic!("one too many") };
+        assert_eq!(reason, Reason::Concurrency);
         assert_eq!(why, "1 requests run already, as many as --concurrency allows");
         drop(first);
         assert!(router.route(request("a", "/x")).is_ok());

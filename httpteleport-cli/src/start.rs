@@ -6,10 +6,14 @@ use std::sync::Arc;
 use anyhow::Context;
 use httpteleport::Wire;
 use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::balance::Slots;
 use crate::compress::Compress;
 use crate::config::Settings;
+use crate::counters::Counters;
 use crate::endpoint::Scheme;
 use crate::inbound::{Input, Parts};
 use crate::interims::Interims;
@@ -26,7 +30,7 @@ use crate::tls;
 ///
 /// It could not start: one line that names the option and says what to do.
 pub(crate) fn proxy(settings: &Settings) -> anyhow::Result<()> {
-    log_to_stderr();
+    log_to_stderr(settings.process.log_all_errors);
     let runtime = runtime(settings.process.threads).context("cannot start threads")?;
     let result = runtime.block_on(run(settings));
     // What was cut off must not hold up the end.
@@ -46,17 +50,20 @@ fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-fn log_to_stderr() {
+/// Errors that are the operator's to mend are warnings; what any client can cause is said below that.
+fn log_to_stderr(all_errors: bool) {
     let colours = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().compact().with_target(false).with_ansi(colours).with_writer(io::stderr);
+    let own = if all_errors { LevelFilter::DEBUG } else { LevelFilter::INFO };
+    let ours = Targets::new().with_default(LevelFilter::INFO).with_target(env!("CARGO_CRATE_NAME"), own);
     // Somebody else's log is as good.
-    let _ = log.try_init();
+    let _ = log.with_max_level(own).finish().with(ours).try_init();
 }
 
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let signals = Signals::take()?;
     let shutdown = Shutdown::new();
-    let Opened { inputs, groups, interims } = open(settings, &shutdown).await?;
+    let Opened { inputs, groups, interims, counters } = open(settings, &shutdown).await?;
     announce(&inputs, settings);
 
     let serving: Vec<_> = inputs.into_iter().map(|input| tokio::spawn(input.serve())).collect();
@@ -67,6 +74,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     for ended in serving {
         ended.await.context("an input broke down")?;
     }
+    tracing::info!("connections and refusals: {counters}");
     if interims.count() > 0 {
         tracing::info!("{} interim replies of upstreams ended here", interims.count());
     }
@@ -85,6 +93,8 @@ pub(crate) struct Opened {
     pub(crate) groups: Vec<Arc<Proxy>>,
     /// Interim replies of all upstreams.
     pub(crate) interims: Interims,
+    /// What all inputs refuse.
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Makes everything that the settings ask for and opens the ports.
@@ -104,24 +114,26 @@ pub(crate) async fn open(settings: &Settings, shutdown: &Shutdown) -> anyhow::Re
     for group in &settings.groups {
         groups.push(Arc::new(Proxy::new(Upstreams::open(group, &around).await?, group.timeout)));
     }
+    let counters = Arc::<Counters>::default();
     let slots = Arc::new(Slots::new(settings.process.concurrency));
     let mut inputs = Vec::with_capacity(settings.listeners.len());
     for (index, listener) in settings.listeners.iter().enumerate() {
         let tls = match &listener.tls {
-            Some(files) => Some(tls::server_config(files, listener.endpoint.scheme == Scheme::Https)?),
+            Some(identity) => Some(tls::server_config(identity, listener.endpoint.scheme == Scheme::Https)?),
             None => None,
         };
         let parts = Parts {
-            listener: Listener::bind(&listener.endpoint).await?,
+            listener: Listener::bind(&listener.endpoint, listener.reuse_port).await?,
             tls,
             router: Router::new(index, &settings.routes, &groups, Arc::clone(&slots)),
             concurrency: settings.process.concurrency,
             largest: settings.largest(),
+            counters: Arc::clone(&counters),
             shutdown: shutdown.clone(),
         };
         inputs.push(Input::new(listener, parts)?);
     }
-    Ok(Opened { inputs, groups, interims })
+    Ok(Opened { inputs, groups, interims, counters })
 }
 
 /// Says what runs, in a line for each input on stdout, now that the ports are open.

@@ -37,19 +37,37 @@ impl LazyTimer {
 }
 
 /// The timer of one client's connection, which hyper asks for one thing at a time: the next head.
-#[derive(Clone, Default)]
+///
+/// hyper knows one limit, from the end of one request to the end of the next head. Here there are two: until that head begins, and
+/// for the head from its first byte on. Where they are equal they are taken for one, and nobody has to tell when heads begin.
+#[derive(Clone)]
 pub(crate) struct HeadTimer(Arc<Mutex<Heads>>);
 
-#[derive(Default)]
 struct Heads {
     timer: LazyTimer,
     /// When the head that is waited for has to be here.
     deadline: Option<Instant>,
     /// Whether hyper is about to ask for that same head again.
     same: bool,
+    /// From its first byte on; `None` where it has what is left of the time until then.
+    limit: Option<Duration>,
+    /// The head that is waited for has not begun.
+    awaited: bool,
 }
 
 impl HeadTimer {
+    /// Gives each head so long, and so long until it begins.
+    pub(crate) fn new(head: Duration, idle: Duration) -> HeadTimer {
+        let limit = Some(head).filter(|head| *head != idle);
+        let heads = Heads { timer: LazyTimer::default(), deadline: None, same: false, limit, awaited: false };
+        HeadTimer(Arc::new(Mutex::new(heads)))
+    }
+
+    /// Whether it has to hear when heads begin.
+    pub(crate) fn depends_on_beginning(&self) -> bool {
+        self.lock().limit.is_some()
+    }
+
     /// When the head that is waited for has to be here.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.lock().deadline
@@ -67,6 +85,25 @@ impl HeadTimer {
         heads.same = true;
     }
 
+    /// The same for a head whose first byte has just come.
+    pub(crate) fn begin_head(&self) {
+        let mut heads = self.lock();
+        if let Some(limit) = heads.limit {
+            heads.deadline = Some(Instant::now() + limit);
+        }
+        heads.same = true;
+    }
+
+    /// Something has come from the client.
+    pub(crate) fn heard(&self) {
+        let mut heads = self.lock();
+        if mem::take(&mut heads.awaited)
+            && let Some(limit) = heads.limit
+        {
+            heads.deadline = Some(Instant::now() + limit);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Heads> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,10 +117,11 @@ impl hyper::rt::Timer for HeadTimer {
     fn sleep_until(&self, deadline: StdInstant) -> Pin<Box<dyn hyper::rt::Sleep>> {
         let mut heads = self.lock();
         let asked = Instant::from(deadline);
-        let deadline = if mem::take(&mut heads.same) { heads.deadline.unwrap_or(asked) } else { asked };
-        heads.deadline = Some(deadline);
+        let same = mem::take(&mut heads.same);
+        heads.awaited = !same;
+        heads.deadline = Some(if same { heads.deadline.unwrap_or(asked) } else { asked });
         drop(heads);
-        Box::pin(HeadSleep { timer: self.clone(), deadline })
+        Box::pin(HeadSleep(self.clone()))
     }
 
     fn now(&self) -> StdInstant {
@@ -92,10 +130,7 @@ impl hyper::rt::Timer for HeadTimer {
     }
 }
 
-struct HeadSleep {
-    timer: HeadTimer,
-    deadline: Instant,
-}
+struct HeadSleep(HeadTimer);
 
 impl hyper::rt::Sleep for HeadSleep {}
 
@@ -103,7 +138,16 @@ impl Future for HeadSleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.timer.lock().timer.poll(cx, self.deadline)
+        let mut heads = self.0.lock();
+        let Some(deadline) = heads.deadline else { return Poll::Pending };
+        heads.timer.poll(cx, deadline)
+    }
+}
+
+impl Drop for HeadSleep {
+    fn drop(&mut self) {
+        // The head is here: what comes next is of its body.
+        self.0.lock().awaited = false;
     }
 }
 
@@ -127,7 +171,8 @@ mod tests {
     async fn a_head_that_is_waited_for_again_keeps_its_time() {
         use hyper::rt::Timer as _;
 
-        let (timer, start) = (HeadTimer::default(), Instant::now());
+        let limit = Duration::from_secs(90);
+        let (timer, start) = (HeadTimer::new(limit, limit), Instant::now());
         let at = |seconds| (start + Duration::from_secs(seconds)).into_std();
         drop(timer.sleep_until(at(10)));
         timer.go_on();
@@ -135,6 +180,31 @@ mod tests {
         assert_eq!(timer.deadline().map(Instant::into_std), Some(at(10)));
         timer.sleep_until(at(20)).await;
         assert_eq!(Instant::now().into_std(), at(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_its_own_time_from_its_first_byte_on() {
+        use hyper::rt::Timer as _;
+
+        let start = Instant::now();
+        let (timer, at) =
+            (HeadTimer::new(Duration::from_secs(10), Duration::from_secs(90)), |s| start + Duration::from_secs(s));
+        let sleep = timer.sleep_until(at(90).into_std());
+        tokio::time::advance(Duration::from_secs(85)).await;
+        timer.heard();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        timer.heard();
+        sleep.await;
+        assert_eq!(Instant::now(), at(95), "its first byte counts, whatever the time until then was");
+        drop(timer.sleep_until(at(200).into_std()));
+        timer.heard();
+        assert_eq!(timer.deadline(), Some(at(200)), "nobody waits for a head any more");
+        timer.begin(at(100));
+        drop(timer.sleep_until(at(300).into_std()));
+        timer.heard();
+        assert_eq!(timer.deadline(), Some(at(100)), "it had begun before");
+        timer.begin_head();
+        assert_eq!(timer.deadline(), Some(at(105)));
     }
 
     #[tokio::test(start_paused = true)]

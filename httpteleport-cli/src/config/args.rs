@@ -1,12 +1,10 @@
 //! From the options typed to settings.
 
-use httpteleport::{RecordCodec, Wire};
+use httpteleport::Wire;
 
-use super::{Group, Limits, Listener, Process, Route, Settings, Teleport, TlsFiles};
+use super::{Group, Listener, Mistakes, Process, Route, Settings, Teleport};
 use crate::cli::ProxyArgs;
-use crate::compress::Compress;
 use crate::endpoint::Address;
-use crate::outbound;
 
 impl Settings {
     /// Makes settings of the options typed: one listener, one group, and the route between them.
@@ -15,136 +13,54 @@ impl Settings {
     ///
     /// One line: an option that is missing or does not fit the others.
     pub(crate) fn check(args: ProxyArgs) -> Result<Settings, String> {
-        let tls = check_certificate(&args)?;
-        check_outputs(&args)?;
-        check_teleport(&args)?;
         let idle_options = idle_options(&args);
-        let teleport = Teleport {
-            wire: args.wire,
-            ping: Some(args.ping).filter(|ping| !ping.is_zero()),
-            max_age: args.max_connection_age,
-            compress_alone: args.compress_alone,
-        };
-        let listener = Listener {
-            endpoint: args.input,
-            tls,
-            limits: Limits {
-                max_header_size: args.in_max_header_size as usize,
-                max_body_size: usize::try_from(args.in_max_body_size).unwrap_or(usize::MAX),
-            },
-            compress: args.in_compress.unwrap_or_default(),
-            delay: args.in_delay.unwrap_or_default(),
-            teleport,
-        };
-        let group = Group {
-            name: "out".to_owned(),
-            endpoints: args.outputs,
-            compress: args.out_compress.unwrap_or_default(),
-            delay: args.out_delay.unwrap_or_default(),
-            timeout: args.out_timeout,
-            conns_per_addr: usize::from(args.out_conns_per_addr),
-            group_by: args.out_group_by,
-            ca: args.out_ca,
-            max_header_size: args.out_max_header_size as usize,
-            upstreams: outbound::Options::default(),
-            teleport,
-        };
-        Ok(Settings {
-            process: Process { concurrency: args.concurrency as usize, threads: args.threads.map(usize::from) },
-            listeners: vec![listener],
-            groups: vec![group],
+        let mut mistakes = Mistakes::default();
+        let teleport = Teleport::new(&args.teleport, &mut mistakes);
+        let settings = Settings {
+            listeners: vec![Listener::new(args.listener, teleport, &mut mistakes)],
+            groups: vec![Group::new("out".to_owned(), args.group, teleport, &mut mistakes)],
+            process: Process::new(args.process, &mut mistakes),
             routes: vec![Route::everything(0)],
             idle_options,
-        })
-    }
-}
-
-/// A TLS input needs both files, any other must have none: a certificate beside `http://` is a misunderstanding that
-/// would leave traffic in clear text.
-fn check_certificate(args: &ProxyArgs) -> Result<Option<TlsFiles>, String> {
-    let input = &args.input;
-    let tls = input.scheme.is_tls();
-    match (&args.in_tls_cert, &args.in_tls_key) {
-        (Some(cert), Some(key)) if tls => Ok(Some(TlsFiles { cert: cert.clone(), key: key.clone() })),
-        (None, None) if !tls => Ok(None),
-        (None, _) if tls => Err(format!("--in {input}: needs a certificate; give its PEM file with --in-tls-cert")),
-        (_, None) if tls => {
-            Err(format!("--in {input}: needs the certificate's key; give its PEM file with --in-tls-key"))
-        }
-        (cert, _) => {
-            let option = if cert.is_some() { "--in-tls-cert" } else { "--in-tls-key" };
-            Err(format!(
-                "{option}: the input {input} does not use TLS; use https:// or teleports://, or drop the option"
-            ))
+        };
+        settings.check_together(&mut mistakes);
+        match mistakes.into_lines().into_iter().next() {
+            Some(first) => Err(first),
+            None => Ok(settings),
         }
     }
-}
 
-fn check_outputs(args: &ProxyArgs) -> Result<(), String> {
-    for out in &args.outputs {
-        if let Address::Tcp { host, port } = &out.address {
-            if host.is_empty() {
-                return Err(format!("--out {out}: no host; say which machine to connect to"));
-            }
-            if *port == 0 {
-                return Err(format!("--out {out}: port 0 cannot be connected to; use 1 to 65535"));
+    /// Checks what listeners and groups have to do with each other.
+    fn check_together(&self, mistakes: &mut Mistakes) {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            listener.teleport.check("--in-compress", listener.compress, mistakes);
+            for (_, out) in self.ways(index) {
+                if *out == listener.endpoint && !matches!(out.address, Address::Tcp { port: 0, .. }) {
+                    mistakes.add(format!("--out {out}: is the input itself; requests would go round in circles"));
+                }
             }
         }
-        if *out == args.input && !matches!(out.address, Address::Tcp { port: 0, .. }) {
-            return Err(format!("--out {out}: is the input itself; requests would go round in circles"));
+        for group in &self.groups {
+            group.teleport.check("--out-compress", group.compress, mistakes);
         }
     }
-    if args.out_ca.is_some() && !args.outputs.iter().any(|out| out.scheme.is_tls()) {
-        return Err("--out-ca: no output uses TLS; use https:// or teleports://, or drop the option".to_owned());
-    }
-    if args.out_timeout.is_zero() {
-        return Err("--out-timeout 0: no reply comes in no time; write for example 3s".to_owned());
-    }
-    if args.out_delay.is_some_and(|delay| delay >= args.out_timeout) {
-        return Err(
-            "--out-delay: is as long as --out-timeout, every request would time out; use a shorter one".to_owned()
-        );
-    }
-    Ok(())
 }
 
-fn check_teleport(args: &ProxyArgs) -> Result<(), String> {
-    for (option, compress) in [("--in-compress", args.in_compress), ("--out-compress", args.out_compress)] {
-        if let Some(compress) = compress
-            && let Some(wire) = compress.misses(args.wire)
-        {
-            return Err(format!("{option} {compress}: is of the {wire} wire, which --wire excludes; use --wire auto"));
-        }
-    }
-    if args.compress_alone {
-        let lz4 = |compress: Option<Compress>| compress.is_some_and(|compress| compress.framed == RecordCodec::Lz4);
-        if lz4(args.in_compress) || lz4(args.out_compress) {
-            return Err("--compress-alone: lz4 cannot do that; use zstd, or none".to_owned());
-        }
-        if args.wire == Wire::Classic {
-            return Err("--compress-alone: the classic wire cannot do that; use --wire auto or framed".to_owned());
-        }
-    }
-    if args.max_connection_age.is_some_and(|age| age.is_zero()) {
-        return Err("--max-connection-age 0: no call fits into no time; write for example 1h".to_owned());
-    }
-    Ok(())
-}
-
-/// Teleport options beside plain HTTP are harmless, so they are told, not refused.
+/// Options that do nothing here are harmless, so they are told, not refused.
 fn idle_options(args: &ProxyArgs) -> Vec<String> {
-    let teleport_in = args.input.scheme.is_teleport();
-    let teleport_out = args.outputs.iter().any(|out| out.scheme.is_teleport());
-    let teleport = teleport_in || teleport_out;
+    let ProxyArgs { listener, group, teleport, .. } = args;
+    let teleport_in = listener.input.as_ref().is_some_and(|input| input.scheme.is_teleport());
+    let teleport_out = group.outputs.as_ref().is_none_or(|outputs| outputs.iter().any(|out| out.scheme.is_teleport()));
+    let any = teleport_in || teleport_out;
     let options = [
-        ("--in-compress", args.in_compress.is_some() && !teleport_in, "the input is"),
-        ("--in-delay", args.in_delay.is_some() && !teleport_in, "the input is"),
-        ("--out-compress", args.out_compress.is_some() && !teleport_out, "the outputs are"),
-        ("--out-delay", args.out_delay.is_some() && !teleport_out, "the outputs are"),
-        ("--out-group-by", args.out_group_by.is_some() && !teleport_out, "the outputs are"),
-        ("--wire", args.wire != Wire::Auto && !teleport, "inputs and outputs are"),
-        ("--max-connection-age", args.max_connection_age.is_some() && !teleport, "inputs and outputs are"),
-        ("--compress-alone", args.compress_alone && !teleport, "inputs and outputs are"),
+        ("--in-compress", listener.in_compress.is_some() && !teleport_in, "the input is"),
+        ("--in-delay", listener.in_delay.is_some() && !teleport_in, "the input is"),
+        ("--out-compress", group.out_compress.is_some() && !teleport_out, "the outputs are"),
+        ("--out-delay", group.out_delay.is_some() && !teleport_out, "the outputs are"),
+        ("--out-group-by", group.out_group_by.is_some() && !teleport_out, "the outputs are"),
+        ("--wire", teleport.wire.is_some_and(|wire| wire != Wire::Auto) && !any, "inputs and outputs are"),
+        ("--max-connection-age", teleport.max_connection_age.is_some() && !any, "inputs and outputs are"),
+        ("--compress-alone", teleport.compress_alone == Some(true) && !any, "inputs and outputs are"),
     ];
     options.iter().filter(|o| o.1).map(|(name, _, who)| format!("{name} has no effect: {who} not teleport")).collect()
 }
@@ -156,6 +72,7 @@ mod tests {
 
     use super::*;
     use crate::cli::{Action, Stop, parse};
+    use crate::compress::Compress;
 
     fn settings(line: &str) -> Result<Settings, String> {
         let args = std::iter::once("httptp").chain(line.split_whitespace()).map(OsString::from);

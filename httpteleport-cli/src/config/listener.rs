@@ -3,19 +3,33 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Teleport;
+use super::{Mistakes, Teleport};
+use crate::access::{Access, Networks};
+use crate::cli::ListenerArgs;
+use crate::clients::ClientLimits;
 use crate::compress::Compress;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Address, Endpoint, Scheme};
+use crate::forwarded::{Identity, Which};
 
 /// One input.
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
     /// Where to listen.
     pub(crate) endpoint: Endpoint,
-    /// Certificate and key; there exactly when the endpoint is a TLS one.
-    pub(crate) tls: Option<TlsFiles>,
-    /// How much one request may be.
+    /// Other programs may listen there as well.
+    pub(crate) reuse_port: bool,
+    /// There exactly when the endpoint is a TLS one.
+    pub(crate) tls: Option<Tls>,
+    /// How much one request, and one client, may ask for.
     pub(crate) limits: Limits,
+    /// How long clients may take.
+    pub(crate) timeouts: Timeouts,
+    /// Who may connect.
+    pub(crate) access: Access,
+    /// Load balancers whose connections begin with a PROXY header.
+    pub(crate) proxy_protocol: Networks,
+    /// Whom to believe, and what to tell, about clients.
+    pub(crate) identity: Identity,
     /// Compression of replies, for teleport.
     pub(crate) compress: Compress,
     /// Batch delay of replies, for teleport.
@@ -24,20 +38,154 @@ pub(crate) struct Listener {
     pub(crate) teleport: Teleport,
 }
 
-/// How much one request may be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Bytes of its head.
-    pub(crate) max_header_size: usize,
-    /// Bytes of its body.
-    pub(crate) max_body_size: usize,
+/// A server's identity.
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    /// PEM files, at least one pair, the default first.
+    pub(crate) pairs: Vec<Pair>,
+    /// What the key of session tickets is made of.
+    pub(crate) ticket_key: Option<String>,
 }
 
-/// The files of a server's identity.
+/// The files of a certificate.
 #[derive(Clone, Debug)]
-pub(crate) struct TlsFiles {
+pub(crate) struct Pair {
     /// PEM certificate chain, the server's own first.
     pub(crate) cert: PathBuf,
     /// PEM private key.
     pub(crate) key: PathBuf,
+}
+
+/// How much one request, and one client, may ask for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of a request's head.
+    pub(crate) max_header_size: usize,
+    /// Fields of a request's head, if it is not what the protocol's implementation has.
+    pub(crate) max_headers: Option<usize>,
+    /// Bytes of a request's body.
+    pub(crate) max_body_size: usize,
+    /// No other methods than GET.
+    pub(crate) get_only: bool,
+    /// What one client may ask for.
+    pub(crate) client: ClientLimits,
+}
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// For TLS, or a PROXY header.
+    pub(crate) handshake: Duration,
+    /// The same on teleport.
+    pub(crate) teleport_handshake: Duration,
+    /// For a head.
+    pub(crate) head: Duration,
+    /// Between two pieces of a body.
+    pub(crate) body: Duration,
+    /// For reading anything of what waits to be read.
+    pub(crate) write: Duration,
+    /// The same on teleport.
+    pub(crate) teleport_write: Duration,
+    /// Between two requests.
+    pub(crate) idle: Duration,
+}
+
+impl Listener {
+    /// Makes a listener of its options.
+    pub(super) fn new(args: ListenerArgs, teleport: Teleport, mistakes: &mut Mistakes) -> Listener {
+        let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: 8080 };
+        let endpoint = args.input.clone().unwrap_or(Endpoint { scheme: Scheme::Http, address });
+        Listener {
+            tls: tls(&args, &endpoint, mistakes),
+            limits: limits(&args, mistakes),
+            timeouts: timeouts(&args, mistakes),
+            endpoint,
+            reuse_port: args.reuse_port.unwrap_or_default(),
+            access: Access { allow: args.in_allow, deny: args.in_deny.unwrap_or_default() },
+            proxy_protocol: args.in_proxy_protocol.unwrap_or_default(),
+            identity: Identity {
+                which: args.forwarded.unwrap_or(if args.trusted_proxies.is_some() { Which::X } else { Which::None }),
+                trusted: args.trusted_proxies.unwrap_or_default(),
+                header: args.in_client_ip_header,
+            },
+            compress: args.in_compress.unwrap_or_default(),
+            delay: args.in_delay.unwrap_or_default(),
+            teleport,
+        }
+    }
+}
+
+/// A TLS input needs certificates and their keys, any other must have none: a certificate beside `http://` is a misunderstanding
+/// that would leave traffic in clear text.
+fn tls(args: &ListenerArgs, endpoint: &Endpoint, mistakes: &mut Mistakes) -> Option<Tls> {
+    let given = |files: &Option<Vec<PathBuf>>| files.clone().unwrap_or_default();
+    let (certs, keys) = (given(&args.in_tls_cert), given(&args.in_tls_key));
+    if !endpoint.scheme.is_tls() {
+        let options = [
+            ("--in-tls-cert", !certs.is_empty()),
+            ("--in-tls-key", !keys.is_empty()),
+            ("--in-tls-session-ticket-key", args.in_tls_session_ticket_key.is_some()),
+        ];
+        for (option, _) in options.iter().filter(|option| option.1) {
+            mistakes.add(format!(
+                "{option}: the input {endpoint} does not use TLS; use https:// or teleports://, or drop the option"
+            ));
+        }
+        return None;
+    }
+    match (certs.len(), keys.len()) {
+        (0, _) if endpoint.scheme == Scheme::Https && args.autocert_host_regexp.is_some() => mistakes.add(format!(
+            "--in {endpoint}: certificates are not ordered yet; give one with --in-tls-cert and --in-tls-key"
+        )),
+        (0, _) if endpoint.scheme == Scheme::Https && args.autocert_cache_dir.is_some() => mistakes.add(
+            "--autocert-cache-dir: anyone could order certificates; say for which hosts with --autocert-host-regexp".to_owned(),
+        ),
+        (0, _) => mistakes
+            .add(format!("--in {endpoint}: needs a certificate; give its PEM file with --in-tls-cert")),
+        (_, 0) => mistakes
+            .add(format!("--in {endpoint}: needs the certificate's key; give its PEM file with --in-tls-key")),
+        (certs, keys) if certs != keys => mistakes.add(format!(
+            "--in-tls-key: there are {certs} certificates and {keys} keys; give each certificate its key, in the same order"
+        )),
+        _ => {}
+    }
+    if args.in_tls_session_ticket_key.as_ref().is_some_and(String::is_empty) {
+        mistakes.add(
+            "--in-tls-session-ticket-key: is empty; give a text that nobody can guess, or drop the option".to_owned(),
+        );
+    }
+    let pairs = certs.into_iter().zip(keys).map(|(cert, key)| Pair { cert, key }).collect();
+    Some(Tls { pairs, ticket_key: args.in_tls_session_ticket_key.clone() })
+}
+
+fn limits(args: &ListenerArgs, mistakes: &mut Mistakes) -> Limits {
+    if args.client_burst.is_some() && args.client_rate.is_none() {
+        mistakes.add("--client-burst: says nothing without --client-rate; give that as well".to_owned());
+    }
+    let rate = args.client_rate.map(|rate| (rate, args.client_burst.unwrap_or(rate)));
+    Limits {
+        max_header_size: args.in_max_header_size.unwrap_or(4096) as usize,
+        max_headers: args.in_max_headers.map(usize::from),
+        max_body_size: usize::try_from(args.in_max_body_size.unwrap_or(4_194_304)).unwrap_or(usize::MAX),
+        get_only: args.in_get_only.unwrap_or_default(),
+        client: ClientLimits { concurrency: args.client_concurrency.map(|most| most as usize), rate },
+    }
+}
+
+fn timeouts(args: &ListenerArgs, mistakes: &mut Mistakes) -> Timeouts {
+    let mut limit = |option: &str, given: Option<Duration>, default: u64| {
+        if given.is_some_and(|limit| limit.is_zero()) {
+            mistakes.add(format!("{option} 0: nobody does anything in no time; write for example {default}s"));
+        }
+        given.unwrap_or(Duration::from_secs(default))
+    };
+    Timeouts {
+        handshake: limit("--in-handshake-timeout", args.in_handshake_timeout, 10),
+        teleport_handshake: args.in_handshake_timeout.unwrap_or(Duration::from_secs(3)),
+        head: limit("--in-head-timeout", args.in_head_timeout, 120),
+        body: limit("--in-body-timeout", args.in_body_timeout, 120),
+        write: limit("--in-write-timeout", args.in_write_timeout, 60),
+        teleport_write: args.in_write_timeout.unwrap_or(Duration::from_secs(5)),
+        idle: limit("--in-idle-timeout", args.in_idle_timeout, 120),
+    }
 }

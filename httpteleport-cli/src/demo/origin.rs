@@ -83,7 +83,7 @@ impl Origin {
     /// There is none.
     pub(super) async fn start() -> anyhow::Result<Origin> {
         let endpoint = Endpoint::parse("http://127.0.0.1:0").map_err(anyhow::Error::msg)?;
-        let listener = Listener::bind(&endpoint).await.context("demo: the origin")?;
+        let listener = Listener::bind(&endpoint, false).await.context("demo: the origin")?;
         let address = listener.local_addr().context("demo: the origin has no address")?;
         let replies = Arc::<Replies>::default();
         let serving = tokio::spawn(serve(listener, Arc::clone(&replies)));

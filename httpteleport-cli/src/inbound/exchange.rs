@@ -10,9 +10,11 @@ use super::http::{Ends, Shared};
 use super::rest::Activity;
 use super::upgrade::{Asked, Next};
 use super::upload::Upload;
+use crate::balance::Load;
 use crate::body::Body;
 use crate::headers;
-use crate::refusal::Refusal;
+use crate::listen::Client;
+use crate::refusal::{Caller, Refusal};
 use crate::request::BodyFault;
 use crate::router::Routed;
 
@@ -29,11 +31,13 @@ impl Shared {
     ) -> Result<Response<Body>, Infallible> {
         let running = activity.begin();
         let version = request.version();
-        let (reply, asked) = match self.read(request, ends, activity).await {
-            Ok((request, asked)) => (request.forward(ends.caller).await, asked),
-            Err(Refusal(status, why)) => {
-                let mut reply = ends.caller.refuse(status, &why);
-                if version < Version::HTTP_2 {
+        let peer = ends.caller.client;
+        let caller = Caller { client: self.gate.client(request.headers(), peer), ..ends.caller };
+        let (reply, asked) = match self.read(request, ends, caller.client, activity).await {
+            Ok((request, load, asked)) => (request.forward(caller).await.map(|body| body.of_client(load)), asked),
+            Err(refusal) => {
+                let mut reply = caller.turn_away(&refusal, &self.gate.counters);
+                if version < Version::HTTP_2 && !refusal.0.is_harmless() {
                     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 (reply, None)
@@ -42,7 +46,7 @@ impl Shared {
         let reply = reply.map(|body| body.of_caller(running));
         Ok(match asked {
             None => reply,
-            Some(asked) => asked.answered(reply, next, |why| ends.caller.refuse(StatusCode::BAD_GATEWAY, why)),
+            Some(asked) => asked.answered(reply, next, |why| caller.refuse(StatusCode::BAD_GATEWAY, why)),
         })
     }
 
@@ -51,16 +55,27 @@ impl Shared {
         &self,
         mut request: Request<Incoming>,
         ends: Ends,
+        client: Client,
         activity: &Activity,
-    ) -> Result<(Routed, Option<Box<Asked>>), Refusal> {
+    ) -> Result<(Routed, Option<Load>, Option<Box<Asked>>), Refusal> {
         let protocol = Asked::protocol(&request);
         // What hyper noted about this connection is of no use on the next one.
         request.extensions_mut().clear();
         let (parts, body) = request.into_parts();
+        let limits = (self.max_body, self.timeouts.body);
+        let upload = |body, running| Upload::new(body, &parts, limits, running, &self.gate.counters);
+        let load = match self.gate.admit(&parts.method, &parts.headers, client) {
+            Ok(load) => load,
+            Err(refusal) => {
+                // Its drop sees to what the client still sends.
+                drop(upload(body, activity.hold()));
+                return Err(refusal);
+            }
+        };
         let (body, length, asked) = match protocol {
             None => {
                 let running = if body.is_end_stream() { None } else { activity.hold() };
-                let mut upload = Upload::new(body, &parts, self.max_body, running);
+                let mut upload = upload(body, running);
                 upload.read_ahead().await.map_err(BodyFault::refusal)?;
                 let (body, length) = upload.into_body();
                 (body, length, None)
@@ -75,6 +90,7 @@ impl Shared {
             request.extensions_mut().insert(asked.protocol.clone());
         }
         headers::prepare_request(&mut request, || ends.own_address(), length)?;
-        Ok((self.router.route(Box::new(request))?, asked))
+        self.gate.tell(request.headers_mut(), ends.caller.client, client);
+        Ok((self.router.route(Box::new(request))?, load, asked))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -14,8 +13,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use super::gate::Gate;
 use super::{http1 as one, http2 as two};
-use crate::config;
+use crate::config::{self, Timeouts};
 use crate::endpoint::Scheme;
 use crate::listen::{Accepted, Client};
 use crate::outbound::one_line;
@@ -23,10 +23,6 @@ use crate::refusal::Caller;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
 
-/// A client may take this long to send a head, or to begin its next request.
-pub(super) const LONGEST_HEAD: Duration = Duration::from_secs(120);
-/// A TLS handshake may take this long.
-const LONGEST_HANDSHAKE: Duration = Duration::from_secs(10);
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -37,6 +33,8 @@ pub(super) struct Shared {
     tls: Option<TlsAcceptor>,
     pub(super) router: Router,
     pub(super) max_body: usize,
+    pub(super) timeouts: Timeouts,
+    pub(super) gate: Gate,
     scheme: Scheme,
     pub(super) shutdown: Shutdown,
 }
@@ -54,15 +52,18 @@ impl Shared {
     pub(super) fn new(
         settings: &config::Listener,
         tls: Option<Arc<ServerConfig>>,
+        gate: Gate,
         router: Router,
         shutdown: Shutdown,
     ) -> Shared {
         Shared {
-            http1: one::builder(&settings.limits),
+            http1: one::builder(&settings.limits, &settings.timeouts),
             http2: two::builder(&settings.limits),
             tls: tls.map(TlsAcceptor::from),
             router,
             max_body: settings.limits.max_body_size,
+            timeouts: settings.timeouts,
+            gate,
             scheme: settings.endpoint.scheme,
             shutdown,
         }
@@ -88,15 +89,21 @@ impl Shared {
     }
 
     async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: TcpStream, ends: Ends) {
-        let handshake = timeout(LONGEST_HANDSHAKE, acceptor.accept(stream));
+        let handshake = timeout(self.timeouts.handshake, acceptor.accept(stream));
         let result = tokio::select! {
             result = handshake => result,
             () = self.shutdown.begun() => return,
         };
         match result {
             Ok(Ok(stream)) => self.connection(stream, ends).await,
-            Ok(Err(error)) => tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error)),
-            Err(_) => tracing::debug!("TLS handshake with {}: timed out", ends.caller.client),
+            Ok(Err(error)) => {
+                self.gate.counters.failed_handshake.add();
+                tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error));
+            }
+            Err(_) => {
+                self.gate.counters.slow_handshake.add();
+                tracing::debug!("TLS handshake with {}: timed out", ends.caller.client);
+            }
         }
     }
 
@@ -105,17 +112,37 @@ impl Shared {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let deadline = Instant::now() + LONGEST_HEAD;
+        let deadline = Instant::now() + self.timeouts.head;
         // What was agreed on with TLS says no more than this does.
         let first = tokio::select! {
-            first = timeout_at(deadline, first_bytes(&mut stream)) => first.ok().flatten(),
-            () = self.shutdown.begun() => None,
+            first = timeout_at(deadline, first_bytes(&mut stream)) => first,
+            () = self.shutdown.begun() => Ok(None),
         };
+        if first.is_err() {
+            self.gate.counters.slow_head.add();
+            tracing::debug!("connection of {}: the first request did not come in time", ends.caller.client);
+        }
+        let first = first.ok().flatten();
         match first {
             None => {}
             Some(first) if first == PREFACE[..] => Box::pin(two::serve(&self, stream, first, ends)).await,
             Some(first) => one::serve(&self, stream, first, deadline, ends).await,
         }
+    }
+}
+
+impl Shared {
+    /// Counts and logs why hyper has given a connection up.
+    pub(super) fn note(&self, ends: Ends, error: &hyper::Error) {
+        let counters = &self.gate.counters;
+        if error.is_parse_too_large() {
+            counters.large_head.add();
+        } else if error.is_parse() {
+            counters.malformed.add();
+        } else if error.is_timeout() {
+            counters.slow_head.add();
+        }
+        tracing::debug!("connection of {}: {}", ends.caller.client, one_line(error));
     }
 }
 

@@ -12,23 +12,25 @@ use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::http::{Ends, LONGEST_HEAD, Shared};
+use super::http::{Ends, Shared};
 use super::rest::{self, Activity, ClientIo, TIRED, Watch};
 use super::upgrade::{Agreed, Next};
-use crate::config;
-use crate::outbound::one_line;
+use crate::config::{self, Timeouts};
 use crate::timer::HeadTimer;
 
 /// hyper's read buffer; heads have a limit of their own.
 const READ_BUFFER: usize = 64 * 1024;
 
 /// hyper, with the input's limits.
-pub(super) fn builder(limits: &config::Limits) -> http1::Builder {
+pub(super) fn builder(limits: &config::Limits, timeouts: &Timeouts) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.header_read_timeout(LONGEST_HEAD)
+    http.header_read_timeout(timeouts.idle)
         .max_header_size(limits.max_header_size)
         .max_buf_size(READ_BUFFER.max(limits.max_header_size))
         .title_case_headers(true);
+    if let Some(most) = limits.max_headers {
+        http.max_headers(most);
+    }
     http
 }
 
@@ -49,14 +51,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Arc::<Activity>::default();
-    let heads = HeadTimer::default();
+    let heads = HeadTimer::new(shared.timeouts.head, shared.timeouts.idle);
     heads.begin(deadline);
     loop {
         let (left, unread) = match awake(shared, stream, first, &activity, &heads, ends).await {
             Ok(Ended::Resting(stream, unread)) => (stream, unread),
             Ok(Ended::Upgraded(stream, unread, agreed)) => return Box::pin(agreed.carry(stream, unread)).await,
             Ok(Ended::Over) => return,
-            Err(error) => return tracing::debug!("connection of {}: {}", ends.caller.client, one_line(&error)),
+            Err(error) => return shared.note(ends, &error),
         };
         (stream, first) = (left, unread);
         if first.is_empty() {
@@ -66,8 +68,10 @@ where
             };
             let Some(byte) = next else { return };
             first = byte;
+            heads.begin_head();
+        } else {
+            heads.go_on();
         }
-        heads.go_on();
     }
 }
 
@@ -88,7 +92,7 @@ where
     let service = service_fn(|request| Box::pin(shared.answer(request, ends, activity, &next)));
     let mut http = shared.http1.clone();
     http.timer(heads.clone());
-    let io = ClientIo::new(stream, first, Arc::clone(activity));
+    let io = ClientIo::new(stream, first, Arc::clone(activity), shared).timing(heads);
     let mut connection = Box::new(http.serve_connection(io, service));
     let mut watch = Watch::new(Arc::clone(activity), TIRED);
     let mut begun = pin!(shared.shutdown.begun());

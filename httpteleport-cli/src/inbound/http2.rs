@@ -11,11 +11,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::http::{Ends, LONGEST_HEAD, Shared};
+use super::http::{Ends, Shared};
 use super::rest::{Activity, ClientIo, Watch};
 use super::upgrade::Next;
 use crate::config;
-use crate::outbound::one_line;
 
 /// Requests of one connection at a time.
 const MOST_STREAMS: u32 = 200;
@@ -56,9 +55,9 @@ where
             reply
         })
     });
-    let io = ClientIo::new(stream, first, Arc::clone(&activity));
+    let io = ClientIo::new(stream, first, Arc::clone(&activity), shared);
     let mut connection = pin!(shared.http2.serve_connection(io, service));
-    let mut watch = Watch::new(Arc::clone(&activity), LONGEST_HEAD);
+    let mut watch = Watch::new(Arc::clone(&activity), shared.timeouts.idle);
     let mut begun = pin!(shared.shutdown.begun());
     let mut ending = false;
     let ended = poll_fn(|cx| {
@@ -70,6 +69,6 @@ where
     })
     .await;
     if let Err(error) = ended {
-        tracing::debug!("connection of {}: {}", ends.caller.client, one_line(&error));
+        shared.note(ends, &error);
     }
 }

@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -15,9 +15,11 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::http::Shared;
 use crate::balance::{Load, Slots};
+use crate::counters::Counters;
 use crate::io::HyperIo;
-use crate::timer::LazyTimer;
+use crate::timer::{HeadTimer, LazyTimer};
 
 /// A connection with nothing to do for so long, and at most twice as long, is put to rest.
 pub(super) const TIRED: Duration = Duration::from_secs(1);
@@ -105,11 +107,46 @@ pub(super) struct ClientIo<S> {
     /// What was read already.
     first: Bytes,
     activity: Arc<Activity>,
+    /// Where the times of heads are kept, if they depend on when a head begins.
+    heads: Option<HeadTimer>,
+    /// How long bytes may wait for the client to read.
+    patience: Duration,
+    /// Since when they do.
+    stuck: Option<Instant>,
+    timer: LazyTimer,
+    counters: Arc<Counters>,
 }
 
 impl<S> ClientIo<S> {
-    pub(super) fn new(stream: S, first: Bytes, activity: Arc<Activity>) -> ClientIo<S> {
-        ClientIo { io: HyperIo::new(stream), first, activity }
+    pub(super) fn new(stream: S, first: Bytes, activity: Arc<Activity>, shared: &Shared) -> ClientIo<S> {
+        ClientIo {
+            io: HyperIo::new(stream),
+            first,
+            activity,
+            heads: None,
+            patience: shared.timeouts.write,
+            stuck: None,
+            timer: LazyTimer::default(),
+            counters: Arc::clone(&shared.gate.counters),
+        }
+    }
+
+    /// Tells when heads begin.
+    pub(super) fn timing(mut self, heads: &HeadTimer) -> ClientIo<S> {
+        self.heads = heads.depends_on_beginning().then(|| heads.clone());
+        self
+    }
+
+    /// What became of an attempt to write, or a timeout if the client has not read for too long.
+    fn progress<T>(&mut self, cx: &mut Context<'_>, attempt: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if attempt.is_ready() {
+            self.stuck = None;
+            return attempt;
+        }
+        let since = *self.stuck.get_or_insert_with(Instant::now);
+        ready!(self.timer.poll(cx, since + self.patience));
+        self.counters.slow_reader.add();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading")))
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -120,7 +157,13 @@ impl<S> ClientIo<S> {
 impl<S: AsyncRead + Unpin> Read for ClientIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
+            let read = Pin::new(&mut self.io).poll_read(cx, buf);
+            if read.is_ready()
+                && let Some(heads) = &self.heads
+            {
+                heads.heard();
+            }
+            return read;
         }
         let count = self.first.len().min(buf.remaining());
         buf.put_slice(&self.first[..count]);
@@ -133,14 +176,14 @@ impl<S: AsyncWrite + Unpin> Write for ClientIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.activity.note(!matches!(written, Poll::Ready(Ok(count)) if count == buf.len()));
-        written
+        self.progress(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes only what it has written whole.
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         self.activity.note(flushed.is_pending());
-        flushed
+        self.progress(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -159,6 +202,6 @@ impl<S: AsyncWrite + Unpin> Write for ClientIo<S> {
         let wanted: usize = bufs.iter().map(|piece| piece.len()).sum();
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.activity.note(!matches!(written, Poll::Ready(Ok(count)) if count == wanted));
-        written
+        self.progress(cx, written)
     }
 }

@@ -15,8 +15,12 @@ use httpteleport::{CollectError, Limits, Server, prepare_tcp};
 use rustls::ServerConfig;
 use tokio::time::{Instant, timeout_at};
 
+use super::Bounds;
+use super::gate::Gate;
+use crate::balance::Load;
 use crate::body::{Body, BoxError};
 use crate::config::{self, Largest, MAX_REPLY_BODY};
+use crate::counters::Counters;
 use crate::endpoint::Scheme;
 use crate::ends::Ends;
 use crate::headers;
@@ -34,7 +38,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// What the connections of an input with these settings share. `largest` says how large a reply's head may be.
+    /// What the connections of an input with these settings share. The bounds say how large a reply's head may be.
     ///
     /// # Errors
     ///
@@ -42,13 +46,13 @@ impl Shared {
     pub(super) fn new(
         settings: &config::Listener,
         tls: Option<Arc<ServerConfig>>,
+        gate: Gate,
         router: Router,
-        concurrency: usize,
-        largest: Largest,
+        bounds: Bounds,
         own_address: Option<SocketAddr>,
     ) -> anyhow::Result<Shared> {
-        let teleport = settings.teleport;
-        let mut server = Server::builder(limits(&settings.limits, largest))
+        let (teleport, timeouts) = (settings.teleport, &settings.timeouts);
+        let mut server = Server::builder(limits(&settings.limits, bounds.largest))
             .wire(teleport.wire)
             .compression(settings.compress.classic)
             .framed_compression(settings.compress.framed)
@@ -57,12 +61,17 @@ impl Shared {
             .max_age(teleport.max_age)
             .max_collected(MAX_REPLY_BODY)
             .batch_delay(settings.delay)
-            .concurrency(concurrency);
+            .concurrency(bounds.concurrency)
+            .handshake_timeout(timeouts.teleport_handshake)
+            .body_pause(timeouts.body)
+            .read_timeout(timeouts.body)
+            .write_timeout(timeouts.teleport_write)
+            .idle_timeout(timeouts.idle);
         if let Some(tls) = tls {
             server = server.tls(tls);
         }
         let (max_body, input) = (settings.limits.max_body_size, settings.endpoint.scheme);
-        let answer = Arc::new(Answer { router, own_address, max_body, input });
+        let answer = Arc::new(Answer { gate, router, own_address, max_body, input });
         Ok(Shared { server: server.build()?, answer, ends: Ends::default() })
     }
 
@@ -93,7 +102,9 @@ impl Shared {
 
 /// Requests are held to the input's limits; replies are sent as long as a group lets them in.
 fn limits(limits: &config::Limits, largest: Largest) -> Limits {
-    Limits::default()
+    let default = Limits::default();
+    default
+        .with_max_headers(limits.max_headers.unwrap_or(default.max_headers()))
         .with_max_head(limits.max_header_size)
         .with_max_body(limits.max_body_size)
         .with_peer_max_head(largest.reply_head)
@@ -101,6 +112,7 @@ fn limits(limits: &config::Limits, largest: Largest) -> Limits {
 
 /// Hands requests to the router and brings replies back.
 struct Answer {
+    gate: Gate,
     router: Router,
     /// Stands in for the `Host` that an HTTP/1.0 request may lack.
     own_address: Option<SocketAddr>,
@@ -114,16 +126,17 @@ impl StreamHandler for Answer {
     type Body = Body;
 
     async fn call(&self, request: Request<Incoming>, context: Context) -> Response<Body> {
-        let client = context.peer_addr().map_or(Client::Unix, Client::Tcp);
+        let peer = context.peer_addr().map_or(Client::Unix, Client::Tcp);
+        let client = self.gate.client(request.headers(), peer);
         let caller = Caller { client, input: self.input };
         let start = Instant::now();
-        let (reply, deadline) = match self.prepare(request) {
-            Ok(request) => {
+        let (reply, deadline) = match self.prepare(request, peer, client) {
+            Ok((request, load)) => {
                 let deadline = start + request.timeout();
-                (request.forward(caller).await, deadline)
+                (request.forward(caller).await.map(|body| body.of_client(load)), deadline)
             }
             // It is at hand.
-            Err(Refusal(status, why)) => (caller.refuse(status, &why), start),
+            Err(refusal) => (caller.turn_away(&refusal, &self.gate.counters), start),
         };
         if !context.is_streaming() {
             return whole(reply, deadline, caller).await;
@@ -137,7 +150,13 @@ impl StreamHandler for Answer {
 }
 
 impl Answer {
-    fn prepare(&self, request: Request<Incoming>) -> Result<Routed, Refusal> {
+    fn prepare(
+        &self,
+        request: Request<Incoming>,
+        peer: Client,
+        client: Client,
+    ) -> Result<(Routed, Option<Load>), Refusal> {
+        let load = self.gate.admit(request.method(), request.headers(), client)?;
         let (parts, body) = request.into_parts();
         let (body, length) = match body.into_whole() {
             Ok(bytes) if bytes.len() > self.max_body => return Err(BodyFault::TooLarge.refusal()),
@@ -150,7 +169,14 @@ impl Answer {
                 if length.is_some_and(|length| length > self.max_body as u64) {
                     return Err(BodyFault::TooLarge.refusal());
                 }
-                (RequestBody::stream(Passing { stream, left: self.max_body }), length)
+                (
+                    RequestBody::stream(Passing {
+                        stream,
+                        left: self.max_body,
+                        counters: Arc::clone(&self.gate.counters),
+                    }),
+                    length,
+                )
             }
         };
         let mut request = Request::from_parts(parts, body);
@@ -159,7 +185,8 @@ impl Answer {
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
         };
         headers::prepare_request(&mut request, own_address, length)?;
-        self.router.route(Box::new(request))
+        self.gate.tell(request.headers_mut(), peer, client);
+        Ok((self.router.route(Box::new(request))?, load))
     }
 }
 
@@ -196,6 +223,14 @@ struct Passing {
     stream: Incoming,
     /// How many more bytes it may have.
     left: usize,
+    counters: Arc<Counters>,
+}
+
+impl Passing {
+    fn broken_off(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        fault.reason().counter(&self.counters).add();
+        Poll::Ready(Some(Err(fault.into())))
+    }
 }
 
 impl http_body::Body for Passing {
@@ -210,11 +245,11 @@ impl http_body::Body for Passing {
         let fault = |error: &httpteleport::Error| if error.is_timeout() { BodyFault::Slow } else { BodyFault::Broken };
         let frame = match frame {
             Ok(frame) => frame,
-            Err(error) => return Poll::Ready(Some(Err(fault(&error).into()))),
+            Err(error) => return self.broken_off(fault(&error)),
         };
         match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(left) => self.left = left,
-            None => return Poll::Ready(Some(Err(BodyFault::TooLarge.into()))),
+            None => return self.broken_off(BodyFault::TooLarge),
         }
         Poll::Ready(Some(Ok(frame)))
     }

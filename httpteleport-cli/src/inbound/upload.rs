@@ -3,6 +3,7 @@
 use std::future::{Future as _, poll_fn};
 use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,10 +19,9 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::balance::Load;
 use crate::body::BoxError;
+use crate::counters::Counters;
 use crate::request::{BodyFault, RequestBody};
 
-/// A client may pause this long inside a body.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 /// A body that ends within so many bytes is read whole before any of it goes on, so that it can be sent again if it never
 /// left; a longer one is not held.
 const WHOLE: usize = 64 * 1024;
@@ -45,13 +45,22 @@ pub(super) struct Upload {
     unasked: bool,
     /// Made when a piece is waited for, so that a body that is there at once needs no timer.
     pause: Option<Pin<Box<Sleep>>>,
+    /// A client may pause this long.
+    patience: Duration,
+    counters: Arc<Counters>,
     /// Its client's connection is busy as long as this is there.
     running: Option<Load>,
 }
 
 impl Upload {
-    /// The body that came with this head, of at most `limit` bytes.
-    pub(super) fn new(incoming: Incoming, head: &request::Parts, limit: usize, running: Option<Load>) -> Upload {
+    /// The body that came with this head, of at most so many bytes, with pauses of at most so long.
+    pub(super) fn new(
+        incoming: Incoming,
+        head: &request::Parts,
+        (limit, patience): (usize, Duration),
+        running: Option<Load>,
+        counters: &Arc<Counters>,
+    ) -> Upload {
         Upload {
             // hyper makes the bytes after a CONNECT head part of its body: there is nothing to wait for.
             over: incoming.is_end_stream() || head.method == Method::CONNECT,
@@ -62,6 +71,8 @@ impl Upload {
             alone: head.version < Version::HTTP_2,
             unasked: !head.headers.contains_key(EXPECT),
             pause: None,
+            patience,
+            counters: Arc::clone(counters),
             running,
         }
     }
@@ -90,7 +101,7 @@ impl Upload {
     /// Reads it to its end.
     async fn read_whole(&mut self) -> Result<(), BodyFault> {
         while !self.over {
-            match timeout(LONGEST_PAUSE, poll_fn(|cx| self.poll_piece(cx))).await {
+            match timeout(self.patience, poll_fn(|cx| self.poll_piece(cx))).await {
                 Err(_) => return Err(BodyFault::Slow),
                 Ok(piece) => self.keep(piece)?,
             }
@@ -128,6 +139,12 @@ impl Upload {
         // Trailers go with chunks alone.
         let length = if self.over { None } else { self.size_hint().exact() };
         (RequestBody::stream(self), length)
+    }
+
+    /// The error of a body that is on its way already.
+    fn broken_off(&self, fault: BodyFault) -> BoxError {
+        fault.reason().counter(&self.counters).add();
+        fault.into()
     }
 
     fn keep(&mut self, piece: Option<Result<Frame<Bytes>, BodyFault>>) -> Result<(), BodyFault> {
@@ -172,11 +189,12 @@ impl Body for Upload {
         }
         if let Poll::Ready(piece) = this.poll_piece(cx) {
             this.pause = None;
-            return Poll::Ready(piece.map(|piece| piece.map_err(Into::into)));
+            return Poll::Ready(piece.map(|piece| piece.map_err(|fault| this.broken_off(fault))));
         }
-        let pause = this.pause.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + LONGEST_PAUSE)));
+        let patience = this.patience;
+        let pause = this.pause.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
         ready!(pause.as_mut().poll(cx));
-        Poll::Ready(Some(Err(BodyFault::Slow.into())))
+        Poll::Ready(Some(Err(this.broken_off(BodyFault::Slow))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -264,6 +282,8 @@ mod tests {
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(120);
+
     /// What becomes of the body of this request, whose client then says no more.
     async fn fate(sent: &str, limit: usize) -> Result<(Option<Bytes>, Option<u64>), BodyFault> {
         let (mut client, server) = duplex(1 << 20);
@@ -273,7 +293,7 @@ mod tests {
             let sender = sender.clone();
             async move {
                 let (head, body) = request.into_parts();
-                let mut upload = Upload::new(body, &head, limit, None);
+                let mut upload = Upload::new(body, &head, (limit, PATIENCE), None, &Arc::default());
                 let fate = match upload.read_ahead().await {
                     Err(fault) => Err(fault),
                     Ok(()) => {
@@ -322,7 +342,7 @@ mod tests {
         ] {
             let start = Instant::now();
             assert_eq!(fate(&sent, 1 << 20).await, Err(BodyFault::Slow), "{sent}");
-            assert_eq!(start.elapsed().as_secs(), LONGEST_PAUSE.as_secs());
+            assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs());
         }
     }
 }

@@ -2,11 +2,15 @@
 
 #![allow(missing_docs)]
 
+mod certificates;
 mod client;
+mod clients;
 mod demo;
 mod estimate;
 mod failures;
+mod go_lines;
 mod http2;
+mod identity;
 mod limits;
 mod origin;
 mod pass;
@@ -16,6 +20,7 @@ mod stage;
 mod startup;
 mod streaming;
 mod teleport;
+mod timeouts;
 mod tls;
 mod trailers;
 mod unix;

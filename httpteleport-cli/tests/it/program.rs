@@ -27,7 +27,13 @@ fn command(args: &[&str]) -> Command {
 impl Program {
     /// Starts it and waits until it says that it is ready.
     pub(crate) async fn start(args: &[&str]) -> Program {
-        let mut child = command(args).stdout(Stdio::piped()).spawn().expect("the program starts");
+        Program::within(args, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub(crate) async fn within(args: &[&str], environment: &[(&str, &str)]) -> Program {
+        let mut child =
+            command(args).envs(environment.iter().copied()).stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let line = tokio::time::timeout(PATIENCE, stdout.next_line()).await.expect("in time").expect("readable");
         Program { child, stdout, line: line.expect("it says what it does before it ends") }
@@ -43,6 +49,11 @@ impl Program {
         (Program { child, stdout, line: line.expect("it says what it does before it ends") }, log)
     }
 
+    /// One input, one output, and more options.
+    pub(crate) async fn between(input: &str, out: &str, options: &[&str]) -> Program {
+        Program::start(&[&["--in", input, "--out", out], options].concat()).await
+    }
+
     /// An HTTP input on a free port, and one output.
     pub(crate) async fn http(out: &str) -> Program {
         Program::start(&["--in", "http://127.0.0.1:0", "--out", out]).await
@@ -51,7 +62,8 @@ impl Program {
     /// `HOST:PORT` of its input.
     pub(crate) fn address(&self) -> &str {
         let input = self.line.strip_prefix("httptp: ").and_then(|line| line.split(" -> ").next()).expect("its form");
-        input.split_once("://").expect("a TCP input").1
+        // Behind it may stand how a teleport input compresses.
+        input.split_once("://").expect("a TCP input").1.split(' ').next().expect("an address")
     }
 
     /// The line of the start and those that follow it now, to the first that is the one, which has to come.

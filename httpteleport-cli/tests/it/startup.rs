@@ -28,8 +28,8 @@ fn file(name: &str, text: &str) -> String {
 async fn bad_options_are_2() {
     let schemes = "--in ftp://x: unknown scheme \"ftp\"; use http, https, unix, teleport or teleports";
     refuses(&["--in", "ftp://x"], 2, schemes).await;
-    refuses(&["--out", "localhost:80"], 2, "--out localhost:80: no scheme; write for example http://localhost:80")
-        .await;
+    let no_scheme = "--out localhost:80: no scheme; write for example http://localhost:80";
+    refuses(&["--out", "http://a,localhost:80"], 2, no_scheme).await;
     refuses(&["--in", "https://:0", "--out", "http://h"], 2, "give its PEM file with --in-tls-cert").await;
     refuses(&["--out-timeout", "3"], 2, "--out-timeout 3: no unit").await;
     let (code, _, stderr) = run(&["--inn", "http://:0"]).await;

@@ -21,8 +21,19 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// The paths of both files, certificate first.
+    pub(crate) fn files(&self) -> (&str, &str) {
+        (self.cert.to_str().expect("UTF-8"), self.key.to_str().expect("UTF-8"))
+    }
+
     pub(crate) fn new(name: &str) -> Identity {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("a key");
+        Identity::of(name, &["127.0.0.1", "localhost"])
+    }
+
+    /// One for other names.
+    pub(crate) fn of(name: &str, names: &[&str]) -> Identity {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).expect("a key");
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let (cert, key) = (directory.join(format!("{name}.cert.pem")), directory.join(format!("{name}.key.pem")));
         fs::write(&cert, made.cert.pem()).expect("written");
@@ -38,13 +49,22 @@ impl Identity {
         builder.with_no_client_auth().with_single_cert(vec![self.made.cert.der().clone()], key).expect("a pair")
     }
 
-    fn client(&self) -> TlsConnector {
+    pub(crate) fn client(&self) -> TlsConnector {
+        TlsConnector::from(Arc::new(self.client_config()))
+    }
+
+    /// What trusts this certificate alone.
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        self.client_config_of(rustls::ALL_VERSIONS)
+    }
+
+    /// The same, and speaks these versions alone.
+    pub(crate) fn client_config_of(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.made.cert.der().clone()).expect("a certificate");
         let ring = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions().expect("versions");
-        TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+        let builder = ClientConfig::builder_with_provider(ring).with_protocol_versions(versions).expect("versions");
+        builder.with_root_certificates(roots).with_no_client_auth()
     }
 }
 

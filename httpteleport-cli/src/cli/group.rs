@@ -1,0 +1,49 @@
+//! Options of where requests go.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+use http::HeaderName;
+
+use super::header;
+use crate::compress::Compress;
+use crate::duration;
+use crate::endpoint::Endpoint;
+
+/// As typed; [`Group`](crate::config::Group) is what they mean together.
+#[derive(Args, Debug, Default)]
+pub(crate) struct GroupArgs {
+    /// Where to send them; the least loaded of several gets the next request [default: teleport://127.0.0.1:8043]
+    #[arg(long = "out", value_name = "URL[,URL...]", help_heading = "Output", value_delimiter = ',', value_parser = Endpoint::parse)]
+    pub(crate) outputs: Option<Vec<Endpoint>>,
+
+    /// Longest wait for a reply once its request is sent; then the client gets 504 [default: 3s]
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
+    pub(crate) out_timeout: Option<Duration>,
+
+    /// https and teleports: certificates to trust, PEM [default: this system's]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) out_ca: Option<PathBuf>,
+
+    /// Largest head of a reply; a larger one becomes 502 [default: 4096]
+    #[arg(long, value_name = "BYTES", help_heading = "Output", value_parser = value_parser!(u32).range(256..=1_048_576))]
+    pub(crate) out_max_header_size: Option<u32>,
+
+    /// Teleport: compress requests, in the words of --in-compress [default: zstd, flate]
+    #[arg(long, value_name = "HOW", help_heading = "Output", value_parser = str::parse::<Compress>)]
+    pub(crate) out_compress: Option<Compress>,
+
+    /// Teleport: hold requests back so long, to send more of them at once [default: 0]
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
+    pub(crate) out_delay: Option<Duration>,
+
+    /// Teleport: connections to each output [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Output", value_parser = value_parser!(u16).range(1..=1024))]
+    pub(crate) out_conns_per_addr: Option<u16>,
+
+    /// Teleport: requests whose values of this header differ never share a connection, nor its compression: name the header that
+    /// tells your users, or tenants, apart; at most 1024 of them at a time
+    #[arg(long, value_name = "HEADER", help_heading = "Output", value_parser = header)]
+    pub(crate) out_group_by: Option<HeaderName>,
+}

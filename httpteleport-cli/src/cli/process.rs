@@ -1,0 +1,55 @@
+//! Options of the process, and of teleport on either side.
+
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+use httpteleport::Wire;
+
+use crate::compress::wire;
+use crate::duration;
+
+/// As typed; [`Process`](crate::config::Process) is what they mean together.
+#[derive(Args, Debug, Default)]
+pub(crate) struct ProcessArgs {
+    /// Most requests at a time, client connections of an input, and connections to all HTTP outputs [default: 100000]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) concurrency: Option<u32>,
+
+    /// Threads that serve; more than the machine has cores gain nothing [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+
+    /// HOST:PORT where metrics are served; empty for nowhere [default: localhost:8040]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin: Option<String>,
+
+    /// Log everything that goes wrong while serving, not only what is the operator's to mend, and each time it does
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) log_all_errors: Option<bool>,
+}
+
+/// As typed; [`Teleport`](crate::config::Teleport) is what they mean together.
+#[derive(Args, Debug, Default)]
+pub(crate) struct TeleportArgs {
+    /// Which teleport wire is spoken: framed, which streams; classic, as Go's httptp has it; or auto, for the framed one with
+    /// nodes that speak it and the classic one with others [default: auto]
+    #[arg(long, value_name = "WIRE", help_heading = "Teleport", value_parser = wire)]
+    pub(crate) wire: Option<Wire>,
+
+    /// Framed wire: ask a node that is silent for so long whether it lives, and give its connection up after twice as long;
+    /// 0 for never [default: 5s]
+    #[arg(long, value_name = "TIME", help_heading = "Teleport", value_parser = duration::parse)]
+    pub(crate) ping: Option<Duration>,
+
+    /// Framed wire: replace a connection once it is so old, so that new nodes get their part [default: never]
+    #[arg(long, value_name = "TIME", help_heading = "Teleport", value_parser = duration::parse)]
+    pub(crate) max_connection_age: Option<Duration>,
+
+    /// Compress each message alone, so that its size tells nothing of other messages; it costs most of what compression saves, and
+    /// the classic wire, which cannot, compresses nothing then
+    #[arg(
+        long, value_name = "BOOL", help_heading = "Teleport",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub(crate) compress_alone: Option<bool>,
+}

@@ -1,0 +1,82 @@
+//! What holds for the whole process, and on teleport for either side.
+
+use std::time::Duration;
+
+use httpteleport::{RecordCodec, Wire};
+
+use super::Mistakes;
+use crate::cli::{ProcessArgs, TeleportArgs};
+use crate::compress::Compress;
+
+/// What holds for the whole process.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    /// Most requests at a time.
+    pub(crate) concurrency: usize,
+    /// Threads that serve; `None` for one on each core.
+    pub(crate) threads: Option<usize>,
+    /// HOST:PORT where metrics are served.
+    #[expect(dead_code, reason = "for whoever serves them")]
+    pub(crate) admin: Option<String>,
+    /// Everything that goes wrong is in the log.
+    pub(crate) log_all_errors: bool,
+}
+
+impl Process {
+    /// Makes them of the options.
+    pub(super) fn new(args: ProcessArgs, mistakes: &mut Mistakes) -> Process {
+        let admin = args.admin.unwrap_or_else(|| "localhost:8040".to_owned());
+        let port = admin.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if !admin.is_empty() && port.is_none() {
+            mistakes.add(format!("--admin {admin}: write HOST:PORT, or nothing to turn it off"));
+        }
+        Process {
+            concurrency: args.concurrency.unwrap_or(100_000) as usize,
+            threads: args.threads.map(usize::from),
+            admin: Some(admin).filter(|admin| !admin.is_empty()),
+            log_all_errors: args.log_all_errors.unwrap_or_default(),
+        }
+    }
+}
+
+/// What one side does on teleport.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Teleport {
+    /// Which wire is spoken.
+    pub(crate) wire: Wire,
+    /// The silence after which a peer is asked whether it lives.
+    pub(crate) ping: Option<Duration>,
+    /// How old a connection gets.
+    pub(crate) max_age: Option<Duration>,
+    /// Each message is compressed alone.
+    pub(crate) compress_alone: bool,
+}
+
+impl Teleport {
+    /// Makes them of the options.
+    pub(super) fn new(args: &TeleportArgs, mistakes: &mut Mistakes) -> Teleport {
+        let teleport = Teleport {
+            wire: args.wire.unwrap_or_default(),
+            ping: Some(args.ping.unwrap_or(Duration::from_secs(5))).filter(|ping| !ping.is_zero()),
+            max_age: args.max_connection_age,
+            compress_alone: args.compress_alone.unwrap_or_default(),
+        };
+        if teleport.compress_alone && teleport.wire == Wire::Classic {
+            mistakes.add("--compress-alone: the classic wire cannot do that; use --wire auto or framed".to_owned());
+        }
+        if teleport.max_age.is_some_and(|age| age.is_zero()) {
+            mistakes.add("--max-connection-age 0: no call fits into no time; write for example 1h".to_owned());
+        }
+        teleport
+    }
+
+    /// Checks how one side compresses, which this option says.
+    pub(super) fn check(self, option: &str, compress: Compress, mistakes: &mut Mistakes) {
+        if let Some(wire) = compress.misses(self.wire) {
+            mistakes.add(format!("{option} {compress}: is of the {wire} wire, which --wire excludes; use --wire auto"));
+        }
+        if self.compress_alone && compress.framed == RecordCodec::Lz4 {
+            mistakes.add("--compress-alone: lz4 cannot do that; use zstd, or none".to_owned());
+        }
+    }
+}

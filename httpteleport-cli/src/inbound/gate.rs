@@ -1,0 +1,65 @@
+//! What every request has to pass before its body is read, whatever it came over.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use tokio::time::Instant;
+
+use crate::balance::Load;
+use crate::clients::Clients;
+use crate::config;
+use crate::counters::Counters;
+use crate::forwarded::Identity;
+use crate::listen::Client;
+use crate::refusal::{Reason, Refusal};
+
+/// The gate of one listener.
+pub(super) struct Gate {
+    get_only: bool,
+    max_headers: usize,
+    clients: Option<Clients>,
+    identity: Identity,
+    tls: bool,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Gate {
+    pub(super) fn new(settings: &config::Listener, counters: Arc<Counters>) -> Gate {
+        Gate {
+            get_only: settings.limits.get_only,
+            max_headers: settings.limits.max_headers.unwrap_or(usize::MAX),
+            clients: Clients::new(settings.limits.client),
+            identity: settings.identity.clone(),
+            tls: settings.endpoint.scheme.is_tls(),
+            counters,
+        }
+    }
+
+    /// Finds out whose request it is that `peer` has handed over.
+    pub(super) fn client(&self, headers: &HeaderMap, peer: Client) -> Client {
+        self.identity.client(headers, peer)
+    }
+
+    /// Lets the client's request in; it counts as its client's until what this returns is dropped.
+    ///
+    /// # Errors
+    ///
+    /// It may not go on.
+    pub(super) fn admit(&self, method: &Method, headers: &HeaderMap, client: Client) -> Result<Option<Load>, Refusal> {
+        if self.get_only && method != Method::GET {
+            return Err(Refusal::new(Reason::Method, "only GET is let in"));
+        }
+        if headers.len() > self.max_headers {
+            return Err(Refusal::new(Reason::LargeHead, "the request's head has too many fields"));
+        }
+        match &self.clients {
+            Some(clients) => clients.admit(client, Instant::now()),
+            None => Ok(None),
+        }
+    }
+
+    /// Tells upstreams whose request it is.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, peer: Client, client: Client) {
+        self.identity.tell(headers, peer, client, self.tls);
+    }
+}

@@ -1,0 +1,134 @@
+//! What upstreams are told of a client, and who can tell this proxy.
+
+use tokio::net::TcpStream;
+
+use crate::client::Client;
+use crate::origin::Origin;
+use crate::program::Program;
+
+const FORGED: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: gopher\r\n\
+                      X-Forwarded-Host: evil\r\nForwarded: for=9.9.9.9\r\nX-IP: 9.9.9.9\r\n\r\n";
+
+/// What the origin sees of that, by fields of these names.
+async fn told(address: &str, request: &str) -> Vec<String> {
+    let reply = Client::connect(address).await.ask(request).await;
+    let names = ["forwarded:", "x-forwarded-", "x-ip:"];
+    let mut lines: Vec<_> = reply
+        .text()
+        .lines()
+        .filter(|line| names.iter().any(|name| line.starts_with(name)))
+        .map(str::to_owned)
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn who_tells_nothing_passes_on_what_came() {
+    let origin = Origin::start().await;
+    let program = Program::http(&origin.url()).await;
+    let want = [
+        "forwarded: for=9.9.9.9",
+        "x-forwarded-for: 9.9.9.9",
+        "x-forwarded-host: evil",
+        "x-forwarded-proto: gopher",
+        "x-ip: 9.9.9.9",
+    ];
+    assert_eq!(told(program.address(), FORGED).await, want);
+}
+
+#[tokio::test]
+async fn a_client_cannot_pass_for_another() {
+    let origin = Origin::start().await;
+    let args =
+        ["--in", "http://127.0.0.1:0", "--out", &origin.url(), "--forwarded", "both", "--in-client-ip-header", "X-IP"];
+    let program = Program::start(&args).await;
+    let want = [
+        "forwarded: for=127.0.0.1;host=\"h\";proto=http",
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-host: h",
+        "x-forwarded-proto: http",
+        "x-ip: 127.0.0.1",
+    ];
+    assert_eq!(told(program.address(), FORGED).await, want);
+}
+
+#[tokio::test]
+async fn a_clients_address_goes_through_teleport() {
+    let origin = Origin::start().await;
+    for trusts in [true, false] {
+        let believed = if trusts { "127.0.0.1" } else { "10.0.0.1" };
+        let options = ["--trusted-proxies", believed, "--in-client-ip-header", "X-IP"];
+        let far = Program::between("teleport://127.0.0.1:0", &origin.url(), &options).await;
+        let out = format!("teleport://{}", far.address());
+        // The near node has a load balancer before it, which it believes.
+        let near = ["--in", "http://127.0.0.1:0", "--out", &out, "--trusted-proxies", "127.0.0.0/8"];
+        let near = Program::start(&near).await;
+        let request = "GET /echo HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 6.6.6.6, 198.51.100.7\r\nX-Forwarded-Proto: https\r\n\r\n";
+        let told = told(near.address(), request).await;
+        if trusts {
+            assert!(told.contains(&"x-ip: 198.51.100.7".to_owned()), "{told:?}");
+            assert!(
+                told.contains(&"x-forwarded-for: 6.6.6.6, 198.51.100.7, 127.0.0.1, 127.0.0.1".to_owned()),
+                "{told:?}"
+            );
+            assert!(told.contains(&"x-forwarded-proto: https".to_owned()), "{told:?}");
+        } else {
+            assert!(told.contains(&"x-ip: 127.0.0.1".to_owned()), "{told:?}");
+            assert!(told.contains(&"x-forwarded-for: 127.0.0.1".to_owned()), "{told:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_load_balancer_names_the_client_in_a_proxy_header() {
+    let origin = Origin::start().await;
+    let two = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc6\x33\x64\x07\x7f\0\0\x01\x30\x39\0\x50";
+    for scheme in ["http", "teleport"] {
+        let options =
+            ["--in-proxy-protocol", "127.0.0.1", "--in-client-ip-header", "X-IP", "--in-deny", "203.0.113.0/24"];
+        let input = format!("{scheme}://127.0.0.1:0");
+        let program = Program::between(&input, &origin.url(), &options).await;
+        if scheme == "teleport" {
+            relays_teleport(&program, two).await;
+            continue;
+        }
+        for header in [&b"PROXY TCP4 198.51.100.7 127.0.0.1 12345 80\r\n"[..], two] {
+            let mut client = Client::connect(program.address()).await;
+            client.send(header).await;
+            let reply = client.ask("GET /echo HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            assert!(reply.text().contains("x-ip: 198.51.100.7\n"), "{}", reply.text());
+        }
+        for (header, why) in [
+            ("PROXY TCP4 203.0.113.7 127.0.0.1 12345 80\r\n", "the client that it names is denied"),
+            ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", "it has to begin with a header"),
+            ("PROXY TCP4 what\r\n", "that is none"),
+        ] {
+            let mut client = Client::connect(program.address()).await;
+            client.send(header).await;
+            assert_eq!(client.rest().await, b"", "{why}");
+        }
+    }
+    let open = Program::http(&origin.url()).await;
+    let mut client = Client::connect(open.address()).await;
+    let reply = client.ask("PROXY TCP4 198.51.100.7 127.0.0.1 12345 80\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(reply.status(), 400, "nobody else is listened to");
+}
+
+/// A load balancer of TCP between two nodes, which tells of another client.
+async fn relays_teleport(far: &Program, header: &[u8]) {
+    use tokio::io::AsyncWriteExt as _;
+
+    let balancer = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let out = format!("teleport://{}", balancer.local_addr().expect("an address"));
+    let (to, header) = (far.address().to_owned(), header.to_owned());
+    tokio::spawn(async move {
+        let (mut here, _) = balancer.accept().await.expect("a connection");
+        let mut there = TcpStream::connect(to).await.expect("a connection");
+        there.write_all(&header).await.expect("sent");
+        tokio::io::copy_bidirectional(&mut here, &mut there).await
+    });
+    let near = Program::start(&["--in", "http://127.0.0.1:0", "--out", &out]).await;
+    let reply = Client::connect(near.address()).await.get("/echo").await;
+    assert!(reply.text().contains("x-ip: 198.51.100.7\n"), "{}", reply.text());
+}
