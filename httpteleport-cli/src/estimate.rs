@@ -23,7 +23,7 @@ pub mod progress;
 mod table;
 mod traffic;
 
-pub(crate) use self::options::EstimateArgs;
+pub(crate) use self::options::{EstimateArgs, price};
 
 /// Carries what was recorded and tells what it comes to.
 ///

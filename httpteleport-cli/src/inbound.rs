@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use httpteleport::Server;
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
@@ -10,6 +11,7 @@ use self::gate::Gate;
 use crate::config::{self, Largest};
 use crate::counters::Counters;
 use crate::listen::{Accepted, Listener};
+use crate::metrics::traffic;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
 
@@ -32,6 +34,7 @@ pub(crate) struct Input {
     service: Service,
     /// One permit a connection.
     connections: Arc<Semaphore>,
+    traffic: Arc<traffic::Input>,
     /// Ends the accepting; every connection's task is spawned on it.
     shutdown: Shutdown,
 }
@@ -64,6 +67,8 @@ pub(crate) struct Parts {
     pub(crate) largest: Largest,
     /// The process's.
     pub(crate) counters: Arc<Counters>,
+    /// The input's own.
+    pub(crate) traffic: Arc<traffic::Input>,
     /// Ends it.
     pub(crate) shutdown: Shutdown,
 }
@@ -75,8 +80,8 @@ impl Input {
     ///
     /// Its settings cannot be served.
     pub(crate) fn new(settings: &config::Listener, parts: Parts) -> anyhow::Result<Input> {
-        let Parts { listener, tls, router, concurrency, largest, counters, shutdown } = parts;
-        let gate = Gate::new(settings, Arc::clone(&counters));
+        let Parts { listener, tls, router, concurrency, largest, counters, traffic, shutdown } = parts;
+        let gate = Gate::new(settings, Arc::clone(&counters), Arc::clone(&traffic));
         let service = if settings.endpoint.scheme.is_teleport() {
             let own_address = listener.local_addr();
             let bounds = Bounds { concurrency, largest };
@@ -86,12 +91,20 @@ impl Input {
         };
         let connections = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
         let door = Arc::new(Door::new(settings, counters));
-        Ok(Input { listener, door, service, connections, shutdown })
+        Ok(Input { listener, door, service, connections, traffic, shutdown })
     }
 
     /// Where it listens.
     pub(crate) fn listener(&self) -> &Listener {
         &self.listener
+    }
+
+    /// What serves its connections, if they speak teleport.
+    pub(crate) fn server(&self) -> Option<Server> {
+        match &self.service {
+            Service::Http(_) => None,
+            Service::Teleport(shared) => Some(shared.server().clone()),
+        }
     }
 
     /// Accepts connections until draining begins, then returns and closes the port. What runs on them goes on, as tasks of
@@ -101,13 +114,15 @@ impl Input {
             loop {
                 // The system queues what comes beyond the limit.
                 let permit = Arc::clone(&self.connections).acquire_owned().await;
-                let Some(accepted) = self.door.open(self.listener.accept().await) else { continue };
+                let accepted = self.listener.accept(&self.traffic.accept_errors).await;
+                let open = self.traffic.accepted();
+                let Some(accepted) = self.door.open(accepted) else { continue };
                 let (door, service) = (Arc::clone(&self.door), self.service.clone());
                 self.shutdown.spawn(async move {
                     if let Some(accepted) = door.identify(accepted).await {
                         service.connection(accepted).await;
                     }
-                    drop(permit);
+                    drop((permit, open));
                 });
             }
         };

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod access;
+mod admin;
 mod balance;
 mod body;
 mod cli;
@@ -28,6 +29,7 @@ mod inbound;
 mod interims;
 mod io;
 mod listen;
+mod metrics;
 mod outbound;
 mod proxy;
 mod refusal;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::balance::Load;
 use crate::body::Body;
 use crate::listen::Client;
+use crate::metrics::failures::Failures;
 use crate::outbound::{Attempt, Failure, FailureKind, Upstreams};
 use crate::refusal::Caller;
 use crate::request::Outgoing;
@@ -16,6 +17,7 @@ use crate::request::Outgoing;
 pub(crate) struct Proxy {
     upstreams: Upstreams,
     timeout: Duration,
+    failures: Failures,
 }
 
 /// Where a request has been.
@@ -28,9 +30,14 @@ struct Tries {
 }
 
 impl Proxy {
-    /// A proxy over upstreams, which have so long to reply.
-    pub(crate) fn new(upstreams: Upstreams, timeout: Duration) -> Proxy {
-        Proxy { upstreams, timeout }
+    /// A proxy over upstreams, which have so long to reply; what they fail is counted there.
+    pub(crate) fn new(upstreams: Upstreams, timeout: Duration, failures: Failures) -> Proxy {
+        Proxy { upstreams, timeout, failures }
+    }
+
+    /// What they have failed.
+    pub(crate) fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// The longest wait for a reply.
@@ -55,6 +62,7 @@ impl Proxy {
         let mut tries = Tries::default();
         let mut request = Some(request);
         let mut reply = None;
+        let mut last = FailureKind::Unreachable;
         while let Some(sendable) = request.take() {
             let Some(mut attempt) = self.upstreams.begin(&tries.tried, now) else {
                 break;
@@ -69,9 +77,11 @@ impl Proxy {
                     self.note_failure(&mut attempt, &failure, caller.client, now);
                     reply = Some(explain(&attempt, &failure, caller));
                     request = self.again(&mut failure, &mut tries, &attempt, now);
+                    last = failure.kind;
                 }
             }
         }
+        self.failures.told(last);
         reply.unwrap_or_else(|| caller.refuse(StatusCode::BAD_GATEWAY, "there is no upstream"))
     }
 
@@ -93,6 +103,7 @@ impl Proxy {
 
     fn note_failure(&self, attempt: &mut Attempt, failure: &Failure, client: Client, now: Instant) {
         tracing::debug!("request of {client} to {}: {}", attempt.target().name(), failure.reason);
+        self.failures.note(attempt.target().name(), failure);
         self.upstreams.note_failure(attempt, failure, now);
     }
 }

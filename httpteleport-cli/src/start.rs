@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use httpteleport::Wire;
@@ -10,6 +12,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::admin::Admin;
 use crate::balance::Slots;
 use crate::compress::Compress;
 use crate::config::Settings;
@@ -18,6 +21,9 @@ use crate::endpoint::Scheme;
 use crate::inbound::{Input, Parts};
 use crate::interims::Interims;
 use crate::listen::Listener;
+use crate::metrics::failures::Failures;
+use crate::metrics::recent::Recent;
+use crate::metrics::{GroupSource, InputSource, Metrics};
 use crate::outbound::{Surroundings, Upstreams};
 use crate::proxy::Proxy;
 use crate::router::Router;
@@ -63,8 +69,17 @@ fn log_to_stderr(all_errors: bool) {
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let signals = Signals::take()?;
     let shutdown = Shutdown::new();
-    let Opened { inputs, groups, interims, counters } = open(settings, &shutdown).await?;
+    let Opened { inputs, metrics } = open(settings, &shutdown).await?;
+    let admin = match &settings.process.admin {
+        Some(admin) => Admin::open(admin, &metrics).await?,
+        None => None,
+    };
     announce(&inputs, settings);
+    if let Some(admin) = admin {
+        admin.announce();
+        // Whoever waits for the end of the process wants to see it.
+        tokio::spawn(admin.serve());
+    }
 
     let serving: Vec<_> = inputs.into_iter().map(|input| tokio::spawn(input.serve())).collect();
     signals.first().await;
@@ -74,27 +89,28 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     for ended in serving {
         ended.await.context("an input broke down")?;
     }
-    tracing::info!("connections and refusals: {counters}");
-    if interims.count() > 0 {
-        tracing::info!("{} interim replies of upstreams ended here", interims.count());
+    tell_the_end(&metrics);
+    Ok(())
+}
+
+/// What went otherwise than it should.
+fn tell_the_end(metrics: &Metrics) {
+    tracing::info!("connections and refusals: {}", metrics.counters);
+    let seen = metrics.seen();
+    if seen.interims > 0 {
+        tracing::info!("{} interim replies of upstreams ended here", seen.interims);
     }
-    let upstreams = groups.iter().flat_map(|group| group.upstreams().snapshot());
-    for upstream in upstreams.filter(|upstream| upstream.failures > 0) {
+    for upstream in seen.upstreams().filter(|upstream| upstream.failures > 0) {
         tracing::info!("{upstream}");
     }
-    Ok(())
 }
 
 /// All that the settings ask for, ready to serve.
 pub(crate) struct Opened {
     /// In the order of the settings, their ports open; nothing is accepted yet.
     pub(crate) inputs: Vec<Input>,
-    /// The groups, in the order of the settings.
-    pub(crate) groups: Vec<Arc<Proxy>>,
-    /// Interim replies of all upstreams.
-    pub(crate) interims: Interims,
-    /// What all inputs refuse.
-    pub(crate) counters: Arc<Counters>,
+    /// What all of it counts; its groups are in the order of the settings.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Makes everything that the settings ask for and opens the ports.
@@ -103,7 +119,7 @@ pub(crate) struct Opened {
 ///
 /// One line that names the option and says what to do.
 pub(crate) async fn open(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<Opened> {
-    let interims = Interims::default();
+    let (interims, recent) = (Interims::default(), Arc::<Recent>::default());
     let mut groups = Vec::with_capacity(settings.groups.len());
     let around = Surroundings {
         concurrency: settings.process.concurrency,
@@ -112,11 +128,12 @@ pub(crate) async fn open(settings: &Settings, shutdown: &Shutdown) -> anyhow::Re
         shutdown: shutdown.clone(),
     };
     for group in &settings.groups {
-        groups.push(Arc::new(Proxy::new(Upstreams::open(group, &around).await?, group.timeout)));
+        let upstreams = Upstreams::open(group, &around).await?;
+        groups.push(Arc::new(Proxy::new(upstreams, group.timeout, Failures::new(Arc::clone(&recent)))));
     }
     let counters = Arc::<Counters>::default();
     let slots = Arc::new(Slots::new(settings.process.concurrency));
-    let mut inputs = Vec::with_capacity(settings.listeners.len());
+    let (mut inputs, mut sources) = (Vec::new(), Vec::new());
     for (index, listener) in settings.listeners.iter().enumerate() {
         let tls = match &listener.tls {
             Some(identity) => Some(tls::server_config(identity, listener.endpoint.scheme == Scheme::Https)?),
@@ -129,11 +146,21 @@ pub(crate) async fn open(settings: &Settings, shutdown: &Shutdown) -> anyhow::Re
             concurrency: settings.process.concurrency,
             largest: settings.largest(),
             counters: Arc::clone(&counters),
+            traffic: Arc::default(),
             shutdown: shutdown.clone(),
         };
-        inputs.push(Input::new(listener, parts)?);
+        let traffic = Arc::clone(&parts.traffic);
+        let input = Input::new(listener, parts)?;
+        let name = input.listener().describe(&listener.endpoint);
+        sources.push(InputSource { name, traffic, server: input.server() });
+        inputs.push(input);
     }
-    Ok(Opened { inputs, groups, interims, counters })
+    let named = settings.groups.iter().map(|group| group.name.clone()).zip(groups);
+    let groups = named.map(|(name, proxy)| GroupSource { name, proxy }).collect();
+    let started = SystemTime::now();
+    let (shutdown, go_reads) = (shutdown.clone(), AtomicU64::new(0));
+    let metrics = Metrics { started, inputs: sources, groups, slots, interims, counters, recent, shutdown, go_reads };
+    Ok(Opened { inputs, metrics: Arc::new(metrics) })
 }
 
 /// Says what runs, in a line for each input on stdout, now that the ports are open.

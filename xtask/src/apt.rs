@@ -28,6 +28,9 @@ pub(crate) const TESTS: Needs = Needs {
         Need { program: "nginx", packages: &["nginx-light", "nginx"] },
         Need { program: "python3", packages: &["python3"] },
         Need { program: "openssl", packages: &["openssl"] },
+        Need { program: "promtool", packages: &["prometheus"] },
+        Need { program: "chromium", packages: &["chromium"] },
+        Need { program: "chromedriver", packages: &["chromium-driver"] },
     ],
 };
 

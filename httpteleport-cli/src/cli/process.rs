@@ -1,5 +1,6 @@
 //! Options of the process, and of teleport on either side.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
@@ -7,6 +8,7 @@ use httpteleport::Wire;
 
 use crate::compress::wire;
 use crate::duration;
+use crate::estimate::price;
 
 /// As typed; [`Process`](crate::config::Process) is what they mean together.
 #[derive(Args, Debug, Default)]
@@ -19,9 +21,18 @@ pub(crate) struct ProcessArgs {
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 
-    /// HOST:PORT where metrics are served; empty for nowhere [default: localhost:8040]
-    #[arg(long, value_name = "ADDRESS")]
+    /// HOST:PORT where metrics and a page about this process are served over HTTP; empty for nowhere [default: localhost:8040]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Admin")]
     pub(crate) admin: Option<String>,
+
+    /// File with the token that whoever reads them has to give: as Authorization: Bearer, or once as ?token= in a browser; for
+    /// addresses that others can reach
+    #[arg(long, value_name = "FILE", help_heading = "Admin")]
+    pub(crate) admin_token_file: Option<PathBuf>,
+
+    /// What a gigabyte of traffic costs, for the page to tell what is saved, in the currency of your choice
+    #[arg(long, value_name = "PRICE", help_heading = "Admin", value_parser = price)]
+    pub(crate) price_per_gb: Option<f64>,
 
     /// Log everything that goes wrong while serving, not only what is the operator's to mend, and each time it does
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -19,7 +19,7 @@ impl Settings {
         let settings = Settings {
             listeners: vec![Listener::new(args.listener, teleport, &mut mistakes)],
             groups: vec![Group::new("out".to_owned(), args.group, teleport, &mut mistakes)],
-            process: Process::new(args.process, &mut mistakes),
+            process: Process::new(&args.process, &mut mistakes),
             routes: vec![Route::everything(0)],
             idle_options,
         };

@@ -15,7 +15,6 @@ use crate::outbound;
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     /// What routes call it.
-    #[expect(dead_code, reason = "what has several groups names them")]
     pub(crate) name: String,
     /// At least one.
     pub(crate) endpoints: Vec<Endpoint>,

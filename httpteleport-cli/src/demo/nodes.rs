@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::origin::{Origin, Replies};
 use crate::cli::{Action, Stop, parse};
 use crate::config::Settings;
-use crate::proxy::Proxy;
+use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::start::{self, Opened};
 
@@ -31,7 +31,7 @@ pub(super) struct Nodes {
 /// One proxy, as the command line would start it.
 struct Node {
     address: SocketAddr,
-    proxy: Arc<Proxy>,
+    metrics: Arc<Metrics>,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
 }
@@ -71,7 +71,7 @@ impl Nodes {
 
     /// Bytes that went over the teleport connection so far, both ways, as compressed.
     pub(super) fn wire_bytes(&self) -> u64 {
-        self.front.proxy.upstreams().wire_bytes()
+        self.front.metrics.groups.iter().map(|group| group.proxy.upstreams().wire_bytes()).sum()
     }
 
     /// Finishes what runs, the front first, as the requests that it still has need the inner node.
@@ -97,10 +97,10 @@ impl Node {
     async fn start(address: &str, out: &str) -> anyhow::Result<Node> {
         let settings = settings(&["httptp", "--in", address, "--out", out, "--out-timeout", TIMEOUT])?;
         let shutdown = Shutdown::new();
-        let Opened { mut inputs, mut groups, .. } = start::open(&settings, &shutdown).await?;
-        let (input, proxy) = inputs.pop().zip(groups.pop()).context("demo: a node without sides")?;
+        let Opened { mut inputs, metrics } = start::open(&settings, &shutdown).await?;
+        let input = inputs.pop().context("demo: a node without sides")?;
         let address = input.listener().local_addr().with_context(|| format!("--in {address}: has no address"))?;
-        Ok(Node { address, proxy, shutdown, serving: tokio::spawn(input.serve()) })
+        Ok(Node { address, metrics, shutdown, serving: tokio::spawn(input.serve()) })
     }
 
     async fn stop(self) {

@@ -30,6 +30,7 @@ impl Shared {
         next: &Next,
     ) -> Result<Response<Body>, Infallible> {
         let running = activity.begin();
+        self.gate.traffic.requests.started();
         let version = request.version();
         let peer = ends.caller.client;
         let caller = Caller { client: self.gate.client(request.headers(), peer), ..ends.caller };
@@ -44,10 +45,12 @@ impl Shared {
             }
         };
         let reply = reply.map(|body| body.of_caller(running));
-        Ok(match asked {
+        let reply = match asked {
             None => reply,
             Some(asked) => asked.answered(reply, next, |why| caller.refuse(StatusCode::BAD_GATEWAY, why)),
-        })
+        };
+        self.gate.traffic.requests.replied(reply.status());
+        Ok(reply)
     }
 
     /// Makes the request one for an upstream, and finds its way. Small bodies are read whole first.

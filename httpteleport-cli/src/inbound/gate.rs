@@ -11,6 +11,7 @@ use crate::config;
 use crate::counters::Counters;
 use crate::forwarded::Identity;
 use crate::listen::Client;
+use crate::metrics::traffic::Input;
 use crate::refusal::{Reason, Refusal};
 
 /// The gate of one listener.
@@ -21,10 +22,12 @@ pub(super) struct Gate {
     identity: Identity,
     tls: bool,
     pub(super) counters: Arc<Counters>,
+    /// What goes through the listener.
+    pub(super) traffic: Arc<Input>,
 }
 
 impl Gate {
-    pub(super) fn new(settings: &config::Listener, counters: Arc<Counters>) -> Gate {
+    pub(super) fn new(settings: &config::Listener, counters: Arc<Counters>, traffic: Arc<Input>) -> Gate {
         Gate {
             get_only: settings.limits.get_only,
             max_headers: settings.limits.max_headers.unwrap_or(usize::MAX),
@@ -32,6 +35,7 @@ impl Gate {
             identity: settings.identity.clone(),
             tls: settings.endpoint.scheme.is_tls(),
             counters,
+            traffic,
         }
     }
 

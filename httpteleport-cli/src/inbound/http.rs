@@ -18,6 +18,8 @@ use super::{http1 as one, http2 as two};
 use crate::config::{self, Timeouts};
 use crate::endpoint::Scheme;
 use crate::listen::{Accepted, Client};
+use crate::metrics::counted::Counted;
+use crate::metrics::traffic::Input;
 use crate::outbound::one_line;
 use crate::refusal::Caller;
 use crate::router::Router;
@@ -73,10 +75,12 @@ impl Shared {
     pub(super) async fn accepted(self: Arc<Self>, accepted: Accepted) {
         match accepted {
             Accepted::Unix(stream) => {
+                let stream = self.counted(stream);
                 let caller = Caller { client: Client::Unix, input: self.scheme };
                 self.connection(stream, Ends { caller, local: None }).await;
             }
             Accepted::Tcp(stream, peer) => {
+                let stream = self.counted(stream);
                 let caller = Caller { client: Client::Tcp(peer.remote), input: self.scheme };
                 let ends = Ends { caller, local: Some(peer.local) };
                 match &self.tls {
@@ -88,7 +92,11 @@ impl Shared {
         }
     }
 
-    async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: TcpStream, ends: Ends) {
+    fn counted<S>(&self, stream: S) -> Counted<S, Input> {
+        Counted::new(stream, Arc::clone(&self.gate.traffic))
+    }
+
+    async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: Counted<TcpStream, Input>, ends: Ends) {
         let handshake = timeout(self.timeouts.handshake, acceptor.accept(stream));
         let result = tokio::select! {
             result = handshake => result,

@@ -25,6 +25,7 @@ use crate::endpoint::Scheme;
 use crate::ends::Ends;
 use crate::headers;
 use crate::listen::{Accepted, Client};
+use crate::metrics::counted::Counted;
 use crate::outbound::one_line;
 use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
@@ -83,15 +84,24 @@ impl Shared {
                 if let Err(error) = prepare_tcp(&stream) {
                     return tracing::debug!("connection of {}: {error}", peer.remote);
                 }
+                let stream = Counted::new(stream, Arc::clone(&answer.gate.traffic));
                 let ended = self.server.serve_streams_connection(stream, Some(peer.remote), answer).await;
                 (Client::Tcp(peer.remote), ended)
             }
-            Accepted::Unix(stream) => (Client::Unix, self.server.serve_streams_connection(stream, None, answer).await),
+            Accepted::Unix(stream) => {
+                let stream = Counted::new(stream, Arc::clone(&answer.gate.traffic));
+                (Client::Unix, self.server.serve_streams_connection(stream, None, answer).await)
+            }
         };
         match ended {
             Ok(()) => tracing::debug!("teleport connection of {peer} ended"),
             Err(error) => self.ends.note(peer, error.kind(), &one_line(&error)),
         }
+    }
+
+    /// What serves them.
+    pub(super) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Lets the connections end when what has begun on them is done.
@@ -130,6 +140,7 @@ impl StreamHandler for Answer {
         let client = self.gate.client(request.headers(), peer);
         let caller = Caller { client, input: self.input };
         let start = Instant::now();
+        self.gate.traffic.requests.started();
         let (reply, deadline) = match self.prepare(request, peer, client) {
             Ok((request, load)) => {
                 let deadline = start + request.timeout();
@@ -138,13 +149,13 @@ impl StreamHandler for Answer {
             // It is at hand.
             Err(refusal) => (caller.turn_away(&refusal, &self.gate.counters), start),
         };
-        if !context.is_streaming() {
-            return whole(reply, deadline, caller).await;
-        }
         let mut reply = reply;
-        if reply.extensions_mut().remove::<Protocol>().is_some() {
+        if !context.is_streaming() {
+            reply = whole(reply, deadline, caller).await;
+        } else if reply.extensions_mut().remove::<Protocol>().is_some() {
             *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
+        self.gate.traffic.requests.replied(reply.status());
         reply
     }
 }

@@ -19,6 +19,8 @@ use super::{one_line, plain};
 use crate::balance::Load;
 use crate::endpoint::Address;
 use crate::io::HyperIo;
+use crate::metrics::counted::Counted;
+use crate::metrics::traffic::Output;
 
 /// Makes connections to one upstream.
 pub(super) struct Dialer {
@@ -28,6 +30,7 @@ pub(super) struct Dialer {
     host: HeaderValue,
     http: http1::Builder,
     open: Arc<AtomicUsize>,
+    output: Arc<Output>,
 }
 
 impl Dialer {
@@ -47,12 +50,24 @@ impl Dialer {
         };
         let mut http = http1::Builder::new();
         http.max_header_size(max_head).title_case_headers(true);
-        Ok(Dialer { address: place.endpoint.address.clone(), tls, host: host(place), http, open: Arc::default() })
+        Ok(Dialer {
+            address: place.endpoint.address.clone(),
+            tls,
+            host: host(place),
+            http,
+            open: Arc::default(),
+            output: Arc::default(),
+        })
     }
 
     /// The `Host` of a request that is for the upstream itself.
     pub(super) fn host(&self) -> HeaderValue {
         self.host.clone()
+    }
+
+    /// What they carry, and how often one was opened.
+    pub(super) fn output(&self) -> &Output {
+        &self.output
     }
 
     /// Connections that are open.
@@ -62,11 +77,16 @@ impl Dialer {
 
     /// Connects, with TLS if need be. The error is one line.
     pub(super) async fn dial(&self) -> Result<Box<Connection>, String> {
+        self.output.dial(self.connect()).await
+    }
+
+    async fn connect(&self) -> Result<Box<Connection>, String> {
         let stream = match &self.address {
-            Address::Unix(path) => Stream::Unix(HyperIo::new(connect_unix(path).await?)),
+            Address::Unix(path) => Stream::Unix(HyperIo::new(self.counted(connect_unix(path).await?))),
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| plain(&error))?;
                 stream.set_nodelay(true).map_err(|error| plain(&error))?;
+                let stream = self.counted(stream);
                 match &self.tls {
                     None => Stream::Tcp(HyperIo::new(stream)),
                     Some((connector, name)) => {
@@ -78,6 +98,12 @@ impl Dialer {
         };
         let (sender, driver) = self.http.handshake(stream).await.map_err(|error| one_line(&error))?;
         Ok(Connection::new(sender, driver, Load::of(&self.open)))
+    }
+}
+
+impl Dialer {
+    fn counted<S>(&self, stream: S) -> Counted<S, Output> {
+        Counted::new(stream, Arc::clone(&self.output))
     }
 }
 

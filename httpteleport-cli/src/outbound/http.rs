@@ -20,6 +20,7 @@ use super::{Failure, FailureKind, one_line};
 use crate::body::Body;
 use crate::headers;
 use crate::interims::Interims;
+use crate::metrics::traffic::Output;
 use crate::request::{BodyFault, Outgoing, Progress, RequestBody};
 use crate::retry::is_idempotent;
 use crate::shutdown::Shutdown;
@@ -94,6 +95,11 @@ impl HttpUpstream {
         let exchanged = self.exchange(connection, request, deadline).await;
         let (reply, used) = exchanged.map_err(|(failure, lost)| failure.harmless(spare.filter(|_| lost)))?;
         self.finish(reply, used, permit, progress)
+    }
+
+    /// What its connections carry on the network.
+    pub(super) fn output(&self) -> &Output {
+        self.dialer.output()
     }
 
     /// At most so many connections from now on. Those that are in use above that go on.

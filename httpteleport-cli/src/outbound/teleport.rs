@@ -1,5 +1,8 @@
 //! An upstream that speaks teleport, over TCP or TLS.
 
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +11,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Incoming, Streaming};
-use httpteleport::{AtLimit, Client, ClientBuilder, Error, ErrorKind, Limits, Stats, Wire};
+use httpteleport::{AtLimit, Client, ClientBuilder, Error, ErrorKind, Limits, Stats, Wire, prepare_tcp};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -21,6 +24,8 @@ use crate::endpoint::Address;
 use crate::ends::Ends;
 use crate::headers;
 use crate::interims::Interims;
+use crate::metrics::counted::Counted;
+use crate::metrics::traffic::Output;
 use crate::request::{Outgoing, Progress, RequestBody};
 use crate::retry::is_idempotent;
 
@@ -36,6 +41,8 @@ const MOST_GROUPS: usize = 1024;
 /// A request whose body goes on for longer than this is given up.
 const LONGEST_UPLOAD: Duration = Duration::from_secs(24 * 60 * 60);
 
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// A teleport upstream and its connections.
 pub(crate) struct TeleportUpstream {
     client: Client,
@@ -47,6 +54,7 @@ pub(crate) struct TeleportUpstream {
     interims: Interims,
     /// Makes a connection that nothing else uses.
     prober: Box<Prober>,
+    output: Arc<Output>,
 }
 
 struct Prober {
@@ -97,8 +105,8 @@ impl TeleportUpstream {
                 .with_context(|| format!("--out {place}: {name:?} cannot be a TLS server's name"))?;
             client = client.tls(tls, name);
         }
-        let address = (host.clone(), *port);
-        let prober = Box::new(Prober { builder: client.clone(), address, wire: teleport.wire });
+        let checked = (host.clone(), *port);
+        let prober = Box::new(Prober { builder: client.clone(), address: checked, wire: teleport.wire });
         let (ends, whom) = (Ends::default(), place.to_string());
         client = client.on_connection_end(move |ended| {
             if let Err(error) = ended {
@@ -106,9 +114,16 @@ impl TeleportUpstream {
             }
         });
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        let client = client.connect(&format!("{host}:{port}")).with_context(|| format!("--out {place}"))?;
-        let group_by = output.group_by.clone();
-        Ok(TeleportUpstream { client, patience: output.timeout, group_by, interims, prober })
+        let (address, carried) = (format!("{host}:{port}"), Arc::<Output>::default());
+        let client = client.connect_with(&address.clone(), dialer(address, &carried));
+        let client = client.with_context(|| format!("--out {place}"))?;
+        let (patience, group_by) = (output.timeout, output.group_by.clone());
+        Ok(TeleportUpstream { client, patience, group_by, interims, prober, output: carried })
+    }
+
+    /// What its connections carry on the network.
+    pub(super) fn output(&self) -> &Output {
+        &self.output
     }
 
     /// Connections that are open.
@@ -225,6 +240,22 @@ impl Prober {
         // Dropped, they close it.
         let opened = Box::pin(self.builder.clone().wire(wire).handshake(stream)).await;
         opened.map(drop).map_err(|error| reason(&error))
+    }
+}
+
+/// Makes connections as fastrpc does, and counts what they carry.
+fn dialer(
+    address: String,
+    output: &Arc<Output>,
+) -> impl Fn() -> BoxFuture<io::Result<Counted<TcpStream, Output>>> + Send + Sync + use<> {
+    let output = Arc::clone(output);
+    move || {
+        let (address, output) = (address.clone(), Arc::clone(&output));
+        Box::pin(async move {
+            let stream = output.dial(TcpStream::connect(address)).await?;
+            prepare_tcp(&stream)?;
+            Ok(Counted::new(stream, output))
+        })
     }
 }
 

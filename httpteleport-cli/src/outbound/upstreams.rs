@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fastrand::Rng;
@@ -147,7 +148,9 @@ impl Upstreams {
 
     /// The head of a reply has come.
     pub(crate) fn note_reply(&self, attempt: &mut Attempt, status: StatusCode) {
-        self.note(attempt, outcome_of_status(status), Instant::now(), || format!("it answers {}", status.as_u16()));
+        let why = || format!("it answers {}", status.as_u16());
+        let took = self.note(attempt, outcome_of_status(status), Instant::now(), why);
+        attempt.target().replied(took);
     }
 
     /// No reply has come.
@@ -155,7 +158,7 @@ impl Upstreams {
         self.note(attempt, outcome_of_failure(failure), now, || failure.reason.clone());
     }
 
-    fn note(&self, attempt: &mut Attempt, outcome: Outcome, now: Instant, why: impl FnOnce() -> String) {
+    fn note(&self, attempt: &mut Attempt, outcome: Outcome, now: Instant, why: impl FnOnce() -> String) -> Duration {
         let took = attempt.note(now);
         let options = &self.options.balance;
         let failing = (outcome == Outcome::Failed).then(|| self.failing.lock().unwrap_or_else(PoisonError::into_inner));
@@ -177,6 +180,7 @@ impl Upstreams {
             }
             Some(Change::Back) => tracing::info!("{name} is back"),
         }
+        took
     }
 
     /// Whether there is an upstream that was not tried.

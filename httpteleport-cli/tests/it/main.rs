@@ -2,6 +2,8 @@
 
 #![allow(missing_docs)]
 
+mod admin;
+mod browser;
 mod certificates;
 mod client;
 mod clients;
@@ -13,6 +15,7 @@ mod http2;
 mod identity;
 mod limits;
 mod origin;
+mod page;
 mod pass;
 mod program;
 mod shutdown;

@@ -66,6 +66,13 @@ impl Program {
         input.split_once("://").expect("a TCP input").1.split(' ').next().expect("an address")
     }
 
+    /// `HOST:PORT` of its admin address.
+    pub(crate) async fn admin(&mut self) -> String {
+        let told = self.read_to(|line| line.contains("admin page")).await;
+        let (_, url) = told.trim_end().rsplit_once("http://").expect("a URL");
+        url.trim_end_matches('/').to_owned()
+    }
+
     /// The line of the start and those that follow it now, to the first that is the one, which has to come.
     pub(crate) async fn read_to(&mut self, is_it: impl Fn(&str) -> bool) -> String {
         let mut text = format!("{}\n", self.line);
