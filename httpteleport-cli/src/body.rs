@@ -11,7 +11,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep};
 
 use crate::balance::Load;
@@ -54,6 +54,8 @@ enum Source {
     Leased(Lease),
     /// Has a task of its own, which learns from this that nobody reads the body any more.
     Apart(#[expect(dead_code, reason = "its drop is what tells")] oneshot::Sender<()>),
+    /// Shared with other requests.
+    Shared(#[expect(dead_code, reason = "held until the last piece has come")] OwnedSemaphorePermit),
     /// Gone: the last piece has come, or it has failed.
     Gone,
 }
@@ -69,6 +71,13 @@ impl Body {
         Body { kind: Kind::Stream(stream), held: None, caller: None, client: None }
     }
 
+    /// A streamed body that comes over a connection of HTTP/2, which has a task.
+    pub(crate) fn multiplexed(incoming: Incoming, permit: OwnedSemaphorePermit) -> Body {
+        let mut stream = Stream { incoming, source: Source::Shared(permit), pause: None };
+        stream.release_if_done();
+        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None }
+    }
+
     /// A body that comes over teleport.
     pub(crate) fn teleport(incoming: httpteleport::stream::Incoming) -> Body {
         Body { kind: Kind::Teleport(incoming), held: None, caller: None, client: None }
@@ -79,7 +88,8 @@ impl Body {
         Body { kind: Kind::Other(body), held: None, caller: None, client: None }
     }
 
-    /// Makes the body hold what its request occupies.
+    /// Makes the body hold what its request occupies, and keep the upstream that it comes from: other settings may have no
+    /// place for that.
     pub(crate) fn holding(mut self, upstream: Attempt, process: Load) -> Body {
         self.held = Some((upstream, process));
         self
@@ -109,12 +119,16 @@ impl http_body::Body for Body {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.kind {
+        let next = match &mut self.kind {
             Kind::Full(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
             Kind::Stream(stream) => stream.poll_frame(cx),
             Kind::Teleport(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Kind::Other(body) => Pin::new(body).poll_frame(cx).map_ok(trailers::clean),
+        };
+        if let (Poll::Ready(Some(Err(_))), Some((attempt, _))) = (&next, &self.held) {
+            attempt.note_broken();
         }
+        next
     }
 
     fn is_end_stream(&self) -> bool {
@@ -140,7 +154,7 @@ impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let next = match &mut self.source {
             Source::Leased(lease) => lease.connection().poll_body(&mut self.incoming, cx),
-            Source::Apart(_) | Source::Gone => Pin::new(&mut self.incoming).poll_frame(cx),
+            Source::Apart(_) | Source::Shared(_) | Source::Gone => Pin::new(&mut self.incoming).poll_frame(cx),
         };
         match next {
             Poll::Ready(frame) => {

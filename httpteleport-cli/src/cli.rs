@@ -2,18 +2,24 @@
 
 use std::ffi::OsString;
 
+use std::path::PathBuf;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, value_parser};
 use http::HeaderName;
 
-use crate::config::Settings;
+use crate::config::{ConfigFile, Settings, Typed};
 use crate::estimate::EstimateArgs;
 use crate::go_flags::{self, Spelt, Translated};
 
+mod balancing;
+mod environment;
 mod group;
 mod listener;
 mod process;
+mod typed;
 
+pub(crate) use balancing::BalancingArgs;
 pub(crate) use group::GroupArgs;
 pub(crate) use listener::ListenerArgs;
 pub(crate) use process::{ProcessArgs, TeleportArgs};
@@ -32,12 +38,23 @@ URLs:
   teleport://HOST:PORT   teleport
   teleports://HOST:PORT  teleport over TLS
 
-Inputs speak HTTP/1.1 and HTTP/2 (over TLS by ALPN, else with prior knowledge), outputs HTTP/1.1.
+Inputs speak HTTP/1.1 and HTTP/2, over TLS by ALPN, else with prior knowledge; so do https outputs by
+ALPN, while http ones speak HTTP/1.1 and h2c ones HTTP/2.
+
+Outputs only:
+  h2c://HOST:PORT        HTTP/2 without TLS
+  http+srv://NAME        the hosts of an SRV record, as _api._tcp.example.com; also with the other schemes
+  file:PATH              a file of such URLs, one a line, that may change
+  URL#weight=3           three times the part of others
+  URL#backup             for when no other output can be used
 
 The flags of Go's httptp, such as -inType=teleport -in=:8345, mean here what they mean there.
 
 Times are written 300ms, 1.5s, 1m30s, 100us. Port 0 in --in takes a free port; the line printed at
 the start names it.
+
+Every option can be set in the environment as well: HTTPTP_IN_MAX_BODY_SIZE for --in-max-body-size.
+In a file, options of an input and of an output are keys without in- and out-; docs/config.md has all.
 
 Examples:
   httptp --in http://127.0.0.1:8080 --out teleport://10.0.0.2:9876   near the clients
@@ -46,8 +63,10 @@ Examples:
 
 /// What the command line asks for.
 pub(crate) enum Action {
-    /// Run the proxy.
-    Proxy(Box<Settings>),
+    /// Run the proxy, as the file says if there is one.
+    Proxy(Box<Settings>, Option<ConfigFile>),
+    /// Say that this file is fine.
+    Checked(PathBuf, Box<Settings>),
     /// Show what teleporting saves.
     Demo(DemoArgs),
     /// Tell what recorded traffic would cost.
@@ -56,8 +75,8 @@ pub(crate) enum Action {
 
 /// Why there is nothing to do.
 pub(crate) enum Stop {
-    /// One line that names the option and says what to do.
-    Usage(String),
+    /// Lines that name an option, or a place in a file, and say what to do.
+    Usage(Vec<String>),
     /// Help, the version, or an error that clap words best (unknown options, with its guess at what was meant).
     Clap(clap::Error),
 }
@@ -72,8 +91,8 @@ pub(crate) enum Stop {
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    override_usage = "httptp --in URL --out URL[,URL...] [OPTIONS]\n       httptp demo [--seconds N] [--keep]\n       \
-                      httptp estimate FILE..."
+    override_usage = "httptp --in URL --out URL[,URL...] [OPTIONS]\n       httptp --config FILE [OPTIONS]\n       \
+                      httptp check FILE\n       httptp demo [--seconds N] [--keep]\n       httptp estimate FILE..."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -84,6 +103,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Read a file of settings and say all that is wrong with it
+    Check {
+        /// The file
+        file: PathBuf,
+    },
     /// Run realistic traffic through two nodes on this machine and show what it saves
     Demo(DemoArgs),
     /// Tell what recorded traffic (HAR, or NAME.req.zst) would cost as HTTP and teleported
@@ -104,6 +128,11 @@ pub(crate) struct DemoArgs {
 /// Options of the proxy, as typed; [`Settings`] is what they mean together.
 #[derive(Args, Debug)]
 pub(crate) struct ProxyArgs {
+    /// File with listeners, groups of upstreams and routes between them; other options win over what it says. It is read again
+    /// when it changes, and on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) listener: ListenerArgs,
     #[command(flatten)]
@@ -119,53 +148,82 @@ fn header(name: &str) -> Result<HeaderName, &'static str> {
     name.parse().map_err(|_| "is no name of a header; write for example X-Tenant")
 }
 
-/// Reads and checks the command line, in our words or in those of Go's httptp.
+/// Reads `true` or `false`.
+fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    text.parse().map_err(|_| "use true or false")
+}
+
+/// Reads and checks the command line, in our words or in those of Go's httptp, and the environment.
 ///
 /// # Errors
 ///
 /// [`Stop`] when there is nothing to run.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Stop> {
-    let Translated { args, spelt } = go_flags::translate(args).map_err(Stop::Usage)?;
+    let Translated { args, mut spelt } = go_flags::translate(args).map_err(|line| Stop::Usage(vec![line]))?;
+    let (args, more) = environment::add(&Cli::command(), args, |name| std::env::var_os(name)).map_err(Stop::Usage)?;
+    spelt.extend(more);
     read(args).map_err(|stop| match stop {
-        Stop::Usage(line) => Stop::Usage(as_typed(line, &spelt)),
+        Stop::Usage(lines) => Stop::Usage(lines.into_iter().map(|line| as_typed(line, &spelt)).collect()),
         other @ Stop::Clap(_) => other,
     })
 }
 
 fn read(args: Vec<OsString>) -> Result<Action, Stop> {
-    let cli = Cli::try_parse_from(args).map_err(refuse)?;
+    let matches = Cli::command().try_get_matches_from(args).map_err(refuse)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(refuse)?;
     match cli.command {
         Some(Command::Demo(options)) => Ok(Action::Demo(options)),
         Some(Command::Estimate(options)) => Ok(Action::Estimate(options)),
-        None => Settings::check(cli.proxy).map(|settings| Action::Proxy(Box::new(settings))).map_err(Stop::Usage),
+        Some(Command::Check { file }) => {
+            let config = ConfigFile { path: file, typed: Typed::default() };
+            let settings = config.load().map_err(Stop::Usage)?;
+            Ok(Action::Checked(config.path, Box::new(settings)))
+        }
+        None => proxy(cli.proxy, &matches),
     }
 }
 
-/// Whoever has typed a flag of Go's is told of that one.
+fn proxy(args: ProxyArgs, matches: &ArgMatches) -> Result<Action, Stop> {
+    let Some(path) = args.config.clone() else {
+        let settings = Settings::check(args).map_err(|line| Stop::Usage(vec![line]))?;
+        return Ok(Action::Proxy(Box::new(settings), None));
+    };
+    let config = ConfigFile { path, typed: typed::typed(&Cli::command(), matches) };
+    let settings = config.load().map_err(Stop::Usage)?;
+    Ok(Action::Proxy(Box::new(settings), Some(config)))
+}
+
+/// Whoever has typed a flag of Go's, or set a variable, is told of that one.
 fn as_typed(line: String, spelt: &[Spelt]) -> String {
     let option = line.split([' ', ':']).next().unwrap_or_default();
-    match spelt.iter().find(|(ours, _)| *ours == option) {
-        Some((ours, typed)) => line.replacen(ours, typed, 1),
+    match spelt.iter().find(|(ours, _)| ours == option) {
+        Some((ours, typed)) => line.replacen(ours.as_str(), typed, 1),
         None => line,
     }
 }
 
 /// Says a bad value in one line, like every other error of this program; the rest is clap's.
 fn refuse(error: clap::Error) -> Stop {
+    match in_a_line(&error) {
+        Some(line) => Stop::Usage(vec![line]),
+        None => Stop::Clap(error),
+    }
+}
+
+/// A bad value in one line that begins with its option; `None` if the error is another one.
+pub(crate) fn in_a_line(error: &clap::Error) -> Option<String> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    let (Some(option), Some(value)) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue)) else {
-        return Stop::Clap(error);
-    };
-    // "--out <URL[,URL...]>" without what follows the name.
-    let option = option.split(' ').next().unwrap_or(option);
+    let (option, value) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
     if error.kind() != ErrorKind::ValueValidation {
-        return Stop::Clap(error);
+        return None;
     }
-    let why = std::error::Error::source(&error).map_or_else(|| "not valid".to_owned(), ToString::to_string);
-    Stop::Usage(format!("{option} {}: {why}", without_password(value)))
+    // "--out <URL[,URL...]>" without what follows the name, and "--in-get-only[=<BOOL>]".
+    let option = option.split([' ', '[', '=']).next().unwrap_or(option);
+    let why = std::error::Error::source(error).map_or_else(|| "not valid".to_owned(), ToString::to_string);
+    Some(format!("{option} {}: {why}", without_password(value)))
 }
 
 /// A URL typed with a password must not end in a log.
@@ -178,8 +236,6 @@ fn without_password(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -19,7 +19,7 @@ const PARTS: usize = 16;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The limits of a client.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClientLimits {
     /// Requests at a time.
     pub(crate) concurrency: Option<usize>,
@@ -66,6 +66,11 @@ impl Clients {
             parts: (0..PARTS).map(|_| Mutex::new(part())).collect(),
             hasher: RandomState::new(),
         })
+    }
+
+    /// What each of them has.
+    pub(crate) fn limits(&self) -> ClientLimits {
+        self.limits
     }
 
     /// Lets a request in, which counts until what this returns is dropped. Programs on this machine, by a unix socket, always

@@ -1,14 +1,18 @@
 //! The settings of a process, free of contradictions: what it listens on, the groups of upstreams it knows, and the routes between.
 
-use crate::endpoint::Endpoint;
+use crate::discover::{Source, To};
+use crate::endpoint::{Address, Endpoint};
 
 mod args;
+mod balancing;
+mod file;
 mod group;
 mod listener;
 mod mistakes;
 mod process;
 mod route;
 
+pub(crate) use file::{ConfigFile, Typed, Word};
 pub(crate) use group::Group;
 pub(crate) use listener::{Limits, Listener, Pair, Timeouts, Tls};
 pub(crate) use mistakes::Mistakes;
@@ -34,7 +38,7 @@ pub(crate) struct Settings {
 }
 
 /// What the largest messages are that pass, whichever way they take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Largest {
     /// Bytes of a request's head.
     pub(crate) request_head: usize,
@@ -45,6 +49,27 @@ pub(crate) struct Largest {
 }
 
 impl Settings {
+    /// Those of a process without listeners and groups yet.
+    pub(crate) fn empty(process: Process) -> Settings {
+        Settings { process, listeners: Vec::new(), groups: Vec::new(), routes: Vec::new(), idle_options: Vec::new() }
+    }
+
+    /// What there is, for people.
+    pub(crate) fn summary(&self) -> String {
+        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (listeners, groups) = (counted(self.listeners.len(), "listener"), counted(self.groups.len(), "group"));
+        format!("{listeners}, {groups}, {}", counted(self.routes.len(), "route"))
+    }
+
+    /// Outputs that are inputs with a way to them.
+    fn circles(&self) -> Vec<(&Group, &Source)> {
+        let chosen = |out: &Endpoint| matches!(out.address, Address::Tcp { port: 0, .. });
+        let listeners = self.listeners.iter().enumerate();
+        let ways = listeners.flat_map(|(index, listener)| self.ways(index).map(move |way| (listener, way)));
+        let is_circle = |(listener, (_, out)): &(&Listener, (&Group, &Source))| matches!(&out.to, To::Host(out) if *out == listener.endpoint && !chosen(out));
+        ways.filter(is_circle).map(|(_, way)| way).collect()
+    }
+
     /// What the listeners and the groups let in.
     pub(crate) fn largest(&self) -> Largest {
         let of_listeners =
@@ -56,10 +81,10 @@ impl Settings {
         }
     }
 
-    /// The endpoints that requests of a listener may go to, each with its group.
-    pub(crate) fn ways(&self, listener: usize) -> impl Iterator<Item = (&Group, &Endpoint)> {
+    /// Where requests of a listener may go, each with its group.
+    pub(crate) fn ways(&self, listener: usize) -> impl Iterator<Item = (&Group, &Source)> {
         let taken = move |group: usize| self.routes.iter().any(|route| route.takes(listener) && route.group == group);
         let groups = self.groups.iter().enumerate().filter(move |(index, _)| taken(*index));
-        groups.flat_map(|(_, group)| group.endpoints.iter().map(move |endpoint| (group, endpoint)))
+        groups.flat_map(|(_, group)| group.sources.iter().map(move |source| (group, source)))
     }
 }

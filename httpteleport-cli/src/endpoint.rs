@@ -12,6 +12,8 @@ const LONGEST_SOCKET_PATH: usize = 103;
 pub(crate) enum Scheme {
     /// HTTP over TCP.
     Http,
+    /// HTTP/2 over TCP, without asking. For outputs: inputs see what a client speaks.
+    H2c,
     /// HTTP over TLS.
     Https,
     /// HTTP over a unix socket.
@@ -27,6 +29,7 @@ impl Scheme {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Scheme::Http => "http",
+            Scheme::H2c => "h2c",
             Scheme::Https => "https",
             Scheme::Unix => "unix",
             Scheme::Teleport => "teleport",
@@ -46,14 +49,15 @@ impl Scheme {
 
     fn default_port(self) -> Option<u16> {
         match self {
-            Scheme::Http => Some(80),
+            Scheme::Http | Scheme::H2c => Some(80),
             Scheme::Https => Some(443),
             Scheme::Unix | Scheme::Teleport | Scheme::Teleports => None,
         }
     }
 
-    fn parse(name: &str) -> Option<Scheme> {
-        [Scheme::Http, Scheme::Https, Scheme::Unix, Scheme::Teleport, Scheme::Teleports]
+    /// The scheme of that name, in any case.
+    pub(crate) fn parse(name: &str) -> Option<Scheme> {
+        [Scheme::Http, Scheme::H2c, Scheme::Https, Scheme::Unix, Scheme::Teleport, Scheme::Teleports]
             .into_iter()
             .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
     }
@@ -83,6 +87,21 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Reads the endpoint of an input.
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::parse`].
+    pub(crate) fn parse_input(text: &str) -> Result<Endpoint, String> {
+        let endpoint = Endpoint::parse(text)?;
+        match endpoint.scheme {
+            Scheme::H2c => {
+                Err("is for outputs; an http input speaks HTTP/2 with clients that do: use http://".to_owned())
+            }
+            _ => Ok(endpoint),
+        }
+    }
+
     /// Reads `SCHEME://HOST[:PORT]`, `unix:PATH` or `unix:///ABSOLUTE/PATH`.
     ///
     /// # Errors

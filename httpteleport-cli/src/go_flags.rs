@@ -58,7 +58,7 @@ const DEFAULTS: [(&str, &str, &str, &str); 2] =
     [("in", "inType", "http", "127.0.0.1:8080"), ("out", "outType", "teleport", "127.0.0.1:8043")];
 
 /// An option's name here, and as it was typed.
-pub(crate) type Spelt = (&'static str, String);
+pub(crate) type Spelt = (String, String);
 
 /// A command line in our words.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub(crate) fn translate(args: impl IntoIterator<Item = OsString>) -> Result<Tran
     for flag in &given {
         let Some(value) = flag.in_our_words()? else { continue };
         words.push(format!("{}={value}", flag.option).into());
-        spelt.push((flag.option, flag.typed.clone()));
+        spelt.push((flag.option.to_owned(), flag.typed.clone()));
     }
     for (name, scheme_name, scheme, address) in DEFAULTS {
         let find = |name| given.iter().find(|flag| flag.name == name);
@@ -193,7 +193,9 @@ fn addresses(
             let side = scheme.option.trim_start_matches('-');
             Err(format!("{} unix: there is no socket path; give it with -{side}", scheme.typed))
         }
-        (None, Some(scheme)) => Ok(Some(((scheme.option, scheme.typed.clone()), url(name, default_address)))),
+        (None, Some(scheme)) => {
+            Ok(Some(((scheme.option.to_owned(), scheme.typed.clone()), url(name, default_address))))
+        }
         (Some(flag), Some(scheme)) if is_url(&flag.value) => Err(format!(
             "{} {name}: {} {} names a scheme itself; drop one of them",
             scheme.typed, flag.typed, flag.value
@@ -201,7 +203,7 @@ fn addresses(
         (Some(flag), None) if is_url(&flag.value) => Ok(None),
         (Some(flag), _) => {
             let urls: Vec<_> = flag.value.split(',').map(|address| url(name, address.trim())).collect();
-            Ok(Some(((flag.option, flag.typed.clone()), urls.join(","))))
+            Ok(Some(((flag.option.to_owned(), flag.typed.clone()), urls.join(","))))
         }
     }
 }
@@ -213,7 +215,7 @@ fn url(scheme: &str, address: &str) -> String {
 /// Whether the first of these addresses has a scheme.
 fn is_url(addresses: &str) -> bool {
     let first = addresses.split(',').next().unwrap_or_default();
-    first.contains("://") || first.starts_with("unix:")
+    first.contains("://") || first.starts_with("unix:") || first.starts_with("file:")
 }
 
 /// A whole number as Go writes it: `255`, `0xff`, `0o377`, `0377`, `0b1111_1111`.

@@ -9,6 +9,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::outbound::Target;
 
+/// Upstreams have something else to do as well.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// How upstreams are checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
@@ -37,6 +40,20 @@ impl Options {
             unhealthy: 3,
             status: None,
         }
+    }
+
+    /// Checks so often.
+    ///
+    /// # Errors
+    ///
+    /// The time, and what is wrong with it.
+    pub(crate) fn set_interval(&mut self, interval: Duration) -> Result<(), String> {
+        if interval < SHORTEST_INTERVAL {
+            return Err(format!("{interval:?}: too often; use {SHORTEST_INTERVAL:?} or more"));
+        }
+        self.interval = interval;
+        self.timeout = self.timeout.min(interval);
+        Ok(())
     }
 
     /// Whether a reply of this status is a good one.

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use httpteleport::Server;
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
 use self::door::Door;
 use self::gate::Gate;
+use self::policy::{Current, Policy};
 use crate::config::{self, Largest};
 use crate::counters::Counters;
 use crate::listen::{Accepted, Listener};
+use crate::metrics::servers::Servers;
 use crate::metrics::traffic;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
@@ -21,42 +24,43 @@ mod gate;
 mod http;
 mod http1;
 mod http2;
+mod policy;
 mod proxy_header;
 mod rest;
 mod teleport;
 mod upgrade;
 mod upload;
 
-/// One input, whose port is open; nothing is accepted yet.
+/// One input, whose port is open. What it does can change while it serves.
 pub(crate) struct Input {
     listener: Listener,
-    door: Arc<Door>,
-    service: Service,
+    /// For connections that come.
+    serving: ArcSwap<Serving>,
+    /// For requests that come, on those that are there as well.
+    policy: Current,
+    /// What goes through it.
+    traffic: Arc<traffic::Input>,
+    /// What serves its teleport connections, and what did before.
+    servers: Arc<Servers>,
     /// One permit a connection.
     connections: Arc<Semaphore>,
-    traffic: Arc<traffic::Input>,
     /// Ends the accepting; every connection's task is spawned on it.
     shutdown: Shutdown,
 }
 
-/// What an input does with its connections.
-#[derive(Clone)]
+/// What an input does with connections.
+struct Serving {
+    door: Door,
+    service: Service,
+}
+
 enum Service {
     Http(Arc<http::Shared>),
     Teleport(Arc<teleport::Shared>),
 }
 
-/// What holds for all inputs of a process.
-#[derive(Clone, Copy)]
-struct Bounds {
-    concurrency: usize,
-    largest: Largest,
-}
-
 /// What an input needs beside its settings.
 pub(crate) struct Parts {
-    /// Bound already.
-    pub(crate) listener: Listener,
     /// There exactly when the input's scheme asks for TLS.
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// Where the requests go.
@@ -67,31 +71,52 @@ pub(crate) struct Parts {
     pub(crate) largest: Largest,
     /// The process's.
     pub(crate) counters: Arc<Counters>,
-    /// The input's own.
-    pub(crate) traffic: Arc<traffic::Input>,
-    /// Ends it.
-    pub(crate) shutdown: Shutdown,
+}
+
+/// What an input is to do from now on.
+pub(crate) struct Change {
+    serving: Arc<Serving>,
+    policy: Arc<Policy>,
 }
 
 impl Input {
-    /// An input made of its parts.
+    /// An input at a port that is open. Nothing is accepted yet.
     ///
     /// # Errors
     ///
     /// Its settings cannot be served.
-    pub(crate) fn new(settings: &config::Listener, parts: Parts) -> anyhow::Result<Input> {
-        let Parts { listener, tls, router, concurrency, largest, counters, traffic, shutdown } = parts;
-        let gate = Gate::new(settings, Arc::clone(&counters), Arc::clone(&traffic));
-        let service = if settings.endpoint.scheme.is_teleport() {
-            let own_address = listener.local_addr();
-            let bounds = Bounds { concurrency, largest };
-            Service::Teleport(Arc::new(teleport::Shared::new(settings, tls, gate, router, bounds, own_address)?))
-        } else {
-            Service::Http(Arc::new(http::Shared::new(settings, tls, gate, router, shutdown.clone())))
-        };
-        let connections = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
-        let door = Arc::new(Door::new(settings, counters));
-        Ok(Input { listener, door, service, connections, traffic, shutdown })
+    pub(crate) fn new(
+        listener: Listener,
+        settings: &config::Listener,
+        parts: Parts,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Input> {
+        let connections = Arc::new(Semaphore::new(parts.concurrency.min(Semaphore::MAX_PERMITS)));
+        let policy = Arc::new(ArcSwap::new(Arc::new(policy(settings, &parts, None))));
+        let traffic = Arc::<traffic::Input>::default();
+        let serving = serving(&listener, settings, parts, &policy, &traffic, &shutdown)?;
+        let servers = Arc::<Servers>::default();
+        servers.add(serving.service.server());
+        let serving = ArcSwap::new(Arc::new(serving));
+        Ok(Input { listener, serving, policy, traffic, servers, connections, shutdown })
+    }
+
+    /// Prepares other settings for it.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be served.
+    pub(crate) fn prepare(&self, settings: &config::Listener, parts: Parts) -> anyhow::Result<Change> {
+        let policy = Arc::new(policy(settings, &parts, Some(&self.policy.load().gate)));
+        let serving = serving(&self.listener, settings, parts, &self.policy, &self.traffic, &self.shutdown)?;
+        Ok(Change { serving: Arc::new(serving), policy })
+    }
+
+    /// Keeps to other settings from now on: all requests to what is said of requests, and connections that come to the rest.
+    pub(crate) fn change(&self, change: Change) {
+        self.policy.store(change.policy);
+        self.servers.add(change.serving.service.server());
+        self.serving.store(change.serving);
     }
 
     /// Where it listens.
@@ -99,28 +124,29 @@ impl Input {
         &self.listener
     }
 
-    /// What serves its connections, if they speak teleport.
-    pub(crate) fn server(&self) -> Option<Server> {
-        match &self.service {
-            Service::Http(_) => None,
-            Service::Teleport(shared) => Some(shared.server().clone()),
-        }
+    /// What goes through it, and over its teleport connections.
+    pub(crate) fn counts(&self) -> (Arc<traffic::Input>, Arc<Servers>) {
+        (Arc::clone(&self.traffic), Arc::clone(&self.servers))
     }
 
-    /// Accepts connections until draining begins, then returns and closes the port. What runs on them goes on, as tasks of
-    /// the shutdown.
-    pub(crate) async fn serve(self) {
+    /// Ends the accepting, and every connection when what runs on it is done.
+    pub(crate) fn retire(&self) {
+        self.shutdown.begin();
+    }
+
+    /// Accepts connections until draining begins, then returns. What runs on them goes on, as tasks of the shutdown.
+    pub(crate) async fn serve(self: Arc<Self>) {
         let accept = async {
             loop {
                 // The system queues what comes beyond the limit.
                 let permit = Arc::clone(&self.connections).acquire_owned().await;
                 let accepted = self.listener.accept(&self.traffic.accept_errors).await;
                 let open = self.traffic.accepted();
-                let Some(accepted) = self.door.open(accepted) else { continue };
-                let (door, service) = (Arc::clone(&self.door), self.service.clone());
+                let serving = self.serving.load_full();
+                let Some(accepted) = serving.door.open(accepted) else { continue };
                 self.shutdown.spawn(async move {
-                    if let Some(accepted) = door.identify(accepted).await {
-                        service.connection(accepted).await;
+                    if let Some(accepted) = serving.door.identify(accepted).await {
+                        serving.service.connection(accepted).await;
                     }
                     drop((permit, open));
                 });
@@ -128,25 +154,59 @@ impl Input {
         };
         tokio::select! {
             () = accept => {}
-            () = self.shutdown.begun() => self.service.drain(),
+            () = self.shutdown.begun() => {}
         }
     }
 }
 
+fn policy(settings: &config::Listener, parts: &Parts, before: Option<&Gate>) -> Policy {
+    Policy {
+        gate: Gate::new(settings, Arc::clone(&parts.counters), before),
+        router: parts.router.clone(),
+        max_body: settings.limits.max_body_size,
+        patience: settings.timeouts.body,
+    }
+}
+
+fn serving(
+    listener: &Listener,
+    settings: &config::Listener,
+    parts: Parts,
+    policy: &Current,
+    traffic: &Arc<traffic::Input>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Serving> {
+    let door = Door::new(settings, Arc::clone(&parts.counters));
+    let (policy, traffic, shutdown) = (Arc::clone(policy), Arc::clone(traffic), shutdown.clone());
+    let service = if settings.endpoint.scheme.is_teleport() {
+        Service::Teleport(Arc::new(teleport::Shared::new(
+            settings,
+            parts,
+            listener.local_addr(),
+            policy,
+            traffic,
+            shutdown,
+        )?))
+    } else {
+        Service::Http(Arc::new(http::Shared::new(settings, parts, policy, traffic, shutdown)))
+    };
+    Ok(Serving { door, service })
+}
+
 impl Service {
-    async fn connection(self, accepted: Accepted) {
+    /// What serves its connections, if they speak teleport.
+    fn server(&self) -> Option<&Server> {
         match self {
-            Service::Http(shared) => shared.accepted(accepted).await,
-            Service::Teleport(shared) => Box::pin(shared.accepted(accepted)).await,
+            Service::Http(_) => None,
+            Service::Teleport(shared) => Some(shared.server()),
         }
     }
 
-    /// The connections end when what has begun on them is done.
-    fn drain(&self) {
+    /// Serves one connection to its end.
+    async fn connection(&self, accepted: Accepted) {
         match self {
-            // Each of them looks for itself.
-            Service::Http(_) => {}
-            Service::Teleport(shared) => shared.drain(),
+            Service::Http(shared) => Arc::clone(shared).accepted(accepted).await,
+            Service::Teleport(shared) => Box::pin(shared.accepted(accepted)).await,
         }
     }
 }

@@ -16,6 +16,7 @@ mod compress;
 mod config;
 mod counters;
 mod demo;
+mod discover;
 mod duration;
 mod endpoint;
 mod ends;
@@ -23,6 +24,7 @@ mod estimate;
 mod figures;
 mod forwarded;
 mod go_flags;
+mod groups;
 mod headers;
 mod health;
 mod inbound;
@@ -33,9 +35,11 @@ mod metrics;
 mod outbound;
 mod proxy;
 mod refusal;
+mod reload;
 mod request;
 mod retry;
 mod router;
+mod running;
 mod seldom;
 mod shutdown;
 mod start;
@@ -58,10 +62,14 @@ const FAILED: u8 = 1;
 /// Exit codes: 0 after a clean end, 1 when it could not start, 2 for bad options.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse(args) {
-        Ok(cli::Action::Proxy(settings)) => finish(start::proxy(&settings)),
+        Ok(cli::Action::Proxy(settings, file)) => finish(start::proxy(*settings, file)),
+        Ok(cli::Action::Checked(file, settings)) => {
+            println!("{}: is fine: {}", file.display(), settings.summary());
+            ExitCode::SUCCESS
+        }
         Ok(cli::Action::Demo(options)) => finish(demo::run(&options)),
         Ok(cli::Action::Estimate(options)) => finish(estimate::run(&options)),
-        Err(cli::Stop::Usage(line)) => complain(&line, USAGE),
+        Err(cli::Stop::Usage(lines)) => complain(&lines, USAGE),
         Err(cli::Stop::Clap(error)) => {
             // Help and version arrive here too; a closed stdout is no reason to fail.
             let _ = error.print();
@@ -73,11 +81,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&format!("{error:#}"), FAILED),
+        Err(error) => complain(&[format!("{error:#}")], FAILED),
     }
 }
 
-fn complain(line: &str, code: u8) -> ExitCode {
-    eprintln!("httptp: {line}");
+fn complain(lines: &[String], code: u8) -> ExitCode {
+    for line in lines {
+        eprintln!("httptp: {line}");
+    }
     ExitCode::from(code)
 }

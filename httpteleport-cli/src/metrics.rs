@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
-use httpteleport::{ContextMemory, Server, Stats};
+use arc_swap::ArcSwap;
+use httpteleport::{ContextMemory, Stats};
 
 use self::process::Process;
 use self::recent::{Recent, Trouble};
+use self::servers::Servers;
 use self::traffic::{BytesSeen, CLASSES, Input};
 use crate::balance::Slots;
 use crate::counters::Counters;
@@ -26,14 +28,14 @@ pub(crate) mod latency;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod recent;
+pub(crate) mod servers;
 mod sharded;
 pub(crate) mod traffic;
 
 /// Where everything is counted.
 pub(crate) struct Metrics {
-    pub(crate) started: SystemTime,
-    pub(crate) inputs: Vec<InputSource>,
-    pub(crate) groups: Vec<GroupSource>,
+    started: SystemTime,
+    sources: ArcSwap<Sources>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) interims: Interims,
     pub(crate) counters: Arc<Counters>,
@@ -43,13 +45,19 @@ pub(crate) struct Metrics {
     pub(crate) go_reads: AtomicU64,
 }
 
+/// What there is now.
+#[derive(Default)]
+pub(crate) struct Sources {
+    pub(crate) inputs: Vec<InputSource>,
+    pub(crate) groups: Vec<GroupSource>,
+}
+
 /// An input.
 pub(crate) struct InputSource {
     /// Its URL, with the port that it really has.
     pub(crate) name: String,
     pub(crate) traffic: Arc<Input>,
-    /// If it speaks teleport.
-    pub(crate) server: Option<Server>,
+    pub(crate) servers: Arc<Servers>,
 }
 
 /// A group of upstreams.
@@ -99,8 +107,28 @@ pub(crate) struct GroupSeen {
 }
 
 impl Metrics {
+    /// Nothing counted so far, at most so many requests at a time.
+    pub(crate) fn new(concurrency: usize, recent: Arc<Recent>, shutdown: Shutdown) -> Metrics {
+        Metrics {
+            started: SystemTime::now(),
+            sources: ArcSwap::default(),
+            slots: Arc::new(Slots::new(concurrency)),
+            interims: Interims::default(),
+            counters: Arc::default(),
+            recent,
+            shutdown,
+            go_reads: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on there are these.
+    pub(crate) fn follow(&self, sources: Sources) {
+        self.sources.store(Arc::new(sources));
+    }
+
     /// Sums up.
     pub(crate) fn seen(&self) -> Seen {
+        let sources = self.sources.load();
         Seen {
             at: SystemTime::now(),
             started: self.started,
@@ -108,8 +136,8 @@ impl Metrics {
             running: self.slots.taken() as u64,
             interims: self.interims.count(),
             refusals: self.counters.each().into_iter().filter(|(name, _)| *name != "accepted").collect(),
-            inputs: self.inputs.iter().map(InputSource::seen).collect(),
-            groups: self.groups.iter().map(GroupSource::seen).collect(),
+            inputs: sources.inputs.iter().map(InputSource::seen).collect(),
+            groups: sources.groups.iter().map(GroupSource::seen).collect(),
             contexts: ContextMemory::process().used() as u64,
             process: Process::now(),
             troubles: self.recent.all(),
@@ -129,7 +157,7 @@ impl InputSource {
             requests: self.traffic.requests.count(),
             replies: self.traffic.requests.replies(),
             bytes: self.traffic.bytes.seen(),
-            teleport: self.server.as_ref().map(Server::stats),
+            teleport: self.servers.stats(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::request::{BodyFault, Outgoing};
 mod connection;
 mod dial;
 mod http;
-mod open;
+mod http2;
 mod place;
 pub(crate) mod pool;
 mod probe;
@@ -22,18 +22,18 @@ mod stream;
 mod target;
 mod teleport;
 mod upgrade;
+mod upgrade_http2;
 mod upstreams;
 
 pub(crate) use self::http::HttpUpstream;
-pub(crate) use self::open::Surroundings;
 pub(crate) use self::place::Place;
 pub(crate) use self::target::{Attempt, Snapshot, Target};
 pub(crate) use self::teleport::TeleportUpstream;
-pub(crate) use self::upstreams::{Options, Upstreams};
+pub(crate) use self::upstreams::{Build, Options, Upstreams};
 
 /// One upstream, of either kind.
 pub(crate) enum Upstream {
-    /// Speaks HTTP/1.1, over TCP, TLS or a unix socket.
+    /// Speaks HTTP/1.1 over TCP, TLS or a unix socket, or HTTP/2 over TCP or TLS.
     Http(HttpUpstream),
     /// Speaks teleport, over TCP or TLS.
     Teleport(TeleportUpstream),

@@ -1,5 +1,6 @@
 //! From a request to its reply, whatever the two sides speak.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
@@ -15,7 +16,7 @@ use crate::request::Outgoing;
 
 /// A group of upstreams, and the way of requests to them.
 pub(crate) struct Proxy {
-    upstreams: Upstreams,
+    upstreams: Arc<Upstreams>,
     timeout: Duration,
     failures: Failures,
 }
@@ -31,7 +32,7 @@ struct Tries {
 
 impl Proxy {
     /// A proxy over upstreams, which have so long to reply; what they fail is counted there.
-    pub(crate) fn new(upstreams: Upstreams, timeout: Duration, failures: Failures) -> Proxy {
+    pub(crate) fn new(upstreams: Arc<Upstreams>, timeout: Duration, failures: Failures) -> Proxy {
         Proxy { upstreams, timeout, failures }
     }
 

@@ -15,9 +15,10 @@ use crate::refusal::{Caller, Reason, Refusal};
 use crate::request::Outgoing;
 
 /// The routes of one listener, and the places for requests that all listeners share.
+#[derive(Clone)]
 pub(crate) struct Router {
     /// The most specific ones first.
-    routes: Vec<Route>,
+    routes: Arc<[Route]>,
     slots: Arc<Slots>,
 }
 
@@ -43,7 +44,7 @@ impl Router {
         let taking = routes.iter().filter(|route| route.takes(listener));
         let mut routes: Vec<_> = taking.map(|route| Route::new(route, Arc::clone(&groups[route.group]))).collect();
         routes.sort_by_key(Route::rank);
-        Router { routes, slots }
+        Router { routes: routes.into(), slots }
     }
 
     /// Gives the request its place and its way, and makes it what the upstreams of that way should see.

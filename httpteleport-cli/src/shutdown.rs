@@ -23,12 +23,30 @@ pub(crate) struct Shutdown {
     begun: CancellationToken,
     /// The same, without a lock for whoever asks often.
     draining: Arc<AtomicBool>,
+    /// That of the whole that this is a part of.
+    whole: Option<Arc<AtomicBool>>,
     tasks: TaskTracker,
 }
 
 impl Shutdown {
     pub(crate) fn new() -> Shutdown {
-        Shutdown { begun: CancellationToken::new(), draining: Arc::default(), tasks: TaskTracker::new() }
+        Shutdown { begun: CancellationToken::new(), draining: Arc::default(), whole: None, tasks: TaskTracker::new() }
+    }
+
+    /// One for a part of what this is for: it begins by itself, or with the whole, which waits for its tasks.
+    pub(crate) fn part(&self) -> Shutdown {
+        Shutdown {
+            begun: self.begun.child_token(),
+            draining: Arc::default(),
+            whole: Some(Arc::clone(&self.draining)),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Begins draining, and waits for nothing.
+    pub(crate) fn begin(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.begun.cancel();
     }
 
     /// Resolves once draining has begun. Cancel safe.
@@ -38,7 +56,8 @@ impl Shutdown {
 
     /// Whether draining has begun.
     pub(crate) fn has_begun(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        let begun = |draining: &AtomicBool| draining.load(Ordering::Acquire);
+        begun(&self.draining) || self.whole.as_deref().is_some_and(begun)
     }
 
     /// Runs a task that draining waits for.
@@ -48,8 +67,7 @@ impl Shutdown {
 
     /// Begins draining, and waits until every task has ended or the bound is over.
     pub(crate) async fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        self.begun.cancel();
+        self.begin();
         self.tasks.close();
         if tokio::time::timeout(LONGEST_DRAIN, self.tasks.wait()).await.is_err() {
             tracing::warn!("{} connections cut off after {} s", self.tasks.len(), LONGEST_DRAIN.as_secs());
@@ -61,6 +79,27 @@ impl Shutdown {
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+}
+
+/// The signal that asks for the settings to be read again.
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// Takes over SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no signal handler.
+    pub(crate) fn take() -> anyhow::Result<Hangups> {
+        Ok(Hangups(signal(SignalKind::hangup()).context("cannot handle signals")?))
+    }
+
+    /// Waits for the next one. Cancel safe.
+    pub(crate) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Signals {

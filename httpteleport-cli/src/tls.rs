@@ -17,14 +17,15 @@ mod tickets;
 pub(crate) use server::server_config;
 
 /// What is offered to HTTP peers that negotiate a protocol.
-const HTTP_1_1: &[u8] = b"http/1.1";
-const HTTP_2: &[u8] = b"h2";
+pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
+/// The same, of HTTP/2.
+pub(crate) const HTTP_2: &[u8] = b"h2";
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// The client side: trusts the certificates of `--out-ca`, or else the system's.
+/// The client side: trusts the certificates of `--out-ca`, or else the system's; with `http`, it offers HTTP/2 and HTTP/1.1 in ALPN.
 ///
 /// # Errors
 ///
@@ -37,7 +38,7 @@ pub(crate) fn client_config(ca: Option<&Path>, http: bool) -> anyhow::Result<Arc
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     if http {
-        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1_1.to_vec()];
     }
     Ok(Arc::new(config))
 }

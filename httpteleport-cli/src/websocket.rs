@@ -1,4 +1,4 @@
-//! The handshake of WebSocket (RFC 6455), for clients that need none because they came over HTTP/2.
+//! The handshake of WebSocket (RFC 6455), where one side needs none because it speaks HTTP/2.
 
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -19,9 +19,20 @@ pub(crate) fn ask(headers: &mut HeaderMap, key: &str) {
     }
 }
 
+/// Puts the answer to a key into a reply.
+pub(crate) fn answer(headers: &mut HeaderMap, key: &[u8]) {
+    if let Ok(answer) = HeaderValue::from_str(&answer_to(key)) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, answer);
+    }
+}
+
+fn answer_to(key: &[u8]) -> String {
+    base64(digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, ANSWER.as_bytes()].concat()).as_ref())
+}
+
 /// Whether a reply answers the key; takes the answer out of it.
 pub(crate) fn take_answer(headers: &mut HeaderMap, key: &str) -> bool {
-    let want = base64(digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{ANSWER}").as_bytes()).as_ref());
+    let want = answer_to(key.as_bytes());
     headers.remove(SEC_WEBSOCKET_ACCEPT).is_some_and(|answer| answer == want)
 }
 
@@ -50,6 +61,8 @@ mod tests {
             assert!(headers.is_empty());
         }
         assert!(!take_answer(&mut headers, "dGhlIHNhbXBsZSBub25jZQ=="), "no answer is none");
+        answer(&mut headers, b"dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(headers[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]

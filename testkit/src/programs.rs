@@ -3,11 +3,15 @@
 //! A program that is not installed fails the test with the name of its Debian package; `cargo xtask test` gets them all.
 
 mod curl;
+mod knot;
+mod nghttpx;
 mod nginx;
 mod python;
 mod running;
 
 pub use curl::{Curl, CurlOutput};
+pub use knot::Knot;
+pub use nghttpx::Nghttpx;
 pub use nginx::{Listen, Nginx};
 pub use python::PythonServer;
 pub use running::Running;

@@ -220,6 +220,13 @@ impl Node {
         }
     }
 
+    /// A reply that had begun well has broken off. That is a failure like others, but nobody is ejected for it.
+    pub(crate) fn note_broken(&self, now: Instant) {
+        self.failures.fetch_add(1, Relaxed);
+        let step = self.step(now);
+        self.learn_failing(1.0, step);
+    }
+
     /// A request was given up after so long without a reply: it is at least so slow.
     pub(crate) fn note_abandoned(&self, took: Duration, now: Instant) {
         if took.as_secs_f64() * 1e9 > self.latency() {

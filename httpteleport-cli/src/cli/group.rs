@@ -6,17 +6,18 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use http::HeaderName;
 
-use super::header;
+use super::{BalancingArgs, header};
 use crate::compress::Compress;
+use crate::discover::Source;
 use crate::duration;
-use crate::endpoint::Endpoint;
 
 /// As typed; [`Group`](crate::config::Group) is what they mean together.
 #[derive(Args, Debug, Default)]
 pub(crate) struct GroupArgs {
-    /// Where to send them; the least loaded of several gets the next request [default: teleport://127.0.0.1:8043]
-    #[arg(long = "out", value_name = "URL[,URL...]", help_heading = "Output", value_delimiter = ',', value_parser = Endpoint::parse)]
-    pub(crate) outputs: Option<Vec<Endpoint>>,
+    /// Where to send them; of several, one that is well, quick and not busy gets the next request. A name is all its addresses
+    /// [default: teleport://127.0.0.1:8043]
+    #[arg(long = "out", value_name = "URL[,URL...]", help_heading = "Output", value_delimiter = ',', value_parser = Source::parse)]
+    pub(crate) outputs: Option<Vec<Source>>,
 
     /// Longest wait for a reply once its request is sent; then the client gets 504 [default: 3s]
     #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
@@ -38,7 +39,7 @@ pub(crate) struct GroupArgs {
     #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
     pub(crate) out_delay: Option<Duration>,
 
-    /// Teleport: connections to each output [default: 1]
+    /// Teleport and HTTP/2: connections to each output [default: 1]
     #[arg(long, value_name = "N", help_heading = "Output", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) out_conns_per_addr: Option<u16>,
 
@@ -46,4 +47,7 @@ pub(crate) struct GroupArgs {
     /// tells your users, or tenants, apart; at most 1024 of them at a time
     #[arg(long, value_name = "HEADER", help_heading = "Output", value_parser = header)]
     pub(crate) out_group_by: Option<HeaderName>,
+
+    #[command(flatten)]
+    pub(crate) balancing: BalancingArgs,
 }

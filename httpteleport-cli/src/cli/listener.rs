@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use http::HeaderName;
 
-use super::header;
+use super::{header, yes_or_no};
 use crate::access::Networks;
 use crate::compress::Compress;
 use crate::duration;
@@ -17,13 +17,13 @@ use crate::forwarded::Which;
 #[derive(Args, Debug, Default)]
 pub(crate) struct ListenerArgs {
     /// Where to accept requests [default: http://127.0.0.1:8080]
-    #[arg(long = "in", value_name = "URL", help_heading = "Input", value_parser = Endpoint::parse)]
+    #[arg(long = "in", value_name = "URL", help_heading = "Input", value_parser = Endpoint::parse_input)]
     pub(crate) input: Option<Endpoint>,
 
     /// Share the port with other programs that do the same; the system spreads connections over them
     #[arg(
         long, value_name = "BOOL", help_heading = "Input",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no
     )]
     pub(crate) reuse_port: Option<bool>,
 
@@ -60,7 +60,7 @@ pub(crate) struct ListenerArgs {
     /// Refuse requests with other methods than GET: they are answered 405
     #[arg(
         long, value_name = "BOOL", help_heading = "Limits",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no
     )]
     pub(crate) in_get_only: Option<bool>,
 

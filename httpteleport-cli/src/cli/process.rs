@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use httpteleport::Wire;
 
+use super::yes_or_no;
 use crate::compress::wire;
 use crate::duration;
 use crate::estimate::price;
@@ -35,7 +36,7 @@ pub(crate) struct ProcessArgs {
     pub(crate) price_per_gb: Option<f64>,
 
     /// Log everything that goes wrong while serving, not only what is the operator's to mend, and each time it does
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no)]
     pub(crate) log_all_errors: Option<bool>,
 }
 
@@ -60,7 +61,19 @@ pub(crate) struct TeleportArgs {
     /// the classic wire, which cannot, compresses nothing then
     #[arg(
         long, value_name = "BOOL", help_heading = "Teleport",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no
     )]
     pub(crate) compress_alone: Option<bool>,
+}
+
+impl TeleportArgs {
+    /// These, and where they say nothing those.
+    pub(crate) fn or(&self, those: &TeleportArgs) -> TeleportArgs {
+        TeleportArgs {
+            wire: self.wire.or(those.wire),
+            ping: self.ping.or(those.ping),
+            max_connection_age: self.max_connection_age.or(those.max_connection_age),
+            compress_alone: self.compress_alone.or(those.compress_alone),
+        }
+    }
 }

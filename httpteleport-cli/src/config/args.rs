@@ -4,7 +4,7 @@ use httpteleport::Wire;
 
 use super::{Group, Listener, Mistakes, Process, Route, Settings, Teleport};
 use crate::cli::ProxyArgs;
-use crate::endpoint::Address;
+use crate::discover::Source;
 
 impl Settings {
     /// Makes settings of the options typed: one listener, one group, and the route between them.
@@ -13,56 +13,39 @@ impl Settings {
     ///
     /// One line: an option that is missing or does not fit the others.
     pub(crate) fn check(args: ProxyArgs) -> Result<Settings, String> {
-        let idle_options = idle_options(&args);
         let mut mistakes = Mistakes::default();
         let teleport = Teleport::new(&args.teleport, &mut mistakes);
-        let settings = Settings {
-            listeners: vec![Listener::new(args.listener, teleport, &mut mistakes)],
-            groups: vec![Group::new("out".to_owned(), args.group, teleport, &mut mistakes)],
-            process: Process::new(&args.process, &mut mistakes),
-            routes: vec![Route::everything(0)],
-            idle_options,
-        };
-        settings.check_together(&mut mistakes);
+        let mut settings = Settings::empty(Process::new(&args.process, &mut mistakes));
+        settings.listeners.push(Listener::new(args.listener, teleport, &mut mistakes));
+        settings.groups.push(Group::new("out".to_owned(), args.group, teleport, &mut mistakes));
+        settings.routes.push(Route::everything(0));
+        for (_, out) in settings.circles() {
+            mistakes.add(format!("--out {out}: is the input itself; requests would go round in circles"));
+        }
+        settings.idle_options = mistakes.idle().to_vec();
+        settings.idle_options.extend(settings.idle_teleport());
         match mistakes.into_lines().into_iter().next() {
             Some(first) => Err(first),
             None => Ok(settings),
         }
     }
 
-    /// Checks what listeners and groups have to do with each other.
-    fn check_together(&self, mistakes: &mut Mistakes) {
-        for (index, listener) in self.listeners.iter().enumerate() {
-            listener.teleport.check("--in-compress", listener.compress, mistakes);
-            for (_, out) in self.ways(index) {
-                if *out == listener.endpoint && !matches!(out.address, Address::Tcp { port: 0, .. }) {
-                    mistakes.add(format!("--out {out}: is the input itself; requests would go round in circles"));
-                }
-            }
+    /// Options of teleport that do nothing where nothing is teleport.
+    fn idle_teleport(&self) -> Vec<String> {
+        let inputs = self.listeners.iter().any(|listener| listener.endpoint.scheme.is_teleport());
+        let outputs = self.groups.iter().flat_map(|group| &group.sources).any(Source::may_teleport);
+        let Some(teleport) = self.groups.first().map(|group| group.teleport) else { return Vec::new() };
+        if inputs || outputs {
+            return Vec::new();
         }
-        for group in &self.groups {
-            group.teleport.check("--out-compress", group.compress, mistakes);
-        }
+        let options = [
+            ("--wire", teleport.wire != Wire::Auto),
+            ("--max-connection-age", teleport.max_age.is_some()),
+            ("--compress-alone", teleport.compress_alone),
+        ];
+        let given = options.iter().filter(|option| option.1);
+        given.map(|(name, _)| format!("{name} has no effect: inputs and outputs are not teleport")).collect()
     }
-}
-
-/// Options that do nothing here are harmless, so they are told, not refused.
-fn idle_options(args: &ProxyArgs) -> Vec<String> {
-    let ProxyArgs { listener, group, teleport, .. } = args;
-    let teleport_in = listener.input.as_ref().is_some_and(|input| input.scheme.is_teleport());
-    let teleport_out = group.outputs.as_ref().is_none_or(|outputs| outputs.iter().any(|out| out.scheme.is_teleport()));
-    let any = teleport_in || teleport_out;
-    let options = [
-        ("--in-compress", listener.in_compress.is_some() && !teleport_in, "the input is"),
-        ("--in-delay", listener.in_delay.is_some() && !teleport_in, "the input is"),
-        ("--out-compress", group.out_compress.is_some() && !teleport_out, "the outputs are"),
-        ("--out-delay", group.out_delay.is_some() && !teleport_out, "the outputs are"),
-        ("--out-group-by", group.out_group_by.is_some() && !teleport_out, "the outputs are"),
-        ("--wire", teleport.wire.is_some_and(|wire| wire != Wire::Auto) && !any, "inputs and outputs are"),
-        ("--max-connection-age", teleport.max_connection_age.is_some() && !any, "inputs and outputs are"),
-        ("--compress-alone", teleport.compress_alone == Some(true) && !any, "inputs and outputs are"),
-    ];
-    options.iter().filter(|o| o.1).map(|(name, _, who)| format!("{name} has no effect: {who} not teleport")).collect()
 }
 
 #[cfg(test)]
@@ -77,9 +60,9 @@ mod tests {
     fn settings(line: &str) -> Result<Settings, String> {
         let args = std::iter::once("httptp").chain(line.split_whitespace()).map(OsString::from);
         match parse(args) {
-            Ok(Action::Proxy(settings)) => Ok(*settings),
-            Ok(Action::Demo(_) | Action::Estimate(_)) => Err("another command".to_owned()),
-            Err(Stop::Usage(line)) => Err(line),
+            Ok(Action::Proxy(settings, _)) => Ok(*settings),
+            Ok(Action::Demo(_) | Action::Estimate(_) | Action::Checked(..)) => Err("no proxy".to_owned()),
+            Err(Stop::Usage(lines)) => Err(lines.join("\n")),
             Err(Stop::Clap(error)) => Err(error.to_string()),
         }
     }
@@ -101,13 +84,13 @@ mod tests {
         assert!(s.idle_options.is_empty());
         assert_eq!((s.listeners.len(), s.groups.len(), s.routes.len()), (1, 1, 1));
         let s = settings("--in unix:/a").expect("fine");
-        assert_eq!(s.groups[0].endpoints[0].to_string(), "teleport://127.0.0.1:8043");
+        assert_eq!(s.groups[0].sources[0].to_string(), "teleport://127.0.0.1:8043");
     }
 
     #[test]
     fn outputs_are_a_list_with_commas_or_repeated() {
         let s = settings("--out http://a,teleport://b:2 --out unix:/c").expect("fine");
-        let outs: Vec<_> = s.groups[0].endpoints.iter().map(ToString::to_string).collect();
+        let outs: Vec<_> = s.groups[0].sources.iter().map(ToString::to_string).collect();
         assert_eq!(outs, ["http://a:80", "teleport://b:2", "unix:/c"]);
     }
 
@@ -152,6 +135,18 @@ mod tests {
             ("--out http://a --concurrency 0", "--concurrency 0: "),
             ("--out http://a --threads 0", "--threads 0: "),
             ("--out http://me:pw@a", "--out http://***@a: a user or password"),
+            ("--in h2c://:1 --out http://a", "--in h2c://:1: is for outputs"),
+            ("--out http://a#weight=0", "--out http://a#weight=0: bad weight"),
+            ("--out teleport+srv://a.example", "--out teleport+srv://a.example: no name of an SRV record"),
+            ("--out http://a --health-check x", "--health-check x: is no path"),
+            ("--out http://a --health-interval 1s", "--health-interval: nothing is checked"),
+            ("--out http://a --health-status 204", "--health-status: nothing is checked"),
+            ("--out http://a --health-check / --health-interval 1ms", "--health-interval 1ms: too often"),
+            ("--out http://a --health-check / --health-timeout 0", "--health-timeout 0: "),
+            ("--out http://a --subset 5", "--subset: needs to know which node"),
+            ("--out http://a --node-id 5", "--node-id: is for a part"),
+            ("--out http://a --resolver x", "--resolver x: is no address"),
+            ("--out http://a --retry-budget 101", "--retry-budget 101: "),
         ];
         for (line, want) in cases {
             let error = settings(line).expect_err(line);

@@ -5,19 +5,24 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{Mistakes, Teleport};
+use super::{Mistakes, Teleport, balancing};
 use crate::cli::GroupArgs;
 use crate::compress::Compress;
+use crate::discover::{self, Source, To};
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::outbound;
 
 /// Upstreams that can stand in for each other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Group {
     /// What routes call it.
     pub(crate) name: String,
-    /// At least one.
-    pub(crate) endpoints: Vec<Endpoint>,
+    /// Where they are: at least one.
+    pub(crate) sources: Vec<Source>,
+    /// How they are found.
+    pub(crate) discover: discover::Options,
+    /// How they are dealt with.
+    pub(crate) upstreams: outbound::Options,
     /// Compression of requests, for teleport.
     pub(crate) compress: Compress,
     /// Batch delay of requests, for teleport.
@@ -32,8 +37,6 @@ pub(crate) struct Group {
     pub(crate) ca: Option<PathBuf>,
     /// Bytes of a reply's head.
     pub(crate) max_header_size: usize,
-    /// How the upstreams are dealt with.
-    pub(crate) upstreams: outbound::Options,
     /// The rest that is for teleport.
     pub(crate) teleport: Teleport,
 }
@@ -41,10 +44,16 @@ pub(crate) struct Group {
 impl Group {
     /// Makes a group of its options.
     pub(super) fn new(name: String, args: GroupArgs, teleport: Teleport, mistakes: &mut Mistakes) -> Group {
-        let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: 8043 };
+        let idle = [
+            ("--out-compress", args.out_compress.is_some()),
+            ("--out-delay", args.out_delay.is_some()),
+            ("--out-group-by", args.out_group_by.is_some()),
+        ];
         let group = Group {
             name,
-            endpoints: args.outputs.unwrap_or_else(|| vec![Endpoint { scheme: Scheme::Teleport, address }]),
+            sources: args.outputs.unwrap_or_else(|| vec![default_source()]),
+            discover: balancing::discover(&args.balancing, mistakes),
+            upstreams: balancing::upstreams(&args.balancing, mistakes),
             compress: args.out_compress.unwrap_or_default(),
             delay: args.out_delay.unwrap_or_default(),
             timeout: args.out_timeout.unwrap_or(Duration::from_secs(3)),
@@ -52,25 +61,25 @@ impl Group {
             group_by: args.out_group_by,
             ca: args.out_ca,
             max_header_size: args.out_max_header_size.unwrap_or(4096) as usize,
-            upstreams: outbound::Options::default(),
             teleport,
         };
         group.check(mistakes);
+        if !group.sources.iter().any(Source::may_teleport) {
+            for (option, _) in idle.iter().filter(|option| option.1) {
+                mistakes.add_idle(format!("{option} has no effect: the outputs are not teleport"));
+            }
+        }
         group
     }
 
     fn check(&self, mistakes: &mut Mistakes) {
-        for out in &self.endpoints {
-            if let Address::Tcp { host, port } = &out.address {
-                if host.is_empty() {
-                    mistakes.add(format!("--out {out}: no host; say which machine to connect to"));
-                }
-                if *port == 0 {
-                    mistakes.add(format!("--out {out}: port 0 cannot be connected to; use 1 to 65535"));
-                }
+        self.teleport.check("--out-compress", self.compress, mistakes);
+        for out in &self.sources {
+            if let Err(why) = out.check() {
+                mistakes.add(format!("--out {out}: {why}"));
             }
         }
-        if self.ca.is_some() && !self.endpoints.iter().any(|out| out.scheme.is_tls()) {
+        if self.ca.is_some() && !self.sources.iter().any(Source::may_use_tls) {
             mistakes.add("--out-ca: no output uses TLS; use https:// or teleports://, or drop the option".to_owned());
         }
         if self.timeout.is_zero() {
@@ -81,4 +90,10 @@ impl Group {
             );
         }
     }
+}
+
+/// Where Go's httptp sends requests unless it is told otherwise.
+fn default_source() -> Source {
+    let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: 8043 };
+    Source { to: To::Host(Endpoint { scheme: Scheme::Teleport, address }), weight: 1, backup: false }
 }

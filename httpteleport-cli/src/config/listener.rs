@@ -95,6 +95,14 @@ impl Listener {
     pub(super) fn new(args: ListenerArgs, teleport: Teleport, mistakes: &mut Mistakes) -> Listener {
         let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: 8080 };
         let endpoint = args.input.clone().unwrap_or(Endpoint { scheme: Scheme::Http, address });
+        let compress = args.in_compress.unwrap_or_default();
+        teleport.check("--in-compress", compress, mistakes);
+        if !endpoint.scheme.is_teleport() {
+            let idle = [("--in-compress", args.in_compress.is_some()), ("--in-delay", args.in_delay.is_some())];
+            for (option, _) in idle.iter().filter(|option| option.1) {
+                mistakes.add_idle(format!("{option} has no effect: the input is not teleport"));
+            }
+        }
         Listener {
             tls: tls(&args, &endpoint, mistakes),
             limits: limits(&args, mistakes),
@@ -108,10 +116,18 @@ impl Listener {
                 trusted: args.trusted_proxies.unwrap_or_default(),
                 header: args.in_client_ip_header,
             },
-            compress: args.in_compress.unwrap_or_default(),
+            compress,
             delay: args.in_delay.unwrap_or_default(),
             teleport,
         }
+    }
+}
+
+impl Listener {
+    /// Whether it wants the port of another one. Two that let the system choose get two.
+    pub(super) fn listens_where(&self, other: &Listener) -> bool {
+        let chosen = matches!(self.endpoint.address, Address::Tcp { port: 0, .. });
+        self.endpoint.address == other.endpoint.address && !chosen
     }
 }
 

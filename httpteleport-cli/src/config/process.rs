@@ -10,7 +10,7 @@ use crate::cli::{ProcessArgs, TeleportArgs};
 use crate::compress::Compress;
 
 /// What holds for the whole process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Process {
     /// Most requests at a time.
     pub(crate) concurrency: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Process {
 }
 
 /// Where metrics and the page are served, and to whom.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Admin {
     /// The host, perhaps empty, and the port.
     pub(crate) address: (String, u16),
@@ -72,7 +72,7 @@ impl Process {
 }
 
 /// What one side does on teleport.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Teleport {
     /// Which wire is spoken.
     pub(crate) wire: Wire,

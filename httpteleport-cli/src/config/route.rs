@@ -25,10 +25,8 @@ pub(crate) struct Route {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     /// This one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the command line has one route"))]
     Is(String),
     /// All below this one, `.example.com`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the command line has one route"))]
     EndsWith(String),
     /// All.
     Any,

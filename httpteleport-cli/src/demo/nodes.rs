@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use tokio::task::JoinHandle;
 
 use super::origin::{Origin, Replies};
 use crate::cli::{Action, Stop, parse};
 use crate::config::Settings;
-use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::running::Running;
 use crate::shutdown::Shutdown;
-use crate::start::{self, Opened};
 
 /// Where the front listens, and how many ports after it are tried when that one is taken.
 pub(super) const FRONT_PORT: u16 = 8080;
@@ -31,9 +30,8 @@ pub(super) struct Nodes {
 /// One proxy, as the command line would start it.
 struct Node {
     address: SocketAddr,
-    metrics: Arc<Metrics>,
+    proxy: Arc<Proxy>,
     shutdown: Shutdown,
-    serving: JoinHandle<()>,
 }
 
 impl Nodes {
@@ -71,7 +69,7 @@ impl Nodes {
 
     /// Bytes that went over the teleport connection so far, both ways, as compressed.
     pub(super) fn wire_bytes(&self) -> u64 {
-        self.front.metrics.groups.iter().map(|group| group.proxy.upstreams().wire_bytes()).sum()
+        self.front.proxy.upstreams().wire_bytes()
     }
 
     /// Finishes what runs, the front first, as the requests that it still has need the inner node.
@@ -97,24 +95,26 @@ impl Node {
     async fn start(address: &str, out: &str) -> anyhow::Result<Node> {
         let settings = settings(&["httptp", "--in", address, "--out", out, "--out-timeout", TIMEOUT])?;
         let shutdown = Shutdown::new();
-        let Opened { mut inputs, metrics } = start::open(&settings, &shutdown).await?;
-        let input = inputs.pop().context("demo: a node without sides")?;
-        let address = input.listener().local_addr().with_context(|| format!("--in {address}: has no address"))?;
-        Ok(Node { address, metrics, shutdown, serving: tokio::spawn(input.serve()) })
+        let mut running = Running::open(*settings, Arc::default(), &shutdown).await?;
+        let (input, proxy) =
+            running.inputs().next().zip(running.groups().first()).context("demo: a node without sides")?;
+        let bound = input.listener().local_addr().with_context(|| format!("--in {address}: has no address"))?;
+        let proxy = Arc::clone(proxy);
+        running.serve();
+        Ok(Node { address: bound, proxy, shutdown })
     }
 
     async fn stop(self) {
-        // Accepting ends as soon as draining begins; how it ended is no news any more.
-        let ((), _) = tokio::join!(self.shutdown.drain(), self.serving);
+        self.shutdown.drain().await;
     }
 }
 
 /// The settings of a command line.
 fn settings(args: &[&str]) -> anyhow::Result<Box<Settings>> {
     match parse(args.iter().map(OsString::from)) {
-        Ok(Action::Proxy(settings)) => Ok(settings),
-        Ok(Action::Demo(_) | Action::Estimate(_)) => bail!("demo: its nodes are proxies"),
-        Err(Stop::Usage(line)) => bail!(line),
+        Ok(Action::Proxy(settings, _)) => Ok(settings),
+        Ok(Action::Demo(_) | Action::Estimate(_) | Action::Checked(..)) => bail!("demo: its nodes are proxies"),
+        Err(Stop::Usage(lines)) => bail!(lines.join("; ")),
         Err(Stop::Clap(error)) => Err(error.into()),
     }
 }

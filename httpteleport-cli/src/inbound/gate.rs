@@ -11,31 +11,31 @@ use crate::config;
 use crate::counters::Counters;
 use crate::forwarded::Identity;
 use crate::listen::Client;
-use crate::metrics::traffic::Input;
 use crate::refusal::{Reason, Refusal};
 
 /// The gate of one listener.
 pub(super) struct Gate {
     get_only: bool,
     max_headers: usize,
-    clients: Option<Clients>,
+    clients: Option<Arc<Clients>>,
     identity: Identity,
     tls: bool,
     pub(super) counters: Arc<Counters>,
-    /// What goes through the listener.
-    pub(super) traffic: Arc<Input>,
 }
 
 impl Gate {
-    pub(super) fn new(settings: &config::Listener, counters: Arc<Counters>, traffic: Arc<Input>) -> Gate {
+    /// The gate of a listener with these settings. What clients have asked for so far counts on where they have the same limits
+    /// as before.
+    pub(super) fn new(settings: &config::Listener, counters: Arc<Counters>, before: Option<&Gate>) -> Gate {
+        let limits = settings.limits.client;
+        let same = before.and_then(|gate| gate.clients.clone()).filter(|clients| clients.limits() == limits);
         Gate {
             get_only: settings.limits.get_only,
             max_headers: settings.limits.max_headers.unwrap_or(usize::MAX),
-            clients: Clients::new(settings.limits.client),
+            clients: same.or_else(|| Clients::new(limits).map(Arc::new)),
             identity: settings.identity.clone(),
             tls: settings.endpoint.scheme.is_tls(),
             counters,
-            traffic,
         }
     }
 

@@ -7,22 +7,21 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::gate::Gate;
-use super::{http1 as one, http2 as two};
+use super::policy::Current;
+use super::{Parts, http1 as one, http2 as two};
 use crate::config::{self, Timeouts};
+use crate::counters::Counters;
 use crate::endpoint::Scheme;
 use crate::listen::{Accepted, Client};
 use crate::metrics::counted::Counted;
 use crate::metrics::traffic::Input;
 use crate::outbound::one_line;
 use crate::refusal::Caller;
-use crate::router::Router;
 use crate::shutdown::Shutdown;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
@@ -33,10 +32,11 @@ pub(super) struct Shared {
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
-    pub(super) router: Router,
-    pub(super) max_body: usize,
     pub(super) timeouts: Timeouts,
-    pub(super) gate: Gate,
+    pub(super) policy: Current,
+    pub(super) counters: Arc<Counters>,
+    /// What goes through the input.
+    pub(super) traffic: Arc<Input>,
     scheme: Scheme,
     pub(super) shutdown: Shutdown,
 }
@@ -53,19 +53,19 @@ impl Shared {
     /// What the connections of an input with these settings share.
     pub(super) fn new(
         settings: &config::Listener,
-        tls: Option<Arc<ServerConfig>>,
-        gate: Gate,
-        router: Router,
+        parts: Parts,
+        policy: Current,
+        traffic: Arc<Input>,
         shutdown: Shutdown,
     ) -> Shared {
         Shared {
             http1: one::builder(&settings.limits, &settings.timeouts),
             http2: two::builder(&settings.limits),
-            tls: tls.map(TlsAcceptor::from),
-            router,
-            max_body: settings.limits.max_body_size,
+            tls: parts.tls.map(TlsAcceptor::from),
             timeouts: settings.timeouts,
-            gate,
+            policy,
+            counters: parts.counters,
+            traffic,
             scheme: settings.endpoint.scheme,
             shutdown,
         }
@@ -93,7 +93,7 @@ impl Shared {
     }
 
     fn counted<S>(&self, stream: S) -> Counted<S, Input> {
-        Counted::new(stream, Arc::clone(&self.gate.traffic))
+        Counted::new(stream, Arc::clone(&self.traffic))
     }
 
     async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: Counted<TcpStream, Input>, ends: Ends) {
@@ -105,11 +105,11 @@ impl Shared {
         match result {
             Ok(Ok(stream)) => self.connection(stream, ends).await,
             Ok(Err(error)) => {
-                self.gate.counters.failed_handshake.add();
+                self.counters.failed_handshake.add();
                 tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error));
             }
             Err(_) => {
-                self.gate.counters.slow_handshake.add();
+                self.counters.slow_handshake.add();
                 tracing::debug!("TLS handshake with {}: timed out", ends.caller.client);
             }
         }
@@ -127,7 +127,7 @@ impl Shared {
             () = self.shutdown.begun() => Ok(None),
         };
         if first.is_err() {
-            self.gate.counters.slow_head.add();
+            self.counters.slow_head.add();
             tracing::debug!("connection of {}: the first request did not come in time", ends.caller.client);
         }
         let first = first.ok().flatten();
@@ -142,7 +142,7 @@ impl Shared {
 impl Shared {
     /// Counts and logs why hyper has given a connection up.
     pub(super) fn note(&self, ends: Ends, error: &hyper::Error) {
-        let counters = &self.gate.counters;
+        let counters = &self.counters;
         if error.is_parse_too_large() {
             counters.large_head.add();
         } else if error.is_parse() {

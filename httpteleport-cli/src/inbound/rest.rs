@@ -127,7 +127,7 @@ impl<S> ClientIo<S> {
             patience: shared.timeouts.write,
             stuck: None,
             timer: LazyTimer::default(),
-            counters: Arc::clone(&shared.gate.counters),
+            counters: Arc::clone(&shared.counters),
         }
     }
 

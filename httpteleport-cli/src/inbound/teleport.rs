@@ -1,7 +1,7 @@
 //! An input that speaks teleport, over TCP or TLS.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
 
@@ -11,12 +11,11 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Context, Incoming, StreamHandler};
-use httpteleport::{CollectError, Limits, Server, prepare_tcp};
-use rustls::ServerConfig;
+use httpteleport::{CollectError, Error, Limits, Server, prepare_tcp};
 use tokio::time::{Instant, timeout_at};
 
-use super::Bounds;
-use super::gate::Gate;
+use super::Parts;
+use super::policy::{Current, Policy};
 use crate::balance::Load;
 use crate::body::{Body, BoxError};
 use crate::config::{self, Largest, MAX_REPLY_BODY};
@@ -26,34 +25,37 @@ use crate::ends::Ends;
 use crate::headers;
 use crate::listen::{Accepted, Client};
 use crate::metrics::counted::Counted;
+use crate::metrics::traffic::Input;
 use crate::outbound::one_line;
 use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
-use crate::router::{Routed, Router};
+use crate::router::Routed;
+use crate::shutdown::Shutdown;
 
 /// What every connection of the input shares.
 pub(super) struct Shared {
     server: Server,
     answer: Arc<Answer>,
     ends: Ends,
+    shutdown: Shutdown,
 }
 
 impl Shared {
-    /// What the connections of an input with these settings share. The bounds say how large a reply's head may be.
+    /// What the connections of an input with these settings share.
     ///
     /// # Errors
     ///
     /// A setting is unusable.
     pub(super) fn new(
         settings: &config::Listener,
-        tls: Option<Arc<ServerConfig>>,
-        gate: Gate,
-        router: Router,
-        bounds: Bounds,
+        parts: Parts,
         own_address: Option<SocketAddr>,
+        policy: Current,
+        traffic: Arc<Input>,
+        shutdown: Shutdown,
     ) -> anyhow::Result<Shared> {
         let (teleport, timeouts) = (settings.teleport, &settings.timeouts);
-        let mut server = Server::builder(limits(&settings.limits, bounds.largest))
+        let mut server = Server::builder(limits(&settings.limits, parts.largest))
             .wire(teleport.wire)
             .compression(settings.compress.classic)
             .framed_compression(settings.compress.framed)
@@ -62,18 +64,17 @@ impl Shared {
             .max_age(teleport.max_age)
             .max_collected(MAX_REPLY_BODY)
             .batch_delay(settings.delay)
-            .concurrency(bounds.concurrency)
+            .concurrency(parts.concurrency)
             .handshake_timeout(timeouts.teleport_handshake)
             .body_pause(timeouts.body)
             .read_timeout(timeouts.body)
             .write_timeout(timeouts.teleport_write)
             .idle_timeout(timeouts.idle);
-        if let Some(tls) = tls {
+        if let Some(tls) = parts.tls {
             server = server.tls(tls);
         }
-        let (max_body, input) = (settings.limits.max_body_size, settings.endpoint.scheme);
-        let answer = Arc::new(Answer { gate, router, own_address, max_body, input });
-        Ok(Shared { server: server.build()?, answer, ends: Ends::default() })
+        let answer = Arc::new(Answer { policy, traffic, own_address, input: settings.endpoint.scheme });
+        Ok(Shared { server: server.build()?, answer, ends: Ends::default(), shutdown })
     }
 
     /// Serves one connection to its end.
@@ -84,12 +85,12 @@ impl Shared {
                 if let Err(error) = prepare_tcp(&stream) {
                     return tracing::debug!("connection of {}: {error}", peer.remote);
                 }
-                let stream = Counted::new(stream, Arc::clone(&answer.gate.traffic));
-                let ended = self.server.serve_streams_connection(stream, Some(peer.remote), answer).await;
-                (Client::Tcp(peer.remote), ended)
+                let stream = Counted::new(stream, Arc::clone(&answer.traffic));
+                let connection = self.server.serve_streams_connection(stream, Some(peer.remote), answer);
+                (Client::Tcp(peer.remote), self.to_its_end(connection).await)
             }
             Accepted::Unix(stream) => {
-                let stream = Counted::new(stream, Arc::clone(&answer.gate.traffic));
+                let stream = Counted::new(stream, Arc::clone(&answer.traffic));
                 (Client::Unix, self.server.serve_streams_connection(stream, None, answer).await)
             }
         };
@@ -104,9 +105,14 @@ impl Shared {
         &self.server
     }
 
-    /// Lets the connections end when what has begun on them is done.
-    pub(super) fn drain(&self) {
-        self.server.shutdown();
+    /// Drives a connection, which ends when what has begun on it is done once draining has begun.
+    async fn to_its_end(&self, connection: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = &mut connection => return ended,
+            () = self.shutdown.begun() => self.server.shutdown(),
+        }
+        connection.await
     }
 }
 
@@ -122,12 +128,11 @@ fn limits(limits: &config::Limits, largest: Largest) -> Limits {
 
 /// Hands requests to the router and brings replies back.
 struct Answer {
-    gate: Gate,
-    router: Router,
+    policy: Current,
+    /// What goes through the input.
+    traffic: Arc<Input>,
     /// Stands in for the `Host` that an HTTP/1.0 request may lack.
     own_address: Option<SocketAddr>,
-    /// Most bytes of a request's body.
-    max_body: usize,
     /// The scheme of the input.
     input: Scheme,
 }
@@ -137,17 +142,18 @@ impl StreamHandler for Answer {
 
     async fn call(&self, request: Request<Incoming>, context: Context) -> Response<Body> {
         let peer = context.peer_addr().map_or(Client::Unix, Client::Tcp);
-        let client = self.gate.client(request.headers(), peer);
+        let policy = self.policy.load_full();
+        let client = policy.gate.client(request.headers(), peer);
         let caller = Caller { client, input: self.input };
         let start = Instant::now();
-        self.gate.traffic.requests.started();
-        let (reply, deadline) = match self.prepare(request, peer, client) {
+        self.traffic.requests.started();
+        let (reply, deadline) = match self.prepare(&policy, request, peer, client) {
             Ok((request, load)) => {
                 let deadline = start + request.timeout();
                 (request.forward(caller).await.map(|body| body.of_client(load)), deadline)
             }
             // It is at hand.
-            Err(refusal) => (caller.turn_away(&refusal, &self.gate.counters), start),
+            Err(refusal) => (caller.turn_away(&refusal, &policy.gate.counters), start),
         };
         let mut reply = reply;
         if !context.is_streaming() {
@@ -155,7 +161,7 @@ impl StreamHandler for Answer {
         } else if reply.extensions_mut().remove::<Protocol>().is_some() {
             *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        self.gate.traffic.requests.replied(reply.status());
+        self.traffic.requests.replied(reply.status());
         reply
     }
 }
@@ -163,28 +169,29 @@ impl StreamHandler for Answer {
 impl Answer {
     fn prepare(
         &self,
+        policy: &Policy,
         request: Request<Incoming>,
         peer: Client,
         client: Client,
     ) -> Result<(Routed, Option<Load>), Refusal> {
-        let load = self.gate.admit(request.method(), request.headers(), client)?;
+        let load = policy.gate.admit(request.method(), request.headers(), client)?;
         let (parts, body) = request.into_parts();
         let (body, length) = match body.into_whole() {
-            Ok(bytes) if bytes.len() > self.max_body => return Err(BodyFault::TooLarge.refusal()),
+            Ok(bytes) if bytes.len() > policy.max_body => return Err(BodyFault::TooLarge.refusal()),
             Ok(bytes) => {
                 let length = bytes.len() as u64;
                 (bytes.into(), Some(length))
             }
             Err(stream) => {
                 let length = stream.size_hint().exact();
-                if length.is_some_and(|length| length > self.max_body as u64) {
+                if length.is_some_and(|length| length > policy.max_body as u64) {
                     return Err(BodyFault::TooLarge.refusal());
                 }
                 (
                     RequestBody::stream(Passing {
                         stream,
-                        left: self.max_body,
-                        counters: Arc::clone(&self.gate.counters),
+                        left: policy.max_body,
+                        counters: Arc::clone(&policy.gate.counters),
                     }),
                     length,
                 )
@@ -196,8 +203,8 @@ impl Answer {
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
         };
         headers::prepare_request(&mut request, own_address, length)?;
-        self.gate.tell(request.headers_mut(), peer, client);
-        Ok((self.router.route(Box::new(request))?, load))
+        policy.gate.tell(request.headers_mut(), peer, client);
+        Ok((policy.router.route(Box::new(request))?, load))
     }
 }
 
@@ -253,7 +260,7 @@ impl http_body::Body for Passing {
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(frame) = ready!(Pin::new(&mut self.stream).poll_frame(cx)) else { return Poll::Ready(None) };
-        let fault = |error: &httpteleport::Error| if error.is_timeout() { BodyFault::Slow } else { BodyFault::Broken };
+        let fault = |error: &Error| if error.is_timeout() { BodyFault::Slow } else { BodyFault::Broken };
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => return self.broken_off(fault(&error)),

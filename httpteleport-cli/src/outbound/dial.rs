@@ -13,22 +13,44 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
+use super::http2::{self, Sender};
 use super::place::Place;
 use super::stream::Stream;
 use super::{one_line, plain};
 use crate::balance::Load;
-use crate::endpoint::Address;
+use crate::endpoint::{Address, Scheme};
 use crate::io::HyperIo;
 use crate::metrics::counted::Counted;
 use crate::metrics::traffic::Output;
+use crate::tls::{HTTP_1_1, HTTP_2};
+
+/// A new connection.
+pub(super) enum Spoken {
+    /// That speaks HTTP/1.1.
+    One(Box<Connection>),
+    /// That speaks HTTP/2.
+    Two(Sender),
+}
+
+/// What TLS takes.
+struct Tls {
+    /// Offers HTTP/2 and HTTP/1.1.
+    either: TlsConnector,
+    /// Offers HTTP/1.1.
+    one: TlsConnector,
+    name: ServerName<'static>,
+}
 
 /// Makes connections to one upstream.
 pub(super) struct Dialer {
     address: Address,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<Tls>,
+    /// Without TLS: HTTP/2.
+    two: bool,
     /// What a request of ours says that it is for.
     host: HeaderValue,
     http: http1::Builder,
+    max_head: usize,
     open: Arc<AtomicUsize>,
     output: Arc<Output>,
 }
@@ -44,17 +66,22 @@ impl Dialer {
             (Some(host), Some(config)) => {
                 let name = ServerName::try_from(host.to_owned())
                     .map_err(|_| anyhow::anyhow!("--out {place}: {host:?} cannot be the name in a certificate"))?;
-                Some((TlsConnector::from(config), name))
+                let mut one = ClientConfig::clone(&config);
+                one.alpn_protocols = vec![HTTP_1_1.to_vec()];
+                Some(Tls { either: TlsConnector::from(config), one: TlsConnector::from(Arc::new(one)), name })
             }
             _ => None,
         };
+        let two = place.endpoint.scheme == Scheme::H2c;
         let mut http = http1::Builder::new();
         http.max_header_size(max_head).title_case_headers(true);
         Ok(Dialer {
             address: place.endpoint.address.clone(),
             tls,
+            two,
             host: host(place),
             http,
+            max_head,
             open: Arc::default(),
             output: Arc::default(),
         })
@@ -75,35 +102,54 @@ impl Dialer {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Connects, with TLS if need be. The error is one line.
-    pub(super) async fn dial(&self) -> Result<Box<Connection>, String> {
-        self.output.dial(self.connect()).await
+    /// Connects, with TLS if need be; that tells what the upstream speaks. The error is one line.
+    pub(super) async fn dial(&self) -> Result<Spoken, String> {
+        self.output.dial(self.dial_either()).await
     }
 
-    async fn connect(&self) -> Result<Box<Connection>, String> {
-        let stream = match &self.address {
-            Address::Unix(path) => Stream::Unix(HyperIo::new(self.counted(connect_unix(path).await?))),
-            Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| plain(&error))?;
-                stream.set_nodelay(true).map_err(|error| plain(&error))?;
-                let stream = self.counted(stream);
-                match &self.tls {
-                    None => Stream::Tcp(HyperIo::new(stream)),
-                    Some((connector, name)) => {
-                        let stream = connector.connect(name.clone(), stream).await;
-                        Stream::Tls(Box::new(HyperIo::new(stream.map_err(|error| tls_error(&error))?)))
-                    }
-                }
-            }
+    async fn dial_either(&self) -> Result<Spoken, String> {
+        let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.either)).await?;
+        if two {
+            return http2::handshake(stream, self.max_head, Load::of(&self.open)).await.map(Spoken::Two);
+        }
+        self.speak_one(stream).await.map(Spoken::One)
+    }
+
+    /// The same, to speak HTTP/1.1. The error is one line.
+    pub(super) async fn dial_one(&self) -> Result<Box<Connection>, String> {
+        let dial = async {
+            let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.one)).await?;
+            if two { Err("it speaks HTTP/2 alone".to_owned()) } else { self.speak_one(stream).await }
         };
-        let (sender, driver) = self.http.handshake(stream).await.map_err(|error| one_line(&error))?;
-        Ok(Connection::new(sender, driver, Load::of(&self.open)))
+        self.output.dial(dial).await
     }
-}
 
-impl Dialer {
+    /// A stream, and whether HTTP/2 is to be spoken on it.
+    async fn connect(&self, connector: Option<&TlsConnector>) -> Result<(Stream, bool), String> {
+        let (host, port) = match &self.address {
+            Address::Unix(path) => {
+                return Ok((Stream::Unix(HyperIo::new(self.counted(connect_unix(path).await?))), false));
+            }
+            Address::Tcp { host, port } => (host, *port),
+        };
+        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| plain(&error))?;
+        stream.set_nodelay(true).map_err(|error| plain(&error))?;
+        let stream = self.counted(stream);
+        let Some((connector, tls)) = connector.zip(self.tls.as_ref()) else {
+            return Ok((Stream::Tcp(HyperIo::new(stream)), self.two));
+        };
+        let stream = connector.connect(tls.name.clone(), stream).await.map_err(|error| tls_error(&error))?;
+        let two = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
+        Ok((Stream::Tls(Box::new(HyperIo::new(stream))), two))
+    }
+
     fn counted<S>(&self, stream: S) -> Counted<S, Output> {
         Counted::new(stream, Arc::clone(&self.output))
+    }
+
+    async fn speak_one(&self, stream: Stream) -> Result<Box<Connection>, String> {
+        let (sender, driver) = self.http.handshake(stream).await.map_err(|error| one_line(&error))?;
+        Ok(Connection::new(sender, driver, Load::of(&self.open)))
     }
 }
 

@@ -1,5 +1,6 @@
-//! An upstream that speaks HTTP/1.1.
+//! An upstream that speaks HTTP, /1.1 or /2.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
+use super::http2::{Got, Multiplexed};
 use super::place::Place;
 use super::pool::{Lease, Pool};
 use super::{Failure, FailureKind, one_line};
 use crate::body::Body;
+use crate::endpoint::Scheme;
 use crate::headers;
 use crate::interims::Interims;
 use crate::metrics::traffic::Output;
@@ -28,17 +31,20 @@ use crate::shutdown::Shutdown;
 /// Fields in a head: hyper's own limit, which it keeps on the stack.
 const MOST_FIELDS: usize = 100;
 
-/// An HTTP/1.1 upstream and its connections.
+/// An HTTP upstream and its connections.
 pub(crate) struct HttpUpstream {
     pub(super) dialer: Dialer,
+    /// Its HTTP/1.1 connections.
     pool: Arc<Pool>,
-    /// One permit a connection.
+    /// Its HTTP/2 connections.
+    pub(super) multiplexed: Multiplexed,
+    /// One permit a connection of HTTP/1.1, or a request of HTTP/2.
     connections: Arc<Semaphore>,
     /// How many permits there are.
     share: Mutex<usize>,
     max_head: usize,
     /// The longest wait for a step of a request whose body streams.
-    patience: Duration,
+    pub(super) patience: Duration,
     /// Runs what is no HTTP any more.
     pub(super) shutdown: Shutdown,
     /// Counts those that end here.
@@ -47,7 +53,7 @@ pub(crate) struct HttpUpstream {
 
 impl HttpUpstream {
     /// An upstream that refuses replies whose head is over `max_head` bytes, and has `patience` for each step of a request
-    /// whose body streams. It has no connection before it gets its [share](HttpUpstream::set_share) of them.
+    /// whose body streams; over HTTP/2 it has `multiplexed` connections. It has no connection before it gets its [share](HttpUpstream::set_share) of them.
     ///
     /// # Errors
     ///
@@ -55,12 +61,15 @@ impl HttpUpstream {
     pub(crate) fn new(
         place: &Place,
         tls: Option<Arc<ClientConfig>>,
+        multiplexed: usize,
         max_head: usize,
         patience: Duration,
         shutdown: Shutdown,
         interims: Interims,
     ) -> anyhow::Result<HttpUpstream> {
+        let scheme = place.endpoint.scheme;
         Ok(HttpUpstream {
+            multiplexed: Multiplexed::new(multiplexed, scheme.is_tls(), scheme == Scheme::H2c),
             dialer: Dialer::new(place, tls, max_head)?,
             pool: Arc::default(),
             connections: Arc::new(Semaphore::new(0)),
@@ -79,6 +88,9 @@ impl HttpUpstream {
             return Box::pin(self.upgrade(request, &protocol, deadline)).await;
         }
         let permit = self.permit(deadline).await?;
+        if self.multiplexed.is_possible() {
+            return Box::pin(self.call_multiplexed(request, deadline, permit)).await;
+        }
         let progress = request.body().progress();
         let request = match self.pool.take() {
             None => request,
@@ -90,16 +102,48 @@ impl HttpUpstream {
             },
         };
         // Rare, and much larger than the rest: not a part of every request's future.
-        let (connection, request) = Box::pin(self.connect(request, deadline)).await?;
-        let spare = spare(&request);
+        let (connection, request) = Box::pin(self.connect(request, deadline, self.dialer.dial_one())).await?;
+        self.call_on(connection, request, deadline, permit).await
+    }
+
+    /// A call on a new connection.
+    async fn call_on(
+        &self,
+        connection: Box<Connection>,
+        request: Outgoing,
+        deadline: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Response<Body>, Failure> {
+        let (spare, progress) = (spare(&request), request.body().progress());
         let exchanged = self.exchange(connection, request, deadline).await;
         let (reply, used) = exchanged.map_err(|(failure, lost)| failure.harmless(spare.filter(|_| lost)))?;
         self.finish(reply, used, permit, progress)
     }
 
-    /// What its connections carry on the network.
-    pub(super) fn output(&self) -> &Output {
-        self.dialer.output()
+    /// A call to an upstream that speaks HTTP/2, or whose first connection will show what it speaks.
+    async fn call_multiplexed(
+        &self,
+        mut request: Outgoing,
+        deadline: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Response<Body>, Failure> {
+        let mut again = true;
+        loop {
+            let (got, sendable) = self.connect(request, deadline, self.multiplexed.get(&self.dialer)).await?;
+            let lent = match got {
+                Got::One(connection) => return self.call_on(connection, sendable, deadline, permit).await,
+                Got::Two(lent) => lent,
+            };
+            match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
+                Ok(mut reply) => {
+                    headers::prepare_reply(&mut reply);
+                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit)));
+                }
+                // The connection has ended, or is about to: another one is as good.
+                Err(Failure { unsent: Some(unsent), .. }) if again => (request, again) = (unsent, false),
+                Err(failure) => return Err(failure),
+            }
+        }
     }
 
     /// At most so many connections from now on. Those that are in use above that go on.
@@ -112,6 +156,11 @@ impl HttpUpstream {
         } else {
             *share -= self.connections.forget_permits(*share - most);
         }
+    }
+
+    /// What its connections carry on the network.
+    pub(super) fn output(&self) -> &Output {
+        self.dialer.output()
     }
 
     /// Connections that are open.
@@ -144,15 +193,17 @@ impl HttpUpstream {
         }
     }
 
-    pub(super) async fn connect(
+    /// Waits for a connection as long as there is sense in it.
+    pub(super) async fn connect<C>(
         &self,
         request: Outgoing,
         deadline: Instant,
-    ) -> Result<(Box<Connection>, Outgoing), Failure> {
+        dial: impl Future<Output = Result<C, String>>,
+    ) -> Result<(C, Outgoing), Failure> {
         // Half of what is left: should it take longer, another upstream still has a chance.
         let now = Instant::now();
         let limit = now + deadline.saturating_duration_since(now) / 2;
-        match timeout_at(limit, self.dialer.dial()).await {
+        match timeout_at(limit, dial).await {
             Ok(Ok(connection)) => Ok((connection, request)),
             Ok(Err(reason)) => Err(Failure::new(FailureKind::Unreachable, reason).unsent(request)),
             Err(_) => Err(Failure::new(FailureKind::Unreachable, "connecting timed out").unsent(request)),
@@ -232,9 +283,11 @@ fn framed(mut request: Request<RequestBody>, interims: &Interims) -> Request<Req
 
 /// The same request once more, if that does no harm and its body is at hand.
 fn spare(request: &Outgoing) -> Option<Outgoing> {
-    if !is_idempotent(request.method()) {
-        return None;
-    }
+    if is_idempotent(request.method()) { copy(request) } else { None }
+}
+
+/// The same request once more, if its body is at hand.
+pub(super) fn copy(request: &Outgoing) -> Option<Outgoing> {
     let mut copy = Request::new(request.body().copy()?);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();

@@ -18,11 +18,6 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The one that is written as an endpoint.
-    pub(crate) fn fixed(endpoint: Endpoint) -> Place {
-        Place { endpoint, looked_up: None, weight: 1, priority: 0 }
-    }
-
     /// Whether two are the same upstream, whatever their parts.
     pub(crate) fn is_same(&self, other: &Place) -> bool {
         self.endpoint == other.endpoint && self.looked_up == other.looked_up

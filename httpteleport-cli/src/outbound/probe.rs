@@ -6,7 +6,9 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::connection::Unanswered;
+use super::dial::Spoken;
 use super::http::HttpUpstream;
+use super::http2::Multiplexed;
 use super::{Upstream, one_line};
 use crate::health::Options;
 use crate::request::RequestBody;
@@ -31,14 +33,23 @@ impl HttpUpstream {
     }
 
     async fn ask(&self, path: &str, options: &Options) -> Result<Response<Incoming>, String> {
-        let mut connection = self.dialer.dial().await?;
         let mut request = Request::new(RequestBody::default());
         *request.uri_mut() = path.parse().map_err(|_| format!("{path:?} is no path"))?;
         let headers = request.headers_mut();
         headers.insert(HOST, self.dialer.host());
         headers.insert(USER_AGENT, HeaderValue::from_static("httptp-health"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        match connection.exchange(request, Instant::now() + options.timeout, options.timeout).await {
+        let (deadline, patience) = (Instant::now() + options.timeout, options.timeout);
+        let mut connection = match self.dialer.dial().await? {
+            Spoken::One(connection) => connection,
+            Spoken::Two(sender) => {
+                request.headers_mut().remove(CONNECTION);
+                let asked =
+                    self.multiplexed.exchange(Multiplexed::alone(sender), Box::new(request), deadline, patience).await;
+                return asked.map_err(|failure| failure.reason);
+            }
+        };
+        match connection.exchange(request, deadline, patience).await {
             Ok(reply) => Ok(reply),
             Err(Unanswered::Late) => Err("no reply in time".to_owned()),
             Err(Unanswered::Failed(error)) => Err(one_line(error.error())),

@@ -115,6 +115,11 @@ impl Target {
         &self.upstream
     }
 
+    /// Requests that came here first.
+    pub(super) fn first_requests(&self) -> u64 {
+        self.node.requests().saturating_sub(self.retries.load(Relaxed))
+    }
+
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
@@ -164,6 +169,11 @@ impl Attempt {
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The reply's body has broken off.
+    pub(crate) fn note_broken(&self) {
+        self.target.node.note_broken(Instant::now());
     }
 
     /// How long it has taken by now; from now on it is known what came of it.

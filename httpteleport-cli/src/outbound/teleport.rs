@@ -225,7 +225,7 @@ impl TeleportUpstream {
 }
 
 impl Prober {
-    /// Opens a connection to see the peer's first bytes, by which either wire begins.
+    /// Opens a connection, by which the peer has to answer on either wire, and ends it.
     async fn probe(&self) -> Result<(), String> {
         let first = if self.wire == Wire::Classic { Wire::Classic } else { Wire::Framed };
         match self.open(first).await {
@@ -237,9 +237,11 @@ impl Prober {
     async fn open(&self, wire: Wire) -> Result<(), String> {
         let (host, port) = &self.address;
         let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| plain(&error))?;
-        // Dropped, they close it.
         let opened = Box::pin(self.builder.clone().wire(wire).handshake(stream)).await;
-        opened.map(drop).map_err(|error| reason(&error))
+        let (client, driver) = opened.map_err(|error| reason(&error))?;
+        // The peer has answered; a goodbye keeps its log free of connections that broke.
+        let ((), ended) = Box::pin(async { tokio::join!(client.drain(), driver) }).await;
+        ended.map_err(|error| one_line(&error))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Requests for another protocol, as HTTP/1.1 has them, each on a connection of its own.
+//! Requests for another protocol, as HTTP/1.1 has them, each on a connection of its own. Upstreams of HTTP/2 over TLS get them so as
+//! well; those without TLS as HTTP/2 has them (`upgrade_http2.rs`).
 
 use std::io::Cursor;
 use std::pin::Pin;
@@ -9,17 +10,16 @@ use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE, UPGRADE,
 };
-use http::{Method, Request, Response, StatusCode, request};
+use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use httpteleport::codec::framed::Protocol;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Chain, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Chain, ReadHalf, split};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::http::HttpUpstream;
-use super::stream::Stream;
 use super::{Failure, FailureKind, one_line};
 use crate::body::{Body, BoxError};
 use crate::headers;
@@ -37,7 +37,10 @@ impl HttpUpstream {
         deadline: Instant,
     ) -> Result<Response<Body>, Failure> {
         let permit = self.permit(deadline).await?;
-        let (connection, request) = self.connect(request, deadline).await?;
+        if self.multiplexed.is_certain() {
+            return self.upgrade_multiplexed(request, protocol, deadline, permit).await;
+        }
+        let (connection, request) = self.connect(request, deadline, self.dialer.dial_one()).await?;
         let (mut head, said) = request.into_parts();
         let key = ask(&mut head, protocol);
         let request = Box::new(Request::from_parts(head, RequestBody::default()));
@@ -51,15 +54,26 @@ impl HttpUpstream {
         let lost = || Failure::new(FailureKind::Broken, "it closed the connection when it had switched protocols");
         let stream = timeout_at(deadline, connection.into_stream()).await;
         let (stream, unread) = stream.ok().flatten().ok_or_else(lost)?;
-        let permit = Arc::new(permit);
-        let (reader, writer) = split(TokioIo::new(stream));
-        self.shutdown.spawn(hear(said, writer, Arc::clone(&permit)));
         headers::prepare_reply(&mut reply);
-        let (mut head, _) = reply.into_parts();
+        Ok(self.switched(reply.into_parts().0, protocol, said, (TokioIo::new(stream), unread), permit))
+    }
+
+    /// The reply of an upstream that speaks the other protocol from now on, on a stream of which this was read already.
+    pub(super) fn switched(
+        &self,
+        mut head: response::Parts,
+        protocol: &Protocol,
+        said: RequestBody,
+        (stream, unread): (impl AsyncRead + AsyncWrite + Send + 'static, Bytes),
+        permit: OwnedSemaphorePermit,
+    ) -> Response<Body> {
+        let permit = Arc::new(permit);
+        let (reader, writer) = split(stream);
+        self.shutdown.spawn(hear(said, writer, Arc::clone(&permit)));
         head.status = StatusCode::OK;
         head.extensions.insert(protocol.clone());
         let says = Says { pieces: Pieces::new(Cursor::new(unread).chain(reader)), _permit: permit };
-        Ok(Response::from_parts(head, Body::boxed(says.boxed_unsync())))
+        Response::from_parts(head, Body::boxed(says.boxed_unsync()))
     }
 }
 
@@ -97,12 +111,12 @@ fn check(headers: &mut HeaderMap, protocol: &Protocol, key: Option<&str>) -> Res
     }
 }
 
-fn is_websocket(protocol: &Protocol) -> bool {
+pub(super) fn is_websocket(protocol: &Protocol) -> bool {
     protocol.as_str().eq_ignore_ascii_case("websocket")
 }
 
 /// Writes to the upstream what the client says, to its end.
-async fn hear(mut said: RequestBody, mut writer: WriteHalf<TokioIo<Stream>>, permit: Arc<OwnedSemaphorePermit>) {
+async fn hear(mut said: RequestBody, mut writer: impl AsyncWrite + Unpin, permit: Arc<OwnedSemaphorePermit>) {
     let result: Result<(), BoxError> = async {
         while let Some(frame) = said.frame().await.transpose()? {
             if let Ok(data) = frame.into_data() {
@@ -121,12 +135,12 @@ async fn hear(mut said: RequestBody, mut writer: WriteHalf<TokioIo<Stream>>, per
 }
 
 /// What the upstream says in the other protocol, as the body of its reply.
-struct Says {
-    pieces: Pieces<Chain<Cursor<Bytes>, ReadHalf<TokioIo<Stream>>>>,
+struct Says<S> {
+    pieces: Pieces<Chain<Cursor<Bytes>, ReadHalf<S>>>,
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-impl http_body::Body for Says {
+impl<S: AsyncRead> http_body::Body for Says<S> {
     type Data = Bytes;
     type Error = BoxError;
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,6 +10,7 @@ use fastrand::Rng;
 use http::StatusCode;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::place::Place;
 use super::target::{Attempt, Snapshot, Target, outcome_of_failure, outcome_of_status};
@@ -46,6 +47,8 @@ pub(crate) struct Upstreams {
     budget: Mutex<Budget>,
     /// Requests to upstreams that are gone.
     gone: AtomicU64,
+    /// What keeps the set up to date.
+    finder: OnceLock<AbortOnDropHandle<()>>,
 }
 
 /// The upstreams at one time.
@@ -74,18 +77,25 @@ impl Upstreams {
             members: Mutex::default(),
             failing: Mutex::default(),
             gone: AtomicU64::new(0),
+            finder: OnceLock::new(),
         }
     }
 
     /// A group without any.
     #[cfg(test)]
-    pub(crate) fn none() -> Upstreams {
-        Upstreams::new(Options::default(), 1, Box::new(|_| anyhow::bail!("nobody asks for one")))
+    pub(crate) fn none() -> Arc<Upstreams> {
+        Arc::new(Upstreams::new(Options::default(), 1, Box::new(|_| anyhow::bail!("nobody asks for one"))))
     }
 
     /// What has been set for it.
     pub(crate) fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// What keeps the set up to date runs as long as this does.
+    pub(crate) fn found_by(&self, finder: AbortOnDropHandle<()>) {
+        // There is one, from the beginning.
+        let _ = self.finder.set(finder);
     }
 
     /// From now on these are the upstreams. Those that were among them before stay as they are; those that are not any more
@@ -128,7 +138,7 @@ impl Upstreams {
         }
         self.set.store(Arc::new(Set { targets: next.into(), table: Table::new(entries) }));
         for member in old {
-            self.gone.fetch_add(member.target.node.requests(), Relaxed);
+            self.gone.fetch_add(member.target.first_requests(), Relaxed);
             tracing::info!("{}: is an upstream no more; it finishes what it does", member.target.name());
         }
         Ok(())
@@ -191,7 +201,7 @@ impl Upstreams {
     /// Leave to send one more request again that may have left.
     pub(crate) fn may_repeat(&self, now: Instant) -> bool {
         let requests =
-            self.gone.load(Relaxed) + self.targets().iter().map(|target| target.node.requests()).sum::<u64>();
+            self.gone.load(Relaxed) + self.targets().iter().map(|target| target.first_requests()).sum::<u64>();
         self.budget().take(now, requests, &self.options.retry)
     }
 

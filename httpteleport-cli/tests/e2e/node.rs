@@ -13,6 +13,7 @@ use testkit::tls::{Ca, Identity};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `httptp`, killed when dropped; its log is shown when it does not start.
+#[derive(Debug)]
 pub(crate) struct Node {
     running: Running,
     /// Its input, with the port it really has.
@@ -43,6 +44,16 @@ impl Node {
     /// `HOST:PORT` of its input.
     pub(crate) fn address(&self) -> &str {
         self.url.split_once("://").expect("a TCP input").1
+    }
+
+    /// Waits until it has logged a line with these words in it.
+    pub(crate) fn says(&self, words: &str) {
+        tokio::task::block_in_place(|| self.running.line(words, |line| line.contains(words).then_some(())));
+    }
+
+    /// Whether it has logged such a line by now.
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        self.running.output().iter().any(|line| line.contains(words))
     }
 
     /// The process.

@@ -56,7 +56,11 @@ impl Origin {
     }
 
     pub(crate) async fn scripted(script: impl Fn(&HttpRequest) -> Answer + Send + Sync + 'static) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Origin::on(TcpListener::bind("127.0.0.1:0").await.expect("a port"), script)
+    }
+
+    /// The same where somebody else has bound it.
+    pub(crate) fn on(listener: TcpListener, script: impl Fn(&HttpRequest) -> Answer + Send + Sync + 'static) -> Origin {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let shared = Shared::new(script);
         let origin = Origin { url, shared: Arc::clone(&shared) };

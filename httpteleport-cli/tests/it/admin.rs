@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -302,7 +302,10 @@ async fn an_address_that_is_taken_matters_only_where_it_was_asked_for() {
     // Somebody has the usual one now, be it another test.
     let _usual = TcpListener::bind("127.0.0.1:8040").await;
     let args = ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1"];
-    let (_program, mut log) = Program::logged(&args).await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_httptp"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut program = command.spawn().expect("the program starts");
+    let mut log = BufReader::new(program.stderr.take().expect("a pipe")).lines();
     let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("text").expect("a line");
     assert!(line.contains("WARN metrics are not served: localhost:8040: address in use"), "{line}");
 }
@@ -316,15 +319,16 @@ async fn who_opens_it_to_others_is_warned_and_mistakes_are_told() {
 
     let short = file("admin_token_short", "short\n");
     for (args, code, want) in [
-        (["--admin", "nonsense"], 2, "--admin nonsense: write HOST:PORT, or nothing to turn it off"),
-        (["--admin", "h:99999"], 2, "--admin h:99999: write HOST:PORT"),
-        (["--price-per-gb", "much"], 2, "--price-per-gb much: give a number from 0 to 1000000"),
+        (vec!["--admin", "nonsense"], 2, "--admin nonsense: write HOST:PORT, or nothing to turn it off"),
+        (vec!["--admin", "h:99999"], 2, "--admin h:99999: write HOST:PORT"),
+        (vec!["--price-per-gb", "much"], 2, "--price-per-gb much: give a number from 0 to 1000000"),
+        (vec!["--admin=", "--admin-token-file", "t"], 2, "--admin-token-file: there is no admin address"),
         (
-            ["--admin-token-file", "/nonexistent/t"],
+            vec!["--admin", ANY, "--admin-token-file", "/nonexistent/t"],
             1,
             "--admin-token-file /nonexistent/t: cannot read the file: no such",
         ),
-        (["--admin-token-file", &short], 1, "holds no token; it should have one of 8 to 512"),
+        (vec!["--admin", ANY, "--admin-token-file", &short], 1, "holds no token; it should have one of 8 to 512"),
     ] {
         let (status, _, stderr) =
             run(&[&["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1"], &args[..]].concat()).await;

@@ -80,6 +80,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// The next head of a request; `None` when the connection ends before it.
+    pub(crate) async fn try_head(&mut self) -> Option<String> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if !matches!(self.0.read_line(&mut head).await, Ok(1..)) {
+                return None;
+            }
+        }
+        Some(head)
+    }
+
     /// The next reply with its body.
     pub(crate) async fn reply(&mut self) -> Reply {
         let mut reply = self.head().await;

@@ -3,10 +3,12 @@
 #![allow(missing_docs)]
 
 mod admin;
+mod balance;
 mod browser;
 mod certificates;
 mod client;
 mod clients;
+mod config;
 mod demo;
 mod estimate;
 mod failures;
@@ -18,6 +20,7 @@ mod origin;
 mod page;
 mod pass;
 mod program;
+mod reload;
 mod shutdown;
 mod stage;
 mod startup;

@@ -18,9 +18,13 @@ pub(crate) struct Program {
     pub(crate) line: String,
 }
 
+/// With an admin address where a test asks for one alone: the usual one is there but once.
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_httptp"));
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    if !args.is_empty() {
+        command.env("HTTPTP_ADMIN", "");
+    }
     command
 }
 
@@ -59,11 +63,15 @@ impl Program {
         Program::start(&["--in", "http://127.0.0.1:0", "--out", out]).await
     }
 
+    /// The next line that it prints.
+    pub(crate) async fn next_line(&mut self) -> String {
+        let line = tokio::time::timeout(PATIENCE, self.stdout.next_line()).await.expect("in time").expect("readable");
+        line.expect("one more line")
+    }
+
     /// `HOST:PORT` of its input.
     pub(crate) fn address(&self) -> &str {
-        let input = self.line.strip_prefix("httptp: ").and_then(|line| line.split(" -> ").next()).expect("its form");
-        // Behind it may stand how a teleport input compresses.
-        input.split_once("://").expect("a TCP input").1.split(' ').next().expect("an address")
+        address_in(&self.line)
     }
 
     /// `HOST:PORT` of its admin address.
@@ -96,6 +104,13 @@ impl Program {
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("a status")
     }
+}
+
+/// `HOST:PORT` of the input that a line of the start names.
+pub(crate) fn address_in(line: &str) -> &str {
+    let input = line.strip_prefix("httptp: ").and_then(|line| line.split(" -> ").next()).expect("its form");
+    // Behind it may stand how a teleport input compresses.
+    input.split_once("://").expect("a TCP input").1.split(' ').next().expect("an address")
 }
 
 /// Runs a line of shell: exit code, stdout.

@@ -1,0 +1,69 @@
+//! Options of which upstreams there are and who of them gets a request.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+use http::uri::PathAndQuery;
+
+use crate::duration;
+
+/// As typed; a part of [`GroupArgs`](super::GroupArgs).
+#[derive(Args, Debug, Default)]
+pub(crate) struct BalancingArgs {
+    /// Ask each HTTP output for this path now and then, and send nothing to one that does not answer 200 to 399; teleport outputs are
+    /// asked whether they are there
+    #[arg(long, value_name = "PATH", help_heading = "Balancing", value_parser = path)]
+    pub(crate) health_check: Option<String>,
+
+    /// Between two such checks; three bad ones in a row, or two good ones, count [default: 5s]
+    #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
+    pub(crate) health_interval: Option<Duration>,
+
+    /// The longest that such a check may take [default: 2s]
+    #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
+    pub(crate) health_timeout: Option<Duration>,
+
+    /// The status that says that an output is well [default: any of 200 to 399]
+    #[arg(long, value_name = "CODE", help_heading = "Balancing", value_parser = value_parser!(u16).range(200..=599))]
+    pub(crate) health_status: Option<u16>,
+
+    /// An output that is new, or back, gets its whole part only after this time [default: 0]
+    #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
+    pub(crate) slow_start: Option<Duration>,
+
+    /// So many failures in a row (502, 503, 504, or no reply), or half of all, and an output gets nothing for 5 s, then for longer
+    /// each time; never more than half of the outputs at a time; 0 for never [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) eject_after: Option<u32>,
+
+    /// Requests that may have reached an output which then was lost are sent to another one if that does no harm (GET, PUT), up to
+    /// so many percent of all requests [default: 20]
+    #[arg(long, value_name = "PERCENT", help_heading = "Balancing", value_parser = value_parser!(u32).range(0..=100))]
+    pub(crate) retry_budget: Option<u32>,
+
+    /// Use only so many of the outputs, others on each node: for very many of both
+    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(1..=100_000))]
+    pub(crate) subset: Option<u32>,
+
+    /// Which node this is, for --subset: a number, or a name that ends in one; without gaps among the nodes, all outputs are used
+    /// alike
+    #[arg(long, value_name = "NAME", help_heading = "Balancing")]
+    pub(crate) node_id: Option<String>,
+
+    /// The DNS server that knows the outputs' names [default: this system's]
+    #[arg(long, value_name = "IP[:PORT]", help_heading = "Balancing", value_parser = server)]
+    pub(crate) resolver: Option<SocketAddr>,
+}
+
+/// Names what is asked for.
+fn path(path: &str) -> Result<String, &'static str> {
+    let is_path = path.starts_with('/') && PathAndQuery::try_from(path).is_ok();
+    if is_path { Ok(path.to_owned()) } else { Err("is no path; write for example /healthz") }
+}
+
+/// Names a DNS server.
+fn server(text: &str) -> Result<SocketAddr, &'static str> {
+    let with_port = || text.trim_matches(['[', ']']).parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 53));
+    text.parse().ok().or_else(with_port).ok_or("is no address; write for example 10.0.0.2 or 10.0.0.2:53")
+}

@@ -1,0 +1,183 @@
+//! The tables `[[route]]` of a file.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::table::{meant, text};
+use super::{Found, Names};
+use crate::config::{Edit, Host, Route};
+
+const KEYS: [&str; 7] = ["listener", "host", "path", "group", "set_headers", "remove_headers", "rewrite_host"];
+/// Fields that say where a message ends and what its connection is: a route has no say in that.
+const FRAMING: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+
+/// Reads them; what is wrong is returned as well.
+pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names) -> (Vec<Route>, Vec<Found>) {
+    let mut reader = Reader { names, routes: Vec::new(), sound: Vec::new(), found: Vec::new() };
+    let at = routes.span().start;
+    let DeValue::Array(tables) = routes.into_inner() else {
+        return (Vec::new(), vec![(at, "route: is no list of tables; write [[route]]".to_owned())]);
+    };
+    for table in tables {
+        let at = table.span().start;
+        match table.into_inner() {
+            DeValue::Table(table) => reader.route(at, table),
+            _ => reader.note(at, "is no table; write [[route]]"),
+        }
+    }
+    (reader.routes, reader.found)
+}
+
+struct Reader<'a> {
+    names: &'a Names,
+    routes: Vec<Route>,
+    /// Those with which nothing is wrong.
+    sound: Vec<usize>,
+    found: Vec<Found>,
+}
+
+impl Reader<'_> {
+    fn note(&mut self, at: usize, line: &str) {
+        self.found.push((at, format!("route: {line}")));
+    }
+
+    fn route(&mut self, at: usize, table: DeTable<'_>) {
+        let mut route = Route::everything(usize::MAX);
+        let mut listeners = vec![None];
+        let before = self.found.len();
+        for (key, value) in table {
+            let at = key.span().start;
+            let result = match &**key.get_ref() {
+                "listener" => self.listeners(value.get_ref()).map(|named| listeners = named),
+                "host" => string(value.get_ref()).and_then(|host| read_host(&host)).map(|host| route.host = host),
+                "path" => string(value.get_ref()).and_then(read_path).map(|path| route.path = path),
+                "group" => self.group(value.get_ref()).map(|group| route.group = group),
+                "set_headers" => fields(value.get_ref()).map(|fields| route.edit.set = fields),
+                "remove_headers" => field_names(value.get_ref()).map(|names| route.edit.remove = names),
+                "rewrite_host" => string(value.get_ref()).and_then(|host| new_host(&host, &mut route.edit)),
+                unknown => {
+                    self.note(at, &format!("unknown key {unknown}{}", meant(unknown, KEYS.into_iter())));
+                    continue;
+                }
+            };
+            if let Err(why) = result {
+                self.note(at, &format!("{}: {why}", key.get_ref()));
+            }
+        }
+        let sound = self.found.len() == before;
+        if route.group == usize::MAX {
+            if sound && self.names.groups.len() != 1 {
+                return self.note(at, "has no group; say where its requests go with group");
+            }
+            route.group = 0;
+        }
+        for listener in listeners {
+            let route = Route { listener, ..route.clone() };
+            if sound {
+                self.check_it_is_new(at, &route);
+                self.sound.push(self.routes.len());
+            }
+            self.routes.push(route);
+        }
+    }
+
+    fn check_it_is_new(&mut self, at: usize, route: &Route) {
+        let same = |other: &Route| {
+            (other.listener, &other.host, other.path.trim_end_matches('/'))
+                == (route.listener, &route.host, route.path.trim_end_matches('/'))
+        };
+        if self.sound.iter().any(|index| same(&self.routes[*index])) {
+            self.note(at, "takes what an earlier one takes; change its listener, host or path, or drop it");
+        }
+    }
+
+    fn listeners(&self, value: &DeValue<'_>) -> Result<Vec<Option<usize>>, String> {
+        let names = text(value)?;
+        let find = |name: &str| match self.names.listeners.iter().position(|known| known == name) {
+            Some(index) => Ok(Some(index)),
+            None => Err(format!("there is no listener {name:?}{}", guess(name, &self.names.listeners))),
+        };
+        names.split(',').map(find).collect()
+    }
+
+    fn group(&self, value: &DeValue<'_>) -> Result<usize, String> {
+        let name = string(value)?;
+        let index = self.names.groups.iter().position(|known| *known == name);
+        index.ok_or_else(|| format!("there is no group {name:?}{}", guess(&name, &self.names.groups)))
+    }
+}
+
+fn guess(name: &str, known: &[String]) -> String {
+    meant(name, known.iter().map(String::as_str))
+}
+
+fn string(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.clone().into_owned()),
+        other => Err(format!("a {} does not fit here; write a text in quotes", other.type_str())),
+    }
+}
+
+/// `example.com`, `*.example.com` or `*`.
+fn read_host(text: &str) -> Result<Host, String> {
+    let name = |text: &str| {
+        let brackets = text.starts_with('[') && text.ends_with(']');
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let named = if brackets { text[1..text.len() - 1].parse::<std::net::Ipv6Addr>().is_ok() } else { plain };
+        let form = "write a name without port, such as example.com, or *.example.com for all below it";
+        (named && !text.is_empty())
+            .then(|| text.to_ascii_lowercase())
+            .ok_or_else(|| format!("{text:?} is no host; {form}"))
+    };
+    match text.strip_prefix('*') {
+        Some("") => Ok(Host::Any),
+        Some(end) if end.starts_with('.') && end.len() > 1 => Ok(Host::EndsWith(name(end)?)),
+        _ => Ok(Host::Is(name(text)?)),
+    }
+}
+
+fn read_path(path: String) -> Result<String, String> {
+    if !path.starts_with('/') || path.contains(['?', '#', '*', ' ']) {
+        return Err(format!("{path:?} is no path that others begin with; write for example /api"));
+    }
+    Ok(path)
+}
+
+fn new_host(text: &str, edit: &mut Edit) -> Result<(), String> {
+    let authority = text.parse::<http::uri::Authority>().ok().filter(|authority| !authority.as_str().contains('@'));
+    let host = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    edit.host = Some(host.ok_or_else(|| format!("{text:?} is no host; write for example inner.example.com:8080"))?);
+    Ok(())
+}
+
+fn field_name(name: &str) -> Result<HeaderName, String> {
+    let field: HeaderName =
+        name.parse().map_err(|_| format!("{name:?} is no name of a header; write for example X-Tenant"))?;
+    if field == HOST {
+        return Err("Host is changed by rewrite_host".to_owned());
+    }
+    if FRAMING.contains(&field) {
+        return Err(format!("{name} is of the connection, and no route can change it"));
+    }
+    Ok(field)
+}
+
+fn field_names(value: &DeValue<'_>) -> Result<Vec<HeaderName>, String> {
+    text(value)?.split(',').map(field_name).collect()
+}
+
+fn fields(value: &DeValue<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let DeValue::Table(table) = value else {
+        return Err("write a table, such as { X-Tenant = \"a\" }".to_owned());
+    };
+    let field = |(name, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+        let name: &str = AsRef::<str>::as_ref(name.get_ref());
+        let text = text(value.get_ref())?;
+        let value = HeaderValue::from_str(&text).map_err(|_| format!("{text:?} cannot be the value of a header"))?;
+        Ok((field_name(name)?, value))
+    };
+    table.iter().map(field).collect()
+}

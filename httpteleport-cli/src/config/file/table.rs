@@ -1,0 +1,186 @@
+//! A table of a file as options of the command line.
+
+use clap::{ArgMatches, Command};
+use toml::de::{DeTable, DeValue};
+
+use super::Found;
+use crate::cli;
+
+/// An option with its value: `--in-max-body-size`, `1000`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// Its long name with its dashes.
+    pub(crate) option: String,
+    /// What was typed for it.
+    pub(crate) value: String,
+}
+
+impl Word {
+    fn arg(&self) -> String {
+        format!("{}={}", self.option, self.value)
+    }
+}
+
+/// One sort of table: which options may stand in it, and under which keys.
+pub(super) struct Kind {
+    command: Command,
+    /// Each option with its key; longer names first, so that none is taken for the beginning of another.
+    keys: Vec<(String, String)>,
+    /// Keys that are read by others, for guesses.
+    more: &'static [&'static str],
+}
+
+impl Kind {
+    /// A table of the options of a command. Their keys are their names without the prefix; the one that is nothing but the prefix has a
+    /// key of its own.
+    pub(super) fn new(command: Command, prefix: &str, address: Option<&str>, more: &'static [&'static str]) -> Kind {
+        let key = |long: &str| match address {
+            Some(address) if long == prefix.trim_end_matches('-') => address.to_owned(),
+            _ => long.strip_prefix(prefix).unwrap_or(long).replace('-', "_"),
+        };
+        let longs = command.get_arguments().filter_map(clap::Arg::get_long);
+        let mut keys: Vec<_> = longs.map(|long| (format!("--{long}"), key(long))).collect();
+        keys.sort_by_key(|(option, _)| std::cmp::Reverse(option.len()));
+        Kind { command, keys, more }
+    }
+
+    /// The keys that may stand in it.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|(_, key)| key.as_str())
+    }
+
+    fn option(&self, key: &str) -> Option<&str> {
+        self.keys.iter().find(|(_, known)| known == key).map(|(option, _)| option.as_str())
+    }
+
+    /// Checks one option by itself.
+    fn check(&self, word: &Word) -> Result<(), String> {
+        match self.command.clone().try_get_matches_from([word.arg()]) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(cli::in_a_line(&error)
+                    .unwrap_or_else(|| format!("{} {}: {}", word.option, word.value, error.kind())))
+            }
+        }
+    }
+}
+
+/// A table that was read.
+pub(super) struct Table {
+    /// What it says, with what was typed in place of that.
+    pub(super) matches: ArgMatches,
+    /// `listener "web"`; empty for the file's top.
+    title: String,
+    /// Where its name is.
+    at: usize,
+    /// Where its keys are.
+    places: Vec<(String, usize)>,
+    /// Its words for the options.
+    keys: Vec<(String, String)>,
+    typed: Vec<String>,
+}
+
+impl Table {
+    /// Reads a table. What is wrong with single keys is returned as well, and left out.
+    pub(super) fn read(
+        kind: &Kind,
+        title: String,
+        at: usize,
+        table: DeTable<'_>,
+        typed: &[Word],
+    ) -> (Table, Vec<Found>) {
+        let prefix = if title.is_empty() { String::new() } else { format!("{title}: ") };
+        let (mut words, mut places, mut found) = (typed.to_vec(), Vec::new(), Vec::new());
+        for (key, value) in table {
+            let at = key.span().start;
+            let key = key.into_inner();
+            let Some(option) = kind.option(&key) else {
+                let known = kind.keys.iter().map(|(_, key)| key.as_str()).chain(kind.more.iter().copied());
+                found.push((at, format!("{prefix}unknown key {key}{}", meant(&key, known))));
+                continue;
+            };
+            let option = option.to_owned();
+            let word = match text(value.get_ref()) {
+                Ok(value) => Word { option, value },
+                Err(why) => {
+                    found.push((at, format!("{prefix}{key}: {why}")));
+                    continue;
+                }
+            };
+            if let Err(line) = kind.check(&word) {
+                found.push((at, format!("{prefix}{}", reword(&kind.keys, &line))));
+                continue;
+            }
+            places.push((word.option.clone(), at));
+            if !typed.iter().any(|typed| typed.option == word.option) {
+                words.push(word);
+            }
+        }
+        // Each was checked alone, and none excludes another.
+        let args: Vec<_> = words.iter().map(Word::arg).collect();
+        let matches = kind.command.clone().try_get_matches_from(args).unwrap_or_else(|error| {
+            found.push((at, format!("{prefix}{}", cli::in_a_line(&error).unwrap_or_else(|| error.kind().to_string()))));
+            kind.command.clone().get_matches_from([""; 0])
+        });
+        let typed = typed.iter().map(|word| word.option.clone()).collect();
+        (Table { matches, title, at, places, keys: kind.keys.clone(), typed }, found)
+    }
+
+    /// Says a line by keys, with the table's name.
+    pub(super) fn reword(&self, line: &str) -> String {
+        let line = reword(&self.keys, line);
+        if self.title.is_empty() { line } else { format!("{}: {line}", self.title) }
+    }
+
+    /// Where the mistake is that a line tells, and the line in the words of the file; `None` if that was typed.
+    pub(super) fn locate(&self, line: &str) -> Option<Found> {
+        let option = line.split([' ', ':']).next().unwrap_or_default();
+        if self.typed.iter().any(|typed| typed == option) {
+            return None;
+        }
+        let at = self.places.iter().find(|(known, _)| known == option).map_or(self.at, |(_, at)| *at);
+        Some((at, self.reword(line)))
+    }
+}
+
+/// Says by keys what is said by options.
+fn reword(keys: &[(String, String)], line: &str) -> String {
+    keys.iter().fold(line.to_owned(), |line, (option, key)| line.replace(option.as_str(), key))
+}
+
+/// A value as it would be typed.
+pub(super) fn text(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.clone().into_owned()),
+        DeValue::Integer(number) => {
+            let value = i64::from_str_radix(number.as_str(), number.radix());
+            value.map(|value| value.to_string()).map_err(|_| "the number is too large".to_owned())
+        }
+        DeValue::Boolean(value) => Ok(value.to_string()),
+        DeValue::Array(values) => {
+            let values: Vec<_> = values.iter().map(|value| element(value.get_ref())).collect::<Result<_, _>>()?;
+            Ok(values.join(","))
+        }
+        other => {
+            Err(format!("a {} does not fit here; write a text, a number, true or false, or a list", other.type_str()))
+        }
+    }
+}
+
+fn element(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) if text.contains(',') => Err("what is in the list may have no comma in it".to_owned()),
+        DeValue::Array(_) => Err("a list in a list does not fit here".to_owned()),
+        other => text(other),
+    }
+}
+
+/// A guess at which word was meant: `; did you mean url?`
+pub(super) fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    // One slip of the finger makes a short word another one altogether.
+    let slip = |known: &str| if strsim::osa_distance(word, known) == 1 { 0.9 } else { 0.0 };
+    let likeness = |known: &&str| strsim::jaro_winkler(word, known).max(slip(known));
+    let guess = known.filter(|known| likeness(known) > 0.75).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    guess.map(|guess| format!("; did you mean {guess}?")).unwrap_or_default()
+}

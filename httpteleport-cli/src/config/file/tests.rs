@@ -1,0 +1,281 @@
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::Host;
+
+/// A file of this text, in a folder that goes with the test.
+fn file(text: &str, typed: Typed) -> (TempDir, ConfigFile) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("web.toml");
+    fs::write(&path, text).expect("written");
+    (folder, ConfigFile { path, typed })
+}
+
+fn load(text: &str) -> Result<Settings, Vec<String>> {
+    let (folder, file) = file(text, Typed::default());
+    let folder = format!("{}/", folder.path().display());
+    file.load().map_err(|lines| lines.into_iter().map(|line| line.replace(&folder, "")).collect())
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    load(text).err().unwrap_or_default()
+}
+
+const DOCS: &str = include_str!("../../../../docs/config.md");
+
+#[test]
+fn the_example_of_the_docs_is_what_it_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    for name in ["web", "shop"] {
+        let made = rcgen::generate_simple_self_signed([format!("{name}.example.com")]).expect("a certificate");
+        fs::write(folder.join(format!("{name}.crt")), made.cert.pem()).expect("written");
+        fs::write(folder.join(format!("{name}.key")), made.signing_key.serialize_pem()).expect("written");
+    }
+    let example = DOCS.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let text = example.replace("/etc/httptp", folder.to_str().expect("UTF-8"));
+    let settings = load(&text).expect("no mistakes");
+
+    assert_eq!(settings.summary(), "2 listeners, 2 groups, 2 routes");
+    assert_eq!(settings.process.concurrency, 50_000);
+    assert!(settings.process.admin.is_some_and(|admin| admin.address == ("localhost".to_owned(), 8040)));
+    let [web, inside] = &settings.listeners[..] else { panic!("two") };
+    assert_eq!(
+        (web.endpoint.to_string(), inside.endpoint.to_string()),
+        ("https://:443".into(), "teleport://:9876".into())
+    );
+    assert_eq!(web.tls.as_ref().map(|identity| identity.pairs.len()), Some(2));
+    assert_eq!((web.limits.max_body_size, web.limits.client.rate), (1_048_576, Some((100, 100))));
+    assert_eq!(inside.access.allow.as_ref().map(ToString::to_string).as_deref(), Some("10.0.0.0/8,fd00::/8"));
+    assert_eq!((inside.teleport.wire, web.teleport.wire), (httpteleport::Wire::Framed, httpteleport::Wire::Auto));
+    assert_eq!(inside.teleport.ping, Some(Duration::from_secs(5)));
+    let [far, pages] = &settings.groups[..] else { panic!("two") };
+    assert_eq!(
+        (far.name.as_str(), far.sources.len(), far.timeout, far.conns_per_addr),
+        ("far", 2, Duration::from_secs(10), 2)
+    );
+    assert_eq!((pages.sources.len(), pages.timeout), (1, Duration::from_secs(3)));
+    let [api, rest] = &settings.routes[..] else { panic!("two") };
+    assert_eq!(
+        (api.listener, &api.host, api.path.as_str(), api.group),
+        (Some(0), &Host::Is("shop.example.com".into()), "/api", 0)
+    );
+    assert_eq!((api.edit.set.len(), api.edit.remove.len()), (1, 1));
+    assert_eq!(api.edit.host.as_ref().map(http::HeaderValue::as_bytes), Some(&b"api.internal:8080"[..]));
+    assert_eq!((rest.listener, &rest.host, rest.path.as_str(), rest.group), (None, &Host::Any, "/", 1));
+}
+
+#[test]
+fn every_key_is_in_the_docs() {
+    let kinds = [
+        (Kind::new(ProcessTable::command(), "", None, &[]), "the top"),
+        (Kind::new(ListenerTable::command(), "in-", Some("url"), &[]), "listener"),
+        (Kind::new(GroupTable::command(), "out-", Some("urls"), &[]), "group"),
+    ];
+    for (kind, table) in kinds {
+        for key in kind.known() {
+            assert!(DOCS.contains(&format!("`{key}`")), "{table}: {key}");
+        }
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_with_their_lines_and_a_guess() {
+    let text = r#"conncurrency = 5
+threads = 0
+wire = "go"
+[listener.web]
+url = "http://:80"
+max_body = 7
+max_header_size = "huge"
+tls_cert = "x.pem"
+allow = ["10.0.0.0/8", "10.0.0"]
+get_only = "maybe"
+client_burst = 4
+[listener.api]
+url = 80
+delay = 1.5
+[group.far]
+urls = ["teleport://far:9876", "far:1"]
+timeout = "0"
+[group.near]
+urls = "http://near"
+[[route]]
+listener = "wep"
+group = "fra"
+[[route]]
+hots = "a"
+host = "a b"
+path = "api"
+set_headers = { Content-Length = "1" }
+remove_headers = ["Host"]
+rewrite_host = "a/b"
+[[route]]
+"#;
+    let want = [
+        "web.toml:1: unknown key conncurrency; did you mean concurrency?",
+        "web.toml:2: threads 0: 0 is not in 1..=1024",
+        "web.toml:3: wire go: use auto, classic or framed",
+        "web.toml:6: listener \"web\": unknown key max_body; did you mean max_body_size?",
+        "web.toml:7: listener \"web\": max_header_size huge: invalid digit found in string",
+        "web.toml:8: listener \"web\": tls_cert: the input http://:80 does not use TLS; use https:// or teleports://, or drop the option",
+        "web.toml:9: listener \"web\": allow 10.0.0.0/8,10.0.0: \"10.0.0\" is no network; write an address such as 10.0.0.1 or a network such as 10.0.0.0/8 or 2001:db8::/32",
+        "web.toml:10: listener \"web\": get_only maybe: use true or false",
+        "web.toml:11: listener \"web\": client_burst: says nothing without client_rate; give that as well",
+        "web.toml:13: listener \"api\": url 80: no scheme; write for example http://80, or use http, https, unix, teleport or teleports",
+        "web.toml:14: listener \"api\": delay: a float does not fit here; write a text, a number, true or false, or a list",
+        "web.toml:16: group \"far\": urls far:1: no scheme; write for example http://far:1, or use http, https, unix, teleport or teleports",
+        "web.toml:17: group \"far\": timeout 0: no reply comes in no time; write for example 3s",
+        "web.toml:21: route: listener: there is no listener \"wep\"; did you mean web?",
+        "web.toml:22: route: group: there is no group \"fra\"; did you mean far?",
+        "web.toml:24: route: unknown key hots; did you mean host?",
+        "web.toml:25: route: host: \"a b\" is no host; write a name without port, such as example.com, or *.example.com for all below it",
+        "web.toml:26: route: path: \"api\" is no path that others begin with; write for example /api",
+        "web.toml:27: route: set_headers: Content-Length is of the connection, and no route can change it",
+        "web.toml:28: route: remove_headers: Host is changed by rewrite_host",
+        "web.toml:29: route: rewrite_host: \"a/b\" is no host; write for example inner.example.com:8080",
+        "web.toml:30: route: has no group; say where its requests go with group",
+    ];
+    let found = mistakes(text);
+    for (found, want) in found.iter().zip(want) {
+        assert_eq!(found, want);
+    }
+    assert_eq!(found.len(), want.len(), "{found:#?}");
+}
+
+#[test]
+fn what_does_not_fit_together_is_told() {
+    let cases = [
+        (
+            "",
+            &[
+                "web.toml:1: there is no listener; write a table [listener.NAME]",
+                "web.toml:1: there is no group; write a table [group.NAME]",
+            ][..],
+        ),
+        (
+            "listener = 5\n[group.a]\nurls = \"http://a\"",
+            &["web.toml:1: there is no listener", "web.toml:1: listener: is no table; write [listener.NAME]"],
+        ),
+        (
+            "[listener]\nurl = \"http://:80\"\n[group.a]",
+            &["web.toml:1: there is no listener", "web.toml:2: listener: it has no name; write [listener.NAME]"],
+        ),
+        ("[listener.\"a b\"]\n[group.a]", &["web.toml:1: listener \"a b\": is no name"]),
+        (
+            "[listener.a]\nurl = \"http://:80\"\n[listener.b]\nurl = \"teleport://:80\"\n[group.a]",
+            &["web.toml:3: listener \"b\": listens where listener \"a\" does; give it another url"],
+        ),
+        (
+            "[listener.a]\n[group.a]\n[group.b]",
+            &["web.toml:1: there is no route to several groups; write tables [[route]]"],
+        ),
+        (
+            "[listener.a]\n[listener.b]\nurl = \"http://:81\"\n[group.a]\n[[route]]\nlistener = \"a\"",
+            &["web.toml:1: listener \"b\": no route takes its requests; write a [[route]] for it"],
+        ),
+        (
+            "[listener.a]\n[group.a]\n[[route]]\n[[route]]\npath = \"/\"",
+            &["web.toml:4: route: takes what an earlier one takes"],
+        ),
+        (
+            "[listener.a]\nurl = \"http://h:1\"\n[group.g]\nurls = \"http://h:1\"",
+            &[
+                "web.toml: group \"g\": http://h:1 is a listener that has a route to it; requests would go round in circles",
+            ],
+        ),
+        (
+            "[listener.a]\nurl = \"https://:1\"\n[group.a]",
+            &["web.toml:2: listener \"a\": url https://:1: needs a certificate; give its PEM file with tls_cert"],
+        ),
+        (
+            "[listener.a]\nurl = \"https://:1\"\ntls_cert = \"/none.pem\"\ntls_key = \"/none.pem\"\n[group.a]",
+            &["web.toml:3: listener \"a\": tls_cert /none.pem: cannot read the file: no such file"],
+        ),
+        (
+            "[listener.a]\n[group.a]\nurls = \"https://h\"\nca = \"/none.pem\"",
+            &["web.toml:4: group \"a\": ca /none.pem: cannot read the file: no such file"],
+        ),
+        (
+            "[listener.a]\ndeny = [[\"x\"]]\n[group.a]",
+            &["web.toml:2: listener \"a\": deny: a list in a list does not fit here"],
+        ),
+        (
+            "[listener.a]\ntls_cert = [\"a,b\"]\n[group.a]",
+            &["web.toml:2: listener \"a\": tls_cert: what is in the list may have no comma in it"],
+        ),
+        (
+            "[listener.a]\nmax_body_size = 99999999999999999999\n[group.a]",
+            &["web.toml:2: listener \"a\": max_body_size: the number is too large"],
+        ),
+        ("route = 1\n[listener.a]\n[group.a]", &["web.toml:1: route: is no list of tables; write [[route]]"]),
+        ("[listener.a\n[group.a]\nurls =\n", &["web.toml:1: ", "web.toml:3: "]),
+    ];
+    for (text, want) in cases {
+        let found = mistakes(text);
+        for (found, want) in found.iter().zip(want) {
+            assert!(found.starts_with(want), "{text}\n{found}\n{want}");
+        }
+        assert_eq!(found.len(), want.len(), "{text}\n{found:#?}");
+    }
+}
+
+#[test]
+fn one_group_needs_no_routes_and_what_does_nothing_is_told() {
+    let settings =
+        load("[listener.a]\ndelay = \"1ms\"\n[group.a]\nurls = \"http://h\"\ngroup_by = \"X-A\"").expect("fine");
+    assert_eq!(settings.routes.len(), 1);
+    assert_eq!(
+        settings.idle_options,
+        [
+            "listener \"a\": delay has no effect: the input is not teleport",
+            "group \"a\": group_by has no effect: the outputs are not teleport"
+        ]
+    );
+    let text = "[listener.a]\n[group.a]\nurls = \"http://h\"\n[group.b]\nurls = \"http://i\"\n[[route]]\ngroup = \"a\"";
+    assert_eq!(load(text).expect("fine").idle_options, ["group \"b\" has no effect: no route leads to it"]);
+}
+
+#[test]
+fn what_was_typed_wins_and_its_mistakes_are_told_as_such() {
+    let word = |option: &str, value: &str| Word { option: option.to_owned(), value: value.to_owned() };
+    let typed = Typed {
+        listener: vec![word("--in-max-body-size", "7")],
+        group: vec![word("--out-timeout", "9s")],
+        process: vec![word("--concurrency", "3"), word("--wire", "classic")],
+    };
+    let text = "concurrency = 5\n[listener.a]\nmax_body_size = 1\n[listener.b]\nurl = \"http://:81\"\n[group.a]\ntimeout = \"1s\"";
+    let (_folder, config) = file(text, typed);
+    let settings = config.load().expect("fine");
+    assert!(settings.listeners.iter().all(|listener| listener.limits.max_body_size == 7));
+    assert_eq!((settings.groups[0].timeout, settings.process.concurrency), (Duration::from_secs(9), 3));
+    assert_eq!(settings.groups[0].teleport.wire, httpteleport::Wire::Classic);
+
+    let typed = Typed {
+        listener: vec![word("--in", "http://:82"), word("--client-burst", "2")],
+        group: vec![word("--out-ca", "x.pem")],
+        process: Vec::new(),
+    };
+    let (_folder, config) = file(text, typed);
+    let lines = config.load().expect_err("mistakes");
+    let want = [
+        "--client-burst: says nothing",
+        "listener \"b\": listens where",
+        "--out-ca: no output uses TLS",
+        "--in: says not which of the 2 listeners is meant",
+    ];
+    for want in want {
+        assert!(lines.iter().any(|line| line.contains(want)), "{want}: {lines:#?}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_says_why() {
+    let missing = ConfigFile { path: "/nonexistent/web.toml".into(), typed: Typed::default() };
+    assert_eq!(missing.load().expect_err("not there"), ["/nonexistent/web.toml: cannot read the file: no such file"]);
+    let (_folder, config) = file(&"#".repeat(2 << 20), Typed::default());
+    let large = config.load().expect_err("too large");
+    assert!(large[0].ends_with("web.toml: is larger than 1048576 bytes; no settings need that"), "{large:?}");
+}

@@ -1,0 +1,151 @@
+//! Which upstreams there are: looked up in DNS as often as its records say, and read from files that change.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::endpoint::{Address, Endpoint, Scheme};
+use crate::outbound::Place;
+
+mod dns;
+mod file;
+mod source;
+mod subset;
+mod watch;
+mod watched_file;
+
+use dns::{Dns, Service};
+pub(crate) use source::{Source, To};
+pub(crate) use subset::Subset;
+pub(crate) use watch::start;
+
+/// How upstreams are found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Options {
+    /// The DNS server to ask. Default: those of this system, and what it knows otherwise.
+    pub(crate) resolver: Option<SocketAddr>,
+    /// Most upstreams of a group; of more a part is used. Default: 10,000.
+    pub(crate) most: usize,
+    /// A smaller part for this node. Default: all.
+    pub(crate) subset: Option<Subset>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { resolver: None, most: 10_000, subset: None }
+    }
+}
+
+/// Names are looked up again when their records are no longer true, but no more often than this.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// And no more seldom than this.
+const LONGEST: Duration = Duration::from_secs(300);
+/// After a look-up that failed the next one comes after this; after each further one, later.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// But no later than this.
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// Looks for the upstreams of sources.
+#[derive(Clone)]
+struct Finder {
+    /// Or why there is none.
+    dns: Result<Dns, String>,
+}
+
+/// The upstreams of a source, and when to look again.
+struct Looked {
+    places: Vec<Place>,
+    again: Instant,
+}
+
+impl Finder {
+    /// One that can look these sources up.
+    fn new(sources: &[Source], options: &Options) -> anyhow::Result<Finder> {
+        let is_file = |source: &Source| matches!(source.to, To::File(_));
+        let dns = match Dns::new(options.resolver) {
+            Err(error) if sources.iter().any(|source| source.fixed().is_none() && !is_file(source)) => {
+                return Err(error);
+            }
+            made => made.map_err(|error| format!("{error:#}")),
+        };
+        Ok(Finder { dns })
+    }
+
+    /// Looks for the upstreams of a source now.
+    ///
+    /// # Errors
+    ///
+    /// One line: there are none, or they cannot be found now.
+    async fn look(&self, source: &Source) -> Result<Looked, String> {
+        let now = Instant::now();
+        if let Some(place) = source.fixed() {
+            return Ok(Looked { places: vec![place], again: now + LONGEST });
+        }
+        match &source.to {
+            To::Host(endpoint) => self.host(source, endpoint, now).await,
+            To::Srv { scheme, name } => self.services(source, *scheme, name, now).await,
+            To::File(_) => Err("is a file".to_owned()),
+        }
+    }
+
+    fn dns(&self) -> Result<&Dns, String> {
+        self.dns.as_ref().map_err(Clone::clone)
+    }
+
+    async fn host(&self, source: &Source, endpoint: &Endpoint, now: Instant) -> Result<Looked, String> {
+        let Address::Tcp { host, port } = &endpoint.address else { return Err("is no name".to_owned()) };
+        let found = self.dns()?.addresses(host).await?;
+        let places = found.what.into_iter().map(|ip| source.place(at(endpoint.scheme, ip, *port), Some(host.clone())));
+        Ok(Looked { places: places.collect(), again: again(found.until, now) })
+    }
+
+    async fn services(&self, source: &Source, scheme: Scheme, name: &str, now: Instant) -> Result<Looked, String> {
+        let found = self.dns()?.services(name).await?;
+        let domain = domain(name);
+        let place = |service: Service| {
+            let mut place =
+                source.place(at(scheme, service.address.ip(), service.address.port()), Some(domain.clone()));
+            // A weight of 0 stands for a small chance, which 1 beside others that are larger is.
+            place.weight *= u32::from(service.weight).max(1);
+            place.priority = place.priority.saturating_add(service.priority);
+            place
+        };
+        let places = found.what.into_iter().map(place).collect();
+        Ok(Looked { places, again: again(found.until, now) })
+    }
+}
+
+fn at(scheme: Scheme, ip: IpAddr, port: u16) -> Endpoint {
+    Endpoint { scheme, address: Address::Tcp { host: ip.to_string(), port } }
+}
+
+/// When to look again at what is true until then.
+fn again(until: Instant, now: Instant) -> Instant {
+    until.clamp(now + SHORTEST, now + LONGEST)
+}
+
+/// The domain that a service belongs to, which certificates of its hosts have to be for: who asked for a service of that domain
+/// trusts no other name that an answer may contain (RFC 6125, appendix B.2; RFC 4985).
+fn domain(name: &str) -> String {
+    let domain = name.splitn(3, '.').nth(2).unwrap_or(name);
+    domain.strip_suffix('.').unwrap_or(domain).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_at_least_and_five_minutes_at_most() {
+        let now = Instant::now();
+        let after = |ttl| (again(now + Duration::from_secs(ttl), now) - now).as_secs();
+        assert_eq!([0, 1, 30, 86_400].map(after), [1, 1, 30, 300]);
+    }
+
+    #[test]
+    fn certificates_are_for_the_domain_of_a_service() {
+        assert_eq!(domain("_teleport._tcp.dc2.example.com"), "dc2.example.com");
+        assert_eq!(domain("_teleport._tcp.example."), "example");
+    }
+}

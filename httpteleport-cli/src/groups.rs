@@ -1,0 +1,75 @@
+//! From the settings of a group to its upstreams.
+
+use std::os::unix::fs::FileTypeExt as _;
+use std::sync::Arc;
+
+use anyhow::bail;
+use tokio::net::lookup_host;
+
+use crate::config::{Group, Settings};
+use crate::discover::{self, Source};
+use crate::endpoint::{Address, Endpoint, Scheme};
+use crate::interims::Interims;
+use crate::metrics::Metrics;
+use crate::metrics::failures::Failures;
+use crate::outbound::{Build, HttpUpstream, TeleportUpstream, Upstream, Upstreams, plain};
+use crate::proxy::Proxy;
+use crate::shutdown::Shutdown;
+use crate::tls;
+
+/// Makes a group, and finds its upstreams. Nothing is connected to yet.
+///
+/// # Errors
+///
+/// One line that names the option and says what to do.
+pub(crate) async fn open(
+    settings: &Settings,
+    group: &Group,
+    shutdown: &Shutdown,
+    metrics: &Metrics,
+) -> anyhow::Result<Proxy> {
+    for place in group.sources.iter().filter_map(Source::fixed) {
+        check(&place.endpoint).await?;
+    }
+    let build = builder(settings, group, shutdown, &metrics.interims)?;
+    let upstreams = Arc::new(Upstreams::new(group.upstreams.clone(), settings.process.concurrency, build));
+    discover::start(&group.sources, &group.discover, &upstreams).await?;
+    Ok(Proxy::new(upstreams, group.timeout, Failures::new(Arc::clone(&metrics.recent))))
+}
+
+/// Makes the upstreams of a group as they are found.
+fn builder(settings: &Settings, group: &Group, shutdown: &Shutdown, interims: &Interims) -> anyhow::Result<Build> {
+    let (concurrency, largest) = (settings.process.concurrency, settings.largest());
+    let uses = |scheme| group.sources.iter().any(|source| source.scheme().is_none_or(|used| used == scheme));
+    let https = if uses(Scheme::Https) { Some(tls::client_config(group.ca.as_deref(), true)?) } else { None };
+    let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(group.ca.as_deref(), false)?) } else { None };
+    let (group, shutdown, interims) = (group.clone(), shutdown.clone(), interims.clone());
+    Ok(Box::new(move |place| {
+        let (scheme, interims) = (place.endpoint.scheme, interims.clone());
+        if scheme.is_teleport() {
+            let tls = teleports.clone().filter(|_| scheme.is_tls());
+            return Ok(Upstream::Teleport(TeleportUpstream::new(place, tls, &group, largest, concurrency, interims)?));
+        }
+        let tls = https.clone().filter(|_| scheme.is_tls());
+        let (count, max_head, patience) = (group.conns_per_addr, group.max_header_size, group.timeout);
+        Ok(Upstream::Http(HttpUpstream::new(place, tls, count, max_head, patience, shutdown.clone(), interims)?))
+    }))
+}
+
+/// A name that does not resolve or a socket that is not there is told at once, not by the first request.
+async fn check(out: &Endpoint) -> anyhow::Result<()> {
+    match &out.address {
+        Address::Tcp { host, port } => {
+            let found = lookup_host((host.as_str(), *port)).await.map(|mut addresses| addresses.next().is_some());
+            if !matches!(found, Ok(true)) {
+                bail!("--out {out}: cannot find the address of {host:?}; check the name and this machine's DNS");
+            }
+        }
+        Address::Unix(path) => match std::fs::metadata(path) {
+            Ok(metadata) if metadata.file_type().is_socket() => {}
+            Ok(_) => bail!("--out {out}: is not a socket; give the path the upstream listens on"),
+            Err(error) => bail!("--out {out}: {}; start the upstream first, or correct the path", plain(&error)),
+        },
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Requests for another protocol, as HTTP/2 has them: each is a stream (RFC 8441).
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_KEY, TE};
+use http::{Method, Request, Response, StatusCode};
+use httpteleport::codec::framed::Protocol;
+use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use super::http::HttpUpstream;
+use super::http2::Got;
+use super::upgrade::is_websocket;
+use super::{Failure, FailureKind};
+use crate::body::Body;
+use crate::headers;
+use crate::request::{Outgoing, RequestBody};
+use crate::websocket;
+
+impl HttpUpstream {
+    /// See [`HttpUpstream::upgrade`].
+    pub(super) async fn upgrade_multiplexed(
+        &self,
+        request: Outgoing,
+        protocol: &Protocol,
+        deadline: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Response<Body>, Failure> {
+        let (got, request) = self.connect(request, deadline, self.multiplexed.get(&self.dialer)).await?;
+        let Got::Two(lent) = got else {
+            return Err(refused("it does not speak HTTP/2"));
+        };
+        let (mut head, said) = request.into_parts();
+        let key = head.headers.remove(SEC_WEBSOCKET_KEY);
+        head.headers.remove(CONTENT_LENGTH);
+        head.headers.remove(TE);
+        head.method = Method::CONNECT;
+        head.extensions.clear();
+        head.extensions.insert(hyper::ext::Protocol::from(protocol.as_str()));
+        let asked = Box::new(Request::from_parts(head, RequestBody::default()));
+        let exchanged = self.multiplexed.exchange(lent, asked, deadline, self.patience).await;
+        let mut reply = exchanged.map_err(|failure| match failure.kind {
+            // It has not said that it can do this, so nothing was sent.
+            FailureKind::Broken if failure.unsent.is_none() => refused(&failure.reason),
+            _ => Failure { unsent: None, harmless: None, ..failure },
+        })?;
+        headers::prepare_reply(&mut reply);
+        if !reply.status().is_success() {
+            return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit)));
+        }
+        if let Some(key) = key.filter(|_| is_websocket(protocol)) {
+            websocket::answer(reply.headers_mut(), key.as_bytes());
+        }
+        let lost = || Failure::new(FailureKind::Broken, "it ended the stream when it had switched protocols");
+        let stream = timeout_at(deadline, hyper::upgrade::on(&mut reply)).await;
+        let stream = stream.ok().and_then(Result::ok).ok_or_else(lost)?;
+        Ok(self.switched(reply.into_parts().0, protocol, said, (TokioIo::new(stream), Bytes::new()), permit))
+    }
+}
+
+fn refused(why: &str) -> Failure {
+    Failure::new(FailureKind::Refused(StatusCode::NOT_IMPLEMENTED), format!("no other protocol over HTTP/2: {why}"))
+}

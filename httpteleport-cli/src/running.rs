@@ -1,0 +1,225 @@
+//! What runs: inputs, groups of upstreams, and how both become others while requests go on.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use httpteleport::Wire;
+
+use crate::compress::Compress;
+use crate::config::{self, Largest, Settings};
+use crate::endpoint::Scheme;
+use crate::groups;
+use crate::inbound::{Input, Parts};
+use crate::listen::Listener;
+use crate::metrics::recent::Recent;
+use crate::metrics::{GroupSource, InputSource, Metrics, Sources};
+use crate::proxy::Proxy;
+use crate::router::Router;
+use crate::shutdown::Shutdown;
+use crate::tls;
+
+/// A running process. Dropped, it goes on until its shutdown begins.
+pub(crate) struct Running {
+    settings: Settings,
+    /// In the order of the settings.
+    inputs: Vec<Live>,
+    /// Likewise.
+    groups: Vec<Arc<Proxy>>,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+}
+
+#[derive(Clone)]
+struct Live {
+    input: Arc<Input>,
+    /// Whether it accepts.
+    serves: bool,
+}
+
+impl Running {
+    /// Makes everything that the settings ask for and opens the ports. Nothing is accepted yet.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the option and says what to do.
+    pub(crate) async fn open(settings: Settings, recent: Arc<Recent>, shutdown: &Shutdown) -> anyhow::Result<Running> {
+        let metrics = Metrics::new(settings.process.concurrency, recent, shutdown.clone());
+        let mut running = Running {
+            metrics: Arc::new(metrics),
+            settings: Settings::empty(settings.process.clone()),
+            inputs: Vec::new(),
+            groups: Vec::new(),
+            shutdown: shutdown.clone(),
+        };
+        running.change(settings).await?;
+        Ok(running)
+    }
+
+    /// Does as these settings say from now on. Ports that stay are kept open, and so are upstreams that stay as they are; inputs
+    /// that are not among them drain.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the option and says what to do. Nothing has changed then.
+    pub(crate) async fn change(&mut self, settings: Settings) -> anyhow::Result<()> {
+        let groups = self.groups_of(&settings).await?;
+        let (mut inputs, mut changes) = (Vec::<Live>::new(), Vec::new());
+        for (index, listener) in settings.listeners.iter().enumerate() {
+            let parts = self.parts(index, listener, &settings, &groups)?;
+            if let Some(kept) = self.kept(listener, &inputs) {
+                changes.push((Arc::clone(&kept.input), kept.input.prepare(listener, parts)?));
+                inputs.push(kept);
+            } else {
+                let socket = Listener::bind(&listener.endpoint, listener.reuse_port).await?;
+                let input = Arc::new(Input::new(socket, listener, parts, self.shutdown.part())?);
+                inputs.push(Live { input, serves: false });
+            }
+        }
+        // From here on nothing can fail.
+        for (input, change) in changes {
+            input.change(change);
+        }
+        let stays = |old: &Live| inputs.iter().any(|new| Arc::ptr_eq(&new.input, &old.input));
+        for gone in self.inputs.iter().filter(|old| !stays(old)) {
+            gone.input.retire();
+        }
+        (self.inputs, self.groups, self.settings) = (inputs, groups, settings);
+        self.metrics.follow(self.sources());
+        Ok(())
+    }
+
+    /// What is counted where.
+    fn sources(&self) -> Sources {
+        let input = |(input, settings): (&Arc<Input>, &config::Listener)| {
+            let (traffic, servers) = input.counts();
+            InputSource { name: input.listener().describe(&settings.endpoint), traffic, servers }
+        };
+        let group = |(proxy, settings): (&Arc<Proxy>, &config::Group)| GroupSource {
+            name: settings.name.clone(),
+            proxy: Arc::clone(proxy),
+        };
+        Sources {
+            inputs: self.inputs().zip(&self.settings.listeners).map(input).collect(),
+            groups: self.groups.iter().zip(&self.settings.groups).map(group).collect(),
+        }
+    }
+
+    /// The groups of these settings: those that stay as they are keep their connections.
+    async fn groups_of(&self, settings: &Settings) -> anyhow::Result<Vec<Arc<Proxy>>> {
+        let same_demand = self.demand() == demand(settings);
+        let mut groups = Vec::with_capacity(settings.groups.len());
+        for group in &settings.groups {
+            let same = self.settings.groups.iter().position(|old| same_demand && old == group);
+            groups.push(match same {
+                Some(index) => Arc::clone(&self.groups[index]),
+                None => Arc::new(groups::open(settings, group, &self.shutdown, &self.metrics).await?),
+            });
+        }
+        Ok(groups)
+    }
+
+    fn demand(&self) -> (Largest, usize) {
+        demand(&self.settings)
+    }
+
+    fn parts(
+        &self,
+        index: usize,
+        listener: &config::Listener,
+        settings: &Settings,
+        groups: &[Arc<Proxy>],
+    ) -> anyhow::Result<Parts> {
+        let http = listener.endpoint.scheme == Scheme::Https;
+        Ok(Parts {
+            tls: listener.tls.as_ref().map(|identity| tls::server_config(identity, http)).transpose()?,
+            router: Router::new(index, &settings.routes, groups, Arc::clone(&self.metrics.slots)),
+            concurrency: settings.process.concurrency,
+            largest: settings.largest(),
+            counters: Arc::clone(&self.metrics.counters),
+        })
+    }
+
+    /// The input that listens where this one should, unless another one has it already.
+    fn kept(&self, listener: &config::Listener, taken: &[Live]) -> Option<Live> {
+        let same = |old: &config::Listener| {
+            old.endpoint.address == listener.endpoint.address && old.reuse_port == listener.reuse_port
+        };
+        let free = |live: &Live| !taken.iter().any(|other| Arc::ptr_eq(&other.input, &live.input));
+        let inputs = self.settings.listeners.iter().zip(&self.inputs);
+        inputs.filter(|(old, live)| same(old) && free(live)).map(|(_, live)| live.clone()).next()
+    }
+
+    /// Lets those inputs accept that do not yet.
+    pub(crate) fn serve(&mut self) {
+        for live in self.inputs.iter_mut().filter(|live| !live.serves) {
+            live.serves = true;
+            tokio::spawn(Arc::clone(&live.input).serve());
+        }
+    }
+
+    /// Lets go of the inputs, so that each closes its port as soon as it stops accepting.
+    pub(crate) fn let_go(&mut self) {
+        self.inputs.clear();
+    }
+
+    /// The inputs, in the order of the settings.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Arc<Input>> {
+        self.inputs.iter().map(|live| &live.input)
+    }
+
+    /// The groups, in the order of the settings.
+    pub(crate) fn groups(&self) -> &[Arc<Proxy>] {
+        &self.groups
+    }
+
+    /// What all of it counts.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The settings that hold.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Says what runs, in a line for each input on stdout, now that the ports are open.
+    pub(crate) fn announce(&self) {
+        let coded = |scheme: Scheme, how: Compress, wire: Wire| {
+            if scheme.is_teleport() { format!(" ({})", how.on(wire)) } else { String::new() }
+        };
+        for (index, (input, listener)) in self.inputs().zip(&self.settings.listeners).enumerate() {
+            let (endpoint, wire) = (&listener.endpoint, listener.teleport.wire);
+            let from = input.listener().describe(endpoint) + &coded(endpoint.scheme, listener.compress, wire);
+            let ways = self.settings.ways(index);
+            let to: Vec<_> = ways
+                .map(|(group, out)| {
+                    let coded = out.scheme().map(|scheme| coded(scheme, group.compress, group.teleport.wire));
+                    format!("{out}{}", coded.unwrap_or_default())
+                })
+                .collect();
+            // Nobody may be reading, which is no reason to stop.
+            let _ = writeln!(io::stdout(), "httptp: {from} -> {}", to.join(", "));
+        }
+        for line in &self.settings.idle_options {
+            tracing::warn!("{line}");
+        }
+    }
+
+    /// Says in the log what was refused, at the end.
+    pub(crate) fn sum_up(&self) {
+        let interims = self.metrics.interims.count();
+        tracing::info!("connections and refusals: {}", self.metrics.counters);
+        if interims > 0 {
+            tracing::info!("{interims} interim replies of upstreams ended here");
+        }
+        let upstreams = self.groups.iter().flat_map(|group| group.upstreams().snapshot());
+        for upstream in upstreams.filter(|upstream| upstream.failures > 0) {
+            tracing::info!("{upstream}");
+        }
+    }
+}
+
+/// What groups have to be made for.
+fn demand(settings: &Settings) -> (Largest, usize) {
+    (settings.largest(), settings.process.concurrency)
+}

@@ -1,0 +1,218 @@
+//! Origins that speak HTTP/2, by hyper, and some that misbehave, by hand.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{HeaderMap, Request, Response, Version};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::node::Certificates;
+
+/// A server of HTTP/2 that answers with a field as long as `X-Long` says, and sends back each piece of a request's body as it comes, and behind them trailers: how many pieces there
+/// were, and the request's own.
+pub(crate) struct Http2Origin {
+    /// `HOST:PORT`.
+    pub(crate) address: String,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Http2Origin {
+    pub(crate) async fn start() -> Http2Origin {
+        Http2Origin::over(None).await
+    }
+
+    /// The same over TLS.
+    pub(crate) async fn tls(certificates: &Certificates) -> Http2Origin {
+        let mut config = rustls::ServerConfig::clone(&certificates.identity.server_config());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Http2Origin::over(Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn over(tls: Option<TlsAcceptor>) -> Http2Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let connections = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream).await,
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(stream).await;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        Http2Origin { address, connections }
+    }
+
+    /// How many connections it was opened.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let service = service_fn(|request: Request<Incoming>| async move {
+        let talk = request.extensions().get::<hyper::ext::Protocol>().is_some();
+        Ok::<_, Infallible>(if talk { accept(request) } else { answer(request) })
+    });
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    let _ = http.enable_connect_protocol().serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn answer(request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    assert_eq!(request.version(), Version::HTTP_2);
+    let uri = request.uri().to_string();
+    let te = request.headers().get("te").cloned();
+    let long = request.headers().get("x-long").and_then(|long| long.to_str().ok()?.parse().ok()).unwrap_or(0);
+    let state = (request.into_body(), 0, Some(HeaderMap::new()));
+    let pieces = futures_util::stream::unfold(state, |(mut body, count, trailers)| async move {
+        let mut trailers = trailers?;
+        match body.frame().await {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => Some((Ok(Frame::data(data)), (body, count + 1, Some(trailers)))),
+                Err(frame) => {
+                    trailers.extend(frame.into_trailers().unwrap_or_default());
+                    Some((Ok(end(trailers, count)), (body, count, None)))
+                }
+            },
+            _ => Some((Ok(end(trailers, count)), (body, count, None))),
+        }
+    });
+    let mut reply = Response::new(StreamBody::new(pieces).boxed_unsync());
+    reply.headers_mut().insert("content-type", "application/grpc".parse().expect("a value"));
+    reply.headers_mut().insert("x-uri", uri.parse().expect("a value"));
+    reply.headers_mut().insert("x-long", "l".repeat(long).parse().expect("a value"));
+    reply.headers_mut().extend(te.map(|te| (http::header::HeaderName::from_static("x-te"), te)));
+    reply
+}
+
+/// A WebSocket that says what it hears.
+fn accept(mut request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    assert_eq!(
+        (request.method(), request.headers().contains_key("sec-websocket-key")),
+        (&http::Method::CONNECT, false)
+    );
+    tokio::spawn(async move {
+        let stream = TokioIo::new(hyper::upgrade::on(&mut request).await.expect("a stream"));
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        while let Some(Ok(message)) = socket.next().await {
+            if !message.is_close() {
+                socket.send(message).await.expect("sent");
+            }
+        }
+    });
+    Response::new(Empty::new().boxed_unsync())
+}
+
+fn end(mut trailers: HeaderMap, count: usize) -> Frame<Bytes> {
+    trailers.insert("grpc-status", "0".parse().expect("a value"));
+    trailers.insert("x-pieces", count.to_string().parse().expect("a value"));
+    Frame::trailers(trailers)
+}
+
+/// What an origin does with the first request that reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Says of it alone that it did nothing with it.
+    Stream,
+    /// Takes no more requests on that connection, this one included.
+    GoAway,
+    /// Resets it in the middle.
+    Reset,
+}
+
+/// A server of HTTP/2 that refuses its first request, and answers every other one with 204.
+pub(crate) async fn refusing(refusal: Refusal) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(async move {
+        let mut first = true;
+        while let Ok((stream, _)) = listener.accept().await {
+            if std::mem::take(&mut first) {
+                match refusal {
+                    Refusal::Stream => drop(tokio::spawn(answer_all(stream, Some(h2::Reason::REFUSED_STREAM)))),
+                    Refusal::Reset => drop(tokio::spawn(answer_all(stream, Some(h2::Reason::INTERNAL_ERROR)))),
+                    Refusal::GoAway => go_away(stream).await,
+                }
+            } else {
+                tokio::spawn(answer_all(stream, None));
+            }
+        }
+    });
+    address
+}
+
+async fn answer_all(stream: TcpStream, mut first: Option<h2::Reason>) {
+    let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+    while let Some(Ok((_request, mut respond))) = connection.accept().await {
+        match first.take() {
+            Some(reason) => respond.send_reset(reason),
+            None => {
+                let reply = Response::builder().status(204).body(()).expect("a reply");
+                respond.send_response(reply, true).expect("sent");
+            }
+        }
+    }
+}
+
+/// Waits for a request, and says that the last one that it has taken was none.
+async fn go_away(mut stream: TcpStream) {
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).await.expect("the preface");
+    assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.expect("settings");
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.expect("a frame");
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).await.expect("its payload");
+        if head[3] == 1 {
+            break; // HEADERS
+        }
+    }
+    stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await.expect("a goodbye");
+    // Until the client has gone.
+    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+}
+
+/// A server of HTTP/2 that answers nothing: its address, what tells that a request has come, and how that ended.
+pub(crate) async fn waiting() -> (String, mpsc::Receiver<()>, oneshot::Receiver<h2::Reason>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let ((tell_came, came), (tell_gone, gone)) = (mpsc::channel(1), oneshot::channel());
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+        let (_request, mut respond) = connection.accept().await.expect("a request").expect("a good one");
+        tell_came.send(()).await.expect("somebody waits");
+        let reason = std::future::poll_fn(|cx| {
+            // Polled for what comes in.
+            let _ = connection.poll_closed(cx);
+            respond.poll_reset(cx)
+        });
+        let _ = tell_gone.send(reason.await.expect("a reason"));
+    });
+    (address, came, gone)
+}

@@ -1,0 +1,208 @@
+//! Other settings while requests go on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+use crate::client::Client;
+use crate::clients::log_has;
+use crate::config::File;
+use crate::origin::Origin;
+use crate::program::{Program, address_in};
+
+fn settings(origin: &Origin) -> String {
+    format!("[listener.a]\nurl = \"http://127.0.0.1:0\"\n[group.a]\nurls = \"{}\"\n", origin.url())
+}
+
+/// What the origin hears of this program's clients.
+async fn text(address: &str, target: &str) -> String {
+    Client::connect(address).await.get(target).await.text().to_owned()
+}
+
+#[tokio::test]
+async fn a_hangup_applies_the_file_to_connections_that_are_there_too() {
+    let (one, two) = (Origin::start().await, Origin::start().await);
+    let file = File::new(&settings(&one));
+    let mut program = Program::start(&["--config", &file.path()]).await;
+    let address = program.address().to_owned();
+    let mut client = Client::connect(&address).await;
+    assert_eq!(client.get("/size/1").await.text(), "x");
+    file.write(&(settings(&two) + "[[route]]\nset_headers = { X-New = \"yes\" }\n"));
+    program.signal(Signal::HUP);
+    let line = program.next_line().await;
+    assert_eq!(address_in(&line), address, "it keeps its port");
+    assert!(line.ends_with(&two.url()), "{line}");
+    assert!(client.get("/echo").await.text().contains("x-new: yes"));
+    assert_eq!((one.connections(), two.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_change_of_the_file_is_seen() {
+    let (one, two) = (Origin::start().await, Origin::start().await);
+    let file = File::new(&settings(&one));
+    let mut program = Program::start(&["--config", &file.path()]).await;
+    file.write(&settings(&two));
+    let line = program.next_line().await;
+    assert!(line.ends_with(&two.url()), "{line}");
+    assert_eq!(text(address_in(&line), "/size/3").await, "xxx");
+    assert_eq!(two.connections(), 1);
+}
+
+#[tokio::test]
+async fn listeners_come_and_go_and_what_runs_on_them_is_finished() {
+    let origin = Origin::start().await;
+    let both = settings(&origin) + "[listener.b]\nurl = \"http://localhost:0\"\n";
+    let file = File::new(&both);
+    let mut program = Program::start(&["--config", &file.path()]).await;
+    let (first, second) = (program.address().to_owned(), program.next_line().await);
+    let second = address_in(&second).to_owned();
+    let mut held = Client::connect(&second).await;
+    held.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    origin.holds().await;
+    let mut idle = Client::connect(&second).await;
+    assert_eq!(idle.get("/size/1").await.text(), "x");
+
+    file.write(&settings(&origin));
+    program.signal(Signal::HUP);
+    assert_eq!(address_in(&program.next_line().await), first);
+    assert_eq!(idle.rest().await, b"", "nothing runs on it");
+    while TcpStream::connect(&second).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(text(&first, "/size/1").await, "x");
+    origin.let_go();
+    assert_eq!(held.reply().await.status(), 200);
+    assert_eq!(held.rest().await, b"");
+
+    file.write(&both);
+    program.signal(Signal::HUP);
+    assert_eq!(address_in(&program.next_line().await), first);
+    let again = program.next_line().await;
+    assert_eq!(text(address_in(&again), "/size/2").await, "xx");
+    program.signal(Signal::TERM);
+    assert_eq!(program.ended().await.code(), Some(0), "one signal drains all of them");
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_says_why() {
+    let origin = Origin::start().await;
+    let file = File::new(&settings(&origin));
+    let (program, mut log) = Program::logged(&["--config", &file.path()]).await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let taken = taken.local_addr().expect("an address");
+    let cases = [
+        ("[listener.a]\nurk = 1\n".to_owned(), ":2: listener \"a\": unknown key urk; did you mean url?".to_owned()),
+        ("what".to_owned(), ":1: ".to_owned()),
+        (
+            settings(&origin).replace("http://127.0.0.1:0", "http://192.0.2.1:80"),
+            "not an address of this machine".to_owned(),
+        ),
+        (
+            format!("{}[listener.b]\nurl = \"http://{taken}\"\n", settings(&origin)),
+            format!("--in http://{taken}: address in use"),
+        ),
+        (
+            settings(&origin).replace(&origin.url(), "http://nowhere.invalid"),
+            "cannot find the address of \"nowhere.invalid\"".to_owned(),
+        ),
+    ];
+    for (text_now, want) in cases {
+        file.write(&text_now);
+        program.signal(Signal::HUP);
+        log_has(&mut log, &want).await;
+        log_has(&mut log, "not applied; what was said before holds").await;
+        assert_eq!(text(program.address(), "/size/1").await, "x", "{want}");
+    }
+    file.write(&format!("concurrency = 7\n{}", settings(&origin)));
+    program.signal(Signal::HUP);
+    log_has(&mut log, "concurrency, threads, the admin address and logs change with a restart alone").await;
+    log_has(&mut log, "applied: 1 listener, 1 group, 1 route").await;
+}
+
+#[tokio::test]
+async fn a_listener_can_become_one_of_another_kind() {
+    let origin = Origin::start().await;
+    let file = File::new(&settings(&origin));
+    let mut program = Program::start(&["--config", &file.path()]).await;
+    file.write(&settings(&origin).replace("http://127.0.0.1:0", "teleport://127.0.0.1:0"));
+    program.signal(Signal::HUP);
+    let line = program.next_line().await;
+    let out = format!("teleport://{}", address_in(&line));
+    let near = Program::start(&["--in", "http://127.0.0.1:0", "--out", &out]).await;
+    assert_eq!(text(near.address(), "/size/2").await, "xx");
+    program.signal(Signal::TERM);
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
+/// 500 requests a second, half of them on connections of their own, for as long as settings change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_under_load_fail_no_request() {
+    const CALLERS: u32 = 10;
+    const CHANGES: usize = 8;
+    let origins = [Origin::start().await, Origin::start().await];
+    // The far node changes as well: from one group to another, each with connections of its own.
+    let far_file = |n: usize| settings(&origins[n % 2]).replace("http://127.0.0.1:0", "teleport://127.0.0.1:0");
+    let far_config = File::new(&far_file(0));
+    let mut far = Program::start(&["--config", &far_config.path()]).await;
+    let out = far.address().to_owned();
+    let near_file = |n: usize| {
+        let route = if n.is_multiple_of(2) { "" } else { "[[route]]\nset_headers = { X-Odd = \"yes\" }\n" };
+        let limits = format!("max_body_size = {}\n", 1000 + n % 3);
+        format!(
+            "[listener.a]\nurl = \"http://127.0.0.1:0\"\n{limits}[group.a]\nurls = \"teleport://{out}\"\nconns_per_addr = {}\n{route}",
+            1 + n % 2
+        )
+    };
+    let near_config = File::new(&near_file(0));
+    let mut near = Program::start(&["--config", &near_config.path()]).await;
+    let address = near.address().to_owned();
+
+    let (over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let start = Instant::now();
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let (over, served, address) = (Arc::clone(&over), Arc::clone(&served), address.clone());
+            tokio::spawn(async move {
+                let mut kept = Client::connect(&address).await;
+                for turn in 0.. {
+                    if over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    sleep_until(start + Duration::from_millis(20) * turn + Duration::from_millis(2) * caller).await;
+                    let reply = if turn % 2 == 0 {
+                        kept.get("/size/300").await
+                    } else {
+                        Client::connect(&address).await.get("/size/300").await
+                    };
+                    assert_eq!((reply.status(), reply.body.len()), (200, 300), "{}", reply.head);
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for n in 1..=CHANGES {
+        // A change every fifty requests or so.
+        let until = served.load(Ordering::Relaxed) + 50;
+        while served.load(Ordering::Relaxed) < until {
+            tokio::task::yield_now().await;
+            assert!(callers.iter().all(|caller| !caller.is_finished()), "a request failed");
+        }
+        near_config.write(&near_file(n));
+        far_config.write(&far_file(n));
+        near.signal(Signal::HUP);
+        far.signal(Signal::HUP);
+        assert_eq!(address_in(&near.next_line().await), address);
+        assert_eq!(address_in(&far.next_line().await), out);
+    }
+    over.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.await.expect("no request failed");
+    }
+    let rate = served.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
+    assert!(rate > 100.0, "the machine was so slow that nothing was under load: {rate}");
+    assert!(origins.iter().all(|origin| origin.connections() > 0));
+}
