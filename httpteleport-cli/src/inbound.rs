@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use self::door::Door;
 use self::gate::Gate;
 use self::policy::{Current, Policy};
+use crate::access_log::AccessLog;
 use crate::config::{self, Largest};
 use crate::counters::Counters;
 use crate::listen::{Accepted, Listener};
@@ -71,6 +72,8 @@ pub(crate) struct Parts {
     pub(crate) largest: Largest,
     /// The process's.
     pub(crate) counters: Arc<Counters>,
+    /// Likewise.
+    pub(crate) access_log: Option<Arc<AccessLog>>,
 }
 
 /// What an input is to do from now on.

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod access;
+mod access_log;
 mod admin;
 mod balance;
 mod body;
@@ -31,6 +32,7 @@ mod inbound;
 mod interims;
 mod io;
 mod listen;
+mod log;
 mod metrics;
 mod outbound;
 mod proxy;

@@ -14,6 +14,7 @@ use self::process::Process;
 use self::recent::{Recent, Trouble};
 use self::servers::Servers;
 use self::traffic::{BytesSeen, CLASSES, Input};
+use crate::access_log::AccessLog;
 use crate::balance::Slots;
 use crate::counters::Counters;
 use crate::interims::Interims;
@@ -40,6 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) interims: Interims,
     pub(crate) counters: Arc<Counters>,
     pub(crate) recent: Arc<Recent>,
+    pub(crate) access_log: Option<Arc<AccessLog>>,
     pub(crate) shutdown: Shutdown,
     /// How often the metrics were read in the names of Go's.
     pub(crate) go_reads: AtomicU64,
@@ -83,6 +85,8 @@ pub(crate) struct Seen {
     pub(crate) contexts: u64,
     pub(crate) process: Process,
     pub(crate) troubles: Vec<Trouble>,
+    /// Lines of the access log that were dropped.
+    pub(crate) unlogged: u64,
     pub(crate) go_reads: u64,
 }
 
@@ -108,7 +112,12 @@ pub(crate) struct GroupSeen {
 
 impl Metrics {
     /// Nothing counted so far, at most so many requests at a time.
-    pub(crate) fn new(concurrency: usize, recent: Arc<Recent>, shutdown: Shutdown) -> Metrics {
+    pub(crate) fn new(
+        concurrency: usize,
+        recent: Arc<Recent>,
+        access_log: Option<Arc<AccessLog>>,
+        shutdown: Shutdown,
+    ) -> Metrics {
         Metrics {
             started: SystemTime::now(),
             sources: ArcSwap::default(),
@@ -116,6 +125,7 @@ impl Metrics {
             interims: Interims::default(),
             counters: Arc::default(),
             recent,
+            access_log,
             shutdown,
             go_reads: AtomicU64::new(0),
         }
@@ -141,6 +151,7 @@ impl Metrics {
             contexts: ContextMemory::process().used() as u64,
             process: Process::now(),
             troubles: self.recent.all(),
+            unlogged: self.access_log.as_ref().map_or(0, |log| log.dropped()),
             go_reads: self.go_reads.load(Relaxed),
         }
     }

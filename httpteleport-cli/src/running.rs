@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use httpteleport::Wire;
 
+use crate::access_log::AccessLog;
 use crate::compress::Compress;
 use crate::config::{self, Largest, Settings};
 use crate::endpoint::Scheme;
@@ -42,8 +43,13 @@ impl Running {
     /// # Errors
     ///
     /// One line that names the option and says what to do.
-    pub(crate) async fn open(settings: Settings, recent: Arc<Recent>, shutdown: &Shutdown) -> anyhow::Result<Running> {
-        let metrics = Metrics::new(settings.process.concurrency, recent, shutdown.clone());
+    pub(crate) async fn open(
+        settings: Settings,
+        recent: Arc<Recent>,
+        access_log: Option<Arc<AccessLog>>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Running> {
+        let metrics = Metrics::new(settings.process.concurrency, recent, access_log, shutdown.clone());
         let mut running = Running {
             metrics: Arc::new(metrics),
             settings: Settings::empty(settings.process.clone()),
@@ -136,6 +142,7 @@ impl Running {
             concurrency: settings.process.concurrency,
             largest: settings.largest(),
             counters: Arc::clone(&self.metrics.counters),
+            access_log: self.metrics.access_log.clone(),
         })
     }
 

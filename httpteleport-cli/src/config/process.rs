@@ -6,8 +6,10 @@ use std::time::Duration;
 use httpteleport::{RecordCodec, Wire};
 
 use super::Mistakes;
+use crate::access_log;
 use crate::cli::{ProcessArgs, TeleportArgs};
 use crate::compress::Compress;
+use crate::log;
 
 /// What holds for the whole process.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +20,10 @@ pub(crate) struct Process {
     pub(crate) threads: Option<usize>,
     /// Where metrics are served, if they are.
     pub(crate) admin: Option<Admin>,
-    /// Everything that goes wrong is in the log.
-    pub(crate) log_all_errors: bool,
+    /// What is logged of the program itself.
+    pub(crate) log: log::Options,
+    /// Where requests are logged, if they are.
+    pub(crate) access_log: Option<access_log::Options>,
 }
 
 /// Where metrics and the page are served, and to whom.
@@ -62,11 +66,20 @@ impl Process {
     /// Makes them of the options.
     pub(super) fn new(args: &ProcessArgs, mistakes: &mut Mistakes) -> Process {
         let admin = Admin::new(args, mistakes);
+        if args.access_log.is_none() && args.access_log_format.is_some() {
+            mistakes.add("--access-log-format: there is no access log; give its file with --access-log".to_owned());
+        }
+        let format = args.access_log_format.unwrap_or_default();
         Process {
             concurrency: args.concurrency.unwrap_or(100_000) as usize,
             threads: args.threads.map(usize::from),
             admin,
-            log_all_errors: args.log_all_errors.unwrap_or_default(),
+            log: log::Options {
+                format: args.log_format.unwrap_or_default(),
+                level: args.log_level,
+                all_errors: args.log_all_errors.unwrap_or_default(),
+            },
+            access_log: args.access_log.clone().map(|path| access_log::Options { path, format }),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::policy::Policy;
 use super::rest::Activity;
 use super::upgrade::{Asked, Next};
 use super::upload::Upload;
+use crate::access_log;
 use crate::balance::Load;
 use crate::body::Body;
 use crate::headers;
@@ -36,6 +37,7 @@ impl Shared {
         let policy = self.policy.load_full();
         let client = policy.gate.client(request.headers(), ends.caller.client);
         let caller = Caller { client, ..ends.caller };
+        let logged = self.access_log.as_ref().map(|log| log.begin(&request, client));
         let (reply, asked) = match read(&policy, request, ends, client, activity).await {
             Ok((request, load, asked)) => (request.forward(caller).await.map(|body| body.of_client(load)), asked),
             Err(refusal) => {
@@ -52,7 +54,7 @@ impl Shared {
             Some(asked) => asked.answered(reply, next, |why| caller.refuse(StatusCode::BAD_GATEWAY, why)),
         };
         self.traffic.requests.replied(reply.status());
-        Ok(reply)
+        Ok(access_log::answered(logged, reply))
     }
 }
 

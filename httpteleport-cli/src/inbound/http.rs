@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::policy::Current;
 use super::{Parts, http1 as one, http2 as two};
+use crate::access_log::AccessLog;
 use crate::config::{self, Timeouts};
 use crate::counters::Counters;
 use crate::endpoint::Scheme;
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     /// What goes through the input.
     pub(super) traffic: Arc<Input>,
+    pub(super) access_log: Option<Arc<AccessLog>>,
     scheme: Scheme,
     pub(super) shutdown: Shutdown,
 }
@@ -65,6 +67,7 @@ impl Shared {
             timeouts: settings.timeouts,
             policy,
             counters: parts.counters,
+            access_log: parts.access_log,
             traffic,
             scheme: settings.endpoint.scheme,
             shutdown,

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Parts;
 use super::policy::{Current, Policy};
+use crate::access_log::{self, AccessLog};
 use crate::balance::Load;
 use crate::body::{Body, BoxError};
 use crate::config::{self, Largest, MAX_REPLY_BODY};
@@ -73,7 +74,13 @@ impl Shared {
         if let Some(tls) = parts.tls {
             server = server.tls(tls);
         }
-        let answer = Arc::new(Answer { policy, traffic, own_address, input: settings.endpoint.scheme });
+        let answer = Arc::new(Answer {
+            policy,
+            traffic,
+            access_log: parts.access_log,
+            own_address,
+            input: settings.endpoint.scheme,
+        });
         Ok(Shared { server: server.build()?, answer, ends: Ends::default(), shutdown })
     }
 
@@ -131,6 +138,7 @@ struct Answer {
     policy: Current,
     /// What goes through the input.
     traffic: Arc<Input>,
+    access_log: Option<Arc<AccessLog>>,
     /// Stands in for the `Host` that an HTTP/1.0 request may lack.
     own_address: Option<SocketAddr>,
     /// The scheme of the input.
@@ -145,6 +153,7 @@ impl StreamHandler for Answer {
         let policy = self.policy.load_full();
         let client = policy.gate.client(request.headers(), peer);
         let caller = Caller { client, input: self.input };
+        let logged = self.access_log.as_ref().map(|log| log.begin(&request, client));
         let start = Instant::now();
         self.traffic.requests.started();
         let (reply, deadline) = match self.prepare(&policy, request, peer, client) {
@@ -162,7 +171,7 @@ impl StreamHandler for Answer {
             *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
         self.traffic.requests.replied(reply.status());
-        reply
+        access_log::answered(logged, reply)
     }
 }
 

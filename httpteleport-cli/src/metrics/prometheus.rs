@@ -55,6 +55,11 @@ fn process(families: &mut Families, seen: &Seen) {
         "Interim replies of upstreams, such as 103, that ended here.",
         seen.interims as f64,
     );
+    counter(
+        "httptp_access_log_dropped_total",
+        "Lines of the access log that were dropped, as the disk was too slow.",
+        seen.unlogged as f64,
+    );
 }
 
 fn inputs(families: &mut Families, inputs: &[InputSeen]) {

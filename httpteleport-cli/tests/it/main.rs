@@ -16,6 +16,7 @@ mod go_lines;
 mod http2;
 mod identity;
 mod limits;
+mod logs;
 mod origin;
 mod page;
 mod pass;
