@@ -89,14 +89,11 @@ impl AccessLog {
     }
 }
 
-/// The reply, whose end is the end of what is logged.
-pub(crate) fn answered(exchange: Option<Box<Exchange>>, reply: Response<Body>) -> Response<Body> {
-    match exchange {
-        None => reply,
-        Some(mut exchange) => {
-            exchange.answered(reply.status());
-            reply.map(|body| body.logged(exchange))
-        }
+/// The reply is there: its end is the end of what is logged.
+pub(crate) fn answered(exchange: Option<Box<Exchange>>, reply: &mut Response<Body>) {
+    if let Some(mut exchange) = exchange {
+        exchange.answered(reply.status());
+        reply.body_mut().log(exchange);
     }
 }
 

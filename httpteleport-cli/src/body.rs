@@ -20,9 +20,6 @@ use crate::outbound::Attempt;
 use crate::outbound::pool::Lease;
 use crate::trailers;
 
-/// How long a streamed body may pause between two pieces.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
-
 /// Any error of a body; the client sees its connection end early.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -47,6 +44,8 @@ enum Kind {
 struct Stream {
     incoming: Incoming,
     source: Source,
+    /// The longest pause between two pieces.
+    patience: Duration,
     /// Made when a piece is waited for, so that a body that is there at once needs no timer.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -64,9 +63,10 @@ enum Source {
 }
 
 impl Body {
-    /// A streamed body that comes over the connection leased; `early` if the body of its request has not ended.
-    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool) -> Body {
-        let mut stream = Stream { incoming, source: Source::Leased(lease), pause: None };
+    /// A streamed body that comes over the connection leased, with pauses of at most so long; `early` if the body of its
+    /// request has not ended.
+    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool, patience: Duration) -> Body {
+        let mut stream = Stream { incoming, source: Source::Leased(lease), patience, pause: None };
         stream.release_if_done();
         if early {
             stream.part();
@@ -75,8 +75,8 @@ impl Body {
     }
 
     /// A streamed body that comes over a connection of HTTP/2, which has a task.
-    pub(crate) fn multiplexed(incoming: Incoming, permit: OwnedSemaphorePermit) -> Body {
-        let mut stream = Stream { incoming, source: Source::Shared(permit), pause: None };
+    pub(crate) fn multiplexed(incoming: Incoming, permit: OwnedSemaphorePermit, patience: Duration) -> Body {
+        let mut stream = Stream { incoming, source: Source::Shared(permit), patience, pause: None };
         stream.release_if_done();
         Body { kind: Kind::Stream(stream), held: None, caller: None, client: None, logged: None }
     }
@@ -98,27 +98,24 @@ impl Body {
         self
     }
 
-    /// Makes the body hold what its request occupies of its client's connection.
-    pub(crate) fn of_caller(mut self, caller: Option<Load>) -> Body {
+    /// Makes the body keep its client's connection busy.
+    pub(crate) fn keep_busy(&mut self, caller: Option<Load>) {
         self.caller = caller;
-        self
     }
 
     /// Makes the body hold what its request occupies of its client's limits.
-    pub(crate) fn of_client(mut self, client: Option<Load>) -> Body {
+    pub(crate) fn keep(&mut self, client: Option<Load>) {
         self.client = client;
-        self
     }
 }
 
 impl Body {
     /// Makes the body a part of what the access log says of its request: the line is written when it is dropped.
-    pub(crate) fn logged(mut self, mut exchange: Box<Exchange>) -> Body {
+    pub(crate) fn log(&mut self, mut exchange: Box<Exchange>) {
         if let Some((attempt, _)) = &self.held {
             exchange.by(attempt.target().name());
         }
         self.logged = Some(exchange);
-        self
     }
 }
 
@@ -186,9 +183,9 @@ impl Stream {
                 Poll::Ready(frame.map(|frame| frame.map(trailers::clean).map_err(Into::into)))
             }
             Poll::Pending => {
-                let pause = self
-                    .pause
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + LONGEST_PAUSE)));
+                let patience = self.patience;
+                let pause =
+                    self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
                 ready!(pause.as_mut().poll(cx));
                 self.source = Source::Gone;
                 Poll::Ready(Some(Err("the upstream stopped in the middle of its reply".into())))

@@ -34,7 +34,8 @@ pub(crate) async fn open(
     let build = builder(settings, group, shutdown, &metrics.interims)?;
     let upstreams = Arc::new(Upstreams::new(group.upstreams.clone(), settings.process.concurrency, build));
     discover::start(&group.sources, &group.discover, &upstreams).await?;
-    Ok(Proxy::new(upstreams, group.timeout, Failures::new(Arc::clone(&metrics.recent))))
+    let failures = Failures::new(Arc::clone(&metrics.recent));
+    Ok(Proxy::new(upstreams, group.timeout, failures).introducing(group.connect.introduce.is_some()))
 }
 
 /// Makes the upstreams of a group as they are found.
@@ -52,7 +53,8 @@ fn builder(settings: &Settings, group: &Group, shutdown: &Shutdown, interims: &I
         }
         let tls = https.clone().filter(|_| scheme.is_tls());
         let (count, max_head, patience) = (group.conns_per_addr, group.max_header_size, group.timeout);
-        Ok(Upstream::Http(HttpUpstream::new(place, tls, count, max_head, patience, shutdown.clone(), interims)?))
+        let upstream = HttpUpstream::new(place, tls, count, max_head, patience, shutdown.clone(), interims)?;
+        Ok(Upstream::Http(Box::new(upstream.connecting(group.connect))))
     }))
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use self::door::Door;
 use self::gate::Gate;
-use self::policy::{Current, Policy};
+use self::policy::{Bodies, Current, Policy};
 use crate::access_log::AccessLog;
 use crate::config::{self, Largest};
 use crate::counters::Counters;
@@ -166,8 +166,7 @@ fn policy(settings: &config::Listener, parts: &Parts, before: Option<&Gate>) -> 
     Policy {
         gate: Gate::new(settings, Arc::clone(&parts.counters), before),
         router: parts.router.clone(),
-        max_body: settings.limits.max_body_size,
-        patience: settings.timeouts.body,
+        bodies: Bodies { most: settings.limits.max_body_size, patience: settings.timeouts.body },
     }
 }
 

@@ -15,6 +15,8 @@ mod connection;
 mod dial;
 mod http;
 mod http2;
+mod introduce;
+mod options;
 mod place;
 pub(crate) mod pool;
 mod probe;
@@ -26,6 +28,8 @@ mod upgrade_http2;
 mod upstreams;
 
 pub(crate) use self::http::HttpUpstream;
+pub(crate) use self::introduce::{Introduced, Version};
+pub(crate) use self::options::ConnectOptions;
 pub(crate) use self::place::Place;
 pub(crate) use self::target::{Attempt, Snapshot, Target};
 pub(crate) use self::teleport::TeleportUpstream;
@@ -34,7 +38,7 @@ pub(crate) use self::upstreams::{Build, Options, Upstreams};
 /// One upstream, of either kind.
 pub(crate) enum Upstream {
     /// Speaks HTTP/1.1 over TCP, TLS or a unix socket, or HTTP/2 over TCP or TLS.
-    Http(HttpUpstream),
+    Http(Box<HttpUpstream>),
     /// Speaks teleport, over TCP or TLS.
     Teleport(TeleportUpstream),
 }

@@ -10,7 +10,7 @@ use crate::balance::Load;
 use crate::body::Body;
 use crate::listen::Client;
 use crate::metrics::failures::Failures;
-use crate::outbound::{Attempt, Failure, FailureKind, Upstreams};
+use crate::outbound::{Attempt, Failure, FailureKind, Introduced, Upstreams};
 use crate::refusal::Caller;
 use crate::request::Outgoing;
 
@@ -19,6 +19,8 @@ pub(crate) struct Proxy {
     upstreams: Arc<Upstreams>,
     timeout: Duration,
     failures: Failures,
+    /// The upstreams are told whose each connection is.
+    introduces: bool,
 }
 
 /// Where a request has been.
@@ -33,12 +35,18 @@ struct Tries {
 impl Proxy {
     /// A proxy over upstreams, which have so long to reply; what they fail is counted there.
     pub(crate) fn new(upstreams: Arc<Upstreams>, timeout: Duration, failures: Failures) -> Proxy {
-        Proxy { upstreams, timeout, failures }
+        Proxy { upstreams, timeout, failures, introduces: false }
     }
 
     /// What they have failed.
     pub(crate) fn failures(&self) -> &Failures {
         &self.failures
+    }
+
+    /// The same, and tells its upstreams whose each connection is.
+    pub(crate) fn introducing(mut self, introduces: bool) -> Proxy {
+        self.introduces = introduces;
+        self
     }
 
     /// The longest wait for a reply.
@@ -64,7 +72,10 @@ impl Proxy {
         let mut request = Some(request);
         let mut reply = None;
         let mut last = FailureKind::Unreachable;
-        while let Some(sendable) = request.take() {
+        while let Some(mut sendable) = request.take() {
+            if self.introduces {
+                sendable.extensions_mut().insert(Introduced { client: caller.client, to: caller.to });
+            }
             let Some(mut attempt) = self.upstreams.begin(&tries.tried, now) else {
                 break;
             };
@@ -117,4 +128,38 @@ fn explain(attempt: &Attempt, failure: &Failure, caller: Caller) -> Response<Bod
         FailureKind::Unreachable | FailureKind::Broken => StatusCode::BAD_GATEWAY,
     };
     caller.refuse(status, &format!("{}: {}", attempt.target().name(), failure.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::Slots;
+    use crate::discover::Source;
+    use crate::endpoint::Scheme;
+    use crate::interims::Interims;
+    use crate::outbound::{HttpUpstream, Options, Place, Upstream};
+    use crate::shutdown::Shutdown;
+
+    #[tokio::test]
+    async fn a_request_that_cannot_leave_is_tried_eight_times_each_time_elsewhere() {
+        let build = |place: &Place| {
+            let (patience, shutdown) = (Duration::from_secs(3), Shutdown::new());
+            let upstream = HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?;
+            Ok(Upstream::Http(Box::new(upstream)))
+        };
+        let upstreams = Arc::new(Upstreams::new(Options::default(), 100, Box::new(build)));
+        // Nobody listens on port 1 of any loopback address.
+        let place = |n| Source::parse(&format!("http://127.0.0.{n}:1")).ok().and_then(|source| source.fixed());
+        upstreams.replace(&(1..=12).filter_map(place).collect::<Vec<_>>()).expect("fine");
+        let proxy = Proxy::new(Arc::clone(&upstreams), Duration::from_secs(3), Failures::default());
+        let slot = Slots::new(1).take().expect("a place");
+        let reply = proxy
+            .forward(Outgoing::default(), Caller { client: Client::Unix, input: Scheme::Http, to: None }, slot)
+            .await;
+        assert_eq!(reply.status(), StatusCode::BAD_GATEWAY);
+        let mut tried: Vec<_> = upstreams.snapshot().iter().map(|upstream| upstream.requests).collect();
+        tried.sort_unstable();
+        assert_eq!(tried, [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(upstreams.snapshot().iter().map(|upstream| upstream.retries).sum::<u64>(), 7);
+    }
 }

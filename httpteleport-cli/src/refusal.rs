@@ -1,6 +1,7 @@
 //! Requests that are not forwarded, and what their clients are told.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -104,6 +105,8 @@ pub(crate) struct Caller {
     pub(crate) client: Client,
     /// The input's: its name begins every error text.
     pub(crate) input: Scheme,
+    /// The address that the client, or who brought its request, came to.
+    pub(crate) to: Option<SocketAddr>,
 }
 
 impl Caller {

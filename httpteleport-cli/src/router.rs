@@ -2,16 +2,13 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::Response;
 use http::header::HOST;
 
 use crate::balance::{Load, Slots};
-use crate::body::Body;
 use crate::config::{self, Edit, Host};
 use crate::proxy::Proxy;
-use crate::refusal::{Caller, Reason, Refusal};
+use crate::refusal::{Reason, Refusal};
 use crate::request::Outgoing;
 
 /// The routes of one listener, and the places for requests that all listeners share.
@@ -33,9 +30,13 @@ struct Route {
 
 /// A request that has its place and knows its way.
 pub(crate) struct Routed {
-    request: Outgoing,
-    proxy: Arc<Proxy>,
-    slot: Load,
+    pub(crate) request: Outgoing,
+    /// The group that it goes to.
+    pub(crate) proxy: Arc<Proxy>,
+    /// Its place among all.
+    pub(crate) slot: Load,
+    /// What it occupies of its client's limits.
+    pub(crate) load: Option<Load>,
 }
 
 impl Router {
@@ -47,12 +48,12 @@ impl Router {
         Router { routes: routes.into(), slots }
     }
 
-    /// Gives the request its place and its way, and makes it what the upstreams of that way should see.
+    /// Gives the request, which has this of its client's limits, its place and its way, and makes it what the upstreams of that way should see.
     ///
     /// # Errors
     ///
     /// 503 when too many requests run already, 404 when there is no way for this one.
-    pub(crate) fn route(&self, mut request: Outgoing) -> Result<Routed, Refusal> {
+    pub(crate) fn route(&self, mut request: Outgoing, load: Option<Load>) -> Result<Routed, Refusal> {
         let Some(slot) = self.slots.take() else {
             let most = self.slots.most();
             let why = format!("{most} requests run already, as many as --concurrency allows");
@@ -64,19 +65,7 @@ impl Router {
             .find(|route| route.takes(&request))
             .ok_or(Refusal::new(Reason::NoRoute, "no route for this host and path"))?;
         route.edit.apply(request.headers_mut());
-        Ok(Routed { proxy: Arc::clone(&route.proxy), request, slot })
-    }
-}
-
-impl Routed {
-    /// The longest wait for its reply.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.proxy.timeout()
-    }
-
-    /// See [`Proxy::forward`].
-    pub(crate) async fn forward(self, caller: Caller) -> Response<Body> {
-        self.proxy.forward(self.request, caller, self.slot).await
+        Ok(Routed { proxy: Arc::clone(&route.proxy), request, slot, load })
     }
 }
 
@@ -134,6 +123,8 @@ fn host_of(request: &Outgoing) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::HeaderValue;
 
     use super::*;
@@ -191,7 +182,7 @@ mod tests {
             ("[::1]:80", "/", 6),
         ];
         for (host, path, want) in cases {
-            let routed = router.route(request(host, path)).expect("a way");
+            let routed = router.route(request(host, path), None).expect("a way");
             assert!(Arc::ptr_eq(&routed.proxy, &groups[want]), "{host}{path}");
         }
     }
@@ -199,15 +190,15 @@ mod tests {
     #[test]
     fn no_way_is_404_and_no_place_503() {
         let (router, _groups) = router(&[(Host::Is("a".to_owned()), "/x")]);
-        let refused = |path| router.route(request("a", path)).err().map(|refusal| refusal.0);
+        let refused = |path| router.route(request("a", path), None).err().map(|refusal| refusal.0);
         assert_eq!(refused("/"), Some(Reason::NoRoute));
-        let first = router.route(request("a", "/x"));
+        let first = router.route(request("a", "/x"), None);
         assert!(first.is_ok(), "a place is free again after a refusal");
-        let Err(Refusal(reason, why)) = router.route(request("a", "/x")) else { panic!("one too many") };
+        let Err(Refusal(reason, why)) = router.route(request("a", "/x"), None) else { panic!("one too many") };
         assert_eq!(reason, Reason::Concurrency);
         assert_eq!(why, "1 requests run already, as many as --concurrency allows");
         drop(first);
-        assert!(router.route(request("a", "/x")).is_ok());
+        assert!(router.route(request("a", "/x"), None).is_ok());
     }
 
     #[test]

@@ -223,6 +223,10 @@ impl Running {
         for upstream in upstreams.filter(|upstream| upstream.failures > 0) {
             tracing::info!("{upstream}");
         }
+        let unrepeated: u64 = self.groups.iter().map(|group| group.upstreams().unrepeated()).sum();
+        if unrepeated > 0 {
+            tracing::info!("{unrepeated} requests were not sent again, as --retry-budget was used up");
+        }
     }
 }
 

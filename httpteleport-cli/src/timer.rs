@@ -119,9 +119,10 @@ impl hyper::rt::Timer for HeadTimer {
         let asked = Instant::from(deadline);
         let same = mem::take(&mut heads.same);
         heads.awaited = !same;
+        let tells = heads.limit.is_some();
         heads.deadline = Some(if same { heads.deadline.unwrap_or(asked) } else { asked });
         drop(heads);
-        Box::pin(HeadSleep(self.clone()))
+        Box::pin(HeadSleep { timer: self.clone(), tells })
     }
 
     fn now(&self) -> StdInstant {
@@ -130,7 +131,11 @@ impl hyper::rt::Timer for HeadTimer {
     }
 }
 
-struct HeadSleep(HeadTimer);
+struct HeadSleep {
+    timer: HeadTimer,
+    /// The timer wants to know when it is over.
+    tells: bool,
+}
 
 impl hyper::rt::Sleep for HeadSleep {}
 
@@ -138,7 +143,7 @@ impl Future for HeadSleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut heads = self.0.lock();
+        let mut heads = self.timer.lock();
         let Some(deadline) = heads.deadline else { return Poll::Pending };
         heads.timer.poll(cx, deadline)
     }
@@ -147,7 +152,9 @@ impl Future for HeadSleep {
 impl Drop for HeadSleep {
     fn drop(&mut self) {
         // The head is here: what comes next is of its body.
-        self.0.lock().awaited = false;
+        if self.tells {
+            self.timer.lock().awaited = false;
+        }
     }
 }
 

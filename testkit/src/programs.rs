@@ -3,6 +3,7 @@
 //! A program that is not installed fails the test with the name of its Debian package; `cargo xtask test` gets them all.
 
 mod curl;
+mod haproxy;
 mod knot;
 mod nghttpx;
 mod nginx;
@@ -10,6 +11,7 @@ mod python;
 mod running;
 
 pub use curl::{Curl, CurlOutput};
+pub use haproxy::Haproxy;
 pub use knot::Knot;
 pub use nghttpx::Nghttpx;
 pub use nginx::{Listen, Nginx};

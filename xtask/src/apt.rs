@@ -28,6 +28,7 @@ pub(crate) const TESTS: Needs = Needs {
         Need { program: "nginx", packages: &["nginx-light", "nginx"] },
         Need { program: "python3", packages: &["python3"] },
         Need { program: "openssl", packages: &["openssl"] },
+        Need { program: "haproxy", packages: &["haproxy"] },
         Need { program: "knotd", packages: &["knot"] },
         Need { program: "nghttpx", packages: &["nghttp2-proxy"] },
         Need { program: "h2load", packages: &["nghttp2-client"] },

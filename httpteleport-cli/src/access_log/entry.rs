@@ -67,6 +67,13 @@ impl Exchange {
         Exchange { log, asked: Some(asked), began: Instant::now(), status: None, bytes: 0, upstream: None }
     }
 
+    /// It turned out whose request it is.
+    pub(crate) fn of(&mut self, client: Client) {
+        if let Some(asked) = &mut self.asked {
+            asked.client = client;
+        }
+    }
+
     /// The head of its reply is there.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);

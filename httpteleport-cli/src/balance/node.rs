@@ -91,7 +91,7 @@ pub(super) struct View {
 
 /// A picture of a node, for people.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Window {
+pub(crate) struct Picture {
     pub(crate) state: &'static str,
     pub(crate) pending: usize,
     pub(crate) latency: Duration,
@@ -287,14 +287,14 @@ impl Node {
     }
 
     /// A picture for people.
-    pub(crate) fn window(&self, now: Instant) -> Window {
+    pub(crate) fn picture(&self, now: Instant) -> Picture {
         let state = match self.out_until(now) {
             _ if self.is_ill() => "unhealthy",
             _ if self.lock().is_unreachable() => "unreachable",
             Some(_) => "ejected",
             None => "up",
         };
-        Window {
+        Picture {
             state,
             pending: self.pending(),
             latency: Duration::from_secs_f64(self.latency() / 1e9),

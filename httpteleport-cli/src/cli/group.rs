@@ -10,6 +10,7 @@ use super::{BalancingArgs, header};
 use crate::compress::Compress;
 use crate::discover::Source;
 use crate::duration;
+use crate::outbound::Version;
 
 /// As typed; [`Group`](crate::config::Group) is what they mean together.
 #[derive(Args, Debug, Default)]
@@ -22,6 +23,23 @@ pub(crate) struct GroupArgs {
     /// Longest wait for a reply once its request is sent; then the client gets 504 [default: 3s]
     #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
     pub(crate) out_timeout: Option<Duration>,
+
+    /// Longest time to connect, TLS included; never more than half of --out-timeout [default: that half]
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
+    pub(crate) out_connect_timeout: Option<Duration>,
+
+    /// Longest pause of an upstream inside the body of a reply; then the reply breaks off [default: 120s]
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
+    pub(crate) out_body_timeout: Option<Duration>,
+
+    /// HTTP/1.1: how long a connection that has nothing to do is used again; 0 for one request a connection [default: 4s]
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = duration::parse)]
+    pub(crate) out_idle_timeout: Option<Duration>,
+
+    /// HTTP: begin each connection with a PROXY header of this version, 1 or 2, which names the client; each request has a
+    /// connection of its own then, over HTTP/1.1
+    #[arg(long, value_name = "VERSION", help_heading = "Output", value_parser = str::parse::<Version>)]
+    pub(crate) out_proxy_protocol: Option<Version>,
 
     /// https and teleports: certificates to trust, PEM [default: this system's]
     #[arg(long, value_name = "FILE", help_heading = "Output")]

@@ -10,7 +10,7 @@ use crate::cli::GroupArgs;
 use crate::compress::Compress;
 use crate::discover::{self, Source, To};
 use crate::endpoint::{Address, Endpoint, Scheme};
-use crate::outbound;
+use crate::outbound::{self, ConnectOptions};
 
 /// Upstreams that can stand in for each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,8 @@ pub(crate) struct Group {
     pub(crate) delay: Duration,
     /// Longest wait for a reply.
     pub(crate) timeout: Duration,
+    /// How connections are made, and how long they may take.
+    pub(crate) connect: ConnectOptions,
     /// Connections to each teleport endpoint.
     pub(crate) conns_per_addr: usize,
     /// Teleport: requests whose values of this header differ share no connection.
@@ -51,12 +53,13 @@ impl Group {
         ];
         let group = Group {
             name,
-            sources: args.outputs.unwrap_or_else(|| vec![default_source()]),
+            sources: args.outputs.clone().unwrap_or_else(|| vec![default_source()]),
             discover: balancing::discover(&args.balancing, mistakes),
             upstreams: balancing::upstreams(&args.balancing, mistakes),
             compress: args.out_compress.unwrap_or_default(),
             delay: args.out_delay.unwrap_or_default(),
             timeout: args.out_timeout.unwrap_or(Duration::from_secs(3)),
+            connect: connect(&args, mistakes),
             conns_per_addr: usize::from(args.out_conns_per_addr.unwrap_or(1)),
             group_by: args.out_group_by,
             ca: args.out_ca,
@@ -69,6 +72,9 @@ impl Group {
                 mistakes.add_idle(format!("{option} has no effect: the outputs are not teleport"));
             }
         }
+        if group.connect.introduce.is_some() && group.schemes().all(Scheme::is_teleport) {
+            mistakes.add_idle("--out-proxy-protocol has no effect: the outputs are teleport".to_owned());
+        }
         group
     }
 
@@ -78,6 +84,12 @@ impl Group {
             if let Err(why) = out.check() {
                 mistakes.add(format!("--out {out}: {why}"));
             }
+        }
+        if self.connect.introduce.is_some() && self.schemes().any(|scheme| scheme == Scheme::H2c) {
+            mistakes.add(
+                "--out-proxy-protocol: h2c has one connection for many clients, of which it cannot tell; use http://"
+                    .to_owned(),
+            );
         }
         if self.ca.is_some() && !self.sources.iter().any(Source::may_use_tls) {
             mistakes.add("--out-ca: no output uses TLS; use https:// or teleports://, or drop the option".to_owned());
@@ -89,6 +101,30 @@ impl Group {
                 "--out-delay: is as long as --out-timeout, every request would time out; use a shorter one".to_owned(),
             );
         }
+    }
+}
+
+impl Group {
+    /// The schemes of those upstreams whose scheme is known.
+    fn schemes(&self) -> impl Iterator<Item = Scheme> {
+        self.sources.iter().filter_map(Source::scheme)
+    }
+}
+
+fn connect(args: &GroupArgs, mistakes: &mut Mistakes) -> ConnectOptions {
+    let default = ConnectOptions::default();
+    for (option, given) in
+        [("--out-connect-timeout", args.out_connect_timeout), ("--out-body-timeout", args.out_body_timeout)]
+    {
+        if given.is_some_and(|limit| limit.is_zero()) {
+            mistakes.add(format!("{option} 0: nobody does anything in no time; write for example 2s"));
+        }
+    }
+    ConnectOptions {
+        introduce: args.out_proxy_protocol,
+        connect: args.out_connect_timeout,
+        pause: args.out_body_timeout.unwrap_or(default.pause),
+        idle: args.out_idle_timeout.unwrap_or(default.idle),
     }
 }
 

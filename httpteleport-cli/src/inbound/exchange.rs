@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::http::{Ends, Shared};
-use super::policy::Policy;
+use super::policy::Bodies;
 use super::rest::Activity;
 use super::upgrade::{Asked, Next};
 use super::upload::Upload;
@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::headers;
 use crate::listen::Client;
 use crate::refusal::{Caller, Refusal};
-use crate::request::BodyFault;
+use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
 
 impl Shared {
@@ -34,70 +34,91 @@ impl Shared {
         let running = activity.begin();
         self.traffic.requests.started();
         let version = request.version();
-        let policy = self.policy.load_full();
-        let client = policy.gate.client(request.headers(), ends.caller.client);
+        let (client, admitted) = self.admit(&request, ends.caller.client);
         let caller = Caller { client, ..ends.caller };
         let logged = self.access_log.as_ref().map(|log| log.begin(&request, client));
-        let (reply, asked) = match read(&policy, request, ends, client, activity).await {
-            Ok((request, load, asked)) => (request.forward(caller).await.map(|body| body.of_client(load)), asked),
+        let mut asked = None;
+        let mut reply = match self.read(request, ends, client, admitted, activity, &mut asked).await {
+            Ok(Routed { request, proxy, slot, load }) => {
+                let mut reply = proxy.forward(request, caller, slot).await;
+                reply.body_mut().keep(load);
+                reply
+            }
             Err(refusal) => {
+                asked = None;
                 let mut reply = caller.turn_away(&refusal, &self.counters);
                 if version < Version::HTTP_2 && !refusal.0.is_harmless() {
                     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                (reply, None)
+                reply
             }
         };
-        let reply = reply.map(|body| body.of_caller(running));
-        let reply = match asked {
+        reply.body_mut().keep_busy(running);
+        let mut reply = match asked {
             None => reply,
             Some(asked) => asked.answered(reply, next, |why| caller.refuse(StatusCode::BAD_GATEWAY, why)),
         };
         self.traffic.requests.replied(reply.status());
-        Ok(access_log::answered(logged, reply))
+        access_log::answered(logged, &mut reply);
+        Ok(reply)
+    }
+
+    /// Whose request it is, and whether it may go on.
+    fn admit(&self, request: &Request<Incoming>, peer: Client) -> (Client, Result<Admitted, Refusal>) {
+        let policy = self.policy.load();
+        let client = policy.gate.client(request.headers(), peer);
+        let load = policy.gate.admit(request.method(), request.headers(), client);
+        (client, load.map(|load| Admitted { load, bodies: policy.bodies }))
+    }
+
+    /// Makes the request one for an upstream, and finds its way. Small bodies are read whole first. What remains to be done for
+    /// one that asks for another protocol is left in `asked`.
+    async fn read(
+        &self,
+        mut request: Request<Incoming>,
+        ends: Ends,
+        client: Client,
+        admitted: Result<Admitted, Refusal>,
+        activity: &Activity,
+        asked: &mut Option<Box<Asked>>,
+    ) -> Result<Routed, Refusal> {
+        let protocol = Asked::protocol(&request);
+        // What hyper noted about this connection is of no use on the next one.
+        request.extensions_mut().clear();
+        let (mut parts, body) = request.into_parts();
+        let Admitted { load, bodies } = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                // Its drop sees to what the client still sends.
+                drop(Upload::new(body, &parts, Bodies::default(), activity.hold(), &self.counters));
+                return Err(refusal);
+            }
+        };
+        let (body, length) = match protocol {
+            None if body.is_end_stream() => (RequestBody::default(), Some(0)),
+            None => {
+                let mut upload = Upload::new(body, &parts, bodies, activity.hold(), &self.counters);
+                upload.read_ahead().await.map_err(BodyFault::refusal)?;
+                upload.into_body()
+            }
+            Some(protocol) => {
+                let (body, remaining) = Asked::new(protocol.clone(), &parts);
+                *asked = Some(Box::new(remaining));
+                parts.extensions.insert(protocol);
+                (body, None)
+            }
+        };
+        let mut request = Request::from_parts(parts, body);
+        headers::prepare_request(&mut request, || ends.own_address(), length)?;
+        let policy = self.policy.load();
+        policy.gate.tell(request.headers_mut(), ends.caller.client, client);
+        policy.router.route(Box::new(request), load)
     }
 }
 
-/// Makes the request one for an upstream, and finds its way. Small bodies are read whole first.
-async fn read(
-    policy: &Policy,
-    mut request: Request<Incoming>,
-    ends: Ends,
-    client: Client,
-    activity: &Activity,
-) -> Result<(Routed, Option<Load>, Option<Box<Asked>>), Refusal> {
-    let protocol = Asked::protocol(&request);
-    // What hyper noted about this connection is of no use on the next one.
-    request.extensions_mut().clear();
-    let (parts, body) = request.into_parts();
-    let limits = (policy.max_body, policy.patience);
-    let upload = |body, running| Upload::new(body, &parts, limits, running, &policy.gate.counters);
-    let load = match policy.gate.admit(&parts.method, &parts.headers, client) {
-        Ok(load) => load,
-        Err(refusal) => {
-            // Its drop sees to what the client still sends.
-            drop(upload(body, activity.hold()));
-            return Err(refusal);
-        }
-    };
-    let (body, length, asked) = match protocol {
-        None => {
-            let running = if body.is_end_stream() { None } else { activity.hold() };
-            let mut upload = upload(body, running);
-            upload.read_ahead().await.map_err(BodyFault::refusal)?;
-            let (body, length) = upload.into_body();
-            (body, length, None)
-        }
-        Some(protocol) => {
-            let (body, asked) = Asked::new(protocol, &parts);
-            (body, None, Some(Box::new(asked)))
-        }
-    };
-    let mut request = Request::from_parts(parts, body);
-    if let Some(asked) = &asked {
-        request.extensions_mut().insert(asked.protocol.clone());
-    }
-    headers::prepare_request(&mut request, || ends.own_address(), length)?;
-    policy.gate.tell(request.headers_mut(), ends.caller.client, client);
-    Ok((policy.router.route(Box::new(request))?, load, asked))
+/// What holds for a request that may go on.
+struct Admitted {
+    /// What it occupies of its client's limits.
+    load: Option<Load>,
+    bodies: Bodies,
 }

@@ -1,6 +1,5 @@
 //! An input that speaks HTTP, over TCP, TLS or a unix socket: HTTP/1.1, and HTTP/2 where a connection begins with it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -47,8 +46,6 @@ pub(super) struct Shared {
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     pub(super) caller: Caller,
-    /// None for a unix socket.
-    local: Option<SocketAddr>,
 }
 
 impl Shared {
@@ -79,13 +76,13 @@ impl Shared {
         match accepted {
             Accepted::Unix(stream) => {
                 let stream = self.counted(stream);
-                let caller = Caller { client: Client::Unix, input: self.scheme };
-                self.connection(stream, Ends { caller, local: None }).await;
+                let caller = Caller { client: Client::Unix, input: self.scheme, to: None };
+                self.connection(stream, Ends { caller }).await;
             }
             Accepted::Tcp(stream, peer) => {
                 let stream = self.counted(stream);
-                let caller = Caller { client: Client::Tcp(peer.remote), input: self.scheme };
-                let ends = Ends { caller, local: Some(peer.local) };
+                let caller = Caller { client: Client::Tcp(peer.remote), input: self.scheme, to: Some(peer.local) };
+                let ends = Ends { caller };
                 match &self.tls {
                     None => Arc::clone(&self).connection(stream, ends).await,
                     // Larger, and not a part of every connection.
@@ -173,7 +170,7 @@ async fn first_bytes(stream: &mut (impl AsyncRead + Unpin)) -> Option<Bytes> {
 
 impl Ends {
     pub(super) fn own_address(self) -> HeaderValue {
-        let text = self.local.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
+        let text = self.caller.to.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
     }
 }

@@ -5,12 +5,13 @@ use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout};
 
 use super::http::{Ends, Shared};
 use super::rest::{self, Activity, ClientIo, TIRED, Watch};
@@ -33,6 +34,9 @@ pub(super) fn builder(limits: &config::Limits, timeouts: &Timeouts) -> http1::Bu
     }
     http
 }
+
+/// How long the last reply on a connection may take that ends because of its client.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How hyper's part of a connection has ended.
 enum Ended<S> {
@@ -112,7 +116,17 @@ where
         }
         if draining { Poll::Pending } else { watch.poll_tired(cx).map(|()| Ok(true)) }
     })
-    .await?;
+    .await;
+    let resting = match resting {
+        Ok(resting) => resting,
+        Err(error) => {
+            let parts = connection.into_parts();
+            if error.is_timeout() && !parts.read_buf.is_empty() {
+                Box::pin(tell_it_is_late(parts.io.into_inner())).await;
+            }
+            return Err(error);
+        }
+    };
     let upgrade = next.take();
     if !resting && upgrade.is_none() {
         return Ok(Ended::Over);
@@ -123,4 +137,14 @@ where
         Some(agreed) => Ended::Upgraded(stream, unread, agreed),
         None => Ended::Resting(stream, unread),
     })
+}
+
+/// Answers a head that has not come whole in time. hyper itself just hangs up.
+async fn tell_it_is_late(mut stream: impl AsyncWrite + Unpin) {
+    let reply = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let _ = timeout(LAST_WORDS, async {
+        stream.write_all(reply).await?;
+        stream.shutdown().await
+    })
+    .await;
 }

@@ -12,8 +12,14 @@ use crate::router::Router;
 pub(super) struct Policy {
     pub(super) gate: Gate,
     pub(super) router: Router,
-    /// Most bytes of a body.
-    pub(super) max_body: usize,
+    pub(super) bodies: Bodies,
+}
+
+/// What bodies are held to.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Bodies {
+    /// Most bytes of one.
+    pub(super) most: usize,
     /// Longest pause in one.
     pub(super) patience: Duration,
 }

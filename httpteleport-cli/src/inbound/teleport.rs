@@ -17,7 +17,6 @@ use tokio::time::{Instant, timeout_at};
 use super::Parts;
 use super::policy::{Current, Policy};
 use crate::access_log::{self, AccessLog};
-use crate::balance::Load;
 use crate::body::{Body, BoxError};
 use crate::config::{self, Largest, MAX_REPLY_BODY};
 use crate::counters::Counters;
@@ -150,60 +149,67 @@ impl StreamHandler for Answer {
 
     async fn call(&self, request: Request<Incoming>, context: Context) -> Response<Body> {
         let peer = context.peer_addr().map_or(Client::Unix, Client::Tcp);
-        let policy = self.policy.load_full();
-        let client = policy.gate.client(request.headers(), peer);
-        let caller = Caller { client, input: self.input };
-        let logged = self.access_log.as_ref().map(|log| log.begin(&request, client));
         let start = Instant::now();
         self.traffic.requests.started();
-        let (reply, deadline) = match self.prepare(&policy, request, peer, client) {
-            Ok((request, load)) => {
-                let deadline = start + request.timeout();
-                (request.forward(caller).await.map(|body| body.of_client(load)), deadline)
+        let mut logged = self.access_log.as_ref().map(|log| log.begin(&request, peer));
+        let (caller, routed) = self.admit(request, peer);
+        if let Some(exchange) = &mut logged {
+            exchange.of(caller.client);
+        }
+        let (mut reply, deadline) = match routed {
+            Ok(Routed { request, proxy, slot, load }) => {
+                let mut reply = proxy.forward(request, caller, slot).await;
+                let deadline = start + proxy.timeout();
+                reply.body_mut().keep(load);
+                (reply, deadline)
             }
             // It is at hand.
-            Err(refusal) => (caller.turn_away(&refusal, &policy.gate.counters), start),
+            Err(reply) => (reply, start),
         };
-        let mut reply = reply;
         if !context.is_streaming() {
             reply = whole(reply, deadline, caller).await;
         } else if reply.extensions_mut().remove::<Protocol>().is_some() {
             *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
         self.traffic.requests.replied(reply.status());
-        access_log::answered(logged, reply)
+        access_log::answered(logged, &mut reply);
+        reply
     }
 }
 
 impl Answer {
+    /// Whose request it is, and its way, or the reply to one that may not go on.
+    fn admit(&self, request: Request<Incoming>, peer: Client) -> (Caller, Result<Routed, Response<Body>>) {
+        let policy = self.policy.load();
+        let client = policy.gate.client(request.headers(), peer);
+        let caller = Caller { client, input: self.input, to: self.own_address };
+        let routed = self.prepare(&policy, request, peer, client);
+        (caller, routed.map_err(|refusal| caller.turn_away(&refusal, &policy.gate.counters)))
+    }
+
     fn prepare(
         &self,
         policy: &Policy,
         request: Request<Incoming>,
         peer: Client,
         client: Client,
-    ) -> Result<(Routed, Option<Load>), Refusal> {
+    ) -> Result<Routed, Refusal> {
         let load = policy.gate.admit(request.method(), request.headers(), client)?;
+        let most = policy.bodies.most;
         let (parts, body) = request.into_parts();
         let (body, length) = match body.into_whole() {
-            Ok(bytes) if bytes.len() > policy.max_body => return Err(BodyFault::TooLarge.refusal()),
+            Ok(bytes) if bytes.len() > most => return Err(BodyFault::TooLarge.refusal()),
             Ok(bytes) => {
                 let length = bytes.len() as u64;
                 (bytes.into(), Some(length))
             }
             Err(stream) => {
                 let length = stream.size_hint().exact();
-                if length.is_some_and(|length| length > policy.max_body as u64) {
+                if length.is_some_and(|length| length > most as u64) {
                     return Err(BodyFault::TooLarge.refusal());
                 }
-                (
-                    RequestBody::stream(Passing {
-                        stream,
-                        left: policy.max_body,
-                        counters: Arc::clone(&policy.gate.counters),
-                    }),
-                    length,
-                )
+                let counters = Arc::clone(&policy.gate.counters);
+                (RequestBody::stream(Passing { stream, left: most, counters }), length)
             }
         };
         let mut request = Request::from_parts(parts, body);
@@ -213,7 +219,7 @@ impl Answer {
         };
         headers::prepare_request(&mut request, own_address, length)?;
         policy.gate.tell(request.headers_mut(), peer, client);
-        Ok((policy.router.route(Box::new(request))?, load))
+        policy.router.route(Box::new(request), load)
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::policy::Bodies;
 use crate::balance::Load;
 use crate::body::BoxError;
 use crate::counters::Counters;
@@ -53,11 +54,11 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// The body that came with this head, of at most so many bytes, with pauses of at most so long.
+    /// The body that came with this head.
     pub(super) fn new(
         incoming: Incoming,
         head: &request::Parts,
-        (limit, patience): (usize, Duration),
+        held_to: Bodies,
         running: Option<Load>,
         counters: &Arc<Counters>,
     ) -> Upload {
@@ -67,11 +68,11 @@ impl Upload {
             incoming: Some(incoming),
             read: Pieces::default(),
             trailers: None,
-            left: limit,
+            left: held_to.most,
             alone: head.version < Version::HTTP_2,
             unasked: !head.headers.contains_key(EXPECT),
             pause: None,
-            patience,
+            patience: held_to.patience,
             counters: Arc::clone(counters),
             running,
         }
@@ -293,7 +294,8 @@ mod tests {
             let sender = sender.clone();
             async move {
                 let (head, body) = request.into_parts();
-                let mut upload = Upload::new(body, &head, (limit, PATIENCE), None, &Arc::default());
+                let mut upload =
+                    Upload::new(body, &head, Bodies { most: limit, patience: PATIENCE }, None, &Arc::default());
                 let fate = match upload.read_ahead().await {
                     Err(fault) => Err(fault),
                     Ok(()) => {

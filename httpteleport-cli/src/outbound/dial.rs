@@ -9,11 +9,13 @@ use http::HeaderValue;
 use hyper::client::conn::http1;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
 use super::http2::{self, Sender};
+use super::introduce::{self, Introduced, Version};
 use super::place::Place;
 use super::stream::Stream;
 use super::{one_line, plain};
@@ -51,6 +53,8 @@ pub(super) struct Dialer {
     host: HeaderValue,
     http: http1::Builder,
     max_head: usize,
+    /// The PROXY header that connections begin with.
+    introduce: Option<Version>,
     open: Arc<AtomicUsize>,
     output: Arc<Output>,
 }
@@ -82,9 +86,15 @@ impl Dialer {
             host: host(place),
             http,
             max_head,
+            introduce: None,
             open: Arc::default(),
             output: Arc::default(),
         })
+    }
+
+    /// Makes connections begin with a PROXY header.
+    pub(super) fn introducing(&mut self, version: Option<Version>) {
+        self.introduce = version;
     }
 
     /// The `Host` of a request that is for the upstream itself.
@@ -108,33 +118,40 @@ impl Dialer {
     }
 
     async fn dial_either(&self) -> Result<Spoken, String> {
-        let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.either)).await?;
+        let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.either), None).await?;
         if two {
             return http2::handshake(stream, self.max_head, Load::of(&self.open)).await.map(Spoken::Two);
         }
         self.speak_one(stream).await.map(Spoken::One)
     }
 
-    /// The same, to speak HTTP/1.1. The error is one line.
-    pub(super) async fn dial_one(&self) -> Result<Box<Connection>, String> {
+    /// The same, to speak HTTP/1.1, for a client that the upstream may have to be told of. The error is one line.
+    pub(super) async fn dial_one(&self, whom: Option<Introduced>) -> Result<Box<Connection>, String> {
         let dial = async {
-            let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.one)).await?;
+            let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.one), whom).await?;
             if two { Err("it speaks HTTP/2 alone".to_owned()) } else { self.speak_one(stream).await }
         };
         self.output.dial(dial).await
     }
 
     /// A stream, and whether HTTP/2 is to be spoken on it.
-    async fn connect(&self, connector: Option<&TlsConnector>) -> Result<(Stream, bool), String> {
+    async fn connect(
+        &self,
+        connector: Option<&TlsConnector>,
+        whom: Option<Introduced>,
+    ) -> Result<(Stream, bool), String> {
         let (host, port) = match &self.address {
             Address::Unix(path) => {
-                return Ok((Stream::Unix(HyperIo::new(self.counted(connect_unix(path).await?))), false));
+                let mut stream = self.counted(connect_unix(path).await?);
+                self.introduce(&mut stream, whom).await?;
+                return Ok((Stream::Unix(HyperIo::new(stream)), false));
             }
             Address::Tcp { host, port } => (host, *port),
         };
         let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| plain(&error))?;
         stream.set_nodelay(true).map_err(|error| plain(&error))?;
-        let stream = self.counted(stream);
+        let mut stream = self.counted(stream);
+        self.introduce(&mut stream, whom).await?;
         let Some((connector, tls)) = connector.zip(self.tls.as_ref()) else {
             return Ok((Stream::Tcp(HyperIo::new(stream)), self.two));
         };
@@ -145,6 +162,12 @@ impl Dialer {
 
     fn counted<S>(&self, stream: S) -> Counted<S, Output> {
         Counted::new(stream, Arc::clone(&self.output))
+    }
+
+    /// Says first whose connection it is.
+    async fn introduce(&self, stream: &mut (impl AsyncWrite + Unpin), whom: Option<Introduced>) -> Result<(), String> {
+        let Some(version) = self.introduce else { return Ok(()) };
+        stream.write_all(&introduce::header(version, whom)).await.map_err(|error| plain(&error))
     }
 
     async fn speak_one(&self, stream: Stream) -> Result<Box<Connection>, String> {

@@ -1,6 +1,8 @@
 //! An upstream that speaks HTTP, /1.1 or /2.
 
+use std::error::Error as StdError;
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
 use super::http2::{Got, Multiplexed};
+use super::introduce::Introduced;
+use super::options::ConnectOptions;
 use super::place::Place;
 use super::pool::{Lease, Pool};
 use super::{Failure, FailureKind, one_line};
@@ -43,6 +47,8 @@ pub(crate) struct HttpUpstream {
     /// How many permits there are.
     share: Mutex<usize>,
     max_head: usize,
+    /// How its connections are made, and how long they may take.
+    pub(super) options: ConnectOptions,
     /// The longest wait for a step of a request whose body streams.
     pub(super) patience: Duration,
     /// Runs what is no HTTP any more.
@@ -71,14 +77,27 @@ impl HttpUpstream {
         Ok(HttpUpstream {
             multiplexed: Multiplexed::new(multiplexed, scheme.is_tls(), scheme == Scheme::H2c),
             dialer: Dialer::new(place, tls, max_head)?,
-            pool: Arc::default(),
+            pool: Arc::new(Pool::new(ConnectOptions::default().idle)),
             connections: Arc::new(Semaphore::new(0)),
             share: Mutex::new(0),
             max_head,
+            options: ConnectOptions::default(),
             patience,
             shutdown,
             interims,
         })
+    }
+
+    /// The same with other options of its connections. Where each of them has to be told whose it is, none is shared or used again.
+    pub(crate) fn connecting(mut self, options: ConnectOptions) -> HttpUpstream {
+        let alone = options.introduce.is_some();
+        if alone {
+            self.multiplexed = Multiplexed::new(1, false, false);
+        }
+        self.pool = Arc::new(Pool::new(if alone { Duration::ZERO } else { options.idle }));
+        self.dialer.introducing(options.introduce);
+        self.options = options;
+        self
     }
 
     /// See [`Upstream::call`](super::Upstream::call).
@@ -102,7 +121,8 @@ impl HttpUpstream {
             },
         };
         // Rare, and much larger than the rest: not a part of every request's future.
-        let (connection, request) = Box::pin(self.connect(request, deadline, self.dialer.dial_one())).await?;
+        let dial = self.dialer.dial_one(whose(&request));
+        let (connection, request) = Box::pin(self.connect(request, deadline, dial)).await?;
         self.call_on(connection, request, deadline, permit).await
     }
 
@@ -137,7 +157,7 @@ impl HttpUpstream {
             match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
                 Ok(mut reply) => {
                     headers::prepare_reply(&mut reply);
-                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit)));
+                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit, self.options.pause)));
                 }
                 // The connection has ended, or is about to: another one is as good.
                 Err(Failure { unsent: Some(unsent), .. }) if again => (request, again) = (unsent, false),
@@ -202,7 +222,8 @@ impl HttpUpstream {
     ) -> Result<(C, Outgoing), Failure> {
         // Half of what is left: should it take longer, another upstream still has a chance.
         let now = Instant::now();
-        let limit = now + deadline.saturating_duration_since(now) / 2;
+        let half = deadline.saturating_duration_since(now) / 2;
+        let limit = now + self.options.connect.map_or(half, |longest| longest.min(half));
         match timeout_at(limit, dial).await {
             Ok(Ok(connection)) => Ok((connection, request)),
             Ok(Err(reason)) => Err(Failure::new(FailureKind::Unreachable, reason).unsent(request)),
@@ -223,7 +244,7 @@ impl HttpUpstream {
                 if let Some(fault) = BodyFault::of(error.error()) {
                     return Err((Failure::of_request(fault), false));
                 }
-                let lost = error.error().is_incomplete_message() || error.error().is_closed();
+                let lost = is_lost(error.error());
                 let failure = Failure::new(FailureKind::Broken, self.explain(error.error()));
                 Err(match error.take_message() {
                     Some(request) => (failure.unsent(Box::new(request)), true),
@@ -247,7 +268,7 @@ impl HttpUpstream {
         headers::prepare_reply(&mut reply);
         let lease = Lease { connection, pool: Arc::clone(&self.pool), permit };
         let early = progress.is_some_and(|progress| !progress.is_over());
-        Ok(reply.map(|incoming| Body::stream(incoming, lease, early)))
+        Ok(reply.map(|incoming| Body::stream(incoming, lease, early, self.options.pause)))
     }
 
     fn explain(&self, error: &hyper::Error) -> String {
@@ -259,6 +280,17 @@ impl HttpUpstream {
         }
         one_line(error)
     }
+}
+
+/// Whose request it is, if the upstream is to be told.
+pub(super) fn whose(request: &Outgoing) -> Option<Introduced> {
+    request.extensions().get().copied()
+}
+
+/// Whether the connection was lost before a reply.
+fn is_lost(error: &hyper::Error) -> bool {
+    let broke = || error.source().is_some_and(<dyn StdError>::is::<io::Error>);
+    error.is_incomplete_message() || error.is_closed() || (!error.is_parse() && broke())
 }
 
 /// What came of a try on an idle connection.

@@ -130,7 +130,7 @@ impl Multiplexed {
         }
         if !self.is_possible() {
             drop(dialling);
-            return dialer.dial_one().await.map(Got::One);
+            return dialer.dial_one(None).await.map(Got::One);
         }
         let spoken = dialer.dial().await?;
         let known = if matches!(spoken, Spoken::Two(_)) { HTTP_2 } else { HTTP_1 };

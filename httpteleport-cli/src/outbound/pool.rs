@@ -10,16 +10,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connection::Connection;
 
-/// An idle connection is used again for this long. Servers close idle connections after 5 s and more, and a request
-/// that meets such a close may be lost.
-const LONGEST_IDLE: Duration = Duration::from_secs(4);
-
 /// An upstream that replied before it had read the whole request has this long to read the rest.
 const LONGEST_TAIL: Duration = Duration::from_secs(30);
 
 /// The idle connections of one upstream.
-#[derive(Default)]
 pub(crate) struct Pool {
+    /// How long they are used again; zero for never.
+    longest_idle: Duration,
     shelf: Mutex<Shelf>,
 }
 
@@ -37,10 +34,15 @@ struct Idle {
 }
 
 impl Pool {
+    /// One whose connections are used again for so long after they were used; zero for never.
+    pub(super) fn new(longest_idle: Duration) -> Pool {
+        Pool { longest_idle, shelf: Mutex::default() }
+    }
+
     /// The connection that was used last, if one is fit for use.
     pub(super) fn take(&self) -> Option<Box<Connection>> {
         while let Some(mut idle) = self.pop() {
-            if idle.since.elapsed() <= LONGEST_IDLE && idle.connection.is_ready() {
+            if idle.since.elapsed() <= self.longest_idle && idle.connection.is_ready() {
                 return Some(idle.connection);
             }
         }
@@ -52,6 +54,9 @@ impl Pool {
     }
 
     fn put(self: &Arc<Self>, connection: Box<Connection>) {
+        if self.longest_idle.is_zero() {
+            return;
+        }
         let mut shelf = self.lock();
         shelf.idle.push_back(Idle { connection, since: Instant::now() });
         if !shelf.swept {
@@ -63,9 +68,9 @@ impl Pool {
     /// Removes what has been idle for too long; tells when the next one will have been, if there is one.
     fn remove_old(&self) -> (Vec<Idle>, Option<Instant>) {
         let mut shelf = self.lock();
-        let old = shelf.idle.partition_point(|idle| idle.since.elapsed() > LONGEST_IDLE);
+        let old = shelf.idle.partition_point(|idle| idle.since.elapsed() > self.longest_idle);
         let old = shelf.idle.drain(..old).collect();
-        let next = shelf.idle.front().map(|idle| idle.since + LONGEST_IDLE);
+        let next = shelf.idle.front().map(|idle| idle.since + self.longest_idle);
         shelf.swept = next.is_some();
         (old, next)
     }

@@ -134,18 +134,18 @@ impl Target {
     }
 
     pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
-        let window = self.node.window(now);
+        let picture = self.node.picture(now);
         let output = self.upstream.output();
         let (dials, dial_errors) = output.dials();
         Snapshot {
             name: self.name.clone(),
-            state: window.state,
+            state: picture.state,
             weight: self.weight.load(Relaxed),
-            pending: window.pending,
-            latency: window.latency,
-            requests: window.requests,
-            failures: window.failures,
-            ejections: window.ejections,
+            pending: picture.pending,
+            latency: picture.latency,
+            requests: picture.requests,
+            failures: picture.failures,
+            ejections: picture.ejections,
             retries: self.retries.load(Relaxed),
             connections: self.upstream.connections(),
             dials,

@@ -98,7 +98,8 @@ impl TeleportUpstream {
             .timeout(output.timeout)
             // Half of the time a request has, so that another upstream still gets a chance; also when this one accepts
             // connections and then says nothing.
-            .dial_timeout(output.timeout / 2)
+            .dial_timeout(output.connect.connect.map_or(output.timeout / 2, |longest| longest.min(output.timeout / 2)))
+            .body_pause(output.connect.pause)
             .handshake_timeout(LONGEST_HANDSHAKE.min(output.timeout / 2));
         if let Some(tls) = tls {
             let name = ServerName::try_from(name.to_owned())

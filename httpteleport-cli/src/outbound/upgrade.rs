@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Ch
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
-use super::http::HttpUpstream;
+use super::http::{HttpUpstream, whose};
 use super::{Failure, FailureKind, one_line};
 use crate::body::{Body, BoxError};
 use crate::headers;
@@ -40,7 +40,8 @@ impl HttpUpstream {
         if self.multiplexed.is_certain() {
             return self.upgrade_multiplexed(request, protocol, deadline, permit).await;
         }
-        let (connection, request) = self.connect(request, deadline, self.dialer.dial_one()).await?;
+        let dial = self.dialer.dial_one(whose(&request));
+        let (connection, request) = self.connect(request, deadline, dial).await?;
         let (mut head, said) = request.into_parts();
         let key = ask(&mut head, protocol);
         let request = Box::new(Request::from_parts(head, RequestBody::default()));

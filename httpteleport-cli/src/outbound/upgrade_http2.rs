@@ -46,7 +46,7 @@ impl HttpUpstream {
         })?;
         headers::prepare_reply(&mut reply);
         if !reply.status().is_success() {
-            return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit)));
+            return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit, self.options.pause)));
         }
         if let Some(key) = key.filter(|_| is_websocket(protocol)) {
             websocket::answer(reply.headers_mut(), key.as_bytes());

@@ -47,6 +47,8 @@ pub(crate) struct Upstreams {
     budget: Mutex<Budget>,
     /// Requests to upstreams that are gone.
     gone: AtomicU64,
+    /// Repeats that the budget did not allow.
+    unrepeated: AtomicU64,
     /// What keeps the set up to date.
     finder: OnceLock<AbortOnDropHandle<()>>,
 }
@@ -77,6 +79,7 @@ impl Upstreams {
             members: Mutex::default(),
             failing: Mutex::default(),
             gone: AtomicU64::new(0),
+            unrepeated: AtomicU64::new(0),
             finder: OnceLock::new(),
         }
     }
@@ -202,7 +205,16 @@ impl Upstreams {
     pub(crate) fn may_repeat(&self, now: Instant) -> bool {
         let requests =
             self.gone.load(Relaxed) + self.targets().iter().map(|target| target.first_requests()).sum::<u64>();
-        self.budget().take(now, requests, &self.options.retry)
+        let may = self.budget().take(now, requests, &self.options.retry);
+        if !may {
+            self.unrepeated.fetch_add(1, Relaxed);
+        }
+        may
+    }
+
+    /// How often there was no leave for that.
+    pub(crate) fn unrepeated(&self) -> u64 {
+        self.unrepeated.load(Relaxed)
     }
 
     /// The upstreams of now.
@@ -235,5 +247,83 @@ impl Set {
 impl Default for Set {
     fn default() -> Set {
         Set { targets: Box::default(), table: Table::new(Vec::new()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::Source;
+    use crate::interims::Interims;
+    use crate::outbound::HttpUpstream;
+    use crate::shutdown::Shutdown;
+
+    fn upstreams(options: Options) -> Upstreams {
+        let build = |place: &Place| {
+            let (patience, shutdown) = (Duration::from_secs(3), Shutdown::new());
+            let upstream = HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?;
+            Ok(Upstream::Http(Box::new(upstream)))
+        };
+        Upstreams::new(options, 12, Box::new(build))
+    }
+
+    fn places(urls: &[&str]) -> Vec<Place> {
+        let place = |url: &&str| Source::parse(url).expect("a URL").fixed().expect("an address");
+        urls.iter().map(place).collect()
+    }
+
+    fn names(upstreams: &Upstreams) -> Vec<String> {
+        upstreams.snapshot().into_iter().map(|upstream| upstream.name).collect()
+    }
+
+    #[tokio::test]
+    async fn those_that_stay_keep_what_is_known_of_them_and_those_that_go_finish() {
+        let (upstreams, now) = (upstreams(Options::default()), Instant::now());
+        upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2"])).expect("fine");
+        let mut begun: Vec<_> = (0..2).map(|_| upstreams.begin(&[], now).expect("one")).collect();
+        begun.sort_by_key(|attempt| attempt.target().name().to_owned());
+        let [goes, stays] = &mut begun[..] else { panic!("two") };
+        upstreams.note_reply(stays, StatusCode::BAD_GATEWAY);
+        upstreams.replace(&places(&["http://10.0.0.3", "http://10.0.0.2#weight=7"])).expect("fine");
+        let found = upstreams.snapshot();
+        let seen: Vec<_> = found.iter().map(|one| (&*one.name, one.weight, one.pending, one.failures)).collect();
+        assert_eq!(seen, [("http://10.0.0.3:80", 1, 0, 0), ("http://10.0.0.2:80", 7, 1, 1)]);
+        assert_eq!(goes.target().name(), "http://10.0.0.1:80", "it is there as long as its request runs");
+        upstreams.note_reply(goes, StatusCode::OK);
+        begun.clear();
+        assert!(upstreams.snapshot().iter().all(|one| one.pending == 0));
+        assert_eq!((0..20).filter(|_| upstreams.may_repeat(now)).count(), 10, "two requests, and the reserve");
+        assert_eq!(upstreams.unrepeated(), 10);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_changes_nothing() {
+        let build = |place: &Place| anyhow::bail!("no {place}");
+        let upstreams = Upstreams::new(Options::default(), 1, Box::new(build));
+        assert!(upstreams.replace(&places(&["http://10.0.0.1"])).is_err());
+        assert!(names(&upstreams).is_empty() && upstreams.begin(&[], Instant::now()).is_none());
+    }
+
+    #[tokio::test]
+    async fn half_of_a_group_is_left_whatever_fails() {
+        let (upstreams, now) = (upstreams(Options::default()), Instant::now());
+        upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"])).expect("fine");
+        for _ in 0..300 {
+            let mut attempt = upstreams.begin(&[], now).expect("one");
+            upstreams.note_reply(&mut attempt, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let ejected = upstreams.snapshot().iter().filter(|one| one.state == "ejected").count();
+        assert_eq!(ejected, 1);
+    }
+
+    #[tokio::test]
+    async fn errors_of_a_program_eject_nobody() {
+        let (upstreams, now) = (upstreams(Options::default()), Instant::now());
+        upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2"])).expect("fine");
+        for _ in 0..100 {
+            let mut attempt = upstreams.begin(&[], now).expect("one");
+            upstreams.note_reply(&mut attempt, StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        assert!(upstreams.snapshot().iter().all(|one| one.state == "up" && one.failures > 0));
     }
 }

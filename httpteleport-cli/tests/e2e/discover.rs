@@ -1,6 +1,7 @@
 //! Upstreams that are found in DNS and in files, and that change under load.
 
 use testkit::programs::Knot;
+use testkit::tls::Ca;
 use tokio::net::TcpListener;
 
 use crate::caller::{Caller, body};
@@ -227,4 +228,32 @@ async fn each_node_of_many_uses_a_part_of_the_upstreams() {
         }
     }
     assert_eq!(uses, [1; 4], "each is used by one of the nodes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_have_to_be_for_the_name_that_was_asked_for() {
+    let (files, origin, ca) = (Files::new(), Origin::start().await, Ca::new());
+    let ca_file = text(&files.write("ca.pem", ca.pem().as_bytes()));
+    let far = |name: &str| {
+        let identity = ca.issue(&[name]);
+        let cert = text(&files.write(&format!("{name}.crt"), identity.cert_pem.as_bytes()));
+        let key = text(&files.write(&format!("{name}.key"), identity.key_pem.as_bytes()));
+        Node::start("teleports://127.0.0.1:0", &origin.url, &["--in-tls-cert", &cert, "--in-tls-key", &key])
+    };
+    // The host that the record names is what anybody who can answer for it likes; the domain is what was asked for.
+    let fars = ["example.test", "far.example.test"].map(far);
+    let ports = fars.each_ref().map(|far| far.address().rsplit(':').next().expect("a port").to_owned());
+    let records = format!("far A 127.0.0.1\n_a._tcp SRV 0 0 {} far\n_b._tcp SRV 0 0 {} far", ports[0], ports[1]);
+    let knot = Knot::start(&records);
+    let [option, server] = asking(&knot);
+    for (out, want) in [
+        ("teleports+srv://_a._tcp.example.test".to_owned(), 200),
+        ("teleports+srv://_b._tcp.example.test".to_owned(), 502),
+        (format!("teleports://far.example.test:{}", ports[1]), 200),
+        (format!("teleports://far.example.test:{}", ports[0]), 502),
+    ] {
+        let near = Node::start("http://127.0.0.1:0", &out, &[&option, &server, "--out-ca", &ca_file]);
+        let reply = Caller::connect(near.address()).await.get("/x").await;
+        assert_eq!(reply.status, want, "{out}: {}", body(&reply));
+    }
 }

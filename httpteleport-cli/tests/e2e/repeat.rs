@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::caller::{Caller, body, request};
@@ -110,4 +112,29 @@ async fn repeats_stay_within_the_budget() {
     assert_eq!(statuses.len(), served + failed);
     let repeated = met - failed;
     assert!((1..=32).contains(&repeated), "{repeated} of 100: ten and a fifth, and what trickles in");
+}
+
+/// An upstream that resets each connection when the head of a request has begun to come: what it leaves unread makes its system do so.
+async fn resetting() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read_exact(&mut [0; 10]).await;
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_reset_counts_as_lost() {
+    let good = Origin::start().await;
+    let near = Node::start("http://127.0.0.1:0", &format!("{}#weight=9,{}", resetting().await, good.url), &[]);
+    let content = [b'r'; 10_000];
+    let mut caller = Caller::connect(near.address()).await;
+    for _ in 0..5 {
+        assert_eq!(caller.ask(&request("PUT", "/").body(&content)).await.status, 200);
+        assert_eq!(caller.get("/").await.status, 200);
+    }
+    assert_eq!(good.requests().len(), 10);
 }

@@ -11,9 +11,14 @@ use crate::program::{PATIENCE, Program};
 
 /// A client that comes from this address.
 async fn client_from(address: &str, program: &Program) -> Client {
+    client_between(address, program.address()).await
+}
+
+/// A client that comes from one address to another.
+pub(crate) async fn client_between(address: &str, to: &str) -> Client {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(format!("{address}:0").parse().expect("an address")).expect("an address of this machine");
-    let to = program.address().parse().expect("an address");
+    let to = to.parse().expect("an address");
     Client::over(socket.connect(to).await.expect("a connection"))
 }
 

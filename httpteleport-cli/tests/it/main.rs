@@ -21,6 +21,7 @@ mod origin;
 mod page;
 mod pass;
 mod program;
+mod proxy_protocol;
 mod reload;
 mod shutdown;
 mod stage;
