@@ -40,6 +40,6 @@ pub mod internals {
     pub use crate::mux::pending::{Arrival, Key, Outcome, Pending};
     pub use crate::mux::session;
     pub use crate::server::PermitHere;
-    pub use crate::stream::messages::caught;
+    pub use crate::stream::messages::{caught, caught_here, made};
     pub use crate::stream::{FramedCall, Tally};
 }

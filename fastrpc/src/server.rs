@@ -68,9 +68,10 @@ pub trait Handler<C: Codec>: Send + Sync + 'static {
     /// Answers one call.
     fn call(&self, call: Call<C::Request>) -> impl Future<Output = C::Reply> + Send;
 
-    /// Answers one call of the framed wire as it came. For layers whose messages stream there.
+    /// Answers one call of the framed wire as it came. For layers whose messages stream there. The call is there, and is taken
+    /// from where it lies, as it is large.
     #[doc(hidden)]
-    fn answer(&self, call: FramedCall<'_, C>) -> impl Future<Output = ()> + Send {
+    fn answer(&self, call: &mut Option<FramedCall<'_, C>>) -> impl Future<Output = ()> + Send {
         messages::answer(self, call)
     }
 }

@@ -1,16 +1,16 @@
 //! Whole messages on the framed wire.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fastrpc::ErrorKind;
-use fastrpc::internals::{Attempt, FramedCall, caught};
+use fastrpc::internals::{Attempt, FramedCall, caught_here, made};
 use fastrpc::stream::{Answer, BodyReader, NotFramed, Reply, SendBody};
 use http::header::CONTENT_LENGTH;
-use http::{Method, Request, Response, StatusCode, request, response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request, response};
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::whole_reply;
@@ -24,8 +24,16 @@ use crate::{Body, Client, CollectError, Error, Heads, Limits};
 /// A call of whole messages that takes the framed wire if the peer speaks that.
 pub(crate) struct Exchanging<'a, H: Heads> {
     client: &'a Client<H>,
+    /// What is asked for, but for what [`Step::Running`] has taken.
+    asked: Option<Asked>,
     step: Step<'a, H>,
     limit: Option<Limit>,
+}
+
+/// A request, which stays where it is until its call is over.
+struct Asked {
+    parts: request::Parts,
+    body: Bytes,
 }
 
 #[derive(Clone, Copy)]
@@ -34,22 +42,16 @@ enum Limit {
     At(Instant),
 }
 
-#[allow(clippy::large_enum_variant, reason = "a box would cost each call an allocation")]
 enum Step<'a, H: Heads> {
-    New(H::Request),
+    New,
     /// It was begun at once.
-    Begun(Begun),
+    Begun {
+        answer: Answer<HeadsOf>,
+        deadline: Instant,
+        _attempt: Attempt,
+    },
     Running(Pin<Box<dyn Future<Output = Outcome<H>> + Send + 'a>>),
-    Done(Option<H::Request>),
-}
-
-/// A call that waits for its reply, and what it takes to make it again.
-struct Begun {
-    answer: Answer<HeadsOf>,
-    parts: request::Parts,
-    body: Bytes,
-    deadline: Instant,
-    _attempt: Attempt,
+    Done,
 }
 
 /// The response; or why there is none, and the request.
@@ -57,20 +59,23 @@ type Outcome<H> = Result<<H as Heads>::Response, Failed<H>>;
 type Failed<H> = (Error, Option<<H as Heads>::Request>);
 
 impl<'a, H: Heads> Exchanging<'a, H> {
+    #[inline]
     pub(crate) fn new(client: &'a Client<H>, request: H::Request) -> Self {
-        Self { client, step: Step::New(request), limit: None }
+        Self { client, asked: Some(apart::<H>(request)), step: Step::New, limit: None }
     }
 
-    pub(crate) fn timeout(self, limit: Duration) -> Self {
-        Self { limit: Some(Limit::After(limit)), ..self }
+    #[inline]
+    pub(crate) fn set_timeout(&mut self, limit: Duration) {
+        self.limit = Some(Limit::After(limit));
     }
 
-    pub(crate) fn deadline(self, at: Instant) -> Self {
-        Self { limit: Some(Limit::At(at)), ..self }
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, at: Instant) {
+        self.limit = Some(Limit::At(at));
     }
 
     pub(crate) fn take_request(&mut self) -> Option<H::Request> {
-        if let Step::Done(request) = &mut self.step { request.take() } else { None }
+        self.asked.take_if(|_| matches!(self.step, Step::Done)).map(again::<H>)
     }
 
     fn resolve(&self) -> Instant {
@@ -79,6 +84,55 @@ impl<'a, H: Heads> Exchanging<'a, H> {
             Some(Limit::After(limit)) => Instant::now().checked_add(limit).unwrap_or_else(|| self.client.deadline()),
             None => self.client.deadline(),
         }
+    }
+
+    /// Begins the call, on a connection that is open if there is one.
+    fn begin(&mut self, waker: &Waker) -> Result<(), Error> {
+        let (client, deadline) = (self.client, self.resolve());
+        if let (Some((framed, attempt)), Some(Asked { parts, body })) = (client.attempt(), &self.asked)
+            && let Some(begun) = framed.calls.call_at_once(deadline, parts, body, waker)
+        {
+            self.step = Step::Begun { answer: begun?, deadline, _attempt: attempt };
+            return Ok(());
+        }
+        self.run(deadline, true);
+        Ok(())
+    }
+
+    /// Makes the call, whatever it has to wait for. `again`: see [`run`].
+    fn run(&mut self, deadline: Instant, again: bool) {
+        let asked = self.asked.take().expect("it is there until the call is over");
+        self.step = Step::Running(Box::pin(run(self.client, self::again::<H>(asked), deadline, again)));
+    }
+
+    /// What comes of a call that was begun at once, when its reply has come: its response, if all of it has.
+    fn replied(
+        &mut self,
+        deadline: Instant,
+        reply: Result<Reply<response::Parts>, fastrpc::Error>,
+    ) -> Option<Result<H::Response, Error>> {
+        let (Some(framed), Some(Asked { parts, .. })) = (self.client.framed(), &self.asked) else {
+            unreachable!("it was begun there")
+        };
+        let mut reply = match reply {
+            Ok(reply) => reply,
+            Err(error) if error.kind() == ErrorKind::Connection && error.may_retry() => {
+                self.run(deadline, false); // It never left.
+                return None;
+            }
+            Err(error) => return Some(Err(error.into())),
+        };
+        if let Some(body) = framed.whole(parts, &mut reply) {
+            self.client.route().went_framed();
+            return Some(Ok((types::<H>().response)(collected(reply.head, body.into(), &parts.method))));
+        }
+        let response = match framed.response(parts, reply) {
+            Ok(response) => response,
+            Err(error) => return Some(Err(error)),
+        };
+        let asked = self.asked.take().expect("it was just there");
+        self.step = Step::Running(Box::pin(collect_begun(self.client, framed, asked, deadline, response)));
+        None
     }
 }
 
@@ -90,112 +144,33 @@ impl<H: Heads> Future for Exchanging<'_, H> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let outcome = loop {
-            match &mut this.step {
-                Step::New(_) => {
-                    let deadline = this.resolve();
-                    let Step::New(request) = std::mem::replace(&mut this.step, Step::Done(None)) else {
-                        unreachable!()
-                    };
-                    match begin(this.client, request, deadline, cx.waker()) {
-                        Ok(step) => this.step = step,
-                        Err(failed) => break Err(failed),
-                    }
-                    if matches!(this.step, Step::Begun(_)) {
-                        return Poll::Pending; // Its reply wakes this task from now on.
-                    }
-                }
-                Step::Begun(begun) => {
-                    let reply = ready!(Pin::new(&mut begun.answer).poll(cx));
-                    let unfinished = match response_of(this.client, begun, reply) {
-                        Ok(response) => {
-                            this.step = Step::Done(None);
-                            break Ok(response);
-                        }
-                        Err(unfinished) => unfinished,
-                    };
-                    let Step::Begun(begun) = std::mem::replace(&mut this.step, Step::Done(None)) else {
-                        unreachable!()
-                    };
-                    match go_on(this.client, begun, unfinished) {
-                        Ok(step) => this.step = step,
-                        Err(failed) => break Err(failed),
+        loop {
+            let outcome = match &mut this.step {
+                Step::New => match this.begin(cx.waker()) {
+                    // Its reply wakes this task from now on.
+                    Ok(()) if matches!(this.step, Step::Begun { .. }) => return Poll::Pending,
+                    Ok(()) => continue,
+                    Err(error) => Err(error),
+                },
+                Step::Begun { answer, deadline, .. } => {
+                    let (reply, deadline) = (ready!(Pin::new(answer).poll(cx)), *deadline);
+                    match this.replied(deadline, reply) {
+                        Some(outcome) => outcome,
+                        None => continue,
                     }
                 }
-                Step::Running(running) => break ready!(running.as_mut().poll(cx)),
-                Step::Done(_) => panic!("a call was polled after its end"),
+                Step::Running(running) => ready!(running.as_mut().poll(cx)).map_err(|(error, request)| {
+                    this.asked = request.map(apart::<H>);
+                    error
+                }),
+                Step::Done => panic!("a call was polled after its end"),
+            };
+            if outcome.is_ok() {
+                this.asked = None;
             }
-        };
-        Poll::Ready(outcome.map_err(|(error, request)| {
-            self.step = Step::Done(request);
-            error
-        }))
-    }
-}
-
-/// Begins a call, on a connection that is open if there is one.
-fn begin<'a, H: Heads>(
-    client: &'a Client<H>,
-    request: H::Request,
-    deadline: Instant,
-    waker: &Waker,
-) -> Result<Step<'a, H>, Failed<H>> {
-    let running = |request| Ok(Step::Running(Box::pin(run(client, request, deadline, true))));
-    let (Some((framed, attempt)), Some(types)) = (client.attempt(), H::framed()) else { return running(request) };
-    let (parts, body) = (types.into_request)(request).into_parts();
-    let body = body.into_bytes();
-    match framed.calls.call_at_once(deadline, &parts, &body, waker) {
-        Some(Ok(answer)) => Ok(Step::Begun(Begun { answer, parts, body, deadline, _attempt: attempt })),
-        Some(Err(error)) => Err((error.into(), Some(again(&types, parts, body)))),
-        None => {
-            drop(attempt);
-            running(again(&types, parts, body))
+            this.step = Step::Done;
+            return Poll::Ready(outcome);
         }
-    }
-}
-
-/// Why there is no response yet.
-enum Unfinished {
-    Failed(Error),
-    /// It never left.
-    Lost,
-    /// More of its body is to come.
-    Goes(Response<Incoming>),
-}
-
-/// The response to a call whose reply has come, if all of it has.
-#[allow(clippy::result_large_err, reason = "it is hardly ever an error")]
-fn response_of<H: Heads>(
-    client: &Client<H>,
-    begun: &Begun,
-    reply: Result<Reply<response::Parts>, fastrpc::Error>,
-) -> Result<H::Response, Unfinished> {
-    let (Some(framed), Some(types)) = (client.framed(), H::framed()) else { unreachable!("it was begun there") };
-    let reply = reply.map_err(|error| match error.kind() {
-        ErrorKind::Connection if error.may_retry() => Unfinished::Lost,
-        _ => Unfinished::Failed(error.into()),
-    })?;
-    let (parts, body) = framed.response(&begun.parts, reply).map_err(Unfinished::Failed)?.into_parts();
-    match body.into_whole() {
-        Ok(body) if body.len() <= framed.limits.max_body() => {
-            client.route().went_framed();
-            Ok((types.response)(collected(parts, body.into(), &begun.parts.method)))
-        }
-        Ok(_) => Err(Unfinished::Failed(too_large(framed.limits.max_body()))),
-        Err(body) => Err(Unfinished::Goes(Response::from_parts(parts, body))),
-    }
-}
-
-/// What becomes of a call that has no response yet.
-fn go_on<'a, H: Heads>(client: &'a Client<H>, begun: Begun, why: Unfinished) -> Result<Step<'a, H>, Failed<H>> {
-    let (Some(framed), Some(types)) = (client.framed(), H::framed()) else { unreachable!("it was begun there") };
-    match why {
-        Unfinished::Failed(error) => Err((error, Some(again(&types, begun.parts, begun.body)))),
-        Unfinished::Lost => {
-            let Begun { parts, body, deadline, .. } = begun;
-            Ok(Step::Running(Box::pin(run(client, again(&types, parts, body), deadline, false))))
-        }
-        Unfinished::Goes(response) => Ok(Step::Running(Box::pin(collect_begun(client, framed, begun, response)))),
     }
 }
 
@@ -203,42 +178,52 @@ fn go_on<'a, H: Heads>(client: &'a Client<H>, begun: Begun, why: Unfinished) -> 
 async fn collect_begun<H: Heads>(
     client: &Client<H>,
     framed: &FramedClient,
-    begun: Begun,
+    asked: Asked,
+    deadline: Instant,
     response: Response<Incoming>,
 ) -> Outcome<H> {
-    let Some(types) = H::framed() else { unreachable!("it was begun there") };
-    match collect_before(begun.deadline, response, &begun.parts.method, &framed.limits).await {
+    match collect_before(deadline, response, &asked.parts.method, &framed.limits).await {
         Ok(response) => {
             client.route().went_framed();
-            Ok((types.response)(response))
+            Ok((types::<H>().response)(response))
         }
-        Err(error) => Err((error, Some(again(&types, begun.parts, begun.body)))),
+        Err(error) => Err((error, Some(again::<H>(asked)))),
     }
 }
 
+/// The types of whoever may speak the framed wire.
+fn types<H: Heads>() -> Framed<H> {
+    H::FRAMED.expect("other types are those of the classic wire alone")
+}
+
+#[inline]
+fn apart<H: Heads>(request: H::Request) -> Asked {
+    let (parts, body) = (types::<H>().into_request)(request).into_parts();
+    Asked { parts, body: body.into_bytes() }
+}
+
 /// The request of before.
-fn again<H: Heads>(types: &Framed<H>, parts: request::Parts, body: Bytes) -> H::Request {
-    (types.request)(Request::from_parts(parts, Body::from(body)))
+fn again<H: Heads>(asked: Asked) -> H::Request {
+    (types::<H>().request)(Request::from_parts(asked.parts, Body::from(asked.body)))
 }
 
 /// `again`: it may be made once more where its connection has ended before it left.
 async fn run<H: Heads>(client: &Client<H>, request: H::Request, deadline: Instant, mut again: bool) -> Outcome<H> {
-    let (Some((framed, _attempt)), Some(types)) = (client.attempt(), H::framed()) else {
+    let Some((framed, _attempt)) = client.attempt() else {
         return classic(client, request, deadline).await;
     };
-    let (parts, body) = (types.into_request)(request).into_parts();
-    let body = body.into_bytes();
+    let asked = apart::<H>(request);
     let error = loop {
-        match exchange(framed, &parts, body.clone(), deadline).await {
+        match exchange(framed, &asked.parts, asked.body.clone(), deadline).await {
             Ok(response) => {
                 client.route().went_framed();
-                return Ok((types.response)(response));
+                return Ok((types::<H>().response)(response));
             }
             Err(error) if again && error.kind() == ErrorKind::Connection && error.may_retry() => again = false,
             Err(error) => break error,
         }
     };
-    let request = (types.request)(Request::from_parts(parts, Body::from(body)));
+    let request = self::again::<H>(asked);
     match NotFramed::of(error.transport()).filter(|_| client.route().may_fall_back()) {
         Some(NotFramed::Classic) => {
             client.route().went_classic();
@@ -303,7 +288,7 @@ fn too_large(limit: usize) -> Error {
 
 /// Answers a call of the framed wire by a handler of whole messages.
 pub(crate) async fn answer_whole<C, H, Fut>(
-    call: FramedCall<'_, C>,
+    call: &mut Option<FramedCall<'_, C>>,
     limits: &Limits,
     pause: Duration,
     handler: impl FnOnce(H::Request, Option<std::net::SocketAddr>) -> Fut,
@@ -311,28 +296,30 @@ pub(crate) async fn answer_whole<C, H, Fut>(
     H: Heads,
     Fut: Future<Output = H::Response>,
 {
-    let Some(types) = H::framed() else { return }; // A server of other types speaks the classic wire alone.
-    let Some((call, _permit)) = permitted(call, limits) else { return };
-    let FramedCall { head, mut body, responder, peer, counters, .. } = call;
-    let mut parts = match framed::decode_request(&head, limits) {
-        Ok(parts) => parts,
-        Err(error) => return refuse(responder, error.status(), &error.to_string(), limits),
-    };
+    let Some(call) = call.take() else { return };
+    let FramedCall { head, mut body, responder, peer, permit, counters, .. } = call;
+    let Some((responder, _permit)) = permitted(permit, responder, counters, limits) else { return };
+    let mut request = Request::new(Body::empty());
+    if let Err(error) = framed::read_request(&head, limits, &mut request) {
+        return refuse(responder, error.status(), &error.to_string(), limits);
+    }
     drop(head);
-    let asked = parts.method.clone();
-    let body = match whole_of(&mut body, &parts, limits) {
-        Some(body) => Ok(body),
-        None => collect_request(&parts, body, limits, pause).await,
+    let asked = request.method().clone();
+    *request.body_mut() = match whole_of(&mut body, request.headers(), limits) {
+        Some(body) => body,
+        None => match collect_request(request.headers(), body, limits, pause).await {
+            Ok(body) => body,
+            Err(None) => return, // Its caller knows.
+            Err(Some(error)) => return refuse(responder, error.status(), &error.to_string(), limits),
+        },
     };
-    let body = match body {
-        Ok(body) => body,
-        Err(None) => return, // Its caller knows.
-        Err(Some(error)) => return refuse(responder, error.status(), &error.to_string(), limits),
+    request.headers_mut().remove(CONTENT_LENGTH); // The body knows its length.
+    let answered = match made(|| handler((types::<H>().request)(request), peer)) {
+        Some(handling) => caught_here(pin!(handling)).await,
+        None => None,
     };
-    parts.headers.remove(CONTENT_LENGTH); // The body knows its length.
-    let answered = caught(handler((types.request)(Request::from_parts(parts, body)), peer)).await;
     let response = match answered {
-        Some(response) => (types.into_response)(response),
+        Some(response) => (types::<H>().into_response)(response),
         None => {
             counters.count(false);
             return refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, limits);
@@ -344,20 +331,20 @@ pub(crate) async fn answer_whole<C, H, Fut>(
 }
 
 /// The body of a request that came whole, if it is as long as it says and within the limit.
-fn whole_of(body: &mut BodyReader, parts: &request::Parts, limits: &Limits) -> Option<Body> {
+fn whole_of(body: &mut BodyReader, headers: &HeaderMap, limits: &Limits) -> Option<Body> {
     let length = body.whole_len().filter(|length| *length <= limits.max_body())?;
-    let said = || parts.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok();
+    let said = || headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok();
     said().is_none_or(|said| said == length as u64).then(|| body.take_whole().into())
 }
 
 /// The body of a request that comes in pieces, or is not as it should be.
 async fn collect_request(
-    parts: &request::Parts,
+    headers: &HeaderMap,
     body: BodyReader,
     limits: &Limits,
     pause: Duration,
 ) -> Result<Body, Option<CodecError>> {
-    let body = Incoming::new(body, MessageKind::Request, &parts.headers, false, *limits, Some(pause));
+    let body = Incoming::new(body, MessageKind::Request, headers, false, *limits, Some(pause));
     Body::collect_from(body, limits.max_body()).await.map_err(|error| match error {
         CollectError::TooLarge { limit } => Some(CodecError::new(MessageKind::Request, Fault::BodyTooLarge { limit })),
         CollectError::Body(error) => error.codec().copied(),

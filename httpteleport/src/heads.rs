@@ -7,7 +7,7 @@ use crate::codec::error::Fault;
 use crate::{Body, Reply, lazy};
 
 /// In which types a [`Client`](crate::Client) or a [`Server`](crate::Server) speaks: [`Eager`], the default, or [`Lazy`].
-pub trait Heads: sealed::Sealed + Send + Sync + 'static {
+pub trait Heads: sealed::Sealed + Sized + Send + Sync + 'static {
     /// Requests.
     type Request: RequestMessage;
     /// Responses.
@@ -23,12 +23,7 @@ pub trait Heads: sealed::Sealed + Send + Sync + 'static {
     fn response(asked: &Method, reply: lazy::Response) -> Result<Self::Response, Fault>;
     /// Types of which the framed wire makes heads; `None` for those that are the classic wire's alone.
     #[doc(hidden)]
-    fn framed() -> Option<Framed<Self>>
-    where
-        Self: Sized,
-    {
-        None
-    }
+    const FRAMED: Option<Framed<Self>>;
 }
 
 /// To the types of the `http` crate and back.
@@ -65,11 +60,12 @@ impl Heads for Eager {
         reply.answering(asked).into_http()
     }
 
-    #[inline]
-    fn framed() -> Option<Framed<Self>> {
-        let (request, response) = (std::convert::identity, std::convert::identity);
-        Some(Framed { request, into_request: request, response, into_response: response })
-    }
+    const FRAMED: Option<Framed<Self>> = Some(Framed {
+        request: |request| request,
+        into_request: |request| request,
+        response: |response| response,
+        into_response: |response| response,
+    });
 }
 
 impl Heads for Lazy {
@@ -88,6 +84,8 @@ impl Heads for Lazy {
     fn response(asked: &Method, reply: lazy::Response) -> Result<lazy::Response, Fault> {
         Ok(reply.answering(asked))
     }
+
+    const FRAMED: Option<Framed<Self>> = None;
 }
 
 mod sealed {

@@ -222,7 +222,7 @@ impl<F: Handler<H>, H: Heads> fastrpc::Handler<Codec<H>> for Answering<F, H> {
         }
     }
 
-    async fn answer(&self, call: FramedCall<'_, Codec<H>>) {
+    async fn answer(&self, call: &mut Option<FramedCall<'_, Codec<H>>>) {
         let handler = |request, peer| self.handler.call(request, peer);
         answer_whole::<_, H, _>(call, &self.limits, self.pause, handler).await;
     }

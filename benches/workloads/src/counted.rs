@@ -28,8 +28,17 @@ enum Work {
 }
 
 /// Rows of the matrix: those whose batches do not depend on the time.
-const CALLS: [&str; 5] =
-    ["fastrpc/no_delay/1", "fastrpc/no_delay/100", "http/no_delay/1", "http/no_delay/100", "lazy/no_delay/100"];
+const CALLS: [&str; 9] = [
+    "fastrpc/no_delay/1",
+    "fastrpc/no_delay/100",
+    "http/no_delay/1",
+    "http/no_delay/100",
+    "lazy/no_delay/100",
+    "fastrpc/framed/none/1",
+    "fastrpc/framed/none/100",
+    "http/framed/none/1",
+    "http/framed/none/100",
+];
 
 /// Every row that is counted.
 ///

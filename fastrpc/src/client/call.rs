@@ -79,15 +79,29 @@ impl<'a, C: Codec> PendingCall<'a, C> {
     /// client's read timeout ends the call earlier.
     #[inline]
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.deadline = Deadline::After(limit);
+        self.set_timeout(limit);
         self
+    }
+
+    /// [`PendingCall::timeout`] where it lies.
+    #[doc(hidden)]
+    #[inline]
+    pub fn set_timeout(&mut self, limit: Duration) {
+        self.deadline = Deadline::After(limit);
     }
 
     /// Gives up when the whole reply has not come at `at`.
     #[inline]
     pub fn deadline(mut self, at: Instant) -> Self {
-        self.deadline = Deadline::At(at);
+        self.set_deadline(at);
         self
+    }
+
+    /// [`PendingCall::deadline`] where it lies.
+    #[doc(hidden)]
+    #[inline]
+    pub fn set_deadline(&mut self, at: Instant) {
+        self.deadline = Deadline::At(at);
     }
 
     /// The request, after the call failed: to make it again elsewhere if [`Error::may_retry`] allows it.
@@ -100,7 +114,13 @@ impl<'a, C: Codec> PendingCall<'a, C> {
     fn begin(&mut self, waker: &Waker) -> Result<Step<'a, C>, Error> {
         add(&self.client.counters.calls, 1);
         self.attempt = self.client.route.attempt();
-        if self.attempt.is_some() { self.frame(waker) } else { self.admit() }
+        if self.attempt.is_some() {
+            return self.frame(waker);
+        }
+        match self.admit()? {
+            Step::Admitted => self.register(waker),
+            waits => Ok(waits),
+        }
     }
 
     fn frame(&mut self, waker: &Waker) -> Result<Step<'a, C>, Error> {
@@ -222,7 +242,13 @@ impl<C: Codec> Future for PendingCall<'_, C> {
         let this = self.get_mut();
         loop {
             let next = match &mut this.step {
-                Step::New => this.begin(cx.waker()).map_err(Err),
+                Step::New => match this.begin(cx.waker()) {
+                    Ok(registered @ Step::Registered(..)) => {
+                        this.step = registered;
+                        return Poll::Pending; // As below.
+                    }
+                    begun => begun.map_err(Err),
+                },
                 Step::Queued(queue) => match ready!(queue.as_mut().poll(cx)) {
                     true => Ok(Step::Admitted),
                     false => {
@@ -240,7 +266,6 @@ impl<C: Codec> Future for PendingCall<'_, C> {
                 },
                 Step::Registered(conn, key) => {
                     let outcome = ready!(conn.poll_outcome(*key, cx));
-                    this.step = Step::Done;
                     this.conclude(outcome)
                 }
                 Step::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
@@ -279,8 +304,8 @@ impl<C: Codec> Future for PendingCall<'_, C> {
 
 impl<C: Codec> Drop for PendingCall<'_, C> {
     fn drop(&mut self) {
-        match std::mem::replace(&mut self.step, Step::Done) {
-            Step::Registered(conn, key) => conn.cancel(key),
+        match &self.step {
+            Step::Registered(conn, key) => conn.cancel(*key),
             Step::Admitted => self.client.admission.release(1),
             Step::New | Step::Queued(_) | Step::Opening(_) | Step::Framed(_) | Step::Done => {}
         }

@@ -13,6 +13,7 @@ mod ids;
 mod keepalive;
 mod load;
 mod outbox;
+mod passing;
 mod pieces;
 mod receive;
 mod stream;

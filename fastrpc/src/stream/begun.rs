@@ -26,6 +26,11 @@ impl<C: Deref<Target = Channel>> Occupied<C> {
         Self { channel, admitted: true, place }
     }
 
+    /// What leads to the channel.
+    pub(super) fn channel(&self) -> &C {
+        &self.channel
+    }
+
     /// It counts at this place now.
     pub(super) fn move_to(&mut self, place: usize) {
         self.leave();
@@ -70,6 +75,11 @@ pub(crate) struct Begun<C: Deref<Target = Channel>> {
 impl<C: Deref<Target = Channel> + Clone> Begun<C> {
     pub(super) fn new(reply: ReplyFuture, occupied: Occupied<C>) -> Self {
         Self { reply, occupied }
+    }
+
+    /// What leads to the channel.
+    pub(crate) fn channel(&self) -> &C {
+        self.occupied.channel()
     }
 
     /// The next head that comes ahead of the reply; see [`ReplyFuture::interim`].

@@ -125,17 +125,19 @@ impl Channel {
     /// Begins a call on a connection that is open; `None` when it has to wait for one, or for its turn. `waker` is called when
     /// its reply is there.
     pub(crate) fn begin_now<C: Deref<Target = Self> + Clone>(
-        channel: &C,
+        channel: C,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>,
         body: &Bytes,
         at: Instant,
         waker: &Waker,
     ) -> Option<Result<Begun<C>, Error>> {
-        let this = &**channel;
+        let this = &*channel;
         // Who comes later than a drain is refused, and told so, where calls wait.
         let Picked { caller, load } = this.pool.try_any().filter(|_| !this.door.is_closed())?;
         this.admission.try_admit().ok()?;
-        let occupied = Occupied::new(channel.clone(), Some(load.set_aside()));
+        let place = load.set_aside();
+        let occupied = Occupied::new(channel, Some(place));
+        let this = occupied.channel();
         match caller.call_at_once(encode, body, at, this.max_unsent, waker) {
             Ok(reply) => {
                 this.pool.turn();

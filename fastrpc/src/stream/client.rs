@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -98,10 +99,27 @@ struct Inner<C> {
     peer: Peer,
     /// `None`: one connection, given from outside.
     dialer: Option<Dialer>,
-    channel: Arc<Channel>,
+    channel: Channel,
     admission: Arc<Admission>,
     counters: Arc<Counters>,
     groups: Groups<Client<C>>,
+}
+
+/// A share of a client, by which a call leads to its channel.
+struct Share<C>(Arc<Inner<C>>);
+
+impl<C> Clone for Share<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C> Deref for Share<C> {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        &self.0.channel
+    }
 }
 
 impl<C> Drop for Inner<C> {
@@ -132,7 +150,6 @@ impl<C: HeadCodec> Client<C> {
     fn of(codec: Arc<C>, settings: Settings, peer: Peer, dialer: Option<Dialer>, counters: Arc<Counters>) -> Self {
         let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
         let channel = Channel::new(&settings, peer.clone(), dialer.clone(), admission.clone(), counters.clone());
-        let channel = Arc::new(channel);
         let groups = Groups::new(settings.max_groups, settings.link.idle_timeout);
         Self { inner: Arc::new(Inner { codec, settings, peer, dialer, channel, admission, counters, groups }) }
     }
@@ -198,10 +215,10 @@ impl<C: HeadCodec> Client<C> {
     ) -> Option<Result<Answer<C>, Error>> {
         let Inner { codec, channel, counters, .. } = &*self.inner;
         let encode = |out: &mut Vec<u8>| codec.encode_request(request, out);
-        let begun = Channel::begin_now(channel, encode, body, deadline, waker)?;
+        let begun = Channel::begin_now(Share(self.inner.clone()), encode, body, deadline, waker)?;
         add(&counters.calls, 1);
         let begun = begun.inspect_err(|error| channel.count_error(error));
-        Some(begun.map(|begun| Answer { begun, codec: codec.clone() }))
+        Some(begun.map(|begun| Answer { begun }))
     }
 
     async fn begin(
@@ -210,9 +227,9 @@ impl<C: HeadCodec> Client<C> {
         body: SendBody,
         deadline: Deadline,
     ) -> Result<(Answer<C>, Option<BodyWriter>), Error> {
-        let Inner { codec, channel, .. } = &*self.inner;
-        let (begun, writer) = Channel::begin(channel, |out| codec.encode_request(request, out), body, deadline).await?;
-        Ok((Answer { begun, codec: codec.clone() }, writer))
+        let (codec, share) = (&self.inner.codec, Share(self.inner.clone()));
+        let (begun, writer) = Channel::begin(&share, |out| codec.encode_request(request, out), body, deadline).await?;
+        Ok((Answer { begun }, writer))
     }
 
     /// Calls with a body that is at hand, and waits for the reply. A call that never left, because its connection ended first,
@@ -306,8 +323,7 @@ pub struct Reply<R> {
 /// Dropping it cancels the call, at the server too.
 #[must_use = "dropping it cancels the call"]
 pub struct Answer<C: HeadCodec> {
-    begun: Begun<Arc<Channel>>,
-    codec: Arc<C>,
+    begun: Begun<Share<C>>,
 }
 
 impl<C: HeadCodec> Answer<C> {
@@ -328,7 +344,7 @@ impl<C: HeadCodec> Future for Answer<C> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut reply = ready!(self.begun.poll(cx))?;
         self.begun.give(&mut reply.body);
-        Poll::Ready(match self.codec.decode_reply(&reply.head) {
+        Poll::Ready(match self.begun.channel().0.codec.decode_reply(&reply.head) {
             Ok(head) => Ok(Reply { head, body: reply.body }),
             Err(error) => {
                 reply.body.refuse(ResetCode::Malformed, error.to_string());

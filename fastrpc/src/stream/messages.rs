@@ -18,7 +18,7 @@ use super::server::FramedCall;
 use crate::codec::{BoxError, Codec, Decoded, Failure};
 use crate::error::{Error, ErrorKind, human};
 use crate::mux::conn::Deadline;
-use crate::mux::session::{BodyReader, Reply, Responder, SendBody};
+use crate::mux::session::{BodyReader, Reply, Responder, SendBody, drop_quietly};
 use crate::server::{Call, Handler};
 use crate::wire::framed::frame::{ResetCode, TooLong};
 
@@ -67,9 +67,9 @@ pub(crate) fn begin_now<'a, C: Codec>(
 ) -> Option<Result<Exchange<'a>, Error>> {
     let mut large = None;
     let encode = |out: &mut Vec<u8>| split(out, &mut large, |out| codec.encode_request(request, out));
-    let begun = Channel::begin_now(&channel, encode, &Bytes::new(), at, waker)?;
+    let begun = Channel::begin_now(channel, encode, &Bytes::new(), at, waker)?;
     let begun = match (begun, large) {
-        (Err(_), Some(message)) => Channel::begin_now(&channel, |_| Ok(()), &message, at, waker)?,
+        (Err(_), Some(message)) => Channel::begin_now(channel, |_| Ok(()), &message, at, waker)?,
         (Err(error), None) if is_too_long(&error) => return None,
         (begun, _) => begun,
     };
@@ -223,7 +223,8 @@ fn decode<P: Default, M, R>(
 }
 
 /// Answers a call by a handler of whole messages.
-pub(crate) async fn answer<C: Codec, H: Handler<C> + ?Sized>(handler: &H, call: FramedCall<'_, C>) {
+pub(crate) async fn answer<C: Codec, H: Handler<C> + ?Sized>(handler: &H, call: &mut Option<FramedCall<'_, C>>) {
+    let Some(call) = call.take() else { return };
     let FramedCall { codec, head, body, one_way, mut responder, peer, permit, most, pause, counters } = call;
     let _permit = match permit {
         Ok(permit) => permit,
@@ -256,7 +257,11 @@ pub(crate) async fn answer<C: Codec, H: Handler<C> + ?Sized>(handler: &H, call: 
         }
         Err(error) => return responder.fail(ResetCode::Malformed, error.to_string()),
     };
-    match caught(handler.call(Call::new(request, peer, !one_way))).await {
+    let answered = match made(|| handler.call(Call::new(request, peer, !one_way))) {
+        Some(answering) => caught_here(pin!(answering)).await,
+        None => None,
+    };
+    match answered {
         Some(answer) => {
             let whole = reply(codec, &mut responder, || answer);
             counters.count(whole);
@@ -298,15 +303,23 @@ fn send<C: Codec>(codec: &C, responder: &mut Responder, answer: &C::Reply) -> Re
     }
 }
 
+/// A user's future, or `None` if making it panics.
+pub fn made<F>(make: impl FnOnce() -> F) -> Option<F> {
+    catch_unwind(AssertUnwindSafe(make)).map_err(drop_quietly).ok()
+}
+
 /// What a user's future gives, or `None` if it panics.
 pub async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    caught_here(pin!(future)).await
+}
+
+/// The same of one that stays where it is.
+pub fn caught_here<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Some),
         Err(payload) => {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))); // It may panic itself.
+            drop_quietly(payload);
             Poll::Ready(None)
         }
     })
-    .await
 }

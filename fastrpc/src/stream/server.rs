@@ -53,8 +53,9 @@ impl<C: HeadCodec> Responder<C> {
     /// # Errors
     ///
     /// It cannot be encoded, or is longer than the peer takes.
-    pub fn interim(&self, head: &C::Reply) -> Result<(), Error> {
-        self.inner.interim(|out| self.codec.encode_reply(head, out))
+    pub fn interim(&mut self, head: &C::Reply) -> Result<(), Error> {
+        let codec = &self.codec;
+        self.inner.interim(|out| codec.encode_reply(head, out))
     }
 
     /// Sends the reply. Where the body goes in pieces, they are given to the writer that comes back; there is none when nobody
@@ -144,7 +145,7 @@ impl<C: Codec, H: Handler<C>> Serve for Answering<C, H> {
             let (most, pause) = (link.max_undecoded, link.read_timeout);
             let permit = service.admit_here().ok_or_else(|| service.concurrency());
             let call = FramedCall { codec, head, body, one_way, responder, peer, permit, most, pause, counters };
-            service.handler().answer(call).await;
+            service.handler().answer(&mut Some(call)).await;
         }
     }
 }

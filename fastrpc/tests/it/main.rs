@@ -27,6 +27,7 @@ mod messages_framed;
 mod order;
 mod panicking_drops;
 mod panics;
+mod passing;
 mod pool;
 mod pool_framed;
 mod regressions;

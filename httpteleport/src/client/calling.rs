@@ -34,20 +34,20 @@ impl<H: Heads> Calling<'_, H> {
     /// Gives up when the whole reply has not come after `limit`, counted from the first poll.
     #[inline]
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.way = match self.way {
-            Way::Classic(call) => Way::Classic(call.timeout(limit)),
-            Way::Framed(call) => Way::Framed(call.timeout(limit)),
-        };
+        match &mut self.way {
+            Way::Classic(call) => call.set_timeout(limit),
+            Way::Framed(call) => call.set_timeout(limit),
+        }
         self
     }
 
     /// Gives up when the whole reply has not come at `at`.
     #[inline]
     pub fn deadline(mut self, at: Instant) -> Self {
-        self.way = match self.way {
-            Way::Classic(call) => Way::Classic(call.deadline(at)),
-            Way::Framed(call) => Way::Framed(call.deadline(at)),
-        };
+        match &mut self.way {
+            Way::Classic(call) => call.set_deadline(at),
+            Way::Framed(call) => call.set_deadline(at),
+        }
         self
     }
 

@@ -25,7 +25,7 @@
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
-use http::{request, response};
+use http::{Request, request, response};
 
 use crate::Limits;
 use crate::codec::error::{CodecError, Fault, MessageKind};
@@ -59,7 +59,14 @@ pub fn encode_request(parts: &request::Parts, limits: &Limits, out: &mut Vec<u8>
 ///
 /// It is over a limit or not acceptable; the connection may go on.
 pub fn decode_request(head: &Bytes, limits: &Limits) -> Result<request::Parts, CodecError> {
-    decode::request(head, limits).map_err(CodecError::request)
+    let mut request = Request::new(());
+    read_request(head, limits, &mut request)?;
+    Ok(request.into_parts().0)
+}
+
+/// The same into a request that is new.
+pub(crate) fn read_request<B>(head: &Bytes, limits: &Limits, request: &mut Request<B>) -> Result<(), CodecError> {
+    decode::request(head, limits, request).map_err(CodecError::request)
 }
 
 /// Appends the head of a reply, at most [`Limits::peer_max_head`] bytes as text.

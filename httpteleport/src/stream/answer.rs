@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fastrpc::internals::session::{InterimSender, Responder};
-use fastrpc::internals::{FramedCall, Tally};
+use fastrpc::internals::{FramedCall, PermitHere, Tally};
 use fastrpc::stream::{ResetCode, SendBody};
 use fastrpc::{BoxError, Call};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -105,9 +105,10 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         }
     }
 
-    async fn answer(&self, call: FramedCall<'_, Codec>) {
-        let Some((call, _permit)) = permitted(call, &self.limits) else { return };
-        let FramedCall { head, body, responder, peer, counters, .. } = call;
+    async fn answer(&self, call: &mut Option<FramedCall<'_, Codec>>) {
+        let Some(call) = call.take() else { return };
+        let FramedCall { head, body, responder, peer, permit, counters, .. } = call;
+        let Some((mut responder, _permit)) = permitted(permit, responder, counters, &self.limits) else { return };
         let parts = match framed::decode_request(&head, &self.limits) {
             Ok(parts) => parts,
             Err(error) => return refuse(responder, error.status(), &error.to_string(), &self.limits),
@@ -120,8 +121,8 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         }
         let asked = parts.method.clone();
         let context = Context { peer, early: Some(responder.interims()), limits: self.limits };
-        let answering = self.handler.call(Request::from_parts(parts, body), context);
-        let answered = fastrpc::internals::caught(answering).await;
+        let answering = pin!(self.handler.call(Request::from_parts(parts, body), context));
+        let answered = fastrpc::internals::caught_here(answering).await;
         let unasked = |response: &Response<_>| response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade;
         match answered {
             Some(response) if unasked(&response) => {
@@ -141,19 +142,21 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
 pub(crate) const PANICKED: &str = "the request's handler panicked";
 
 /// Leave to run a call's handler; otherwise the call is answered.
-pub(crate) fn permitted<'a, C>(
-    mut call: FramedCall<'a, C>,
+pub(crate) fn permitted<'a>(
+    permit: Result<PermitHere<'a>, usize>,
+    responder: Responder,
+    counters: Tally<'_>,
     limits: &Limits,
-) -> Option<(FramedCall<'a, C>, fastrpc::internals::PermitHere<'a>)> {
-    match std::mem::replace(&mut call.permit, Err(0)) {
-        Ok(permit) => Some((call, permit)),
+) -> Option<(Responder, PermitHere<'a>)> {
+    match permit {
+        Ok(permit) => Some((responder, permit)),
         Err(limit) => {
-            call.counters.overload();
+            counters.overload();
             // The very text of the Go server: operators have alerts on it.
             let why = format!(
                 "concurrency limit exceeded: {limit}. Increase Server.Concurrency or decrease load on the server"
             );
-            refuse(call.responder, StatusCode::TOO_MANY_REQUESTS, &why, limits);
+            refuse(responder, StatusCode::TOO_MANY_REQUESTS, &why, limits);
             None
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::heads::HeadsOf;
-use super::incoming::{Incoming, is_bare};
+use super::incoming::{Incoming, is_bare, said_length};
 use super::outgoing::{Next, Sender, Start, pump_once_sent};
 use crate::codec::error::{CodecError, Fault, MessageKind};
 use crate::codec::framed::{self, Protocol};
@@ -119,6 +119,18 @@ impl FramedClient {
                 early(head);
             }
         }
+    }
+
+    /// The body of a reply of which nothing more is to come, if nothing else has to be said about it than that. Otherwise the
+    /// reply is as before.
+    pub(crate) fn whole(&self, asked: &request::Parts, reply: &mut stream::Reply<response::Parts>) -> Option<Bytes> {
+        let length = reply.body.whole_len().filter(|length| *length <= self.limits.max_body())?;
+        if reply.head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return None;
+        }
+        let bare = is_bare(&asked.method, reply.head.status);
+        let fits = said_length(&reply.head.headers, bare).is_none_or(|said| said == length as u64);
+        fits.then(|| reply.body.take_whole())
     }
 
     /// A reply as its caller gets it.

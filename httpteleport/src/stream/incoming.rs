@@ -55,14 +55,18 @@ impl Incoming {
         limits: Limits,
         pause: Option<Duration>,
     ) -> Self {
-        let length = || headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-        let left = if bare { Some(0) } else { length() };
+        let left = said_length(headers, bare);
         // Most are here already, and as long as they should be.
         if reader.whole_len().is_some_and(|length| left.is_none_or(|left| left == length as u64)) {
             return Self(Source::Whole(reader.take_whole()));
         }
         Self(Source::Pieces(Box::new(Pieces { reader, of, limits, left, ended: false, pause, timer: None })))
     }
+}
+
+/// How long a body is, if its head says so; `bare`: it has none, whatever that says.
+pub(super) fn said_length(headers: &HeaderMap, bare: bool) -> Option<u64> {
+    if bare { Some(0) } else { headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok() }
 }
 
 impl Incoming {

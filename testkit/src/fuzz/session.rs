@@ -17,6 +17,8 @@ use crate::pipe::{End, duplex};
 
 /// Longer than any limit of these connections: nothing may take so long.
 const NEVER: Duration = Duration::from_secs(600);
+/// How long a program waits for the next piece of a body, which is its own affair: one whose end was lost never comes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server hears `input`: an even first byte has the rest taken as it is, an odd one as plain bytes of records, each as long
 /// as its first byte says. It has to answer or to end, without a panic and within its limits.
@@ -81,15 +83,15 @@ async fn call(caller: &Caller, n: usize) -> bool {
         out.push(n.to_le_bytes()[0]);
         Ok(())
     };
-    let timeout = Some(Duration::from_secs(60));
-    let Ok((reply, _)) = caller.call(head, SendBody::Whole(Bytes::from(body.clone())), timeout) else { return false };
+    let limit = Some(Duration::from_secs(60));
+    let Ok((reply, _)) = caller.call(head, SendBody::Whole(Bytes::from(body.clone())), limit) else { return false };
     let Ok(mut reply) = reply.await else { return false };
     let mut back = Vec::new();
     loop {
-        match reply.body.piece().await {
-            Some(Ok(piece)) => back.extend_from_slice(&piece),
-            Some(Err(_)) => return false,
-            None => return reply.head[..] == [n.to_le_bytes()[0]] && back == body,
+        match timeout(PATIENCE, reply.body.piece()).await {
+            Ok(Some(Ok(piece))) => back.extend_from_slice(&piece),
+            Ok(Some(Err(_))) | Err(_) => return false,
+            Ok(None) => return reply.head[..] == [n.to_le_bytes()[0]] && back == body,
         }
     }
 }

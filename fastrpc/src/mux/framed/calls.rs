@@ -121,16 +121,21 @@ impl<T> Streams<T> {
         let stream = self.table.get_mut(key).expect("it was just found");
         stream.heads += length;
         if !ended {
-            let mut outgoing = Outgoing::default();
-            self.queued += body.len();
-            self.ready += body.len();
-            outgoing.ready = true;
-            if !body.is_empty() {
-                outgoing.push(body.clone());
-            }
-            outgoing.end = (!more).then_some(None);
-            stream.outgoing = Some(Box::new(outgoing));
+            self.follow(key, body, more);
         }
         Ok(())
+    }
+
+    /// A body comes behind the head.
+    pub(super) fn follow(&mut self, key: Key, body: &Bytes, more: bool) {
+        let mut outgoing = Outgoing { ready: true, end: (!more).then_some(None), ..Outgoing::default() };
+        self.queued += body.len();
+        self.ready += body.len();
+        if !body.is_empty() {
+            outgoing.push(body.clone());
+        }
+        if let Some(stream) = self.table.get_mut(key) {
+            stream.outgoing = Some(Box::new(outgoing));
+        }
     }
 }

@@ -119,6 +119,9 @@ impl<T> Streams<T> {
 
     fn put_head(&mut self, record: &mut Vec<u8>) -> bool {
         let Some(head) = self.heads.front().filter(|_| self.heads_wait == 0) else { return false };
+        if head.kind == HeadKind::Alone {
+            return self.put_alone(record);
+        }
         let Some(stream) = self.table.get_mut(head.key).filter(|stream| !stream.is_over()) else {
             self.heads.pop(None); // It was taken back.
             return true;
@@ -131,7 +134,7 @@ impl<T> Streams<T> {
         self.ahead_of_bodies = if self.bodies.is_empty() { 0 } else { self.ahead_of_bodies + length };
         stream.heads -= head.length;
         let end = match head.kind {
-            HeadKind::Interim => return true,
+            HeadKind::Interim | HeadKind::Alone => return true,
             HeadKind::Reply { end } => end,
             HeadKind::Call { end } => {
                 // It is being sent: it gets the next id.
@@ -153,6 +156,20 @@ impl<T> Streams<T> {
             self.schedule(head.key);
         }
         true
+    }
+
+    /// Puts whole replies of which nothing else is kept, until a body is due.
+    fn put_alone(&mut self, record: &mut Vec<u8>) -> bool {
+        let enough = match (self.each_alone, self.bodies.is_empty()) {
+            (true, _) => 0,
+            (false, true) => MAX_FRAME,
+            (false, false) => AHEAD.saturating_sub(self.ahead_of_bodies),
+        };
+        let room = MAX_FRAME.saturating_sub(record.len());
+        let (count, bytes) = self.heads.pop_alone(record, enough, room);
+        self.ahead_of_bodies = if self.bodies.is_empty() { 0 } else { self.ahead_of_bodies + bytes };
+        self.floods.honest(count);
+        count > 0
     }
 
     // ---- bodies ----
@@ -242,7 +259,7 @@ impl<T> Streams<T> {
         let Some(stream) = self.table.get_mut(key) else { return };
         stream.sent_end = true;
         stream.outgoing = None;
-        self.floods.honest();
+        self.floods.honest(1);
         if self.role == Role::Client && !stream.got_end {
             return; // Its reply is to come.
         }

@@ -90,10 +90,10 @@ impl Floods {
         self.interims.spend(now)
     }
 
-    /// A call came to its end as calls should.
-    pub(super) fn honest(&mut self) {
-        self.resets.earn(1);
-        self.interims.earn(1);
+    /// So many calls came to their end as calls should.
+    pub(super) fn honest(&mut self, calls: u32) {
+        self.resets.earn(calls);
+        self.interims.earn(calls);
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
         let mut floods = Floods::new(500, start);
         for _ in 0..5000 {
             floods.reset(start).unwrap();
-            floods.honest();
+            floods.honest(1);
         }
         let spent = (0..2000).take_while(|_| floods.reset(start).is_ok()).count();
         assert_eq!(spent, 1000);

@@ -21,10 +21,13 @@ impl Ids {
     const SPREAD: usize = 4;
     const LEAST: usize = 1024;
 
-    /// From here on an id above all of before means this stream.
+    /// From here on an id means this stream. Most are above all of before.
     pub(super) fn name(&mut self, id: u32, key: Key) {
         if self.row.is_empty() {
             self.first = id;
+        }
+        if id < self.first || self.place(id).is_some() {
+            return self.name_late(id, key);
         }
         let gap = (id - self.first) as usize - self.row.len();
         if gap > 0 {
@@ -35,6 +38,16 @@ impl Ids {
         while self.row.len() > Self::SPREAD * self.named + Self::LEAST {
             self.move_out();
         }
+    }
+
+    /// A call of before becomes a stream.
+    fn name_late(&mut self, id: u32, key: Key) {
+        let before = match self.place(id) {
+            Some(place) => self.row[place].replace(key),
+            None => self.old.insert(id, key),
+        };
+        debug_assert!(before.is_none(), "an id means one stream");
+        self.named += 1;
     }
 
     /// It means none any more.

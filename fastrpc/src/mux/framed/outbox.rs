@@ -49,6 +49,8 @@ pub(super) enum HeadKind {
         end: bool,
     },
     Interim,
+    /// A whole reply of which nothing else is kept; the key is none.
+    Alone,
 }
 
 impl Heads {
@@ -74,12 +76,17 @@ impl Heads {
     /// Moves the first frame behind `record`, or throws it away.
     pub(super) fn pop(&mut self, record: Option<&mut Vec<u8>>) {
         let Some(head) = self.queue.pop_front() else { return };
-        let end = self.start + head.length as usize;
+        let length = head.length as usize;
         match record {
-            Some(record) => record.extend_from_slice(&self.bytes[self.start..end]),
-            None => self.dead -= head.length as usize,
+            Some(record) => record.extend_from_slice(&self.bytes[self.start..self.start + length]),
+            None => self.dead -= length,
         }
-        self.start = end;
+        self.taken(length);
+    }
+
+    /// So many bytes at the front are not needed any more.
+    fn taken(&mut self, bytes: usize) {
+        self.start += bytes;
         if self.queue.is_empty() {
             self.bytes.clear();
             self.bytes.shrink_to(KEEP);
@@ -89,6 +96,30 @@ impl Heads {
             self.whole -= self.start;
             self.start = 0;
         }
+    }
+
+    /// Moves the frames that come first behind `record`, of streams of which nothing else is kept: one, and others until they
+    /// are `enough` bytes, but no byte above `room`. Tells how many, and their bytes.
+    pub(super) fn pop_alone(&mut self, record: &mut Vec<u8>, enough: usize, room: usize) -> (u32, usize) {
+        let (mut count, mut bytes) = (0, 0);
+        for head in &self.queue {
+            let longer = bytes + head.length as usize;
+            if head.kind != HeadKind::Alone || longer > room || (count > 0 && bytes >= enough) {
+                break;
+            }
+            (count, bytes) = (count + 1, longer);
+        }
+        record.extend_from_slice(&self.bytes[self.start..self.start + bytes]);
+        self.queue.drain(..count as usize);
+        self.taken(bytes);
+        (count, bytes)
+    }
+
+    /// The last frame that was appended is that of a stream after all; tells its length.
+    pub(super) fn belongs(&mut self, key: Key, kind: HeadKind) -> u32 {
+        let Some(head) = self.queue.back_mut() else { return 0 };
+        (head.key, head.kind) = (key, kind);
+        head.length
     }
 
     /// The stream of frames that wait is gone: they are so many bytes.

@@ -30,6 +30,18 @@ pub enum Received {
         /// All of its body; `None` when it comes in pieces.
         body: Option<Bytes>,
     },
+    /// A whole call of which nothing is kept (at a server that lets calls pass): it is answered with
+    /// [`Streams::reply_alone`], or has to be [adopted](Streams::adopt) before the next record is received.
+    Passing {
+        /// Its id.
+        id: u32,
+        /// Milliseconds until nobody waits for it any more; 0 when there is no such limit.
+        time_left: u32,
+        /// For the codec.
+        head: Bytes,
+        /// All of its body.
+        body: Bytes,
+    },
     /// The reply to a call (at a client).
     Reply {
         /// The call's stream.
@@ -177,6 +189,9 @@ impl<T> Streams<T> {
             self.control.resets.push_back((id, code, text));
             return Ok(Received::Nothing);
         }
+        if self.passes && end && !one_way {
+            return Ok(Received::Passing { id, time_left, head, body });
+        }
         let mut stream = Stream::new(tag(), id, self.theirs.stream_credit);
         stream.head_sent = one_way;
         stream.one_way = one_way;
@@ -251,6 +266,7 @@ impl<T> Streams<T> {
     fn receive_data(&mut self, id: u32, body: Bytes, end: bool, record_length: usize) -> Result<Received, Violation> {
         self.take_credit(body.len())?;
         let Some(key) = self.find(id, self.role)? else {
+            self.check_not_passing(id)?;
             self.window.consume(body.len());
             return Ok(Received::Nothing);
         };
@@ -274,7 +290,10 @@ impl<T> Streams<T> {
     }
 
     fn receive_trailers(&mut self, id: u32, trailers: Bytes, now: Instant) -> Result<Received, Violation> {
-        let Some(key) = self.find(id, self.role)? else { return Ok(Received::Nothing) };
+        let Some(key) = self.find(id, self.role)? else {
+            self.check_not_passing(id)?;
+            return Ok(Received::Nothing);
+        };
         let limit = self.ours.head;
         let stream = self.table.get_mut(key).expect("it was just found");
         let incoming = expect_body(stream, id, self.role)?;
@@ -292,7 +311,13 @@ impl<T> Streams<T> {
     }
 
     fn receive_reset(&mut self, id: u32, code: ResetCode, text: &[u8], now: Instant) -> Result<Received, Violation> {
-        let Some(key) = self.find(id, self.role)? else { return Ok(Received::Nothing) };
+        let Some(key) = self.find(id, self.role)? else {
+            if id > self.before {
+                self.floods.reset(now)?;
+                self.cut.push(id);
+            }
+            return Ok(Received::Nothing);
+        };
         if self.role == Role::Server && self.table.get(key).is_some_and(|stream| !stream.replied) {
             self.floods.reset(now)?;
         }
@@ -305,7 +330,12 @@ impl<T> Streams<T> {
         let granted = if id == 0 {
             self.credit.grant(bytes)
         } else {
-            let Some(key) = self.find(id, self.role)? else { return Ok(Received::Nothing) };
+            let Some(key) = self.find(id, self.role)? else {
+                if id > self.before {
+                    self.early.push((id, bytes));
+                }
+                return Ok(Received::Nothing);
+            };
             let stream = self.table.get_mut(key).expect("it was just found");
             if let Some(outgoing) = stream.outgoing.as_mut().filter(|_| stream.credit.available() == 0) {
                 self.wakers.extend(outgoing.waker.take());
@@ -329,6 +359,11 @@ impl<T> Streams<T> {
             return Err(protocol(format!("a frame is for call {id}, and the last one was {}", self.last)));
         }
         Ok(self.table.key(id))
+    }
+
+    /// A call that passes has come whole.
+    fn check_not_passing(&self, id: u32) -> Result<(), Violation> {
+        if id > self.before { Err(behind_end(id)) } else { Ok(()) }
     }
 
     /// A body that came whole with its head needs no credit and has a limit; the first piece of another needs credit.
@@ -373,9 +408,13 @@ fn first_piece<T>(stream: &mut Stream<T>, credit: u32, body: Bytes, end: bool, n
     None
 }
 
+fn behind_end(id: u32) -> Violation {
+    protocol(format!("more came for call {id} behind its end"))
+}
+
 fn expect_body<T>(stream: &mut Stream<T>, id: u32, role: Role) -> Result<&mut Incoming, Violation> {
     if stream.got_end {
-        return Err(protocol(format!("more came for call {id} behind its end")));
+        return Err(behind_end(id));
     }
     if role == Role::Client && !stream.replied {
         return Err(protocol(format!("a body came ahead of the reply to call {id}")));

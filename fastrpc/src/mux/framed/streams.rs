@@ -97,6 +97,14 @@ pub struct Streams<T> {
     pub(super) each_alone: bool,
     /// The record that comes next begins with bodies that travel raw.
     pub(super) raw_next: bool,
+    /// Whole calls are given as [`Passing`](super::Received::Passing).
+    pub(super) passes: bool,
+    /// The last call before the record that is being received: of later ones nothing is kept yet where they pass.
+    pub(super) before: u32,
+    /// Of these, those that were reset in the same record.
+    pub(super) cut: Vec<u32>,
+    /// And credit for what their replies may be.
+    pub(super) early: Vec<(u32, u32)>,
     /// Callers that replies have woken since heads were last sent.
     pub(crate) wave: Wave,
     /// Wakers to call when the lock is released.
@@ -144,6 +152,10 @@ impl<T> Streams<T> {
             heads_wait: 0,
             each_alone: false,
             raw_next: false,
+            passes: false,
+            before: LAST_ID,
+            cut: Vec::new(),
+            early: Vec::new(),
             wave: Wave::default(),
             wakers: Vec::new(),
             spent: Vec::new(),
@@ -184,6 +196,11 @@ impl<T> Streams<T> {
     /// The tag of a stream.
     pub fn tag_mut(&mut self, key: Key) -> Option<&mut T> {
         self.table.get_mut(key).map(|stream| &mut stream.tag)
+    }
+
+    /// The stream that the wire means by an id.
+    pub fn key(&self, id: u32) -> Option<Key> {
+        self.table.key(id)
     }
 
     /// All streams.
@@ -309,6 +326,12 @@ impl<T> Streams<T> {
     /// Takes the wakers that are due, to be called when the lock is released, and what is to be dropped then.
     pub fn take_wakers(&mut self) -> (Vec<Waker>, Vec<Bytes>) {
         (std::mem::take(&mut self.wakers), std::mem::take(&mut self.spent))
+    }
+
+    /// Whether wakers are due, or something is to be dropped.
+    #[inline]
+    pub(crate) fn has_to_call(&self) -> bool {
+        !self.wakers.is_empty() || !self.spent.is_empty()
     }
 
     /// The same, where the wakers get memory that is there: `wakers`, which is empty, changes places with those that are due.

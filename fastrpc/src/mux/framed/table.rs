@@ -11,6 +11,11 @@ pub struct Key {
     generation: u32,
 }
 
+impl Key {
+    /// Finds nothing.
+    pub(super) const NONE: Self = Self { index: u32::MAX, generation: 0 };
+}
+
 struct Slot<S> {
     generation: u32,
     entry: Option<S>,

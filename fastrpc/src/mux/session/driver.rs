@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
@@ -20,14 +19,14 @@ use super::memory::Reserved;
 use super::options::Options;
 use super::serving::Serve;
 use super::shared::Shared;
-use super::tag::{Serving, Tag};
 use crate::error::{Error, ErrorKind};
 use crate::io::BoxIo;
 use crate::mux::batch::Batcher;
+use crate::mux::dispatch::Dispatch;
 use crate::mux::framed::{Keepalive, LYING, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::{Alarm, BatchAlarm};
 use crate::stats::{BatchOf, add};
-use crate::wire::framed::frame::{CloseCode, Frame, ResetCode};
+use crate::wire::framed::frame::{CloseCode, ResetCode};
 use crate::wire::framed::record::RecordDecoder;
 use crate::wire::framed::settings::Settings;
 
@@ -36,9 +35,9 @@ mod deliver;
 mod dispatch;
 mod goodbye;
 mod parked;
+mod receive;
 mod write;
 
-use deliver::{announced, answered};
 use parked::Parked;
 
 /// Records read in a turn, after which others run.
@@ -86,6 +85,8 @@ pub struct Driver<S> {
     /// Memory for what a record brings, and for those whom it wakes.
     received: Vec<Received>,
     woken: Vec<Waker>,
+    /// Calls that were cancelled in the record that brought them.
+    cut: Vec<u32>,
     batcher: Batcher,
     batch_alarm: BatchAlarm,
     /// A batch of heads has waited long enough, and is not all in records yet.
@@ -112,6 +113,9 @@ impl<S: Serve> Driver<S> {
         if options.each_alone {
             streams.keep_apart();
         }
+        if role == Role::Server && options.dispatch != Dispatch::Spawn {
+            streams.let_calls_pass();
+        }
         let shared = Shared::new(streams);
         let batcher = Batcher::new(options.batch_delay, RECORD_FULL);
         let batch_alarm = BatchAlarm::new(options.batch_timer);
@@ -134,6 +138,7 @@ impl<S: Serve> Driver<S> {
             record: Vec::new(),
             received: Vec::new(),
             woken: Vec::new(),
+            cut: Vec::new(),
             idle: (0, now),
             batcher,
             batch_alarm,
@@ -154,15 +159,15 @@ impl<S: Serve> Driver<S> {
             let choked = self.read(cx, now);
             self.forget_ended(cx);
             self.serve_parked(cx);
-            let deadline = self.expire(now);
+            let look = self.expire(now);
             let alive = self.keep_alive(now);
-            let idle = self.drain_when_idle(now);
+            let idle = self.drain_when_idle(now, &look);
             let blocked = match self.write(cx, now) {
                 Ok(blocked) => blocked,
                 Err(error) => return Poll::Ready(self.peers_reason(cx, now, error)),
             };
             self.forget_ended(cx);
-            if self.end_when_done() {
+            if self.end_when_done(&look) {
                 continue; // To say so.
             }
             if (choked && !self.is_choked()) || self.may_unpark() {
@@ -174,7 +179,7 @@ impl<S: Serve> Driver<S> {
                 return Poll::Ready(outcome);
             }
             let stall = self.stalled.map(|since| since + self.options.write_timeout);
-            let due = [deadline, alive, idle, stall, Some(self.stall_check)].into_iter().flatten().min();
+            let due = [look.deadline, alive, idle, stall, Some(self.stall_check)].into_iter().flatten().min();
             if self.alarm.poll(cx, due, now).is_pending() {
                 self.shared.park(cx.waker(), due, blocked);
                 return Poll::Pending;
@@ -238,74 +243,6 @@ impl<S: Serve> Driver<S> {
                 || (self.parked.bytes() > most && self.shared.with(|streams| streams.bodies_can_go()))
         };
         self.role == Role::Server && choked()
-    }
-
-    /// Takes all frames of a record under one lock, then acts on them.
-    fn receive(&mut self, record: &Bytes, now: Instant) -> Result<(), Violation> {
-        let (mut calls, mut replies) = (0, 0);
-        let mut rest = &record[..];
-        let mut received = std::mem::take(&mut self.received);
-        let outcome = self.shared.with_many(&mut self.woken, |streams| {
-            while !rest.is_empty() {
-                let tag = || Tag::Serving(Serving::default());
-                let frame = match Frame::take(&mut rest) {
-                    Ok(frame) => streams.receive(frame, record, now, tag),
-                    Err(error) => Err(error.into()),
-                };
-                match frame {
-                    Ok(Received::Nothing) => {}
-                    Ok(Received::Reply { key, head, body }) => {
-                        replies += 1;
-                        answered(streams, key, head, body);
-                    }
-                    Ok(Received::Interim { key, head }) => announced(streams, key, head),
-                    Ok(other) => {
-                        calls += u64::from(matches!(other, Received::Call { .. }));
-                        received.push(other);
-                    }
-                    Err(violation) => return Err(violation),
-                }
-            }
-            Ok(())
-        });
-        add(&self.options.counted.0.replies, replies);
-        add(&self.options.counted.0.calls, calls);
-        debug_assert!(self.role == Role::Server || calls == 0, "clients are not called");
-        received.drain(..).for_each(|one| self.act(one, record.len(), now));
-        received.shrink_to(KEPT);
-        self.woken.shrink_to(KEPT);
-        self.received = received;
-        outcome
-    }
-
-    /// Acts on what came in a record of so many bytes.
-    fn act(&mut self, received: Received, record: usize, now: Instant) {
-        match received {
-            Received::Call { key, time_left, one_way, head, body } => {
-                let deadline = (time_left > 0).then(|| now + Duration::from_millis(time_left.into()));
-                self.called(key, deadline, one_way, head, body, record);
-            }
-            Received::Reset { key } => {
-                let parked = self.shared.stop(key);
-                self.parked.remove(parked);
-            }
-            Received::Pong(bytes) => {
-                if let Some(round_trip) = self.keepalive.pong(bytes, now) {
-                    self.shared.with(|streams| streams.measured(round_trip));
-                }
-            }
-            Received::Drain if self.role == Role::Client => self.shared.with(Streams::drain),
-            Received::Close { code: CloseCode::Done, .. } => self.closing = Some(Ok(())),
-            Received::Close { code, text, .. } => {
-                let message = format!("the peer closed the connection: {code} ({text})");
-                self.closing = Some(Err(Error::new(ErrorKind::Connection, message)));
-            }
-            Received::Nothing
-            | Received::Reply { .. }
-            | Received::Interim { .. }
-            | Received::Ping
-            | Received::Drain => {}
-        }
     }
 
     fn ended(&mut self, midway: bool) {

@@ -1,6 +1,7 @@
 //! Calls as a server's program answers them.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -8,6 +9,7 @@ use super::body::{BodyReader, BodyWriter};
 use super::caller::SendBody;
 use super::held::Held;
 use super::refused::NotEncoded;
+use super::shared::Shared;
 use super::tag::Tag;
 use crate::codec::BoxError;
 use crate::error::Error;
@@ -55,20 +57,44 @@ impl Serve for NoCalls {
 
 /// Answers one call. Dropping it without a reply breaks the call off.
 pub struct Responder {
-    held: Held,
+    to: To,
     one_way: bool,
     done: bool,
 }
 
+/// Where an answer goes.
+enum To {
+    Stream(Held),
+    /// Nothing was kept of the call when it came.
+    Passing(Arc<Shared>, u32),
+    /// It was answered.
+    Nobody,
+}
+
 impl Responder {
     pub(super) fn new(held: Held, one_way: bool) -> Self {
-        Self { held, one_way, done: one_way }
+        Self { to: To::Stream(held), one_way, done: one_way }
+    }
+
+    /// Answers a call that passes.
+    pub(super) fn passing(shared: Arc<Shared>, id: u32) -> Self {
+        Self { to: To::Passing(shared, id), one_way: false, done: false }
+    }
+
+    /// The call's stream, which it becomes if it was none.
+    fn stream(&mut self) -> Option<&mut Held> {
+        if let To::Passing(shared, id) = &self.to {
+            let key = shared.claim(*id);
+            self.to = key.map_or(To::Nobody, |key| To::Stream(Held::new(shared.clone(), key)));
+        }
+        if let To::Stream(held) = &mut self.to { Some(held) } else { None }
     }
 
     /// What sends heads ahead of the reply, apart from this.
     #[must_use]
-    pub fn interims(&self) -> InterimSender {
-        InterimSender { held: self.held.again(), one_way: self.one_way }
+    pub fn interims(&mut self) -> InterimSender {
+        let one_way = self.one_way;
+        InterimSender { held: self.stream().map(|held| held.again()), one_way }
     }
 
     /// Sends a head ahead of the reply; nothing when nobody waits for it.
@@ -76,12 +102,11 @@ impl Responder {
     /// # Errors
     ///
     /// `encode` failed, or the head is longer than the peer takes.
-    pub fn interim(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>) -> Result<(), Error> {
+    pub fn interim(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>) -> Result<(), Error> {
         if self.done {
             return Ok(());
         }
-        let sent = self.held.with(|streams, key| streams.interim(key, |out| encode(out).map_err(NotEncoded)));
-        sent.map_err(|error| Error::encode(error.0))
+        self.stream().map_or(Ok(()), |held| interim(held, encode))
     }
 
     /// Sends the reply; nothing when nobody waits for it, or none is wanted. `encode` appends its head to what it is given, while the
@@ -98,32 +123,69 @@ impl Responder {
         if self.one_way || self.done {
             return Ok(None); // No answer is wanted, or it was given.
         }
-        let (body, more) = match body {
-            SendBody::Whole(body) => (body, false),
-            SendBody::Pieces => (Bytes::new(), true),
+        let encode = |out: &mut Vec<u8>| encode(out).map_err(NotEncoded);
+        let body = match body {
+            SendBody::Whole(body) => body,
+            SendBody::Pieces => return self.begin(encode, &Bytes::new(), true),
         };
+        let To::Passing(shared, id) = &self.to else { return self.begin(encode, &body, false) };
+        match shared.answer_alone(*id, encode, &body) {
+            Ok(answered) => {
+                answered.map_err(|error| Error::encode(error.0))?;
+                self.done = true;
+                Ok(None)
+            }
+            Err(encode) => self.begin(encode, &body, false),
+        }
+    }
+
+    /// Begins the reply on the call's stream; with `more`, pieces follow.
+    fn begin(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), NotEncoded>,
+        body: &Bytes,
+        more: bool,
+    ) -> Result<Option<BodyWriter>, Error> {
+        let Some(held) = self.stream() else { return Ok(None) };
         let reply = |streams: &mut Streams<Tag>, key| {
             if let Some(Tag::Serving(serving)) = streams.tag_mut(key) {
                 serving.deadline = None; // It holds until the reply begins.
             }
-            streams.reply(key, |out| encode(out).map_err(NotEncoded), &body, more)
+            streams.reply(key, encode, body, more)
         };
-        let begun = self.held.with_last(reply, |begun| begun.is_ok() && !more);
+        let begun = held.with_last(reply, |begun| begun.is_ok() && !more);
         begun.map_err(|error| Error::encode(error.0))?;
+        let writer = more.then(|| BodyWriter::new(held.again()));
         self.done = true;
-        Ok(more.then(|| BodyWriter::new(self.held.again())))
+        Ok(writer)
     }
 
     /// Breaks the call off, for a reason that its caller is told.
     pub fn fail(mut self, code: ResetCode, text: String) {
+        self.break_off(code, text);
+    }
+
+    fn break_off(&mut self, code: ResetCode, text: String) {
         self.done = true;
-        self.held.with(|streams, key| streams.reset(key, code, text));
+        match &self.to {
+            To::Stream(held) => held.with(|streams, key| streams.reset(key, code, text)),
+            To::Passing(shared, id) => shared.fail_passing(*id, code, text),
+            To::Nobody => {}
+        }
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.done {
+            self.break_off(ResetCode::Failed, "its handler ended without a reply".to_owned());
+        }
     }
 }
 
 /// Sends heads ahead of the reply to one call, as long as that has not begun.
 pub struct InterimSender {
-    held: Held,
+    held: Option<Held>,
     one_way: bool,
 }
 
@@ -134,18 +196,14 @@ impl InterimSender {
     ///
     /// `encode` failed, or the head is longer than the peer takes.
     pub fn send(&self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>) -> Result<(), Error> {
-        if self.one_way {
-            return Ok(());
+        match &self.held {
+            Some(held) if !self.one_way => interim(held, encode),
+            _ => Ok(()),
         }
-        let sent = self.held.with(|streams, key| streams.interim(key, |out| encode(out).map_err(NotEncoded)));
-        sent.map_err(|error| Error::encode(error.0))
     }
 }
 
-impl Drop for Responder {
-    fn drop(&mut self) {
-        if !self.done {
-            self.held.with(|streams, key| streams.reset(key, ResetCode::Failed, "its handler ended without a reply"));
-        }
-    }
+fn interim(held: &Held, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BoxError>) -> Result<(), Error> {
+    let sent = held.with(|streams, key| streams.interim(key, |out| encode(out).map_err(NotEncoded)));
+    sent.map_err(|error| Error::encode(error.0))
 }

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::deadlines::Deadlines;
+use super::passing::{Adopted, Passing};
 use super::refused::NotOpened;
 use super::tag::{GivenUp, Serving, Tag};
 use crate::error::{Error, ErrorKind};
@@ -20,14 +21,16 @@ use crate::wire::framed::frame::{CloseCode, ResetCode};
 /// One connection, for everybody who holds something of it.
 pub(super) struct Shared {
     state: Mutex<State>,
+    pub(super) passing: Passing,
     /// What the peer of a server leaves unread, as of the last time that the lock was released: heads, and bodies.
     unread: (AtomicUsize, AtomicUsize),
     /// Notified when the driver has ended.
     gone: Notify,
 }
 
-struct State {
-    streams: Streams<Tag>,
+pub(super) struct State {
+    pub(super) streams: Streams<Tag>,
+    pub(super) adopted: Adopted,
     /// The driver, while it waits.
     driver: Option<Waker>,
     /// It waits for the peer to read: more to send is no reason to wake it.
@@ -49,11 +52,17 @@ pub(super) struct Look {
     pub(super) deadline: Option<Instant>,
     /// A program has ended the connection.
     pub(super) ended: bool,
+    /// Calls so far, and whether any is open.
+    pub(super) calls: u32,
+    pub(super) open: bool,
+    /// This side drains; the peer does.
+    pub(super) draining: bool,
+    pub(super) peer_drains: bool,
 }
 
 impl State {
     /// A stream has a deadline, which its tag knows.
-    fn note(&mut self, key: Key, deadline: Option<Instant>) {
+    pub(super) fn note(&mut self, key: Key, deadline: Option<Instant>) {
         let Some(deadline) = deadline else { return };
         let streams = &self.streams;
         self.deadlines.add(deadline, key, streams.len(), |key, deadline| holds(streams, key, deadline));
@@ -68,6 +77,7 @@ impl Shared {
     pub(super) fn new(streams: Streams<Tag>) -> Arc<Self> {
         let state = State {
             streams,
+            adopted: Adopted::default(),
             driver: None,
             blocked: false,
             armed: None,
@@ -76,7 +86,8 @@ impl Shared {
             ended: None,
             gone: false,
         };
-        Arc::new(Self { state: Mutex::new(state), unread: Default::default(), gone: Notify::new() })
+        let (passing, unread, gone) = Default::default();
+        Arc::new(Self { state: Mutex::new(state), passing, unread, gone })
     }
 
     /// Does something with the streams, then wakes whom it concerns.
@@ -177,19 +188,35 @@ impl Shared {
         self.unread_heads() + self.unread.1.load(Ordering::Relaxed)
     }
 
-    fn release(&self, state: MutexGuard<'_, State>, wake_driver: bool) {
-        self.release_many(state, wake_driver, &mut Vec::new());
+    #[inline]
+    pub(super) fn release(&self, mut state: MutexGuard<'_, State>, wake_driver: bool) {
+        let wake_driver = self.look(&state, wake_driver);
+        if wake_driver || state.streams.has_to_call() {
+            let driver = if wake_driver { state.driver.take() } else { None };
+            Self::call(state, driver, &mut Vec::new());
+        }
     }
 
     fn release_many(&self, mut state: MutexGuard<'_, State>, wake_driver: bool, wakers: &mut Vec<Waker>) {
-        let State { streams, driver, blocked, .. } = &mut *state;
+        let wake_driver = self.look(&state, wake_driver);
+        let driver = if wake_driver { state.driver.take() } else { None };
+        Self::call(state, driver, wakers);
+    }
+
+    /// Notes what the peer leaves unread, and tells whether the driver has to be woken.
+    #[inline]
+    fn look(&self, state: &State, wake_driver: bool) -> bool {
+        let State { streams, driver, blocked, .. } = state;
         if streams.role() == Role::Server {
             self.unread.0.store(streams.unread_heads(), Ordering::Relaxed);
             self.unread.1.store(streams.unread_bodies(), Ordering::Relaxed);
         }
-        let wake_driver = driver.is_some() && (wake_driver || (!*blocked && streams.wants_to_send()));
-        let driver = if wake_driver { driver.take() } else { None };
-        let spent = streams.swap_wakers(wakers);
+        driver.is_some() && (wake_driver || (!*blocked && streams.wants_to_send()))
+    }
+
+    /// Releases the lock, then calls and drops what waits for that.
+    fn call(mut state: MutexGuard<'_, State>, driver: Option<Waker>, wakers: &mut Vec<Waker>) {
+        let spent = state.streams.swap_wakers(wakers);
         drop(state);
         wakers.drain(..).chain(driver).for_each(Waker::wake);
         if !spent.is_empty() {
@@ -235,7 +262,14 @@ impl Shared {
             streams.wake_later(waker);
             streams.reset(key, ResetCode::Late, "");
         }
-        let look = Look { deadline: deadlines.next(), ended };
+        let look = Look {
+            deadline: deadlines.next(),
+            ended,
+            calls: streams.calls(),
+            open: streams.open_calls() > 0,
+            draining: streams.is_draining(),
+            peer_drains: streams.peer_drains(),
+        };
         if late {
             self.release(state, false);
         }
@@ -314,71 +348,16 @@ impl Shared {
         self.lock().ended.is_some()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Only an encoder can panic under the lock, and what it did is taken back.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Drops a user's value, or a panic's payload; should that panic too, the connection goes on.
-pub(super) fn drop_quietly<T>(value: T) {
+pub(crate) fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Wake;
-    use std::time::Duration;
-
-    use bytes::Bytes;
-
-    use super::super::refused::NotEncoded;
-    use super::super::tag::Waiting;
-    use super::*;
-    use crate::wire::framed::settings::Settings;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    #[test]
-    fn a_deadline_that_comes_while_the_driver_is_about_to_wait_is_not_missed() {
-        let (now, s) = (Instant::now(), Duration::from_secs(1));
-        let settings = Settings::default();
-        let shared = Shared::new(Streams::new(Role::Client, settings.clone(), settings, 1 << 20, now));
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(woken.clone());
-        shared.park(&waker, Some(now + s), true);
-        // The peer takes something, and the driver runs: it looks at deadlines, of which there are none yet.
-        assert_eq!(shared.expire(now, &mut Vec::new()).deadline, None);
-        let deadline = Some(now + s * 3);
-        let open = |streams: &mut Streams<Tag>, _| {
-            let tag = Tag::Waiting(Waiting { deadline, ..Waiting::default() });
-            Ok(streams.open(tag, 0, false, |_| Ok::<_, NotEncoded>(()), &Bytes::new(), false)?)
-        };
-        shared.open(deadline, open).ok().unwrap();
-        let before = woken.0.load(Ordering::SeqCst);
-        shared.park(&waker, Some(now + s * 4), true);
-        assert_eq!(woken.0.load(Ordering::SeqCst), before + 1, "it has to look again");
-    }
-
-    #[test]
-    fn an_end_that_comes_while_the_driver_runs_is_not_missed() {
-        let now = Instant::now();
-        let settings = Settings::default();
-        let shared = Shared::new(Streams::new(Role::Client, settings.clone(), settings, 1 << 20, now));
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(woken.clone());
-        shared.park(&waker, None, true);
-        shared.awake(now);
-        shared.end_by_program(Error::new(ErrorKind::Closed, "closed"));
-        assert_eq!(woken.0.load(Ordering::SeqCst), 0, "it runs already");
-        shared.park(&waker, None, true);
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1, "it has to look again");
-    }
-}
+mod tests;

@@ -47,6 +47,10 @@ pub fn take(input: &mut &[u8]) -> Option<u32> {
     let (value, rest) = match *input {
         [byte, rest @ ..] if *byte < 0x80 => (u32::from(*byte), rest),
         [low, high @ 1..0x80, rest @ ..] => (u32::from(low & 0x7f) | u32::from(*high) << 7, rest),
+        // Ids after a while.
+        [low, middle @ 0x80..=0xff, high @ 1..0x80, rest @ ..] => {
+            (u32::from(low & 0x7f) | u32::from(middle & 0x7f) << 7 | u32::from(*high) << 14, rest)
+        }
         _ => return take_long(input),
     };
     *input = rest;

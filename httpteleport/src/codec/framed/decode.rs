@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fastrpc::wire::framed::varint;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, StatusCode, Uri, request, response};
+use http::{Method, Request, StatusCode, Uri, response};
 
 use super::Protocol;
 use super::names::{FIRST_NAME, LITERAL_METHOD, LITERAL_NAME, METHODS, NAMES, PROTOCOL, SCHEME};
@@ -14,7 +14,7 @@ use crate::Limits;
 use crate::codec::classic::lines::is_token;
 use crate::codec::error::Fault;
 
-pub(super) fn request(head: &Bytes, limits: &Limits) -> Result<request::Parts, Fault> {
+pub(super) fn request<B>(head: &Bytes, limits: &Limits, request: &mut Request<B>) -> Result<(), Fault> {
     let mut input = &head[..];
     let method = take_method(&mut input)?;
     let target = take_string(&mut input)?;
@@ -26,14 +26,13 @@ pub(super) fn request(head: &Bytes, limits: &Limits) -> Result<request::Parts, F
     } else {
         fields.origin_form(&method, target)?
     };
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    parts.method = method;
-    parts.uri = uri;
-    parts.headers = fields.map;
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = fields.map;
     if let Some(protocol) = fields.protocol {
-        parts.extensions.insert(protocol);
+        request.extensions_mut().insert(protocol);
     }
-    Ok(parts)
+    Ok(())
 }
 
 pub(super) fn response(head: &Bytes, limits: &Limits, section: Section) -> Result<response::Parts, Fault> {

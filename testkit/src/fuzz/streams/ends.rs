@@ -33,6 +33,9 @@ impl End {
         let mut streams = Streams::new(role, settings.clone(), settings, 400_000, now);
         streams.measured(Duration::from_millis(50));
         streams.bound_queues(150_000);
+        if role == Role::Server {
+            streams.let_calls_pass();
+        }
         Self { role, streams, sent: VecDeque::new(), now }
     }
 
@@ -50,6 +53,8 @@ impl End {
     }
 
     pub(super) fn receive(&mut self, record: &Bytes, calls: &mut [Call]) {
+        let mut passing = Vec::new();
+        self.streams.begin_record();
         let mut rest = &record[..];
         while !rest.is_empty() {
             let frame = Frame::take(&mut rest).expect("the other end writes whole frames");
@@ -58,8 +63,10 @@ impl End {
                 Received::Call { key, head, body, one_way, .. } => {
                     let number = number(&head);
                     *self.streams.tag_mut(key).expect("it was just made") = number;
-                    calls[number].called(key, body, one_way);
+                    calls[number].called(body, one_way);
+                    calls[number].server = Some(key);
                 }
+                Received::Passing { id, head, body, .. } => passing.push((id, number(&head), body)),
                 Received::Reply { key, head, body } => {
                     assert_eq!(self.streams.tag(key), Some(&number(&head)), "a reply reached another call");
                     calls[number(&head)].answered(body);
@@ -75,6 +82,28 @@ impl End {
                 other => panic!("nobody sent {other:?}"),
             }
         }
+        let mut cut = Vec::new();
+        self.streams.end_record(&mut cut);
+        for (id, number, body) in passing {
+            if cut.binary_search(&id).is_err() {
+                self.passed(id, number, body, &mut calls[number]);
+            } else {
+                assert!(calls[number].is_broken(), "call {number} was cancelled by nobody");
+            }
+        }
+    }
+
+    /// Answers a call that passes, or makes it a stream.
+    fn passed(&mut self, id: u32, number: usize, body: Bytes, call: &mut Call) {
+        call.called(Some(body), false);
+        let streams = &mut self.streams;
+        call.server = if number.is_multiple_of(3) {
+            Some(streams.adopt(id, number))
+        } else {
+            let head = u32::try_from(number).expect("a few hundred").to_le_bytes();
+            let reply = call.reply_whole(number * 97);
+            streams.reply_alone(id, || number, super::write(&head), &reply).expect("the head is short")
+        };
     }
 
     pub(super) fn has_room(&mut self, key: Key) -> bool {

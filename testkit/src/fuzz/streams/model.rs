@@ -91,6 +91,8 @@ impl Flow {
 pub(super) struct Call {
     client: Option<Key>,
     pub(super) server: Option<Key>,
+    /// It has reached the server, which may know it no more.
+    arrived: bool,
     pub(super) one_way: bool,
     pub(super) replied: bool,
     answered: bool,
@@ -104,6 +106,7 @@ impl Call {
         Self {
             client: Some(client),
             server: None,
+            arrived: false,
             one_way: false,
             replied: false,
             answered: false,
@@ -114,12 +117,22 @@ impl Call {
     }
 
     /// The server has it.
-    pub(super) fn called(&mut self, key: Key, body: Option<Bytes>, one_way: bool) {
-        assert!(self.server.replace(key).is_none(), "a call came twice");
+    pub(super) fn called(&mut self, body: Option<Bytes>, one_way: bool) {
+        assert!(!std::mem::replace(&mut self.arrived, true), "a call came twice");
         assert_eq!(one_way, self.one_way);
         if let Some(body) = body {
             self.up.arrived_whole(&body);
         }
+    }
+
+    /// The server answers with all of a body.
+    pub(super) fn reply_whole(&mut self, length: usize) -> Bytes {
+        (self.replied, self.down.ended) = (true, true);
+        self.down.next(length)
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// The client has its reply.
@@ -179,7 +192,7 @@ impl Call {
 
     /// After everything was sent and read.
     pub(super) fn check_whole(&self) {
-        assert!(self.broken || self.server.is_some(), "a call never arrived");
+        assert!(self.broken || self.arrived, "a call never arrived");
         assert!(self.broken || self.answered || self.one_way, "a call was never answered");
         for (flow, expected) in [(&self.up, true), (&self.down, !self.one_way)] {
             let done = flow.read_end || flow.unwanted || flow.may_break;

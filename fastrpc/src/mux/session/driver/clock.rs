@@ -28,28 +28,26 @@ impl<S: Serve> Driver<S> {
         }
     }
 
-    /// Ends what is late; when the next thing is.
-    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
+    /// Ends what is late, and looks at what the rest of the turn has to know.
+    pub(super) fn expire(&mut self, now: Instant) -> Look {
         let mut unparked = Vec::new();
-        let Look { deadline, ended } = self.shared.expire(now, &mut unparked);
+        let look = self.shared.expire(now, &mut unparked);
         unparked.into_iter().for_each(|number| self.parked.remove(Some(number)));
-        if ended {
+        if look.ended {
             self.given_up = true;
             self.closing.get_or_insert(Ok(()));
         }
-        deadline
+        look
     }
 
     /// Drains a connection that has had no call for too long; when that will be.
-    pub(super) fn drain_when_idle(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn drain_when_idle(&mut self, now: Instant, look: &Look) -> Option<Instant> {
         let limit = self.options.idle_timeout?;
-        let (calls, open, draining) =
-            self.shared.with(|streams| (streams.calls(), streams.open_calls() > 0, streams.is_draining()));
-        let busy = open || !self.handlers.is_empty();
-        if busy || calls != self.idle.0 {
-            self.idle = (calls, now);
+        let busy = look.open || !self.handlers.is_empty();
+        if busy || look.calls != self.idle.0 {
+            self.idle = (look.calls, now);
         }
-        if busy || draining {
+        if busy || look.draining {
             return None;
         }
         let due = self.idle.1.checked_add(limit)?;
@@ -106,13 +104,13 @@ impl<S: Serve> Driver<S> {
     }
 
     /// A server ends a drained connection when its last call has ended; its client waits for that. True when it is so.
-    pub(super) fn end_when_done(&mut self) -> bool {
-        if self.closing.is_some() || self.role == Role::Client {
+    pub(super) fn end_when_done(&mut self, look: &Look) -> bool {
+        if !look.peer_drains || self.closing.is_some() || self.role == Role::Client {
             return false;
         }
         let idle = self.handlers.is_empty();
         let done = self.shared.with(|streams| {
-            let done = idle && streams.peer_drains() && streams.open_calls() == 0 && !streams.wants_to_send();
+            let done = idle && streams.open_calls() == 0 && !streams.wants_to_send();
             if done {
                 streams.close(CloseCode::Done, "");
             }

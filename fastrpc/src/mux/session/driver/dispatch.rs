@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::parked::Waiting;
@@ -24,6 +25,26 @@ const CALLS_PER_TURN: usize = 256;
 const MOST_PARKED: usize = 16;
 
 impl<S: Serve> Driver<S> {
+    /// Serves a whole call that came in a record of so many bytes, or has it wait. It becomes a stream only if it cannot be
+    /// answered at once.
+    pub(super) fn passed(&mut self, id: u32, deadline: Option<Instant>, head: Bytes, body: Bytes, record: usize) {
+        if self.cut.binary_search(&id).is_ok() {
+            return; // It was cancelled in the same record.
+        }
+        if !self.parked.is_empty() || !self.may_serve() {
+            let key = self.shared.wait(id);
+            return self.called(key, deadline, false, head, Some(body), record);
+        }
+        self.shared.pass(id);
+        let responder = Responder::passing(self.shared.clone(), id);
+        let call = Incoming { head, body: BodyReader::whole(body), one_way: false, responder };
+        if let Some(task) = self.run(call) {
+            self.shared.adopt(id, Some(task), deadline);
+        } else if !self.shared.has_passed() {
+            self.shared.adopt(id, None, deadline); // What answers it is elsewhere.
+        }
+    }
+
     /// Serves a call that came in a record of so many bytes, or has it wait.
     pub(super) fn called(
         &mut self,
@@ -99,23 +120,27 @@ impl<S: Serve> Driver<S> {
             let task = self.handlers.spawn(handler);
             return self.shared.serving_in(key, task, deadline, one_way);
         }
-        // Most end when they are polled first, and need no task.
+        if let Some(task) = self.run(call) {
+            self.shared.serving_in(key, task, deadline, one_way);
+        }
+    }
+
+    /// Polls the handler of a call once: most end then, and need no task. The others' is given.
+    fn run(&mut self, call: Incoming) -> Option<AbortHandle> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
             self.handler.set(self.serve.serve(call));
             self.handler.poll(&mut Context::from_waker(Waker::noop()))
         }));
         if let Ok(Poll::Ready(())) = polled {
-            return;
+            return None;
         }
         let handler = std::mem::replace(&mut self.handler, nothing());
         match polled {
-            Ok(_) => {
-                let task = self.handlers.spawn(handler);
-                self.shared.serving_in(key, task, deadline, one_way);
-            }
+            Ok(_) => Some(self.handlers.spawn(handler)),
             Err(panic) => {
                 drop_quietly(panic);
                 drop_quietly(handler);
+                None
             }
         }
     }

@@ -13,7 +13,8 @@ use crate::stats::BatchOf;
 
 /// What became of an attempt to make a record.
 enum Made {
-    Record(Filled),
+    /// And whether there is more to send.
+    Record(Filled, bool),
     /// It is better to let every other ready task run first: those that are about to call, or to answer, add theirs.
     Later,
     /// Nothing but heads waits, for company, until then.
@@ -39,8 +40,8 @@ impl<S: Serve> Driver<S> {
                 done.map_err(|error| Error::new(ErrorKind::Connection, "the connection broke").with_source(error))?;
             }
             match made {
-                Made::Record(Filled::Nothing) | Made::Later => return Ok(false),
-                Made::Record(_) => {} // There was no room for more.
+                Made::Record(_, false) | Made::Record(Filled::Nothing, _) | Made::Later => return Ok(false),
+                Made::Record(_, true) => {} // There was no room for more.
                 Made::At(due) if self.batch_alarm.poll(cx, due, now).is_pending() => return Ok(false),
                 Made::At(_) => now = Instant::now(),
             }
@@ -49,16 +50,19 @@ impl<S: Serve> Driver<S> {
 
     /// Makes the records that there is room for; tells how the last attempt went.
     fn make_records(&mut self, cx: &mut Context<'_>, now: Instant) -> Made {
-        let mut made = Made::Record(Filled::Raw);
+        let mut made = Made::Record(Filled::Raw, true);
         while self.link.has_room() {
             self.record.clear();
             made = self.fill(now);
             match made {
-                Made::Record(Filled::Nothing) | Made::At(_) => break,
-                Made::Record(filled) => {
+                Made::Record(Filled::Nothing, _) | Made::At(_) => break,
+                Made::Record(filled, more) => {
                     self.link.seal(&self.record, filled, self.batch);
                     if filled == Filled::Frames {
                         self.compressed = Some(now);
+                    }
+                    if !more {
+                        break;
                     }
                 }
                 Made::Later => {
@@ -86,7 +90,7 @@ impl<S: Serve> Driver<S> {
                     *batch = BatchOf::default();
                     return match streams.fill(record, now) {
                         Filled::Nothing => Made::At(due),
-                        filled => Made::Record(filled),
+                        filled => Made::Record(filled, true), // The heads have to be looked at again.
                     };
                 }
                 Flush::Now | Flush::Idle => {}
@@ -97,7 +101,7 @@ impl<S: Serve> Driver<S> {
             let filled = streams.fill(record, now);
             *batch_goes = streams.waiting_heads() > 0;
             *batch = BatchOf { messages: messages - streams.load().messages, waited: batcher.take_wait() };
-            Made::Record(filled)
+            Made::Record(filled, streams.wants_to_send())
         })
     }
 }

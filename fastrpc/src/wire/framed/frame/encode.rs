@@ -63,7 +63,7 @@ fn put_with_head<E: From<TooLong>>(
     end: bool,
 ) -> Result<bool, E> {
     let start = out.len();
-    out.resize(start + ROOM, 0);
+    out.extend_from_slice(&[0; ROOM]);
     let encoded = (head.encode)(out).and_then(|()| {
         let length = out.len() - start - ROOM;
         let limit = head.most.min(MAX_FRAME - ROOM);
@@ -82,10 +82,10 @@ fn put_with_head<E: From<TooLong>>(
         beginning.varint(time_left);
     }
     beginning.varint(short(length));
-    let beginning = beginning.bytes();
-    out[start..start + beginning.len()].copy_from_slice(beginning);
-    out.copy_within(start + ROOM.., start + beginning.len());
-    out.truncate(start + beginning.len() + length);
+    // Of a fixed length: what is behind the beginning is overwritten by the head.
+    out[start..start + ROOM].copy_from_slice(&beginning.bytes);
+    out.copy_within(start + ROOM.., start + beginning.length);
+    out.truncate(start + beginning.length + length);
     out.extend_from_slice(body);
     Ok(fits)
 }
@@ -197,18 +197,12 @@ impl Beginning {
     }
 
     #[inline]
-    fn varint(&mut self, value: u32) {
-        match value {
-            0..0x80 => self.byte(varint::low_bits(value)),
-            0x80..0x4000 => varint::two(value).into_iter().for_each(|byte| self.byte(byte)),
-            _ => self.long_varint(value),
+    fn varint(&mut self, mut value: u32) {
+        while value >= 0x80 {
+            self.byte(varint::low_bits(value) | 0x80);
+            value >>= 7;
         }
-    }
-
-    fn long_varint(&mut self, value: u32) {
-        let (groups, length) = varint::groups(value);
-        self.bytes[self.length..self.length + length].copy_from_slice(&groups[..length]);
-        self.length += length;
+        self.byte(varint::low_bits(value));
     }
 
     fn bytes(&self) -> &[u8] {
