@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+mod learnt;
 mod load;
 mod node;
 mod standing;

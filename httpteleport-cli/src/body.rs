@@ -57,7 +57,7 @@ enum Source {
     /// Has a task of its own, which learns from this that nobody reads the body any more.
     Apart(#[expect(dead_code, reason = "its drop is what tells")] oneshot::Sender<()>),
     /// Shared with other requests.
-    Shared(#[expect(dead_code, reason = "held until the last piece has come")] OwnedSemaphorePermit),
+    Shared(#[expect(dead_code, reason = "held until the last piece has come")] (OwnedSemaphorePermit, Load)),
     /// Gone: the last piece has come, or it has failed.
     Gone,
 }
@@ -75,8 +75,8 @@ impl Body {
     }
 
     /// A streamed body that comes over a connection of HTTP/2, which has a task.
-    pub(crate) fn multiplexed(incoming: Incoming, permit: OwnedSemaphorePermit, patience: Duration) -> Body {
-        let mut stream = Stream { incoming, source: Source::Shared(permit), patience, pause: None };
+    pub(crate) fn multiplexed(incoming: Incoming, held: (OwnedSemaphorePermit, Load), patience: Duration) -> Body {
+        let mut stream = Stream { incoming, source: Source::Shared(held), patience, pause: None };
         stream.release_if_done();
         Body { kind: Kind::Stream(stream), held: None, caller: None, client: None, logged: None }
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use std::num::ParseIntError;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -38,15 +39,15 @@ URLs:
   teleport://HOST:PORT   teleport
   teleports://HOST:PORT  teleport over TLS
 
-Inputs speak HTTP/1.1 and HTTP/2, over TLS by ALPN, else with prior knowledge; so do https outputs by
-ALPN, while http ones speak HTTP/1.1 and h2c ones HTTP/2.
-
-Outputs only:
+For outputs alone:
   h2c://HOST:PORT        HTTP/2 without TLS
-  http+srv://NAME        the hosts of an SRV record, as _api._tcp.example.com; also with the other schemes
-  file:PATH              a file of such URLs, one a line, that may change
+  http+srv://NAME        the hosts of an SRV record; https, h2c, teleport and teleports likewise
+  file:PATH              a file of URLs, one a line, that may change
   URL#weight=3           three times the part of others
   URL#backup             for when no other output can be used
+
+Inputs speak HTTP/1.1 and HTTP/2, over TLS by ALPN, else with prior knowledge. Outputs of https
+speak either, by ALPN, those of http HTTP/1.1, those of h2c HTTP/2.
 
 The flags of Go's httptp, such as -inType=teleport -in=:8345, mean here what they mean there.
 
@@ -222,7 +223,12 @@ pub(crate) fn in_a_line(error: &clap::Error) -> Option<String> {
     }
     // "--out <URL[,URL...]>" without what follows the name, and "--in-get-only[=<BOOL>]".
     let option = option.split([' ', '[', '=']).next().unwrap_or(option);
-    let why = std::error::Error::source(error).map_or_else(|| "not valid".to_owned(), ToString::to_string);
+    let cause = std::error::Error::source(error);
+    let why = match cause {
+        Some(cause) if cause.is::<ParseIntError>() => "is no whole number of 0 or more".to_owned(),
+        Some(cause) => cause.to_string(),
+        None => "not valid".to_owned(),
+    };
     Some(format!("{option} {}: {why}", without_password(value)))
 }
 

@@ -16,6 +16,7 @@ mod dial;
 mod http;
 mod http2;
 mod introduce;
+mod multiplexed;
 mod options;
 mod place;
 pub(crate) mod pool;

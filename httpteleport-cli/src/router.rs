@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use http::Response;
 use http::header::HOST;
 
 use crate::balance::{Load, Slots};
-use crate::config::{self, Edit, Host};
+use crate::body::Body;
+use crate::config::{self, Edit, Fields, Host};
 use crate::proxy::Proxy;
 use crate::refusal::{Reason, Refusal};
 use crate::request::Outgoing;
@@ -25,6 +27,8 @@ struct Route {
     /// Without a slash at its end, so empty for every path.
     path: String,
     edit: Edit,
+    /// There only if it changes anything.
+    reply: Option<Arc<Fields>>,
     proxy: Arc<Proxy>,
 }
 
@@ -35,8 +39,26 @@ pub(crate) struct Routed {
     pub(crate) proxy: Arc<Proxy>,
     /// Its place among all.
     pub(crate) slot: Load,
-    /// What it occupies of its client's limits.
-    pub(crate) load: Option<Load>,
+    /// What remains to be done when there is a reply.
+    pub(crate) after: After,
+}
+
+/// What remains to be done when a request has its reply.
+pub(crate) struct After {
+    /// What the request occupies of its client's limits.
+    load: Option<Load>,
+    /// What its route changes in the head of the reply.
+    fields: Option<Arc<Fields>>,
+}
+
+impl After {
+    /// Does it.
+    pub(crate) fn apply(self, reply: &mut Response<Body>) {
+        if let Some(fields) = self.fields {
+            fields.apply(reply.headers_mut());
+        }
+        reply.body_mut().keep(self.load);
+    }
 }
 
 impl Router {
@@ -48,7 +70,8 @@ impl Router {
         Router { routes: routes.into(), slots }
     }
 
-    /// Gives the request, which has this of its client's limits, its place and its way, and makes it what the upstreams of that way should see.
+    /// Gives the request, which has this of its client's limits, its place and its way, and makes it what the upstreams of that
+    /// way should see.
     ///
     /// # Errors
     ///
@@ -65,14 +88,16 @@ impl Router {
             .find(|route| route.takes(&request))
             .ok_or(Refusal::new(Reason::NoRoute, "no route for this host and path"))?;
         route.edit.apply(request.headers_mut());
-        Ok(Routed { proxy: Arc::clone(&route.proxy), request, slot, load })
+        let after = After { load, fields: route.reply.clone() };
+        Ok(Routed { proxy: Arc::clone(&route.proxy), request, slot, after })
     }
 }
 
 impl Route {
     fn new(route: &config::Route, proxy: Arc<Proxy>) -> Route {
         let path = route.path.trim_end_matches('/').to_owned();
-        Route { host: route.host.clone(), path, edit: route.edit.clone(), proxy }
+        let reply = Some(&route.reply).filter(|fields| !fields.is_empty()).cloned().map(Arc::new);
+        Route { host: route.host.clone(), path, edit: route.edit.clone(), reply, proxy }
     }
 
     /// What comes first: the host named, then the longest end of it, then any; and the longest path.
@@ -205,11 +230,11 @@ mod tests {
     fn a_route_changes_what_it_says() {
         let header = |name: &'static str| http::HeaderName::from_static(name);
         let value = HeaderValue::from_static;
-        let edit = Edit {
+        let fields = Fields {
             remove: vec![header("x-gone"), header("x-again")],
             set: vec![(header("x-set"), value("new")), (header("x-again"), value("there"))],
-            host: Some(value("inner")),
         };
+        let edit = Edit { fields, host: Some(value("inner")) };
         let mut request = request("outer", "/");
         for (name, text) in [("x-gone", "1"), ("x-set", "old"), ("x-set", "older"), ("x-kept", "k")] {
             request.headers_mut().append(header(name), value(text));

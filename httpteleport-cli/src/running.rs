@@ -160,7 +160,8 @@ impl Running {
     pub(crate) fn serve(&mut self) {
         for live in self.inputs.iter_mut().filter(|live| !live.serves) {
             live.serves = true;
-            tokio::spawn(Arc::clone(&live.input).serve());
+            // Waited for, as its end removes a socket's file.
+            self.shutdown.spawn(Arc::clone(&live.input).serve());
         }
     }
 
@@ -214,8 +215,10 @@ impl Running {
 
     /// Says in the log what was refused, at the end.
     pub(crate) fn sum_up(&self) {
-        let interims = self.metrics.interims.count();
-        tracing::info!("connections and refusals: {}", self.metrics.counters);
+        let (counted, interims) = (self.metrics.counters.to_string(), self.metrics.interims.count());
+        if !counted.is_empty() {
+            tracing::info!("connections and refusals: {counted}");
+        }
         if interims > 0 {
             tracing::info!("{interims} interim replies of upstreams ended here");
         }

@@ -8,16 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Options;
+use super::learnt::{Known, Learnt, nanos, to_f64};
 use super::standing::{Counts, Standing};
-
-/// What was seen so long ago counts for about a third.
-const MEMORY: Duration = Duration::from_secs(10);
-
-/// The very first latency, which pays for connecting, is not counted. Those that follow are averaged.
-const FIRST: u32 = 32;
-
-/// A failure counts for at least this much of what is remembered, however many requests there are a second.
-const FAILURE_STEP: f64 = 1.0 / 16.0;
 
 /// An upstream that begins its slow start gets this part of its weight.
 const SLOWEST: f64 = 0.05;
@@ -33,13 +25,7 @@ pub(crate) struct Node {
     failures: AtomicU64,
     in_a_row: AtomicU32,
     ejections: AtomicU64,
-    /// Nanoseconds, as bits of an `f64`; 0 while nothing is known.
-    latency: AtomicU64,
-    samples: AtomicU32,
-    /// The part that fails, 0 to 1, as bits of an `f64`.
-    failing: AtomicU64,
-    /// Of the last outcome, in nanoseconds since `epoch`.
-    seen: AtomicU64,
+    learnt: Learnt,
     /// When its slow start begins, in nanoseconds since `epoch`, and one more; 0 for none.
     start: AtomicU64,
     /// Whether an active check has found it ill.
@@ -56,8 +42,8 @@ pub(crate) struct Node {
 pub(crate) enum Outcome {
     /// A reply that says nothing against the upstream.
     Good,
-    /// A reply that says that the request went wrong in the program there: a 500. Nobody is ejected for it, since it may be
-    /// the request's fault.
+    /// A reply that says that the request went wrong in the program there, or was one too many: 500, 429. Nobody is ejected for
+    /// it, since it may be the request's fault, or its client's.
     Error,
     /// No good reply, or one that says that there is none to be had.
     Failed,
@@ -76,17 +62,6 @@ pub(crate) enum Change {
     Ejected(Duration),
     /// It gets requests again.
     Back,
-}
-
-/// What a request that is to be sent sees of an upstream.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct View {
-    pub(super) pending: f64,
-    /// Nanoseconds; 0 while nothing is known.
-    pub(super) latency: f64,
-    pub(super) failing: f64,
-    /// How much of that still counts, 0 to 1.
-    pub(super) freshness: f64,
 }
 
 /// A picture of a node, for people.
@@ -112,10 +87,7 @@ impl Node {
             failures: AtomicU64::new(0),
             in_a_row: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
-            latency: AtomicU64::new(0),
-            samples: AtomicU32::new(0),
-            failing: AtomicU64::new(0),
-            seen: AtomicU64::new(0),
+            learnt: Learnt::new(now),
             start: AtomicU64::new(0),
             ill: AtomicBool::new(false),
             out_until: AtomicU64::new(0),
@@ -178,12 +150,12 @@ impl Node {
         !self.is_ill() && self.out_until(now).is_none()
     }
 
-    /// Notes what came of a request that took so long. `room` is asked whether it may be ejected; whoever counts others for
+    /// Notes what came of a request that took so long, if that says something of the upstream. `room` is asked whether it may be ejected; whoever counts others for
     /// that notes one failure at a time.
     pub(crate) fn note(
         &self,
         outcome: Outcome,
-        took: Duration,
+        took: Option<Duration>,
         now: Instant,
         options: &Options,
         room: impl FnOnce() -> bool,
@@ -191,17 +163,14 @@ impl Node {
         match outcome {
             Outcome::Unknown => return None,
             Outcome::Good => {
-                let step = self.step(now);
-                self.learn_latency(took, step);
-                self.learn_failing(0.0, step);
+                self.learnt.good(took, now);
                 if self.in_a_row.load(Relaxed) != 0 {
                     self.in_a_row.store(0, Relaxed);
                 }
             }
             Outcome::Error | Outcome::Failed | Outcome::Unreachable => {
                 self.failures.fetch_add(1, Relaxed);
-                let step = self.step(now);
-                self.learn_failing(1.0, step);
+                self.learnt.bad(now);
             }
         }
         match outcome {
@@ -223,16 +192,12 @@ impl Node {
     /// A reply that had begun well has broken off. That is a failure like others, but nobody is ejected for it.
     pub(crate) fn note_broken(&self, now: Instant) {
         self.failures.fetch_add(1, Relaxed);
-        let step = self.step(now);
-        self.learn_failing(1.0, step);
+        self.learnt.bad(now);
     }
 
     /// A request was given up after so long without a reply: it is at least so slow.
     pub(crate) fn note_abandoned(&self, took: Duration, now: Instant) {
-        if took.as_secs_f64() * 1e9 > self.latency() {
-            let step = self.step(now);
-            self.learn_latency(took, step);
-        }
+        self.learnt.at_least(took, now);
     }
 
     fn failed(&self, now: Instant, options: &Options, room: impl FnOnce() -> bool) -> Option<Change> {
@@ -261,16 +226,9 @@ impl Node {
         self.ailing.store(!standing.is_clear(), Relaxed);
     }
 
-    pub(super) fn view(&self, now: Instant) -> View {
-        let age = self.nanos(now).saturating_sub(self.seen.load(Relaxed));
-        let age = to_f64(age) / to_f64(nanos(MEMORY));
-        View {
-            pending: to_f64(self.pending() as u64),
-            latency: self.latency(),
-            failing: f64::from_bits(self.failing.load(Relaxed)),
-            // Not worth the arithmetic for one that is busy.
-            freshness: if age < FAILURE_STEP { 1.0 } else { (-age).exp() },
-        }
+    /// What its replies have shown.
+    pub(super) fn known(&self, now: Instant) -> Known {
+        self.learnt.known(now)
     }
 
     /// Which part of its weight it gets in its slow start; 1 after it.
@@ -297,45 +255,10 @@ impl Node {
         Picture {
             state,
             pending: self.pending(),
-            latency: Duration::from_secs_f64(self.latency() / 1e9),
+            latency: Duration::from_secs_f64(self.learnt.known(now).latency / 1e9),
             requests: self.requests(),
             failures: self.failures.load(Relaxed),
             ejections: self.ejections.load(Relaxed),
-        }
-    }
-
-    fn latency(&self) -> f64 {
-        f64::from_bits(self.latency.load(Relaxed))
-    }
-
-    /// How much what happens now counts against what is remembered. Two threads may share the time since the last outcome;
-    /// none of it is counted twice.
-    fn step(&self, now: Instant) -> f64 {
-        let now = self.nanos(now);
-        let age = now.saturating_sub(self.seen.swap(now, Relaxed));
-        let age = to_f64(age) / to_f64(nanos(MEMORY));
-        age / (1.0 + age)
-    }
-
-    fn learn_latency(&self, took: Duration, step: f64) {
-        let old = self.latency();
-        let samples = self.samples.load(Relaxed);
-        if samples <= FIRST {
-            self.samples.store(samples + 1, Relaxed);
-        }
-        let step = match samples {
-            0 => return,
-            1..=FIRST => step.max(1.0 / f64::from(samples)),
-            _ => step,
-        };
-        // An update that meets another one may be lost, which is no matter.
-        self.latency.store((old + (to_f64(nanos(took)) - old) * step).to_bits(), Relaxed);
-    }
-
-    fn learn_failing(&self, failed: f64, step: f64) {
-        let old = f64::from_bits(self.failing.load(Relaxed));
-        if old != failed {
-            self.failing.store((old + (failed - old) * step.max(FAILURE_STEP)).to_bits(), Relaxed);
         }
     }
 
@@ -351,13 +274,4 @@ impl Node {
 /// A quarter either way.
 fn jitter() -> f64 {
     0.75 + fastrand::f64() / 2.0
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "half a year in nanoseconds is exact to two of them")]
-fn to_f64(value: u64) -> f64 {
-    value as f64
 }

@@ -66,7 +66,7 @@ impl Simulation {
             while let Some(Reverse((due, index, took, outcome))) = replies.pop_if_due(at) {
                 let now = epoch + due;
                 let room = || self.options.eject.has_room(table.len(), table.out(now));
-                changes.extend(nodes[index].note(OUTCOMES[usize::from(outcome)], took, now, &self.options, room));
+                changes.extend(nodes[index].note(OUTCOMES[usize::from(outcome)], Some(took), now, &self.options, room));
                 nodes[index].end();
             }
             let index = table.choose(&[], epoch + at, &self.options, &mut rng).expect("one");

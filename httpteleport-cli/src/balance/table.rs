@@ -16,7 +16,8 @@ use fastrand::Rng;
 use tokio::time::Instant;
 
 use super::Options;
-use super::node::{Node, View};
+use super::learnt::{Known, to_f64};
+use super::node::Node;
 
 /// Costs of up to this ratio are about the same.
 const ABOUT: f64 = 1.25;
@@ -66,7 +67,7 @@ struct Judged {
     seat: usize,
     load: f64,
     warmth: f64,
-    view: View,
+    known: Known,
 }
 
 struct Tier {
@@ -176,13 +177,14 @@ impl Table {
     fn cheaper(&self, first: usize, second: usize, now: Instant, options: &Options, rng: &mut Rng) -> usize {
         let judge = |seat: usize| {
             let Seat { node, share, .. } = &self.seats[seat];
-            let (view, warmth) = (node.view(now), node.warmth(now, options));
-            Judged { seat, load: 1.0 + view.pending / (share * warmth), warmth, view }
+            let warmth = node.warmth(now, options);
+            let pending = to_f64(node.pending() as u64);
+            Judged { seat, load: 1.0 + pending / (share * warmth), warmth, known: node.known(now) }
         };
         let (first, second) = (judge(first), judge(second));
-        let (takes, other_takes) = latencies(&first.view, &second.view);
-        let cost = first.load * takes * penalty(&first.view);
-        let other_cost = second.load * other_takes * penalty(&second.view);
+        let (takes, other_takes) = latencies(&first.known, &second.known);
+        let cost = first.load * takes * penalty(&first.known);
+        let other_cost = second.load * other_takes * penalty(&second.known);
         let (best, other) = if cost <= other_cost * ABOUT { (first, second) } else { (second, first) };
         // One that starts slowly passes on most of what it would get.
         let passes = best.warmth < other.warmth && rng.f64() >= best.warmth / other.warmth;
@@ -203,8 +205,8 @@ impl Table {
 }
 
 /// How long two take. The slower one's time fades towards the other's; who is not known takes as long as the other.
-fn latencies(one: &View, other: &View) -> (f64, f64) {
-    let fade = |slow: &View, quick: &View| quick.latency + (slow.latency - quick.latency) * slow.freshness;
+fn latencies(one: &Known, other: &Known) -> (f64, f64) {
+    let fade = |slow: &Known, quick: &Known| quick.latency + (slow.latency - quick.latency) * slow.freshness;
     if one.latency == 0.0 || other.latency == 0.0 {
         return (1.0, 1.0);
     }
@@ -215,8 +217,8 @@ fn latencies(one: &View, other: &View) -> (f64, f64) {
     }
 }
 
-fn penalty(view: &View) -> f64 {
-    let failing = view.failing * view.freshness;
+fn penalty(known: &Known) -> f64 {
+    let failing = known.failing * known.freshness;
     1.0 + PENALTY * failing * failing
 }
 
@@ -242,7 +244,7 @@ mod tests {
     }
 
     fn unreachable(node: &Node, now: Instant) {
-        node.note(Outcome::Unreachable, Duration::ZERO, now, &Options::default(), || false);
+        node.note(Outcome::Unreachable, None, now, &Options::default(), || false);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Route {
     pub(crate) group: usize,
     /// What is changed in them.
     pub(crate) edit: Edit,
+    /// What is changed in the heads of the replies.
+    pub(crate) reply: Fields,
 }
 
 /// Hosts, in small letters and without ports.
@@ -35,18 +37,26 @@ pub(crate) enum Host {
 /// What is changed in a request's head.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Edit {
-    /// Fields that go.
-    pub(crate) remove: Vec<HeaderName>,
-    /// Fields that are put in, in place of those of the same name.
-    pub(crate) set: Vec<(HeaderName, HeaderValue)>,
+    /// Its fields.
+    pub(crate) fields: Fields,
     /// The `Host` that upstreams see.
     pub(crate) host: Option<HeaderValue>,
+}
+
+/// What is changed in the fields of a head.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields {
+    /// Those that go.
+    pub(crate) remove: Vec<HeaderName>,
+    /// Those that are put in, in place of those of the same name.
+    pub(crate) set: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Route {
     /// The route that takes every request of every listener to this group, as it is.
     pub(crate) fn everything(group: usize) -> Route {
-        Route { listener: None, host: Host::Any, path: "/".to_owned(), group, edit: Edit::default() }
+        let (edit, reply) = (Edit::default(), Fields::default());
+        Route { listener: None, host: Host::Any, path: "/".to_owned(), group, edit, reply }
     }
 
     /// Whether it takes requests of this listener.
@@ -56,16 +66,28 @@ impl Route {
 }
 
 impl Edit {
-    /// Changes it: what is set wins over what is removed.
+    /// Changes it.
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        self.fields.apply(headers);
+        if let Some(host) = &self.host {
+            headers.insert(HOST, host.clone());
+        }
+    }
+}
+
+impl Fields {
+    /// Whether nothing is changed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty()
+    }
+
+    /// Changes them: what is set wins over what is removed.
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {
             headers.remove(name);
         }
         for (name, value) in &self.set {
             headers.insert(name, value.clone());
-        }
-        if let Some(host) = &self.host {
-            headers.insert(HOST, host.clone());
         }
     }
 }

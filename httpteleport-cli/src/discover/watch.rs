@@ -234,8 +234,11 @@ impl Entry {
             }
             Err(why) => {
                 if self.failures == 0 {
-                    let kept = self.places.len();
-                    tracing::warn!("{}: cannot be looked up: {why}; its {kept} upstreams of before stay", self.source);
+                    let kept = match self.places.len() {
+                        0 => "it has no upstream so far".to_owned(),
+                        kept => format!("its {kept} upstreams of before stay"),
+                    };
+                    tracing::warn!("{}: cannot be looked up: {why}; {kept}", self.source);
                 }
                 self.due = Some(now + pause(self.failures));
                 self.failures = self.failures.saturating_add(1);

@@ -39,9 +39,9 @@ impl Shared {
         let logged = self.access_log.as_ref().map(|log| log.begin(&request, client));
         let mut asked = None;
         let mut reply = match self.read(request, ends, client, admitted, activity, &mut asked).await {
-            Ok(Routed { request, proxy, slot, load }) => {
+            Ok(Routed { request, proxy, slot, after }) => {
                 let mut reply = proxy.forward(request, caller, slot).await;
-                reply.body_mut().keep(load);
+                after.apply(&mut reply);
                 reply
             }
             Err(refusal) => {

@@ -157,10 +157,10 @@ impl StreamHandler for Answer {
             exchange.of(caller.client);
         }
         let (mut reply, deadline) = match routed {
-            Ok(Routed { request, proxy, slot, load }) => {
+            Ok(Routed { request, proxy, slot, after }) => {
                 let mut reply = proxy.forward(request, caller, slot).await;
                 let deadline = start + proxy.timeout();
-                reply.body_mut().keep(load);
+                after.apply(&mut reply);
                 (reply, deadline)
             }
             // It is at hand.

@@ -129,7 +129,7 @@ fn add_upstream(families: &mut Families, labels: &[(&str, &str)], upstream: &Sna
     let latencies = &upstream.latencies;
     families.histogram(
         "httptp_upstream_reply_seconds",
-        "Time to the head of a reply.",
+        "Time to the head of a reply, of requests whose bodies were at hand.",
         labels,
         latencies.cumulative(),
         (latencies.count(), latencies.seconds()),

@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
-use super::http2::{self, Sender};
+use super::http2::{self, Two};
 use super::introduce::{self, Introduced, Version};
 use super::place::Place;
 use super::stream::Stream;
@@ -31,7 +31,7 @@ pub(super) enum Spoken {
     /// That speaks HTTP/1.1.
     One(Box<Connection>),
     /// That speaks HTTP/2.
-    Two(Sender),
+    Two(Two),
 }
 
 /// What TLS takes.

@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
-use super::http2::{Got, Multiplexed};
 use super::introduce::Introduced;
+use super::multiplexed::{Got, Multiplexed};
 use super::options::ConnectOptions;
 use super::place::Place;
 use super::pool::{Lease, Pool};
@@ -155,9 +155,10 @@ impl HttpUpstream {
                 Got::Two(lent) => lent,
             };
             match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
-                Ok(mut reply) => {
+                Ok((mut reply, running)) => {
                     headers::prepare_reply(&mut reply);
-                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit, self.options.pause)));
+                    let held = (permit, running);
+                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.options.pause)));
                 }
                 // The connection has ended, or is about to: another one is as good.
                 Err(Failure { unsent: Some(unsent), .. }) if again => (request, again) = (unsent, false),
@@ -324,5 +325,6 @@ pub(super) fn copy(request: &Outgoing) -> Option<Outgoing> {
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
     Some(Box::new(copy))
 }

@@ -1,9 +1,10 @@
-//! Requests to an upstream that speaks HTTP/2: many at a time on each of a few connections.
+//! Requests on connections of HTTP/2, many at a time.
 
 use std::error::Error as _;
-use std::pin::pin;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::HOST;
@@ -12,164 +13,60 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::Connection;
-use super::dial::{Dialer, Spoken};
 use super::http::copy;
+use super::multiplexed::{Lent, Multiplexed};
 use super::stream::Stream;
 use super::{Failure, FailureKind, one_line};
 use crate::balance::Load;
 use crate::request::{Outgoing, RequestBody};
 use crate::retry::is_idempotent;
 
-/// An upstream that is silent while requests run is asked so often whether it is still there, and has so long to say so.
-const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// What an upstream may send ahead of what is read of one reply, and of all of a connection: so many more, that replies whose
+/// clients do not read leave room for others. There are no pings: servers of gRPC take them for an attack, and limits of time
+/// find a peer that is gone.
+const WINDOWS: (u32, u32) = (512 * 1024, 64 * 1024 * 1024);
 /// What is written ahead of what an upstream reads, for each request.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// One request, ready to be sent and sent again.
+/// Sends requests on one connection.
 pub(super) type Sender = SendRequest<RequestBody>;
 
-/// What the upstream is known to speak.
-const UNKNOWN: u8 = 0;
-const HTTP_1: u8 = 1;
-const HTTP_2: u8 = 2;
-
-/// The HTTP/2 connections of one upstream.
-pub(super) struct Multiplexed {
-    places: Box<[Place]>,
-    turn: AtomicUsize,
-    known: AtomicU8,
-    /// Whether its URLs are `https`.
-    tls: bool,
-}
-
-#[derive(Default)]
-struct Place {
-    current: Mutex<Current>,
-    /// Held by who dials.
-    dialling: tokio::sync::Mutex<()>,
-}
-
-/// The connection that a place has.
-#[derive(Default)]
-struct Current {
-    sender: Option<Sender>,
-    /// How many there were before.
-    number: u64,
-}
-
-/// A connection that is to carry a request.
-pub(super) struct Lent {
+/// A new connection.
+#[derive(Clone)]
+pub(super) struct Two {
     pub(super) sender: Sender,
-    place: usize,
-    number: u64,
+    /// How many requests at a time the upstream takes on it, as far as it has said so.
+    pub(super) room: Arc<AtomicUsize>,
 }
 
 /// Opens HTTP/2 on a stream. The connection has a task of its own, which ends when nobody can send on it and all is done.
-pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Result<Sender, String> {
+pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Result<Two, String> {
     let mut http = http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
+    http.max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER)
-        .adaptive_window(true)
-        .keep_alive_interval(PING.0)
-        .keep_alive_timeout(PING.1);
-    let (sender, connection) = http.handshake(stream).await.map_err(|error| one_line(&error))?;
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1);
+    let (sender, mut connection) = http.handshake(stream).await.map_err(|error| one_line(&error))?;
+    let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+    let noted = Arc::clone(&room);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let ended = poll_fn(|cx| {
+            let ended = Pin::new(&mut connection).poll(cx);
+            noted.store(connection.current_max_send_streams(), Ordering::Relaxed);
+            ended
+        });
+        if let Err(error) = ended.await {
             tracing::debug!("HTTP/2 connection to an upstream ended: {}", one_line(&error));
         }
         drop(open);
     });
-    Ok(sender)
-}
-
-/// A connection for a request.
-pub(super) enum Got {
-    Two(Lent),
-    /// The upstream speaks HTTP/1.1 alone.
-    One(Box<Connection>),
+    Ok(Two { sender, room })
 }
 
 impl Multiplexed {
-    /// So many connections at most; `tls` if URLs are `https`, so that it has to be found out what the upstream speaks; without TLS it speaks
-    /// HTTP/2 or HTTP/1.1 as `two` says.
-    pub(super) fn new(connections: usize, tls: bool, two: bool) -> Multiplexed {
-        let known = match (tls, two) {
-            (true, _) => UNKNOWN,
-            (false, true) => HTTP_2,
-            (false, false) => HTTP_1,
-        };
-        let places = (0..connections.max(1)).map(|_| Place::default()).collect();
-        Multiplexed { places, turn: AtomicUsize::new(0), known: AtomicU8::new(known), tls }
-    }
-
-    /// Whether the upstream may speak HTTP/2.
-    pub(super) fn is_possible(&self) -> bool {
-        self.known.load(Ordering::Relaxed) != HTTP_1
-    }
-
-    /// Whether it speaks HTTP/2 and nothing else.
-    pub(super) fn is_certain(&self) -> bool {
-        !self.tls && self.is_possible()
-    }
-
-    /// A connection: one that is open at the place whose turn it is, or a new one there.
-    pub(super) async fn get(&self, dialer: &Dialer) -> Result<Got, String> {
-        let place = self.turn.fetch_add(1, Ordering::Relaxed) % self.places.len();
-        if let Some(lent) = self.lend(place) {
-            return Ok(Got::Two(lent));
-        }
-        // One dials, so that there are no more connections than places; the others find what it has made.
-        let dialling = self.places[place].dialling.lock().await;
-        if let Some(lent) = self.lend(place) {
-            return Ok(Got::Two(lent));
-        }
-        if !self.is_possible() {
-            drop(dialling);
-            return dialer.dial_one(None).await.map(Got::One);
-        }
-        let spoken = dialer.dial().await?;
-        let known = if matches!(spoken, Spoken::Two(_)) { HTTP_2 } else { HTTP_1 };
-        self.known.store(known, Ordering::Relaxed);
-        Ok(match spoken {
-            Spoken::One(connection) => Got::One(connection),
-            Spoken::Two(sender) => {
-                let mut current = self.lock(place);
-                current.number += 1;
-                current.sender = Some(sender.clone());
-                Got::Two(Lent { sender, place, number: current.number })
-            }
-        })
-    }
-
-    /// The connection at a place, if it takes requests.
-    fn lend(&self, place: usize) -> Option<Lent> {
-        let current = self.lock(place);
-        let sender = current.sender.as_ref().filter(|sender| !sender.is_closed()).cloned()?;
-        Some(Lent { sender, place, number: current.number })
-    }
-
-    /// That connection takes no more requests, though it may not know yet.
-    fn forget(&self, place: usize, number: u64) {
-        let mut current = self.lock(place);
-        if current.number == number {
-            current.sender = None;
-        }
-    }
-
-    fn lock(&self, place: usize) -> MutexGuard<'_, Current> {
-        self.places[place].current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A connection of its own, for one request.
-    pub(super) fn alone(sender: Sender) -> Lent {
-        Lent { sender, place: 0, number: 0 }
-    }
-
     /// Sends a request and waits for the head of its reply; see [`Upstream::call`](super::Upstream::call).
     ///
     /// What never reached the upstream comes back in the failure: the connection had ended, or the upstream has said so (`GOAWAY` that
@@ -180,20 +77,20 @@ impl Multiplexed {
         request: Outgoing,
         mut deadline: Instant,
         patience: Duration,
-    ) -> Result<Response<Incoming>, Failure> {
-        let Lent { mut sender, place, number } = lent;
+    ) -> Result<(Response<Incoming>, Load), Failure> {
+        let Lent { mut sender, running, lease } = lent;
         let (spare, progress) = (copy(&request), request.body().progress());
         let mut reply = pin!(sender.try_send_request(self.framed(*request)?));
         loop {
             match timeout_at(deadline, reply.as_mut()).await {
-                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Ok(reply)) => return Ok((reply, running)),
                 Ok(Err(error)) => {
                     if let Some(fault) = progress.and_then(|progress| progress.fault()) {
                         return Err(Failure::of_request(fault));
                     }
                     // What befell one stream says nothing of the others.
                     if !cause(error.error()).is_some_and(h2::Error::is_reset) {
-                        self.forget(place, number);
+                        self.forget(&lease);
                     }
                     return Err(failed(error, spare));
                 }
@@ -213,7 +110,7 @@ impl Multiplexed {
         };
         let host = request.headers_mut().remove(HOST).ok_or_else(wrong)?;
         let mut parts = Parts::default();
-        parts.scheme = Some(if self.tls { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.scheme = Some(if self.is_tls() { Scheme::HTTPS } else { Scheme::HTTP });
         parts.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| wrong())?);
         parts.path_and_query = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from_parts(parts).map_err(|_| wrong())?;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::connection::Unanswered;
 use super::dial::Spoken;
 use super::http::HttpUpstream;
-use super::http2::Multiplexed;
+use super::multiplexed::Lent;
 use super::{Upstream, one_line};
 use crate::health::Options;
 use crate::request::RequestBody;
@@ -42,11 +42,11 @@ impl HttpUpstream {
         let (deadline, patience) = (Instant::now() + options.timeout, options.timeout);
         let mut connection = match self.dialer.dial().await? {
             Spoken::One(connection) => connection,
-            Spoken::Two(sender) => {
+            Spoken::Two(connection) => {
                 request.headers_mut().remove(CONNECTION);
                 let asked =
-                    self.multiplexed.exchange(Multiplexed::alone(sender), Box::new(request), deadline, patience).await;
-                return asked.map_err(|failure| failure.reason);
+                    self.multiplexed.exchange(Lent::alone(connection), Box::new(request), deadline, patience).await;
+                return asked.map(|(reply, _)| reply).map_err(|failure| failure.reason);
             }
         };
         match connection.exchange(request, deadline, patience).await {

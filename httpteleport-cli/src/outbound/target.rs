@@ -42,7 +42,7 @@ pub(crate) struct Snapshot {
     pub(crate) latency: Duration,
     /// Requests that it was sent, repeats among them.
     pub(crate) requests: u64,
-    /// Those that failed: not reached, no reply, or 500, 502, 503 and 504.
+    /// Those that failed: not reached, no reply, or 429, 500, 502, 503 and 504.
     pub(crate) failures: u64,
     /// Times that it was left alone for its failures.
     pub(crate) ejections: u64,
@@ -78,6 +78,8 @@ impl fmt::Display for Snapshot {
 pub(crate) struct Attempt {
     target: Arc<Target>,
     began: Instant,
+    /// Whether the time that it takes is the target's: an upload's is its client's.
+    timed: bool,
     /// Whether it is known what came of it.
     noted: bool,
 }
@@ -158,13 +160,13 @@ impl Target {
 }
 
 impl Attempt {
-    /// A request begins at the target; `again` if another one has had it.
-    pub(super) fn begin(target: Arc<Target>, now: Instant, again: bool) -> Attempt {
+    /// A request begins at the target; `again` if another one has had it, `timed` if the time that it takes is the target's.
+    pub(super) fn begin(target: Arc<Target>, now: Instant, again: bool, timed: bool) -> Attempt {
         target.node.begin();
         if again {
             target.retries.fetch_add(1, Relaxed);
         }
-        Attempt { target, began: now, noted: false }
+        Attempt { target, began: now, timed, noted: false }
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -176,16 +178,16 @@ impl Attempt {
         self.target.node.note_broken(Instant::now());
     }
 
-    /// How long it has taken by now; from now on it is known what came of it.
-    pub(super) fn note(&mut self, now: Instant) -> Duration {
+    /// How long the target has taken by now, if that can be told; from now on it is known what came of it.
+    pub(super) fn note(&mut self, now: Instant) -> Option<Duration> {
         self.noted = true;
-        now.saturating_duration_since(self.began)
+        self.timed.then(|| now.saturating_duration_since(self.began))
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.noted {
+        if !self.noted && self.timed {
             let now = Instant::now();
             self.target.node.note_abandoned(now.saturating_duration_since(self.began), now);
         }
@@ -197,7 +199,7 @@ impl Drop for Attempt {
 pub(super) fn outcome_of_status(status: StatusCode) -> Outcome {
     match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Outcome::Failed,
-        StatusCode::INTERNAL_SERVER_ERROR => Outcome::Error,
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::TOO_MANY_REQUESTS => Outcome::Error,
         _ => Outcome::Good,
     }
 }
@@ -208,5 +210,30 @@ pub(super) fn outcome_of_failure(failure: &Failure) -> Outcome {
         FailureKind::Unreachable => Outcome::Unreachable,
         FailureKind::Timeout | FailureKind::Broken => Outcome::Failed,
         FailureKind::Busy | FailureKind::Refused(_) | FailureKind::Request(_) => Outcome::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_replies_and_failures_say() {
+        let of_status = |code| outcome_of_status(StatusCode::from_u16(code).expect("a status"));
+        for (codes, want) in [
+            (&[200, 204, 301, 404, 501, 505][..], Outcome::Good),
+            (&[429, 500], Outcome::Error),
+            (&[502, 503, 504], Outcome::Failed),
+        ] {
+            assert!(codes.iter().all(|code| of_status(*code) == want), "{codes:?}");
+        }
+        let of_kind = |kind| outcome_of_failure(&Failure::new(kind, ""));
+        assert_eq!(of_kind(FailureKind::Unreachable), Outcome::Unreachable);
+        assert_eq!([FailureKind::Timeout, FailureKind::Broken].map(of_kind), [Outcome::Failed; 2]);
+        let (status, own) = (StatusCode::BAD_REQUEST, FailureKind::Busy);
+        assert_eq!(
+            [own, FailureKind::Refused(status), FailureKind::Request(status)].map(of_kind),
+            [Outcome::Unknown; 3]
+        );
     }
 }

@@ -21,11 +21,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::http::{HttpUpstream, whose};
 use super::{Failure, FailureKind, one_line};
+use crate::balance::Load;
 use crate::body::{Body, BoxError};
 use crate::headers;
 use crate::io::Pieces;
 use crate::request::{Outgoing, RequestBody};
 use crate::websocket;
+
+/// What the other protocol occupies: one of the upstream's connections, or of the requests on one.
+type Held = (OwnedSemaphorePermit, Option<Load>);
 
 impl HttpUpstream {
     /// A call whose request asks for another protocol. The reply to it has the [`Protocol`] as well if the upstream agrees;
@@ -56,7 +60,7 @@ impl HttpUpstream {
         let stream = timeout_at(deadline, connection.into_stream()).await;
         let (stream, unread) = stream.ok().flatten().ok_or_else(lost)?;
         headers::prepare_reply(&mut reply);
-        Ok(self.switched(reply.into_parts().0, protocol, said, (TokioIo::new(stream), unread), permit))
+        Ok(self.switched(reply.into_parts().0, protocol, said, (TokioIo::new(stream), unread), (permit, None)))
     }
 
     /// The reply of an upstream that speaks the other protocol from now on, on a stream of which this was read already.
@@ -66,14 +70,14 @@ impl HttpUpstream {
         protocol: &Protocol,
         said: RequestBody,
         (stream, unread): (impl AsyncRead + AsyncWrite + Send + 'static, Bytes),
-        permit: OwnedSemaphorePermit,
+        held: Held,
     ) -> Response<Body> {
-        let permit = Arc::new(permit);
+        let held = Arc::new(held);
         let (reader, writer) = split(stream);
-        self.shutdown.spawn(hear(said, writer, Arc::clone(&permit)));
+        self.shutdown.spawn(hear(said, writer, Arc::clone(&held)));
         head.status = StatusCode::OK;
         head.extensions.insert(protocol.clone());
-        let says = Says { pieces: Pieces::new(Cursor::new(unread).chain(reader)), _permit: permit };
+        let says = Says { pieces: Pieces::new(Cursor::new(unread).chain(reader)), _held: held };
         Response::from_parts(head, Body::boxed(says.boxed_unsync()))
     }
 }
@@ -117,7 +121,7 @@ pub(super) fn is_websocket(protocol: &Protocol) -> bool {
 }
 
 /// Writes to the upstream what the client says, to its end.
-async fn hear(mut said: RequestBody, mut writer: impl AsyncWrite + Unpin, permit: Arc<OwnedSemaphorePermit>) {
+async fn hear(mut said: RequestBody, mut writer: impl AsyncWrite + Unpin, held: Arc<Held>) {
     let result: Result<(), BoxError> = async {
         while let Some(frame) = said.frame().await.transpose()? {
             if let Ok(data) = frame.into_data() {
@@ -132,13 +136,13 @@ async fn hear(mut said: RequestBody, mut writer: impl AsyncWrite + Unpin, permit
         tracing::debug!("in another protocol: {}", one_line(&*error));
     }
     let _ = writer.shutdown().await;
-    drop(permit);
+    drop(held);
 }
 
 /// What the upstream says in the other protocol, as the body of its reply.
 struct Says<S> {
     pieces: Pieces<Chain<Cursor<Bytes>, ReadHalf<S>>>,
-    _permit: Arc<OwnedSemaphorePermit>,
+    _held: Arc<Held>,
 }
 
 impl<S: AsyncRead> http_body::Body for Says<S> {

@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::http::HttpUpstream;
-use super::http2::Got;
+use super::multiplexed::Got;
 use super::upgrade::is_websocket;
 use super::{Failure, FailureKind};
 use crate::body::Body;
@@ -39,14 +39,15 @@ impl HttpUpstream {
         head.extensions.insert(hyper::ext::Protocol::from(protocol.as_str()));
         let asked = Box::new(Request::from_parts(head, RequestBody::default()));
         let exchanged = self.multiplexed.exchange(lent, asked, deadline, self.patience).await;
-        let mut reply = exchanged.map_err(|failure| match failure.kind {
+        let (mut reply, running) = exchanged.map_err(|failure| match failure.kind {
             // It has not said that it can do this, so nothing was sent.
             FailureKind::Broken if failure.unsent.is_none() => refused(&failure.reason),
             _ => Failure { unsent: None, harmless: None, ..failure },
         })?;
         headers::prepare_reply(&mut reply);
         if !reply.status().is_success() {
-            return Ok(reply.map(|incoming| Body::multiplexed(incoming, permit, self.options.pause)));
+            let held = (permit, running);
+            return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.options.pause)));
         }
         if let Some(key) = key.filter(|_| is_websocket(protocol)) {
             websocket::answer(reply.headers_mut(), key.as_bytes());
@@ -54,7 +55,13 @@ impl HttpUpstream {
         let lost = || Failure::new(FailureKind::Broken, "it ended the stream when it had switched protocols");
         let stream = timeout_at(deadline, hyper::upgrade::on(&mut reply)).await;
         let stream = stream.ok().and_then(Result::ok).ok_or_else(lost)?;
-        Ok(self.switched(reply.into_parts().0, protocol, said, (TokioIo::new(stream), Bytes::new()), permit))
+        Ok(self.switched(
+            reply.into_parts().0,
+            protocol,
+            said,
+            (TokioIo::new(stream), Bytes::new()),
+            (permit, Some(running)),
+        ))
     }
 }
 

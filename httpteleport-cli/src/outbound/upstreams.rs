@@ -152,18 +152,20 @@ impl Upstreams {
         Member { target, _checks: checks }
     }
 
-    /// Begins a request at the best upstream, of those that were not `tried`; `None` when all were.
-    pub(crate) fn begin(&self, tried: &[u64], now: Instant) -> Option<Attempt> {
+    /// Begins a request at the best upstream, of those that were not `tried`; `None` when all were. It is `timed` if the time that it
+    /// takes is the upstream's.
+    pub(crate) fn begin(&self, tried: &[u64], now: Instant, timed: bool) -> Option<Attempt> {
         let set = self.set.load();
         let index = set.table.choose(tried, now, &self.options.balance, &mut Rng::new())?;
-        Some(Attempt::begin(Arc::clone(&set.targets[index]), now, !tried.is_empty()))
+        Some(Attempt::begin(Arc::clone(&set.targets[index]), now, !tried.is_empty(), timed))
     }
 
     /// The head of a reply has come.
     pub(crate) fn note_reply(&self, attempt: &mut Attempt, status: StatusCode) {
         let why = || format!("it answers {}", status.as_u16());
-        let took = self.note(attempt, outcome_of_status(status), Instant::now(), why);
-        attempt.target().replied(took);
+        if let Some(took) = self.note(attempt, outcome_of_status(status), Instant::now(), why) {
+            attempt.target().replied(took);
+        }
     }
 
     /// No reply has come.
@@ -171,7 +173,14 @@ impl Upstreams {
         self.note(attempt, outcome_of_failure(failure), now, || failure.reason.clone());
     }
 
-    fn note(&self, attempt: &mut Attempt, outcome: Outcome, now: Instant, why: impl FnOnce() -> String) -> Duration {
+    /// How long it took, if that can be told.
+    fn note(
+        &self,
+        attempt: &mut Attempt,
+        outcome: Outcome,
+        now: Instant,
+        why: impl FnOnce() -> String,
+    ) -> Option<Duration> {
         let took = attempt.note(now);
         let options = &self.options.balance;
         let failing = (outcome == Outcome::Failed).then(|| self.failing.lock().unwrap_or_else(PoisonError::into_inner));
@@ -280,7 +289,7 @@ mod tests {
     async fn those_that_stay_keep_what_is_known_of_them_and_those_that_go_finish() {
         let (upstreams, now) = (upstreams(Options::default()), Instant::now());
         upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2"])).expect("fine");
-        let mut begun: Vec<_> = (0..2).map(|_| upstreams.begin(&[], now).expect("one")).collect();
+        let mut begun: Vec<_> = (0..2).map(|_| upstreams.begin(&[], now, true).expect("one")).collect();
         begun.sort_by_key(|attempt| attempt.target().name().to_owned());
         let [goes, stays] = &mut begun[..] else { panic!("two") };
         upstreams.note_reply(stays, StatusCode::BAD_GATEWAY);
@@ -301,7 +310,7 @@ mod tests {
         let build = |place: &Place| anyhow::bail!("no {place}");
         let upstreams = Upstreams::new(Options::default(), 1, Box::new(build));
         assert!(upstreams.replace(&places(&["http://10.0.0.1"])).is_err());
-        assert!(names(&upstreams).is_empty() && upstreams.begin(&[], Instant::now()).is_none());
+        assert!(names(&upstreams).is_empty() && upstreams.begin(&[], Instant::now(), true).is_none());
     }
 
     #[tokio::test]
@@ -309,7 +318,7 @@ mod tests {
         let (upstreams, now) = (upstreams(Options::default()), Instant::now());
         upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"])).expect("fine");
         for _ in 0..300 {
-            let mut attempt = upstreams.begin(&[], now).expect("one");
+            let mut attempt = upstreams.begin(&[], now, true).expect("one");
             upstreams.note_reply(&mut attempt, StatusCode::SERVICE_UNAVAILABLE);
         }
         let ejected = upstreams.snapshot().iter().filter(|one| one.state == "ejected").count();
@@ -321,7 +330,7 @@ mod tests {
         let (upstreams, now) = (upstreams(Options::default()), Instant::now());
         upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2"])).expect("fine");
         for _ in 0..100 {
-            let mut attempt = upstreams.begin(&[], now).expect("one");
+            let mut attempt = upstreams.begin(&[], now, true).expect("one");
             upstreams.note_reply(&mut attempt, StatusCode::INTERNAL_SERVER_ERROR);
         }
         assert!(upstreams.snapshot().iter().all(|one| one.state == "up" && one.failures > 0));

@@ -37,8 +37,8 @@ async fn frame(reply: &mut Response<Incoming>) -> Frame<Bytes> {
     frame.expect("a frame").expect("no error")
 }
 
-/// A call as gRPC makes it: messages both ways at once, and trailers behind them, both ways.
-async fn call(address: &str) {
+/// A call whose request goes on as long as the sender that comes back is there.
+async fn begin(address: &str) -> (mpsc::Sender<Frame<Bytes>>, Response<Incoming>) {
     let (sender, pieces) = mpsc::channel(1);
     let pieces = futures_util::stream::unfold(pieces, |mut pieces| async move {
         pieces.recv().await.map(|piece: Frame<Bytes>| (Ok::<_, Infallible>(piece), pieces))
@@ -47,7 +47,12 @@ async fn call(address: &str) {
     let request = Request::post("http://shop.example/pkg.Service/Talk").header("te", "trailers");
     let request = request.header("content-type", "application/grpc").body(StreamBody::new(Box::pin(pieces)));
     let reply = client.send_request(request.expect("a request"));
-    let mut reply = timeout(PATIENCE, reply).await.expect("in time").expect("a reply");
+    (sender, timeout(PATIENCE, reply).await.expect("in time").expect("a reply"))
+}
+
+/// A call as gRPC makes it: messages both ways at once, and trailers behind them, both ways.
+async fn call(address: &str) {
+    let (sender, mut reply) = begin(address).await;
     assert_eq!(reply.status(), 200);
     assert_eq!(reply.headers()["content-type"], "application/grpc");
     assert_eq!(reply.headers()["x-te"], "trailers");
@@ -257,4 +262,38 @@ async fn a_head_that_is_too_large_is_502_and_others_go_on() {
         let reply = caller.ask(&request("GET", "/").header("X-Long", long)).await;
         assert_eq!(reply.status, want, "{long}: {}", body(&reply));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_do_not_read_keep_nobody_else_from_it() {
+    let origin = Http2Origin::start().await;
+    let near = Node::start("http://127.0.0.1:0", &format!("h2c://{}", origin.address), &[]);
+    let mut deaf = Vec::new();
+    for _ in 0..30 {
+        let mut caller = Caller::connect(near.address()).await;
+        caller.send(&request("GET", "/size/30000000").bytes()).await;
+        deaf.push(caller);
+    }
+    let mut caller = Caller::connect(near.address()).await;
+    for _ in 0..50 {
+        let reply = timeout(PATIENCE, caller.get("/size/100000")).await.expect("in time");
+        assert_eq!((reply.status, reply.body.len()), (200, 100_000));
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_requests_than_a_connection_takes_get_another_one() {
+    let origin = Http2Origin::narrow(10).await;
+    let near = Node::start("http://127.0.0.1:0", &format!("h2c://{}", origin.address), &[]);
+    let mut held = Vec::new();
+    for _ in 0..35 {
+        held.push(begin(near.address()).await);
+    }
+    assert_eq!(origin.connections(), 4);
+    drop(held);
+    for _ in 0..5 {
+        call(near.address()).await;
+    }
+    assert_eq!(origin.connections(), 4);
 }

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::node::Certificates;
 
-/// A server of HTTP/2 that answers with a field as long as `X-Long` says, and sends back each piece of a request's body as it comes, and behind them trailers: how many pieces there
+/// A server of HTTP/2 that answers `/size/N` with N bytes, and otherwise with a field as long as `X-Long` says, and sends back each piece of a request's body as it comes, and behind them trailers: how many pieces there
 /// were, and the request's own.
 pub(crate) struct Http2Origin {
     /// `HOST:PORT`.
@@ -32,17 +32,22 @@ pub(crate) struct Http2Origin {
 
 impl Http2Origin {
     pub(crate) async fn start() -> Http2Origin {
-        Http2Origin::over(None).await
+        Http2Origin::over(None, 200).await
+    }
+
+    /// One that takes so many requests at a time on a connection.
+    pub(crate) async fn narrow(streams: u32) -> Http2Origin {
+        Http2Origin::over(None, streams).await
     }
 
     /// The same over TLS.
     pub(crate) async fn tls(certificates: &Certificates) -> Http2Origin {
         let mut config = rustls::ServerConfig::clone(&certificates.identity.server_config());
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Http2Origin::over(Some(TlsAcceptor::from(Arc::new(config)))).await
+        Http2Origin::over(Some(TlsAcceptor::from(Arc::new(config))), 200).await
     }
 
-    async fn over(tls: Option<TlsAcceptor>) -> Http2Origin {
+    async fn over(tls: Option<TlsAcceptor>, streams: u32) -> Http2Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let connections = Arc::<AtomicUsize>::default();
@@ -53,10 +58,10 @@ impl Http2Origin {
                 let tls = tls.clone();
                 tokio::spawn(async move {
                     match tls {
-                        None => serve(stream).await,
+                        None => serve(stream, streams).await,
                         Some(acceptor) => {
                             if let Ok(stream) = acceptor.accept(stream).await {
-                                serve(stream).await;
+                                serve(stream, streams).await;
                             }
                         }
                     }
@@ -72,19 +77,29 @@ impl Http2Origin {
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, streams: u32) {
     let service = service_fn(|request: Request<Incoming>| async move {
         let talk = request.extensions().get::<hyper::ext::Protocol>().is_some();
         Ok::<_, Infallible>(if talk { accept(request) } else { answer(request) })
     });
     let mut http = http2::Builder::new(TokioExecutor::new());
-    let _ = http.enable_connect_protocol().serve_connection(TokioIo::new(stream), service).await;
+    let _ = http
+        .max_concurrent_streams(streams)
+        .enable_connect_protocol()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 fn answer(request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     assert_eq!(request.version(), Version::HTTP_2);
     let uri = request.uri().to_string();
     let te = request.headers().get("te").cloned();
+    if let Some(size) = request.uri().path().strip_prefix("/size/") {
+        let size = size.parse().expect("a number");
+        return Response::new(
+            http_body_util::Full::new(Bytes::from(vec![b'x'; size])).map_err(|never| match never {}).boxed_unsync(),
+        );
+    }
     let long = request.headers().get("x-long").and_then(|long| long.to_str().ok()?.parse().ok()).unwrap_or(0);
     let state = (request.into_body(), 0, Some(HeaderMap::new()));
     let pieces = futures_util::stream::unfold(state, |(mut body, count, trailers)| async move {

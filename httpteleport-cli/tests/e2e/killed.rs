@@ -207,6 +207,7 @@ async fn an_output_that_accepts_and_says_nothing_is_passed_over() {
     let near = Node::start("http://127.0.0.1:0", &outs, &["--out-timeout", "1s"]);
     // Frozen before anybody has spoken to it: its system accepts connections, and no hello comes.
     fars[0].signal(Signal::STOP);
+    stopped(fars[0].id()).await;
     let mut caller = Caller::connect(near.address()).await;
     for n in 0..6 {
         let reply = caller.get(&format!("/{n}")).await;

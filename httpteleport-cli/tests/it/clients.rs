@@ -190,12 +190,18 @@ async fn each_error_is_in_the_log_of_who_wants_all() {
 
 #[tokio::test]
 async fn so_many_connections_to_each_output_are_made() {
+    for wire in ["framed", "classic"] {
+        as_many_as_are_asked_for(wire).await;
+    }
+}
+
+async fn as_many_as_are_asked_for(wire: &str) {
     let origin = Origin::start().await;
     let far = Program::start(&["--in", "teleport://127.0.0.1:0", "--out", &origin.url()]).await;
     // Between the two, so that connections can be counted.
     let middle = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let out = format!("-out={}", middle.local_addr().expect("an address"));
-    let near = Program::start(&["-in=127.0.0.1:0", &out, "-outConnsPerAddr=3"]).await;
+    let near = Program::start(&["-in=127.0.0.1:0", &out, "-outConnsPerAddr=3", "--wire", wire]).await;
     let mut clients = Vec::new();
     let mut relays = Vec::new();
     for _ in 0..3 {
@@ -215,5 +221,5 @@ async fn so_many_connections_to_each_output_are_made() {
         drop(client.reply().await);
     }
     let more = timeout(std::time::Duration::from_millis(50), middle.accept()).await;
-    assert!(more.is_err(), "and not one more");
+    assert!(more.is_err(), "{wire}: and not one more");
 }

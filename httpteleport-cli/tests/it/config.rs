@@ -81,6 +81,8 @@ async fn requests_go_where_their_listener_host_and_path_say() {
         set_headers = {{ X-Shop = "yes", X-Number = 7 }}
         remove_headers = ["Cookie", "X-Secret"]
         rewrite_host = "inner:8080"
+        set_reply_headers = {{ X-Set = "1" }}
+        remove_reply_headers = ["X-Origin"]
         [[route]]
         listener = "one"
         host = "*.example.com"
@@ -107,6 +109,10 @@ async fn requests_go_where_their_listener_host_and_path_say() {
         assert!(text.lines().any(|line| line == want), "{want}: {text}");
     }
     assert!(!text.contains("cookie") && !text.contains("secret"), "{text}");
+    let reply = Client::connect(&one).await.ask("GET /echo HTTP/1.1\r\nHost: shop.example.com\r\n\r\n").await;
+    assert_eq!((reply.field("x-set"), reply.field("x-origin")), (Some("1"), None));
+    let reply = Client::connect(&one).await.ask("GET /echo HTTP/1.1\r\nHost: a.example.com\r\n\r\n").await;
+    assert_eq!((reply.field("x-set"), reply.field("x-origin")), (None, Some("yes")), "other routes do nothing");
     assert_eq!(ask(&one, "shop.example.com", "/size/1", "").await.0, 200);
     let (status, text) = ask(&one, "other.org", "/", "").await;
     assert_eq!((status, text.as_str()), (404, "http: proxying error: no route for this host and path\n"));

@@ -261,3 +261,29 @@ async fn curl_speaks_it_with_prior_knowledge_and_over_tls() {
         assert!(text.ends_with(&format!("\n\nhello over HTTP/{version}")), "{text}");
     }
 }
+
+#[tokio::test]
+async fn an_inputs_limits_hold_for_it_as_well() {
+    let origin = Origin::start().await;
+    let options =
+        ["--in-get-only", "--in-max-headers", "5", "--client-rate", "1", "--client-burst", "3", "--forwarded", "x"];
+    let program = Program::between("http://127.0.0.1:0", &origin.url(), &options).await;
+    let mut client = connect(program.address()).await;
+    let get = |fields: usize| {
+        let mut request = Request::get("http://h/echo");
+        for n in 0..fields {
+            request = request.header(format!("x-{n}"), "y");
+        }
+        request.body(empty()).expect("a request")
+    };
+    let told = text(ask(&mut client, get(1)).await).await;
+    assert!(told.contains("x-forwarded-for: 127.0.0.1\n") && told.contains("x-forwarded-host: h\n"), "{told}");
+    assert_eq!(ask(&mut client, get(9)).await.status(), 431);
+    let post = Request::post("http://h/echo").body(whole(vec![7; 100_000])).expect("a request");
+    assert_eq!(ask(&mut client, post).await.status(), 405);
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        statuses.push(ask(&mut client, get(0)).await.status().as_u16());
+    }
+    assert!(statuses[0] == 200 && statuses.contains(&429), "{statuses:?}");
+}

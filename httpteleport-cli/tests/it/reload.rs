@@ -13,6 +13,7 @@ use crate::clients::log_has;
 use crate::config::File;
 use crate::origin::Origin;
 use crate::program::{Program, address_in};
+use crate::tls::Identity;
 
 fn settings(origin: &Origin) -> String {
     format!("[listener.a]\nurl = \"http://127.0.0.1:0\"\n[group.a]\nurls = \"{}\"\n", origin.url())
@@ -121,6 +122,55 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     program.signal(Signal::HUP);
     log_has(&mut log, "concurrency, threads, the admin address and logs change with a restart alone").await;
     log_has(&mut log, "applied: 1 listener, 1 group, 1 route").await;
+}
+
+#[tokio::test]
+async fn what_stays_keeps_its_connections_and_old_ones_keep_to_new_limits() {
+    let origin = Origin::start().await;
+    let far_file = |most| {
+        let most = format!("[listener.a]\nmax_body_size = {most}");
+        settings(&origin).replace("http://127.0.0.1:0", "teleport://127.0.0.1:0").replace("[listener.a]", &most)
+    };
+    let file = File::new(&far_file(1));
+    let mut far = Program::start(&["--config", &file.path()]).await;
+    let out = format!("teleport://{}", far.address());
+    let near = Program::start(&["--in", "http://127.0.0.1:0", "--out", &out, "--out-idle-timeout", "60s"]).await;
+    let mut client = Client::connect(near.address()).await;
+    let post = "POST /size/1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab";
+    assert_eq!(client.get("/size/1").await.status(), 200);
+    assert_eq!(client.ask(post).await.status(), 413);
+    for (most, status) in [(2, 200), (1, 413), (2, 200)] {
+        file.write(&far_file(most));
+        far.signal(Signal::HUP);
+        far.next_line().await;
+        assert_eq!(client.ask(post).await.status(), status, "{most}");
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_read_again() {
+    let origin = Origin::start().await;
+    let (old, new) = (Identity::new("reload_old"), Identity::new("reload_new"));
+    let (cert, key) = old.files();
+    let tls = format!("[listener.a]\ntls_cert = {cert:?}\ntls_key = {key:?}");
+    let text = settings(&origin).replace("http://127.0.0.1:0", "https://127.0.0.1:0").replace("[listener.a]", &tls);
+    let file = File::new(&text);
+    let mut program = Program::start(&["--config", &file.path()]).await;
+    let address = program.address().to_owned();
+    let connect = async |identity: &Identity| {
+        let stream = TcpStream::connect(&address).await.expect("a connection");
+        let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
+        identity.client().connect(name, stream).await
+    };
+    let mut before = Client::over(connect(&old).await.expect("it shows the old one"));
+    assert_eq!(before.get("/size/1").await.text(), "x");
+    std::fs::copy(&new.cert, &old.cert).expect("copied");
+    std::fs::copy(&new.key, &old.key).expect("copied");
+    program.signal(Signal::HUP);
+    program.next_line().await;
+    assert!(connect(&old).await.is_err());
+    assert_eq!(Client::over(connect(&new).await.expect("it shows the new one")).get("/size/2").await.text(), "xx");
+    assert_eq!(before.get("/size/1").await.text(), "x", "and who was there stays");
 }
 
 #[tokio::test]

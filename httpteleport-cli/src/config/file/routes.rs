@@ -10,7 +10,17 @@ use super::table::{meant, text};
 use super::{Found, Names};
 use crate::config::{Edit, Host, Route};
 
-const KEYS: [&str; 7] = ["listener", "host", "path", "group", "set_headers", "remove_headers", "rewrite_host"];
+const KEYS: [&str; 9] = [
+    "listener",
+    "host",
+    "path",
+    "group",
+    "set_headers",
+    "remove_headers",
+    "rewrite_host",
+    "set_reply_headers",
+    "remove_reply_headers",
+];
 /// Fields that say where a message ends and what its connection is: a route has no say in that.
 const FRAMING: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
@@ -55,8 +65,10 @@ impl Reader<'_> {
                 "host" => string(value.get_ref()).and_then(|host| read_host(&host)).map(|host| route.host = host),
                 "path" => string(value.get_ref()).and_then(read_path).map(|path| route.path = path),
                 "group" => self.group(value.get_ref()).map(|group| route.group = group),
-                "set_headers" => fields(value.get_ref()).map(|fields| route.edit.set = fields),
-                "remove_headers" => field_names(value.get_ref()).map(|names| route.edit.remove = names),
+                "set_headers" => fields(value.get_ref()).map(|fields| route.edit.fields.set = fields),
+                "remove_headers" => field_names(value.get_ref()).map(|names| route.edit.fields.remove = names),
+                "set_reply_headers" => fields(value.get_ref()).map(|fields| route.reply.set = fields),
+                "remove_reply_headers" => field_names(value.get_ref()).map(|names| route.reply.remove = names),
                 "rewrite_host" => string(value.get_ref()).and_then(|host| new_host(&host, &mut route.edit)),
                 unknown => {
                     self.note(at, &format!("unknown key {unknown}{}", meant(unknown, KEYS.into_iter())));

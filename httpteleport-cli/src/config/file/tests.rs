@@ -63,7 +63,10 @@ fn the_example_of_the_docs_is_what_it_says() {
         (api.listener, &api.host, api.path.as_str(), api.group),
         (Some(0), &Host::Is("shop.example.com".into()), "/api", 0)
     );
-    assert_eq!((api.edit.set.len(), api.edit.remove.len()), (1, 1));
+    assert_eq!(
+        (api.edit.fields.set.len(), api.edit.fields.remove.len(), api.reply.set.len(), api.reply.remove.len()),
+        (1, 1, 1, 1)
+    );
     assert_eq!(api.edit.host.as_ref().map(http::HeaderValue::as_bytes), Some(&b"api.internal:8080"[..]));
     assert_eq!((rest.listener, &rest.host, rest.path.as_str(), rest.group), (None, &Host::Any, "/", 1));
 }
@@ -120,7 +123,7 @@ rewrite_host = "a/b"
         "web.toml:2: threads 0: 0 is not in 1..=1024",
         "web.toml:3: wire go: use auto, classic or framed",
         "web.toml:6: listener \"web\": unknown key max_body; did you mean max_body_size?",
-        "web.toml:7: listener \"web\": max_header_size huge: invalid digit found in string",
+        "web.toml:7: listener \"web\": max_header_size huge: is no whole number of 0 or more",
         "web.toml:8: listener \"web\": tls_cert: the input http://:80 does not use TLS; use https:// or teleports://, or drop the option",
         "web.toml:9: listener \"web\": allow 10.0.0.0/8,10.0.0: \"10.0.0\" is no network; write an address such as 10.0.0.1 or a network such as 10.0.0.0/8 or 2001:db8::/32",
         "web.toml:10: listener \"web\": get_only maybe: use true or false",

@@ -1,0 +1,174 @@
+//! The HTTP/2 connections of one upstream: as many as was asked for, and more while those carry all that the upstream lets them.
+
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::connection::Connection;
+use super::dial::{Dialer, Spoken};
+use super::http2::{Sender, Two};
+use crate::balance::Load;
+
+/// Connections beyond those that were asked for. They are not closed from here: servers close what is idle.
+const MOST_MORE: usize = 31;
+
+/// What the upstream is known to speak.
+const UNKNOWN: u8 = 0;
+const HTTP_1: u8 = 1;
+const HTTP_2: u8 = 2;
+
+/// The HTTP/2 connections of one upstream.
+pub(super) struct Multiplexed {
+    places: Box<[Place]>,
+    /// How many of them there are to be.
+    usual: usize,
+    turn: AtomicUsize,
+    known: AtomicU8,
+    /// Whether its URLs are `https`.
+    tls: bool,
+}
+
+#[derive(Default)]
+struct Place {
+    current: Mutex<Current>,
+    /// Requests that it has.
+    running: Arc<AtomicUsize>,
+    /// Held by who dials.
+    dialling: tokio::sync::Mutex<()>,
+}
+
+/// The connection that a place has.
+#[derive(Default)]
+struct Current {
+    connection: Option<Two>,
+    /// How many there were before.
+    number: u64,
+}
+
+/// Which connection of which place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lease {
+    place: usize,
+    number: u64,
+}
+
+/// A connection that is to carry a request.
+pub(super) struct Lent {
+    pub(super) sender: Sender,
+    /// The request among those that its place has.
+    pub(super) running: Load,
+    pub(super) lease: Lease,
+}
+
+/// A connection for a request.
+pub(super) enum Got {
+    Two(Lent),
+    /// The upstream speaks HTTP/1.1 alone.
+    One(Box<Connection>),
+}
+
+impl Multiplexed {
+    /// So many connections; `tls` if URLs are `https`, so that it has to be found out what the upstream speaks; without TLS it speaks
+    /// HTTP/2 or HTTP/1.1 as `two` says.
+    pub(super) fn new(connections: usize, tls: bool, two: bool) -> Multiplexed {
+        let known = match (tls, two) {
+            (true, _) => UNKNOWN,
+            (false, true) => HTTP_2,
+            (false, false) => HTTP_1,
+        };
+        let usual = connections.max(1);
+        // One that can only speak HTTP/1.1 needs none.
+        let count = if known == HTTP_1 { 0 } else { usual + MOST_MORE };
+        let places = (0..count).map(|_| Place::default()).collect();
+        Multiplexed { places, usual, turn: AtomicUsize::new(0), known: AtomicU8::new(known), tls }
+    }
+
+    /// Whether the upstream may speak HTTP/2.
+    pub(super) fn is_possible(&self) -> bool {
+        self.known.load(Ordering::Relaxed) != HTTP_1
+    }
+
+    /// Whether it speaks HTTP/2 and nothing else.
+    pub(super) fn is_certain(&self) -> bool {
+        !self.tls && self.is_possible()
+    }
+
+    /// Whether its URLs are `https`.
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// A connection: the one that has the fewest requests, or a new one in its place.
+    pub(super) async fn get(&self, dialer: &Dialer) -> Result<Got, String> {
+        let (place, running) = self.pick();
+        let lent = |(sender, lease)| Got::Two(Lent { sender, running, lease });
+        if let Some(found) = self.open_at(place) {
+            return Ok(lent(found));
+        }
+        // One dials, so that there are no more connections than places; the others find what it has made.
+        let dialling = self.places[place].dialling.lock().await;
+        if let Some(found) = self.open_at(place) {
+            return Ok(lent(found));
+        }
+        if !self.is_possible() {
+            drop(dialling);
+            return dialer.dial_one(None).await.map(Got::One);
+        }
+        let spoken = dialer.dial().await?;
+        let known = if matches!(spoken, Spoken::Two(_)) { HTTP_2 } else { HTTP_1 };
+        self.known.store(known, Ordering::Relaxed);
+        Ok(match spoken {
+            Spoken::One(connection) => Got::One(connection),
+            Spoken::Two(connection) => {
+                let sender = connection.sender.clone();
+                let mut current = self.lock(place);
+                current.number += 1;
+                current.connection = Some(connection);
+                lent((sender, Lease { place, number: current.number }))
+            }
+        })
+    }
+
+    /// The place for the next request, which counts there from now on.
+    fn pick(&self) -> (usize, Load) {
+        let start = self.turn.fetch_add(1, Ordering::Relaxed);
+        let usual = (0..self.usual).map(|step| start.wrapping_add(step) % self.usual);
+        let best = usual.min_by_key(|place| self.places[*place].running.load(Ordering::Relaxed)).unwrap_or(0);
+        let has_room = |place: &usize| self.has_room(*place);
+        let place = if has_room(&best) { best } else { (self.usual..self.places.len()).find(has_room).unwrap_or(best) };
+        (place, Load::of(&self.places[place].running))
+    }
+
+    /// Whether one more request finds room there. Where there is no connection yet, nobody has said that it does not.
+    fn has_room(&self, place: usize) -> bool {
+        let running = self.places[place].running.load(Ordering::Relaxed);
+        let current = self.lock(place);
+        current.connection.as_ref().is_none_or(|connection| running < connection.room.load(Ordering::Relaxed))
+    }
+
+    /// The connection at a place, if it takes requests.
+    fn open_at(&self, place: usize) -> Option<(Sender, Lease)> {
+        let current = self.lock(place);
+        let sender = current.connection.as_ref().map(|connection| &connection.sender);
+        let sender = sender.filter(|sender| !sender.is_closed()).cloned()?;
+        Some((sender, Lease { place, number: current.number }))
+    }
+
+    /// That connection takes no more requests, though it may not know yet.
+    pub(super) fn forget(&self, lease: &Lease) {
+        let mut current = self.lock(lease.place);
+        if current.number == lease.number {
+            current.connection = None;
+        }
+    }
+
+    fn lock(&self, place: usize) -> MutexGuard<'_, Current> {
+        self.places[place].current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lent {
+    /// A connection of its own, for one request.
+    pub(super) fn alone(connection: Two) -> Lent {
+        Lent { sender: connection.sender, running: Load::of(&Arc::default()), lease: Lease::default() }
+    }
+}
