@@ -336,3 +336,41 @@ async fn who_opens_it_to_others_is_warned_and_mistakes_are_told() {
         assert!(stderr.lines().last().is_some_and(|line| line.contains(want)), "{args:?}: {stderr}");
     }
 }
+
+#[tokio::test]
+async fn metrics_follow_the_settings() {
+    let (one, two) = (Origin::start().await, Origin::start().await);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("web.toml");
+    let write = |listeners: &str, origin: &Origin| {
+        let text = format!("{listeners}\n[group.web]\nurls = \"{}\"\n", origin.url());
+        std::fs::write(&path, text).expect("written");
+    };
+    write("[listener.http]\nurl = \"http://127.0.0.1:0\"", &one);
+    let mut program = Program::start(&["--config", path.to_str().expect("UTF-8"), "--admin", ANY]).await;
+    let admin = program.admin().await;
+    let mut client = Client::connect(program.address()).await;
+    assert_eq!(client.get("/size/1").await.status(), 200);
+
+    let more = "[listener.far]\nurl = \"teleport://127.0.0.1:0\"";
+    write(&format!("[listener.http]\nurl = \"http://127.0.0.1:0\"\n{more}"), &two);
+    program.signal(Signal::HUP);
+    let upstream = format!("upstream=\"{}\"", two.url());
+    let changed = async {
+        loop {
+            let metrics = get(&admin, "/metrics").await.text().to_owned();
+            if metrics.contains(&upstream) {
+                return metrics;
+            }
+        }
+    };
+    let metrics = timeout(PATIENCE, changed).await.expect("in time");
+    assert!(!metrics.contains(&one.url()), "what is gone is not told of:\n{metrics}");
+    let http = format!("input=\"http://{}\"", program.address());
+    assert_eq!(value(&metrics, "httptp_in_requests_total", &[&http]), 1.0, "its port stays, and so does its count");
+    assert_eq!(value(&metrics, "httptp_in_requests_total", &["input=\"teleport://"]), 0.0);
+    assert_eq!(value(&metrics, "httptp_teleport_connections", &["side=\"in\""]), 0.0);
+    assert_eq!(client.get("/size/1").await.status(), 200);
+    let metrics = get(&admin, "/metrics").await.text().to_owned();
+    assert_eq!(value(&metrics, "httptp_upstream_requests_total", &[&upstream, "group=\"web\""]), 1.0);
+}
