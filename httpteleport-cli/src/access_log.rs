@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 
 use self::entry::{Asked, Entry};
 use self::writer::{Order, Target};
@@ -97,13 +97,6 @@ pub(crate) fn answered(exchange: Option<Box<Exchange>>, reply: &mut Response<Bod
     }
 }
 
-/// The trace that a request is a part of (W3C Trace Context), if it says so.
-fn trace(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    let trace = value.split('-').nth(1)?;
-    (trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| trace.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,16 +112,5 @@ mod tests {
         assert!(matches!(waiting.recv().expect("an order"), Order::Write(_)));
         drop(log.begin(&Request::new(()), Client::Unix));
         assert_eq!(log.dropped(), 5, "there is room again");
-    }
-
-    #[test]
-    fn a_trace_is_told_if_it_is_one() {
-        let trace_of = |value: &str| {
-            let request = Request::get("/").header("traceparent", value).body(()).expect("a request");
-            trace(request.headers())
-        };
-        let id = "0af7651916cd43dd8448eb211c80319c";
-        assert_eq!(trace_of(&format!("00-{id}-b7ad6b7169203331-01")).as_deref(), Some(id));
-        assert!(trace_of("00-0af7-b7ad6b7169203331-01").is_none() && trace_of("nonsense").is_none());
     }
 }

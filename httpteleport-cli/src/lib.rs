@@ -47,6 +47,7 @@ mod shutdown;
 mod start;
 mod timer;
 mod tls;
+mod trace_context;
 mod trailers;
 mod websocket;
 

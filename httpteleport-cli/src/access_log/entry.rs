@@ -6,8 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use http::{Method, Request, StatusCode, Uri, Version};
 
-use super::{AccessLog, trace};
+use super::AccessLog;
 use crate::listen::Client;
+use crate::trace_context;
 
 /// One request and its reply.
 pub(super) struct Entry {
@@ -47,7 +48,7 @@ impl Asked {
             host: field(HOST),
             referer: field(REFERER),
             agent: field(USER_AGENT),
-            trace: trace(headers),
+            trace: trace_context::trace(headers).map(str::to_owned),
         }
     }
 }

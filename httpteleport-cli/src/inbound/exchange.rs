@@ -19,6 +19,7 @@ use crate::listen::Client;
 use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
+use crate::trace_context;
 
 impl Shared {
     /// The reply; what has to follow it, if it agrees to another protocol, is left in `next`.
@@ -26,13 +27,16 @@ impl Shared {
     /// The reply, and the request's body as long as it comes, keep the connection busy.
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         ends: Ends,
         activity: &Activity,
         next: &Next,
     ) -> Result<Response<Body>, Infallible> {
         let running = activity.begin();
         self.traffic.requests.started();
+        if self.begin_traces {
+            trace_context::begin(request.headers_mut());
+        }
         let version = request.version();
         let (client, admitted) = self.admit(&request, ends.caller.client);
         let caller = Caller { client, ..ends.caller };

@@ -38,6 +38,7 @@ pub(super) struct Shared {
     /// What goes through the input.
     pub(super) traffic: Arc<Input>,
     pub(super) access_log: Option<Arc<AccessLog>>,
+    pub(super) begin_traces: bool,
     scheme: Scheme,
     pub(super) shutdown: Shutdown,
 }
@@ -65,6 +66,7 @@ impl Shared {
             policy,
             counters: parts.counters,
             access_log: parts.access_log,
+            begin_traces: settings.begin_traces,
             traffic,
             scheme: settings.endpoint.scheme,
             shutdown,

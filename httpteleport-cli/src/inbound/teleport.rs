@@ -31,6 +31,7 @@ use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
 use crate::shutdown::Shutdown;
+use crate::trace_context;
 
 /// What every connection of the input shares.
 pub(super) struct Shared {
@@ -77,6 +78,7 @@ impl Shared {
             policy,
             traffic,
             access_log: parts.access_log,
+            begin_traces: settings.begin_traces,
             own_address,
             input: settings.endpoint.scheme,
         });
@@ -138,6 +140,7 @@ struct Answer {
     /// What goes through the input.
     traffic: Arc<Input>,
     access_log: Option<Arc<AccessLog>>,
+    begin_traces: bool,
     /// Stands in for the `Host` that an HTTP/1.0 request may lack.
     own_address: Option<SocketAddr>,
     /// The scheme of the input.
@@ -147,10 +150,13 @@ struct Answer {
 impl StreamHandler for Answer {
     type Body = Body;
 
-    async fn call(&self, request: Request<Incoming>, context: Context) -> Response<Body> {
+    async fn call(&self, mut request: Request<Incoming>, context: Context) -> Response<Body> {
         let peer = context.peer_addr().map_or(Client::Unix, Client::Tcp);
         let start = Instant::now();
         self.traffic.requests.started();
+        if self.begin_traces {
+            trace_context::begin(request.headers_mut());
+        }
         let mut logged = self.access_log.as_ref().map(|log| log.begin(&request, peer));
         let (caller, routed) = self.admit(request, peer);
         if let Some(exchange) = &mut logged {

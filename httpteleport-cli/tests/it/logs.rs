@@ -172,6 +172,19 @@ async fn trace_context_passes_unchanged() {
 }
 
 #[tokio::test]
+async fn a_trace_begins_here_where_it_is_asked_for() {
+    let logged = Logged::start(&["--in-begin-traces", "--access-log-format", "json"]).await;
+    let mut client = Client::connect(logged.program.address()).await;
+    let reply = client.get("/echo").await;
+    let begun = reply.text().lines().find_map(|line| line.strip_prefix("traceparent: 00-")).expect("a trace");
+    let line: Value = serde_json::from_str(&lines(&logged.file(), 1).await[0]).expect("JSON");
+    assert_eq!(line["trace"], begun[..32]);
+    let parent = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let reply = client.ask(format!("GET /echo HTTP/1.1\r\nHost: h\r\n{parent}\r\n\r\n")).await;
+    assert!(reply.text().contains(parent), "{}", reply.text());
+}
+
+#[tokio::test]
 async fn mistakes_are_told() {
     let base = ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1"];
     for (more, code, want) in [
