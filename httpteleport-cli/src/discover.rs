@@ -57,6 +57,8 @@ struct Finder {
 struct Looked {
     places: Vec<Place>,
     again: Instant,
+    /// Whether there are no others that cannot be found just now.
+    is_all: bool,
 }
 
 impl Finder {
@@ -80,7 +82,7 @@ impl Finder {
     async fn look(&self, source: &Source) -> Result<Looked, String> {
         let now = Instant::now();
         if let Some(place) = source.fixed() {
-            return Ok(Looked { places: vec![place], again: now + LONGEST });
+            return Ok(Looked { places: vec![place], again: now + LONGEST, is_all: true });
         }
         match &source.to {
             To::Host(endpoint) => self.host(source, endpoint, now).await,
@@ -95,13 +97,13 @@ impl Finder {
 
     async fn host(&self, source: &Source, endpoint: &Endpoint, now: Instant) -> Result<Looked, String> {
         let Address::Tcp { host, port } = &endpoint.address else { return Err("is no name".to_owned()) };
-        let found = self.dns()?.addresses(host).await?;
+        let found = self.dns()?.addresses(host).await.map_err(|lost| lost.why)?;
         let places = found.what.into_iter().map(|ip| source.place(at(endpoint.scheme, ip, *port), Some(host.clone())));
-        Ok(Looked { places: places.collect(), again: again(found.until, now) })
+        Ok(Looked { places: places.collect(), again: again(found.until, now), is_all: true })
     }
 
     async fn services(&self, source: &Source, scheme: Scheme, name: &str, now: Instant) -> Result<Looked, String> {
-        let found = self.dns()?.services(name).await?;
+        let found = self.dns()?.services(name).await.map_err(|lost| lost.why)?;
         let domain = domain(name);
         let place = |service: Service| {
             let mut place =
@@ -112,7 +114,7 @@ impl Finder {
             place
         };
         let places = found.what.into_iter().map(place).collect();
-        Ok(Looked { places, again: again(found.until, now) })
+        Ok(Looked { places, again: again(found.until, now), is_all: found.is_all })
     }
 }
 

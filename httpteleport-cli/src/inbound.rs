@@ -19,6 +19,7 @@ use crate::metrics::traffic;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
 
+mod delivery;
 mod door;
 mod exchange;
 mod gate;

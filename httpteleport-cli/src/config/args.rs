@@ -53,6 +53,8 @@ mod tests {
     use std::ffi::OsString;
     use std::time::Duration;
 
+    use http::HeaderName;
+
     use super::*;
     use crate::cli::{Action, Stop, parse};
     use crate::compress::Compress;
@@ -85,6 +87,39 @@ mod tests {
         assert_eq!((s.listeners.len(), s.groups.len(), s.routes.len()), (1, 1, 1));
         let s = settings("--in unix:/a").expect("fine");
         assert_eq!(s.groups[0].sources[0].to_string(), "teleport://127.0.0.1:8043");
+    }
+
+    #[test]
+    fn the_flags_of_go_say_all_that_they_say_there() {
+        let line = "-inType=teleports -in=:1 -inDelay=1ms -inCompress=snappy -inGetOnly -inMaxHeaderSize=8192 -inMaxBodySize=7 \
+                    -inAllowIP=10.0.0.1,10.0.0.2 -inTLSCert=a,b -inTLSKey=c,d -inTLSSessionTicketKey=s -outType=teleport \
+                    -out=h:1,i:2 -outDelay=2ms -outCompress=none -outMaxHeaderSize=512 -outTimeout=9s -outConnsPerAddr=4 \
+                    -concurrency=5 -clientIPHeader=X-IP -expvarAddr=:8 -logAllErrors -reusePort";
+        let s = settings(line).expect("fine");
+        let (input, output) = (&s.listeners[0], &s.groups[0]);
+        assert_eq!((input.endpoint.to_string().as_str(), input.reuse_port), ("teleports://:1", true));
+        assert_eq!((input.delay, input.compress.to_string().as_str()), (Duration::from_millis(1), "snappy"));
+        let limits = input.limits;
+        assert_eq!((limits.get_only, limits.max_header_size, limits.max_body_size), (true, 8192, 7));
+        let allowed = input.access.allow.as_ref().map(ToString::to_string);
+        assert_eq!(allowed.as_deref(), Some("10.0.0.1/32,10.0.0.2/32"));
+        let identity = input.tls.as_ref().expect("it uses TLS");
+        assert_eq!((identity.pairs.len(), identity.ticket_key.as_deref()), (2, Some("s")));
+        assert_eq!((identity.pairs[1].cert.to_str(), identity.pairs[1].key.to_str()), (Some("b"), Some("d")));
+        assert_eq!(input.identity.header.as_ref().map(HeaderName::as_str), Some("x-ip"));
+        let urls: Vec<_> = output.sources.iter().map(ToString::to_string).collect();
+        assert_eq!(urls, ["teleport://h:1", "teleport://i:2"]);
+        assert_eq!((output.delay, output.compress.to_string().as_str()), (Duration::from_millis(2), "none"));
+        assert_eq!((output.max_header_size, output.timeout, output.conns_per_addr), (512, Duration::from_secs(9), 4));
+        assert_eq!((s.process.concurrency, s.process.log_all_errors), (5, true));
+        assert_eq!(s.process.admin.as_deref(), Some(":8"));
+        assert_eq!(settings("-expvarAddr=").expect("fine").process.admin, None);
+        assert_eq!(settings("-in=:1").expect("fine").process.admin.as_deref(), Some("localhost:8040"));
+        // The two that are left are of certificates that are ordered.
+        let acme = "-inType=https -in=:1 -out=h:1";
+        let why = |more: &str| settings(&format!("{acme} {more}")).expect_err("no certificate");
+        assert!(why("-autocertCacheDir=x").starts_with("-autocertCacheDir: anyone could order certificates"));
+        assert!(why("-autocertHostRegexp=^a$").contains("certificates are not ordered yet"));
     }
 
     #[test]

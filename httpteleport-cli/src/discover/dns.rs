@@ -47,6 +47,17 @@ pub(crate) struct Dns {
 pub(crate) struct Found<T> {
     pub(crate) what: Vec<T>,
     pub(crate) until: Instant,
+    /// Whether that is all: some hosts may not be found just now.
+    pub(crate) is_all: bool,
+}
+
+/// Why nothing was found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Lost {
+    /// One line.
+    pub(crate) why: String,
+    /// Whether it may be there all the same: nobody has said that it is not.
+    pub(crate) for_now: bool,
 }
 
 /// A host of an SRV record.
@@ -87,16 +98,16 @@ impl Dns {
     /// # Errors
     ///
     /// One line: it has none, or they cannot be found now.
-    pub(crate) async fn addresses(&self, host: &str) -> Result<Found<IpAddr>, String> {
+    pub(crate) async fn addresses(&self, host: &str) -> Result<Found<IpAddr>, Lost> {
         let asked = limited(async {
-            let found = self.resolver.lookup_ip(host).await.map_err(|error| plain(&error))?;
-            Ok(Found { what: found.iter().collect(), until: found.valid_until().into() })
+            let found = self.resolver.lookup_ip(host).await.map_err(|error| lost(&error))?;
+            Ok(Found { what: found.iter().collect(), until: found.valid_until().into(), is_all: true })
         });
         match asked.await {
             Ok(found) if !found.what.is_empty() => Ok(found),
-            Err(why) if self.system => system(host).await.ok_or(why),
-            Err(why) => Err(why),
-            Ok(_) => Err("it has no address".to_owned()),
+            Err(lost) if self.system => system(host).await.ok_or(lost),
+            Err(lost) => Err(lost),
+            Ok(_) => Err(Lost { why: "it has no address".to_owned(), for_now: false }),
         }
     }
 
@@ -105,30 +116,33 @@ impl Dns {
     /// # Errors
     ///
     /// One line: there are none, or none can be found now.
-    pub(crate) async fn services(&self, name: &str) -> Result<Found<Service>, String> {
+    pub(crate) async fn services(&self, name: &str) -> Result<Found<Service>, Lost> {
         let (records, until) = limited(async {
-            let found = self.resolver.srv_lookup(name).await.map_err(|error| plain(&error))?;
+            let found = self.resolver.srv_lookup(name).await.map_err(|error| lost(&error))?;
             let records: Vec<_> = found.answers().iter().filter_map(srv).collect();
             Ok((records, Instant::from(found.valid_until())))
         })
         .await?;
         let hosts = self.hosts(records).await;
-        let mut found = Found { what: Vec::new(), until };
-        let mut why = "it has no hosts".to_owned();
+        let mut found = Found { what: Vec::new(), until, is_all: true };
+        let mut why = Lost { why: "it has no hosts".to_owned(), for_now: false };
         for (record, host) in hosts {
             match host {
                 Ok(host) => {
                     found.until = found.until.min(host.until);
                     found.what.extend(host.what.into_iter().map(|ip| record.at(ip)));
                 }
-                Err(error) => why = format!("{}: {error}", record.host),
+                Err(lost) => {
+                    found.is_all &= !lost.for_now;
+                    why = Lost { why: format!("{}: {}", record.host, lost.why), ..lost };
+                }
             }
         }
         if found.what.is_empty() { Err(why) } else { Ok(found) }
     }
 
     /// The addresses of the hosts, in their order.
-    async fn hosts(&self, mut records: Vec<Srv>) -> Vec<(Srv, Result<Found<IpAddr>, String>)> {
+    async fn hosts(&self, mut records: Vec<Srv>) -> Vec<(Srv, Result<Found<IpAddr>, Lost>)> {
         records.sort_by_key(|record| (record.priority, std::cmp::Reverse(record.weight)));
         records.truncate(MOST_HOSTS);
         let mut asked = JoinSet::new();
@@ -184,13 +198,14 @@ fn srv(record: &Record) -> Option<Srv> {
 }
 
 /// What an error means for whoever reads the log.
-fn plain(error: &NetError) -> String {
-    match error {
-        NetError::Timeout | NetError::NoConnections => NO_ANSWER.to_owned(),
-        error if error.is_nx_domain() => "there is no such name".to_owned(),
-        error if error.is_no_records_found() => "it has no such records".to_owned(),
-        error => one_line(error),
-    }
+fn lost(error: &NetError) -> Lost {
+    let (why, for_now) = match error {
+        NetError::Timeout | NetError::NoConnections => (NO_ANSWER.to_owned(), true),
+        error if error.is_nx_domain() => ("there is no such name".to_owned(), false),
+        error if error.is_no_records_found() => ("it has no such records".to_owned(), false),
+        error => (one_line(error), true),
+    };
+    Lost { why, for_now }
 }
 
 /// What else this system knows of names.
@@ -200,9 +215,9 @@ async fn system(host: &str) -> Option<Found<IpAddr>> {
     if what.iter().any(IpAddr::is_ipv4) {
         what.retain(IpAddr::is_ipv4);
     }
-    (!what.is_empty()).then(|| Found { what, until: Instant::now() + SYSTEM_TTL })
+    (!what.is_empty()).then(|| Found { what, until: Instant::now() + SYSTEM_TTL, is_all: true })
 }
 
-async fn limited<T>(asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    timeout(LONGEST, asked).await.unwrap_or_else(|_| Err(NO_ANSWER.to_owned()))
+async fn limited<T>(asked: impl Future<Output = Result<T, Lost>>) -> Result<T, Lost> {
+    timeout(LONGEST, asked).await.unwrap_or_else(|_| Err(Lost { why: NO_ANSWER.to_owned(), for_now: true }))
 }

@@ -219,7 +219,9 @@ fn part(places: Vec<Place>, subset: &Subset) -> Vec<Place> {
 impl Entry {
     /// What a look-up came to. Tells whether that changes anything.
     fn learn(&mut self, looked: Result<Looked, String>, now: Instant) -> bool {
+        let kept = !self.places.is_empty();
         match looked {
+            Ok(looked) if kept && !looked.is_all => self.fail("some of its hosts cannot be found", now),
             Ok(mut looked) => {
                 if self.failures > 0 {
                     tracing::info!("{}: is found again", self.source);
@@ -232,19 +234,22 @@ impl Entry {
                 self.places = looked.places;
                 changed
             }
-            Err(why) => {
-                if self.failures == 0 {
-                    let kept = match self.places.len() {
-                        0 => "it has no upstream so far".to_owned(),
-                        kept => format!("its {kept} upstreams of before stay"),
-                    };
-                    tracing::warn!("{}: cannot be looked up: {why}; {kept}", self.source);
-                }
-                self.due = Some(now + pause(self.failures));
-                self.failures = self.failures.saturating_add(1);
-                false
-            }
+            Err(why) => self.fail(&why, now),
         }
+    }
+
+    /// It was not found, or not all of it. What it was before, it still is.
+    fn fail(&mut self, why: &str, now: Instant) -> bool {
+        if self.failures == 0 {
+            let kept = match self.places.len() {
+                0 => "it has no upstream so far".to_owned(),
+                kept => format!("its {kept} upstreams of before stay"),
+            };
+            tracing::warn!("{}: cannot be looked up: {why}; {kept}", self.source);
+        }
+        self.due = Some(now + pause(self.failures));
+        self.failures = self.failures.saturating_add(1);
+        false
     }
 }
 
@@ -253,4 +258,48 @@ fn pause(failures: u32) -> Duration {
     let pause = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(LAST_RETRY);
     // Never less than the first, and not at the same moment as all other nodes.
     pause.mul_f64(1.0 + fastrand::f64() / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(url: &str) -> Entry {
+        Entry { id: 1, source: Source::parse(url).expect("a URL"), places: Vec::new(), due: None, failures: 0 }
+    }
+
+    fn looked(urls: &[&str], now: Instant, is_all: bool) -> Result<Looked, String> {
+        let place = |url: &&str| Source::parse(url).expect("a URL").fixed().expect("an address");
+        Ok(Looked { places: urls.iter().map(place).collect(), again: now + Duration::from_secs(7), is_all })
+    }
+
+    fn seconds_to(due: Option<Instant>, now: Instant) -> f64 {
+        due.expect("it is looked up again").saturating_duration_since(now).as_secs_f64()
+    }
+
+    #[test]
+    fn what_is_not_found_leaves_what_was_there_and_is_asked_for_more_and_more_seldom() {
+        let (mut entry, now) = (entry("http+srv://_a._tcp.b"), Instant::now());
+        assert!(!entry.learn(Err("no answer".to_owned()), now));
+        assert!(
+            entry.learn(looked(&["http://10.0.0.2", "http://10.0.0.1"], now, false), now),
+            "some are better than none"
+        );
+        assert!(
+            !entry.learn(looked(&["http://10.0.0.1", "http://10.0.0.2"], now, true), now),
+            "the order is no change"
+        );
+        assert_eq!(seconds_to(entry.due, now), 7.0);
+        assert!(!entry.learn(looked(&["http://10.0.0.1"], now, false), now), "the other may be there");
+        let mut last = 0.0;
+        for _ in 0..10 {
+            let pause = seconds_to(entry.due, now);
+            assert!((1.0..=37.5).contains(&pause) && pause >= last * 0.8, "{pause} after {last}");
+            last = pause;
+            assert!(!entry.learn(Err("no answer".to_owned()), now));
+        }
+        assert_eq!(entry.places.len(), 2);
+        assert!(entry.learn(looked(&["http://10.0.0.1"], now, true), now));
+        assert_eq!((entry.places.len(), entry.failures), (1, 0));
+    }
 }

@@ -3,6 +3,7 @@
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::delivery::{Delivered, Deliveries, Look};
 use super::http::{Ends, Shared};
 use super::rest::{Activity, ClientIo, Watch};
 use super::upgrade::Next;
@@ -43,8 +45,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Arc::<Activity>::default();
+    let deliveries = Arc::<Deliveries>::default();
     let service = service_fn(|mut request| {
-        let (shared, activity) = (Arc::clone(shared), Arc::clone(&activity));
+        let (shared, activity, deliveries) = (Arc::clone(shared), Arc::clone(&activity), Arc::clone(&deliveries));
         Box::pin(async move {
             let switched = hyper::upgrade::on(&mut request);
             let next = Next::default();
@@ -52,12 +55,13 @@ where
             if let Some(agreed) = next.take() {
                 shared.shutdown.spawn(agreed.carry_when(switched));
             }
-            reply
+            reply.map(|reply| reply.map(|body| Delivered::new(body, deliveries)))
         })
     });
     let io = ClientIo::new(stream, first, Arc::clone(&activity), shared);
     let mut connection = pin!(shared.http2.serve_connection(io, service));
     let mut watch = Watch::new(Arc::clone(&activity), shared.timeouts.idle);
+    let mut look = Look::new(Arc::clone(&deliveries), shared.timeouts.write);
     let mut begun = pin!(shared.shutdown.begun());
     let mut ending = false;
     let ended = poll_fn(|cx| {
@@ -65,10 +69,18 @@ where
             ending = true;
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(cx)
+        match connection.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending => look.poll_stuck(cx).map(|()| None),
+        }
     })
     .await;
-    if let Err(error) = ended {
-        shared.note(ends, &error);
+    match ended {
+        Some(Ok(())) => {}
+        Some(Err(error)) => shared.note(ends, &error),
+        None => {
+            shared.counters.slow_reader.add();
+            tracing::debug!("connection of {}: the client has stopped taking its replies", ends.caller.client);
+        }
     }
 }

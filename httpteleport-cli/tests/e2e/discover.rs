@@ -161,7 +161,9 @@ async fn teleport_nodes_of_an_srv_record_come_and_go() {
         format!("_teleport._tcp SRV 0 0 {port} far\n")
     };
     let hosts = "far A 127.0.0.1\n".to_owned();
-    let knot = Knot::start(&(hosts.clone() + &record(&fars[0])));
+    // A host without an address is no reason to do without the others.
+    let nowhere = "_teleport._tcp SRV 0 0 1 nowhere\n";
+    let knot = Knot::start(&(hosts.clone() + nowhere + &record(&fars[0])));
     let [option, server] = asking(&knot);
     let near = Node::start("http://127.0.0.1:0", "teleport+srv://_teleport._tcp.example.test", &[&option, &server]);
     let load = Load::start(near.address(), 8);

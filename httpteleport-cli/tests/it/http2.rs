@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::clients::log_has;
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program, run_shell};
 use crate::stage::Stage;
@@ -286,4 +287,21 @@ async fn an_inputs_limits_hold_for_it_as_well() {
         statuses.push(ask(&mut client, get(0)).await.status().as_u16());
     }
     assert!(statuses[0] == 200 && statuses.contains(&429), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_replies_is_cut_off() {
+    let origin = Origin::start().await;
+    let out = origin.url();
+    let args = ["--in", "http://127.0.0.1:0", "--out", &out, "--in-write-timeout", "800ms", "--log-all-errors"];
+    let (program, mut log) = Program::logged(&args).await;
+    let mut client = connect(program.address()).await;
+    let get = || Request::get("http://h/size/10000000").body(empty()).expect("a request");
+    // Its body is not read, so no credit is given beyond the first window.
+    let reply = ask(&mut client, get()).await;
+    assert_eq!(reply.status(), 200);
+    log_has(&mut log, "the client has stopped taking its replies").await;
+    assert!(reply.into_body().collect().await.is_err(), "it breaks off");
+    let mut client = connect(program.address()).await;
+    assert_eq!(text(ask(&mut client, get()).await).await.len(), 10_000_000, "who reads gets all of it");
 }

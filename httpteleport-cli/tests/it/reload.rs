@@ -1,11 +1,12 @@
 //! Other settings while requests go on.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::Client;
@@ -14,6 +15,7 @@ use crate::config::File;
 use crate::origin::Origin;
 use crate::program::{Program, address_in};
 use crate::tls::Identity;
+use crate::unix::socket_path;
 
 fn settings(origin: &Origin) -> String {
     format!("[listener.a]\nurl = \"http://127.0.0.1:0\"\n[group.a]\nurls = \"{}\"\n", origin.url())
@@ -144,6 +146,29 @@ async fn what_stays_keeps_its_connections_and_old_ones_keep_to_new_limits() {
         far.signal(Signal::HUP);
         far.next_line().await;
         assert_eq!(client.ask(post).await.status(), status, "{most}");
+    }
+}
+
+#[tokio::test]
+async fn unix_sockets_stay_or_go_like_ports() {
+    let origin = Origin::start().await;
+    let [stays, goes] = ["reload-stays", "reload-goes"].map(socket_path);
+    let listener = |name: &str, path: &Path| format!("[listener.{name}]\nurl = \"unix:{}\"\n", path.display());
+    let group = format!("[group.a]\nurls = \"{}\"\n", origin.url());
+    let file = File::new(&(listener("a", &stays) + &listener("b", &goes) + &group));
+    let mut program = Program::start(&["--config", &file.path()]).await;
+    program.next_line().await;
+    let mut client = Client::over(UnixStream::connect(&stays).await.expect("a connection"));
+    assert_eq!(client.get("/size/1").await.text(), "x");
+    assert!(UnixStream::connect(&goes).await.is_ok());
+    file.write(&(listener("a", &stays) + &group));
+    program.signal(Signal::HUP);
+    program.next_line().await;
+    assert_eq!(client.get("/size/2").await.text(), "xx");
+    let mut client = Client::over(UnixStream::connect(&stays).await.expect("a connection"));
+    assert_eq!(client.get("/size/3").await.text(), "xxx");
+    while goes.exists() {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -25,7 +25,7 @@ async fn a_handshake() {
 #[tokio::test]
 async fn a_head() {
     let origin = Origin::start().await;
-    let program = program(&origin, &["--in-head-timeout", "50ms"]).await;
+    let program = program(&origin, &["--in-head-timeout", "300ms"]).await;
     let mut silent = Client::connect(program.address()).await;
     assert_eq!(silent.rest().await, b"", "one that is never begun");
     let mut slow = Client::connect(program.address()).await;
@@ -42,7 +42,7 @@ async fn a_head() {
 #[tokio::test]
 async fn a_pause_between_requests() {
     let origin = Origin::start().await;
-    let idle = program(&origin, &["--in-idle-timeout", "50ms"]).await;
+    let idle = program(&origin, &["--in-idle-timeout", "500ms"]).await;
     let mut client = Client::connect(idle.address()).await;
     for _ in 0..3 {
         assert_eq!(client.get("/size/1").await.text(), "x");
@@ -64,7 +64,7 @@ async fn a_pause_inside_a_body() {
 async fn a_client_that_does_not_read() {
     let origin = Origin::start().await;
     let out = origin.url();
-    let options = ["--in-write-timeout", "100ms", "--log-all-errors"];
+    let options = ["--in-write-timeout", "800ms", "--log-all-errors"];
     let args = [&["--in", "http://127.0.0.1:0", "--out", &out][..], &options].concat();
     let (program, mut log) = Program::logged(&args).await;
     let size = 64 << 20;

@@ -586,6 +586,9 @@ async fn a_request_that_left_does_not_come_back() {
     let error = error.err().unwrap();
     assert_eq!((error.kind(), error.may_retry()), (ErrorKind::Connection, false));
     assert!(call.take_unsent().is_none());
+    let head = call.take_head().expect("but its head does");
+    assert_eq!((head.method, head.uri.path()), (http::Method::POST, "/"));
+    assert!(call.take_head().is_none());
     // A limit, or a head that is too long, sends nothing.
     let client = dials(&port, ours(Wire::Framed).max_pending(1));
     let held = tokio::spawn({

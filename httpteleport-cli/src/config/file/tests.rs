@@ -72,6 +72,15 @@ fn the_example_of_the_docs_is_what_it_says() {
 }
 
 #[test]
+fn mistakes_are_told_as_the_docs_say() {
+    let text = "concurrency = 5\n\n[listener.web]\nmax_body = 5\n\n[group.far]\nurls = \"http://h\"\n\n[group.near]\n\n[[route]]\n\
+                group = \"fra\"\n";
+    let told = DOCS.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let want: Vec<_> = told.lines().map(|line| line.strip_prefix("httptp: ").expect("a line of the program")).collect();
+    assert_eq!(mistakes(text), want);
+}
+
+#[test]
 fn every_key_is_in_the_docs() {
     let kinds = [
         (Kind::new(ProcessTable::command(), "", None, &[]), "the top"),
