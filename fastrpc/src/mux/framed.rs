@@ -16,6 +16,7 @@ mod outbox;
 mod passing;
 mod pieces;
 mod receive;
+mod received;
 mod stream;
 mod streams;
 mod table;
@@ -23,7 +24,8 @@ mod window;
 
 pub use fill::Filled;
 pub use keepalive::{Action, Keepalive};
-pub use receive::{Received, Violation};
+pub use receive::Violation;
+pub use received::Received;
 pub use stream::Reset;
 pub(crate) use streams::LYING;
 pub use streams::{Balance, Gone, Role, Streams, remember};

@@ -28,6 +28,7 @@ mod order;
 mod panicking_drops;
 mod panics;
 mod passing;
+mod passing_ends;
 mod pool;
 mod pool_framed;
 mod regressions;

@@ -76,6 +76,7 @@ impl<T> Streams<T> {
                 self.break_off(key, reset.clone());
             }
         }
+        self.open = 0; // Replies of which nothing else is kept are not sent any more.
     }
 
     /// Another handle names the stream.

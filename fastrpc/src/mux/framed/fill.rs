@@ -168,6 +168,7 @@ impl<T> Streams<T> {
         let room = MAX_FRAME.saturating_sub(record.len());
         let (count, bytes) = self.heads.pop_alone(record, enough, room);
         self.ahead_of_bodies = if self.bodies.is_empty() { 0 } else { self.ahead_of_bodies + bytes };
+        self.open = self.open.saturating_sub(count as usize);
         self.floods.honest(count);
         count > 0
     }

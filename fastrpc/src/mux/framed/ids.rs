@@ -8,7 +8,7 @@ use super::table::Key;
 /// moved out of it.
 #[derive(Default)]
 pub(super) struct Ids {
-    /// The id of the first one in the row.
+    /// The id of the first one in the row: above all that are not in it.
     first: u32,
     row: VecDeque<Option<Key>>,
     old: HashMap<u32, Key>,
@@ -24,7 +24,7 @@ impl Ids {
     /// From here on an id means this stream. Most are above all of before.
     pub(super) fn name(&mut self, id: u32, key: Key) {
         if self.row.is_empty() {
-            self.first = id;
+            self.first = self.first.max(id);
         }
         if id < self.first || self.place(id).is_some() {
             return self.name_late(id, key);
@@ -135,5 +135,20 @@ mod tests {
         assert!(ids.row.len() < 2000 && ids.old.len() == 1, "{} places", ids.row.len());
         ids.unname(1);
         assert_eq!((ids.get(1), ids.len(), ids.old.len()), (None, 0, 0));
+    }
+
+    #[test]
+    fn one_that_is_named_late_hides_none_that_has_left_the_row() {
+        let mut table = Table::default();
+        let keys: Vec<_> = (0..4).map(|n| table.insert(n)).collect();
+        let mut ids = Ids::default();
+        ids.name(10, keys[0]);
+        ids.name(5000, keys[1]); // So far behind that the first one leaves the row.
+        ids.unname(5000);
+        ids.name(9, keys[2]);
+        ids.name(11, keys[3]);
+        assert_eq!([9, 10, 11].map(|id| ids.get(id)), [Some(keys[2]), Some(keys[0]), Some(keys[3])]);
+        [10, 11, 9].into_iter().for_each(|id| ids.unname(id));
+        assert_eq!((ids.len(), ids.old.len()), (0, 0));
     }
 }

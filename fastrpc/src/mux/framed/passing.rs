@@ -3,10 +3,14 @@
 use bytes::Bytes;
 
 use super::outbox::HeadKind;
+use super::receive::{Violation, behind_end};
 use super::stream::Stream;
 use super::streams::{LAST_ID, Role, Streams, WHOLE};
 use super::table::Key;
 use crate::wire::framed::frame::{self, ResetCode, TooLong};
+
+/// Credits of a record that there is memory for between records.
+const KEPT: usize = 256;
 
 impl<T> Streams<T> {
     /// Gives whole calls that want a reply as [`Passing`](super::Received::Passing) from now on (at a server).
@@ -18,7 +22,20 @@ impl<T> Streams<T> {
     /// The frames of another record come: calls of those before it were answered, or are streams.
     pub fn begin_record(&mut self) {
         self.before = if self.passes { self.last } else { LAST_ID };
+        self.passed = 0;
+        self.refused.clear();
         self.early.clear();
+        self.early.shrink_to(KEPT);
+    }
+
+    /// Whether a call, which no id finds any more, passes in this record.
+    pub(super) fn is_passing(&self, id: u32) -> bool {
+        id > self.before && self.refused.binary_search(&id).is_err()
+    }
+
+    /// A call that passes has come whole.
+    pub(super) fn check_not_passing(&self, id: u32) -> Result<(), Violation> {
+        if self.is_passing(id) { Err(behind_end(id)) } else { Ok(()) }
     }
 
     /// All frames of the record have come. Puts the ids of calls that passed and were reset in it into `cut`, which is empty, in
@@ -65,6 +82,7 @@ impl<T> Streams<T> {
             Ok::<_, E>(HeadKind::Alone)
         })?;
         if ended {
+            self.open += 1; // Until it is sent.
             return Ok(None);
         }
         let key = self.adopt(id, tag());
@@ -78,5 +96,31 @@ impl<T> Streams<T> {
     /// Breaks a call off that passed.
     pub fn reset_alone(&mut self, id: u32, code: ResetCode, text: String) {
         self.control.resets.push_back((id, code, text.into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::wire::framed::frame::Frame;
+    use crate::wire::framed::settings::Settings;
+
+    #[test]
+    fn memory_for_the_credits_of_a_record_is_given_back() {
+        let (now, settings) = (Instant::now(), Settings::default());
+        let mut streams = Streams::new(Role::Server, settings.clone(), settings, 1 << 20, now);
+        streams.let_calls_pass();
+        streams.begin_record();
+        let call = Frame::Call { time_left: 0, one_way: false, head: b"", body: b"", end: true };
+        streams.receive(call, &Bytes::new(), now, || ()).expect("it may");
+        for _ in 0..10_000 {
+            streams.receive(Frame::Credit { id: 1, bytes: 64 }, &Bytes::new(), now, || ()).expect("it may");
+        }
+        streams.end_record(&mut Vec::new());
+        assert_eq!(streams.early.len(), 10_000);
+        streams.begin_record();
+        assert!(streams.early.capacity() <= KEPT, "{}", streams.early.capacity());
     }
 }

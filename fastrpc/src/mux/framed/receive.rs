@@ -6,77 +6,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::flood::TINY;
+use super::received::Received;
 use super::stream::{Incoming, Reset, Stream};
 use super::streams::{LAST_ID, MOST_CALLS, Role, Streams, WHOLE};
 use super::table::Key;
 use super::window::RecvWindow;
 use crate::wire::framed::frame::{CloseCode, Frame, FrameError, ResetCode};
-
-/// What a frame brought that its side has to act on.
-#[derive(Debug)]
-pub enum Received {
-    /// Nothing more to do.
-    Nothing,
-    /// A call (at a server). Its key is held once.
-    Call {
-        /// Its stream.
-        key: Key,
-        /// Milliseconds until nobody waits for it any more; 0 when there is no such limit.
-        time_left: u32,
-        /// No reply is wanted.
-        one_way: bool,
-        /// For the codec.
-        head: Bytes,
-        /// All of its body; `None` when it comes in pieces.
-        body: Option<Bytes>,
-    },
-    /// A whole call of which nothing is kept (at a server that lets calls pass): it is answered with
-    /// [`Streams::reply_alone`], or has to be [adopted](Streams::adopt) before the next record is received.
-    Passing {
-        /// Its id.
-        id: u32,
-        /// Milliseconds until nobody waits for it any more; 0 when there is no such limit.
-        time_left: u32,
-        /// For the codec.
-        head: Bytes,
-        /// All of its body.
-        body: Bytes,
-    },
-    /// The reply to a call (at a client).
-    Reply {
-        /// The call's stream.
-        key: Key,
-        /// For the codec.
-        head: Bytes,
-        /// All of its body; `None` when it comes in pieces.
-        body: Option<Bytes>,
-    },
-    /// A head ahead of the reply (at a client).
-    Interim {
-        /// The call's stream.
-        key: Key,
-        /// For the codec.
-        head: Bytes,
-    },
-    /// The peer broke a stream off; [`Streams::reset_of`] tells how.
-    Reset {
-        /// The stream.
-        key: Key,
-    },
-    /// The peer asks for a pong, which is on its way; it costs what a ping costs.
-    Ping,
-    /// The answer to a ping.
-    Pong([u8; 8]),
-    /// The peer drains.
-    Drain,
-    /// The peer's last frame.
-    Close {
-        /// Why.
-        code: CloseCode,
-        /// Why, for people.
-        text: String,
-    },
-}
 
 /// A call frame.
 struct Call {
@@ -187,9 +122,13 @@ impl<T> Streams<T> {
             self.floods.reset(now)?;
             self.forget_first(body.len(), end);
             self.control.resets.push_back((id, code, text));
+            if self.passes {
+                self.refused.push(id);
+            }
             return Ok(Received::Nothing);
         }
         if self.passes && end && !one_way {
+            self.passed += 1;
             return Ok(Received::Passing { id, time_left, head, body });
         }
         let mut stream = Stream::new(tag(), id, self.theirs.stream_credit);
@@ -212,7 +151,7 @@ impl<T> Streams<T> {
             return Some((ResetCode::TooLarge, text.into()));
         }
         // Those count that are held, be it by a handler alone: calls that want no answer too.
-        if self.table.len() >= self.ours.calls as usize {
+        if self.table.len() + self.passed >= self.ours.calls as usize {
             return Some((ResetCode::Refused, "too many calls at a time".into()));
         }
         None
@@ -312,7 +251,7 @@ impl<T> Streams<T> {
 
     fn receive_reset(&mut self, id: u32, code: ResetCode, text: &[u8], now: Instant) -> Result<Received, Violation> {
         let Some(key) = self.find(id, self.role)? else {
-            if id > self.before {
+            if self.is_passing(id) {
                 self.floods.reset(now)?;
                 self.cut.push(id);
             }
@@ -331,7 +270,7 @@ impl<T> Streams<T> {
             self.credit.grant(bytes)
         } else {
             let Some(key) = self.find(id, self.role)? else {
-                if id > self.before {
+                if self.is_passing(id) {
                     self.early.push((id, bytes));
                 }
                 return Ok(Received::Nothing);
@@ -359,11 +298,6 @@ impl<T> Streams<T> {
             return Err(protocol(format!("a frame is for call {id}, and the last one was {}", self.last)));
         }
         Ok(self.table.key(id))
-    }
-
-    /// A call that passes has come whole.
-    fn check_not_passing(&self, id: u32) -> Result<(), Violation> {
-        if id > self.before { Err(behind_end(id)) } else { Ok(()) }
     }
 
     /// A body that came whole with its head needs no credit and has a limit; the first piece of another needs credit.
@@ -408,7 +342,7 @@ fn first_piece<T>(stream: &mut Stream<T>, credit: u32, body: Bytes, end: bool, n
     None
 }
 
-fn behind_end(id: u32) -> Violation {
+pub(super) fn behind_end(id: u32) -> Violation {
     protocol(format!("more came for call {id} behind its end"))
 }
 

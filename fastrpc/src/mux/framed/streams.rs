@@ -101,7 +101,11 @@ pub struct Streams<T> {
     pub(super) passes: bool,
     /// The last call before the record that is being received: of later ones nothing is kept yet where they pass.
     pub(super) before: u32,
-    /// Of these, those that were reset in the same record.
+    /// How many of these pass.
+    pub(super) passed: usize,
+    /// Those that were refused, in order.
+    pub(super) refused: Vec<u32>,
+    /// Those that pass and were reset in the same record.
     pub(super) cut: Vec<u32>,
     /// And credit for what their replies may be.
     pub(super) early: Vec<(u32, u32)>,
@@ -154,6 +158,8 @@ impl<T> Streams<T> {
             raw_next: false,
             passes: false,
             before: LAST_ID,
+            passed: 0,
+            refused: Vec::new(),
             cut: Vec::new(),
             early: Vec::new(),
             wave: Wave::default(),
@@ -276,7 +282,7 @@ impl<T> Streams<T> {
         self.peer_drains
     }
 
-    /// Calls that are not over on the wire, those that were not sent included.
+    /// Calls that are not over on the wire, those included that were not sent, or whose reply was not.
     pub fn open_calls(&self) -> usize {
         self.open
     }

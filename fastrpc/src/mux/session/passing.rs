@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::refused::NotEncoded;
-use super::shared::Shared;
+use super::shared::{Shared, State};
 use super::tag::{Serving, Tag};
 use crate::mux::framed::Key;
 use crate::wire::framed::frame::ResetCode;
@@ -29,6 +29,20 @@ impl Passing {
 
     fn over(&self) {
         self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// So many of them there is memory for when there are none.
+const KEPT: usize = 256;
+
+impl State {
+    /// The stream that a call became is held for nobody here any more.
+    fn give_up(&mut self, id: u32) -> Option<Key> {
+        let key = self.adopted.remove(&id);
+        if self.adopted.is_empty() {
+            self.adopted.shrink_to(KEPT);
+        }
+        key
     }
 }
 
@@ -70,7 +84,7 @@ impl Shared {
             self.passing.over();
             return Some(state.streams.adopt(id, Tag::Serving(Serving::default())));
         }
-        state.adopted.remove(&id)
+        state.give_up(id)
     }
 
     /// Nobody answers a call; `why` its caller is told.
@@ -79,7 +93,7 @@ impl Shared {
         if self.passing.is(id) {
             self.passing.over();
             state.streams.reset_alone(id, code, why);
-        } else if let Some(key) = state.adopted.remove(&id) {
+        } else if let Some(key) = state.give_up(id) {
             state.streams.reset(key, code, why);
             state.streams.release_with(key, |_| ());
         }
@@ -108,5 +122,31 @@ impl Shared {
     /// A call waits to be served: it is a stream, held by the caller.
     pub(super) fn wait(&self, id: u32) -> Key {
         self.lock().streams.adopt(id, Tag::Serving(Serving::default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mux::framed::{Role, Streams};
+    use crate::wire::framed::settings::Settings;
+
+    #[test]
+    fn memory_for_a_burst_of_calls_that_wait_is_given_back() {
+        let (settings, now) = (Settings::default(), Instant::now());
+        let mut streams = Streams::new(Role::Server, settings.clone(), settings, 1 << 20, now);
+        streams.let_calls_pass();
+        let shared = Shared::new(streams);
+        for id in 1..=10_000 {
+            shared.pass(id);
+            shared.adopt(id, None, None);
+        }
+        assert_eq!(shared.lock().adopted.len(), 10_000);
+        for id in 1..=5000 {
+            assert!(shared.claim(id).is_some());
+        }
+        (5001..=10_000).for_each(|id| shared.fail_passing(id, ResetCode::Failed, String::new()));
+        let state = shared.lock();
+        assert!(state.adopted.is_empty() && state.adopted.capacity() < 1000, "{}", state.adopted.capacity());
     }
 }
