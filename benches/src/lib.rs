@@ -4,7 +4,6 @@
 pub mod allocations;
 pub mod cost;
 pub mod floor;
-pub mod framed;
 pub mod go;
 pub mod idle;
 pub mod measure;
@@ -13,7 +12,6 @@ pub mod plot;
 pub mod plots;
 pub mod process;
 pub mod program;
-pub mod progress;
 pub mod proxy;
 pub mod report;
 pub mod scale;
@@ -22,4 +20,6 @@ pub mod spread;
 pub mod stream;
 pub mod system;
 
+pub use httpteleport_cli::cost::framed;
+pub use httpteleport_cli::progress;
 pub use workloads::{rows, transport, workload};

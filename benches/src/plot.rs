@@ -1,13 +1,5 @@
-//! Plots as SVG text: [`bars`] for comparisons, [`lines`] for what changes with a size.
-//!
-//! Written by hand rather than with a plotting library: what is needed is two kinds of picture with labels that never
-//! collide, in the reader's own fonts, that look right on a light and on a dark page.
+//! Plots as SVG text: [`bars`] for comparisons, as `httptp estimate` draws them, and [`lines`] for what changes with a size.
 
-pub mod axis;
-pub mod bars;
-pub mod caption;
 pub mod lines;
-pub mod style;
-pub mod svg;
-pub mod text;
-pub mod unit;
+
+pub use httpteleport_cli::plot::{axis, bars, caption, style, svg, text, unit};

@@ -115,7 +115,7 @@ impl<C: Codec> ClientBuilder<C> {
 
     fn inner(self, peer: Peer, dialer: Option<Dialer>) -> Arc<Inner<C>> {
         let route = Route::new(self.settings.link.wire);
-        Inner::new(Arc::new(self.codec), self.settings, route, peer, dialer)
+        Inner::new(Arc::new(self.codec), self.settings, route, peer, dialer, Arc::default())
     }
 }
 
@@ -180,7 +180,7 @@ impl<C: Codec> Client<C> {
 
     /// The client of a group of callers, with connections of its own, so that calls of different groups share neither a
     /// connection nor its compression, whose sizes could tell one what another says. It has the settings of this one, whose limits
-    /// and counters count for each; closing or draining this one does so to all.
+    /// count for each, while the counters are of all together; closing or draining this one does so to all.
     ///
     /// A group that nobody asked for in the idle timeout, and has no calls, is forgotten, and so is the longest unused one where
     /// there are `max_groups`. Ask for the client of each call, or keep it: both is cheap.
@@ -196,12 +196,13 @@ impl<C: Codec> Client<C> {
     /// Another client of the same settings, that knows of the peer what this one does.
     #[doc(hidden)]
     pub fn apart(&self) -> Result<Self, Error> {
-        let Inner { codec, settings, route, peer, dialer, door, .. } = &*self.inner;
+        let Inner { codec, settings, route, peer, dialer, door, counters, .. } = &*self.inner;
         if door.is_closed() {
             return Err(closed());
         }
         let dialer = Some(dialer.clone().ok_or_else(no_groups)?);
-        Ok(Self { inner: Inner::new(codec.clone(), settings.clone(), route.clone(), peer.clone(), dialer) })
+        let (codec, settings, counters) = (codec.clone(), settings.clone(), counters.clone());
+        Ok(Self { inner: Inner::new(codec, settings, route.clone(), peer.clone(), dialer, counters) })
     }
 
     /// Hands a request over for which no reply is wanted. It is sent with the next batch; whether it arrived is not
@@ -249,7 +250,7 @@ impl<C: Codec> Client<C> {
         self.inner.settings.timeout
     }
 
-    /// What the client has done so far.
+    /// What the client has done so far, its groups included. Calls that are pending are its own.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.counters.snapshot(self.pending())

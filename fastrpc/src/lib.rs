@@ -23,7 +23,7 @@ pub use io::{BoxIo, Io, prepare_tcp};
 pub use mux::admission::AtLimit;
 pub use mux::session::ContextMemory;
 pub use server::{Call, Dispatch, Handler, Listener, Serve, Server, ServerBuilder};
-pub use stats::Stats;
+pub use stats::{Histogram, Stats};
 pub use wire::compress::Compression;
 pub use wire::framed::codec::RecordCodec;
 pub use wire::hello::Protocol;

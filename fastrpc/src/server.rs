@@ -15,7 +15,7 @@ use crate::io::{BoxIo, Io};
 use crate::mux::link::Link;
 use crate::mux::server_driver::ServerDriver;
 use crate::mux::session::Accepted;
-use crate::stats::{Counters, Stats, add};
+use crate::stats::{Counters, Open, Stats, add};
 use crate::stream::{Answering, FramedCall, HeadCodec, StreamHandler, Streaming, messages};
 
 mod accept;
@@ -276,7 +276,7 @@ async fn serve_connection<C: Codec, H: Handler<C>>(
     match accepted {
         Accepted::Framed(driver) => service.drive(driver).await,
         Accepted::Classic(opened) => {
-            add(&service.counters().connections, 1);
+            let _open = Open::new(service.counters());
             let link = Link::new(opened, service.link());
             let make = |service: Arc<Service<C, H>>, call| async move { service.handler().call(call).await };
             let ended = ServerDriver::new(service.clone(), make, link, peer).await;

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep};
 
+use crate::access_log::Exchange;
 use crate::balance::Load;
 use crate::outbound::Attempt;
 use crate::outbound::pool::Lease;
@@ -28,6 +29,8 @@ pub(crate) struct Body {
     held: Option<(Attempt, Load)>,
     caller: Option<Load>,
     client: Option<Load>,
+    /// Where its line of the access log is made.
+    logged: Option<Box<Exchange>>,
 }
 
 enum Kind {
@@ -68,24 +71,24 @@ impl Body {
         if early {
             stream.part();
         }
-        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None }
+        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None, logged: None }
     }
 
     /// A streamed body that comes over a connection of HTTP/2, which has a task.
     pub(crate) fn multiplexed(incoming: Incoming, held: (OwnedSemaphorePermit, Load), patience: Duration) -> Body {
         let mut stream = Stream { incoming, source: Source::Shared(held), patience, pause: None };
         stream.release_if_done();
-        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None }
+        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None, logged: None }
     }
 
     /// A body that comes over teleport.
     pub(crate) fn teleport(incoming: httpteleport::stream::Incoming) -> Body {
-        Body { kind: Kind::Teleport(incoming), held: None, caller: None, client: None }
+        Body { kind: Kind::Teleport(incoming), held: None, caller: None, client: None, logged: None }
     }
 
     /// A body that comes from wherever, with its own limits.
     pub(crate) fn boxed(body: UnsyncBoxBody<Bytes, BoxError>) -> Body {
-        Body { kind: Kind::Other(body), held: None, caller: None, client: None }
+        Body { kind: Kind::Other(body), held: None, caller: None, client: None, logged: None }
     }
 
     /// Makes the body hold what its request occupies, and keep the upstream that it comes from: other settings may have no
@@ -106,9 +109,19 @@ impl Body {
     }
 }
 
+impl Body {
+    /// Makes the body a part of what the access log says of its request: the line is written when it is dropped.
+    pub(crate) fn log(&mut self, mut exchange: Box<Exchange>) {
+        if let Some((attempt, _)) = &self.held {
+            exchange.by(attempt.target().name());
+        }
+        self.logged = Some(exchange);
+    }
+}
+
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None, client: None }
+        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None, client: None, logged: None }
     }
 }
 
@@ -125,6 +138,9 @@ impl http_body::Body for Body {
         };
         if let (Poll::Ready(Some(Err(_))), Some((attempt, _))) = (&next, &self.held) {
             attempt.note_broken();
+        }
+        if let (Poll::Ready(Some(Ok(frame))), Some(exchange)) = (&next, &mut self.logged) {
+            exchange.sent(frame.data_ref().map_or(0, Bytes::len));
         }
         next
     }

@@ -10,6 +10,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 use http::HeaderName;
 
 use crate::config::{ConfigFile, Settings, Typed};
+use crate::estimate::EstimateArgs;
 use crate::go_flags::{self, Spelt, Translated};
 
 mod balancing;
@@ -69,6 +70,8 @@ pub(crate) enum Action {
     Checked(PathBuf, Box<Settings>),
     /// Show what teleporting saves.
     Demo(DemoArgs),
+    /// Tell what recorded traffic would cost.
+    Estimate(EstimateArgs),
 }
 
 /// Why there is nothing to do.
@@ -90,7 +93,7 @@ pub(crate) enum Stop {
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     override_usage = "httptp --in URL --out URL[,URL...] [OPTIONS]\n       httptp --config FILE [OPTIONS]\n       \
-                      httptp check FILE\n       httptp demo [--seconds N] [--keep]"
+                      httptp check FILE\n       httptp demo [--seconds N] [--keep]\n       httptp estimate FILE..."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -108,6 +111,8 @@ enum Command {
     },
     /// Run realistic traffic through two nodes on this machine and show what it saves
     Demo(DemoArgs),
+    /// Tell what recorded traffic (HAR, or NAME.req.zst) would cost as HTTP and teleported
+    Estimate(EstimateArgs),
 }
 
 /// Options of `httptp demo`.
@@ -169,6 +174,7 @@ fn read(args: Vec<OsString>) -> Result<Action, Stop> {
     let cli = Cli::from_arg_matches(&matches).map_err(refuse)?;
     match cli.command {
         Some(Command::Demo(options)) => Ok(Action::Demo(options)),
+        Some(Command::Estimate(options)) => Ok(Action::Estimate(options)),
         Some(Command::Check { file }) => {
             let config = ConfigFile { path: file, typed: Typed::default() };
             let settings = config.load().map_err(Stop::Usage)?;

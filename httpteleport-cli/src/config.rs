@@ -16,7 +16,7 @@ pub(crate) use file::{ConfigFile, Typed, Word};
 pub(crate) use group::Group;
 pub(crate) use listener::{Limits, Listener, Pair, Timeouts, Tls};
 pub(crate) use mistakes::Mistakes;
-pub(crate) use process::{Process, Teleport};
+pub(crate) use process::{Admin, Process, Teleport};
 pub(crate) use route::{Edit, Fields, Host, Route};
 
 /// Most bytes of a reply's body that go over the classic wire: it carries whole messages, so they are held in memory.

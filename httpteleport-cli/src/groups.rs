@@ -10,6 +10,8 @@ use crate::config::{Group, Settings};
 use crate::discover::{self, Source};
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::interims::Interims;
+use crate::metrics::Metrics;
+use crate::metrics::failures::Failures;
 use crate::outbound::{Build, HttpUpstream, TeleportUpstream, Upstream, Upstreams, plain};
 use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
@@ -24,15 +26,16 @@ pub(crate) async fn open(
     settings: &Settings,
     group: &Group,
     shutdown: &Shutdown,
-    interims: &Interims,
+    metrics: &Metrics,
 ) -> anyhow::Result<Proxy> {
     for place in group.sources.iter().filter_map(Source::fixed) {
         check(&place.endpoint).await?;
     }
-    let build = builder(settings, group, shutdown, interims)?;
+    let build = builder(settings, group, shutdown, &metrics.interims)?;
     let upstreams = Arc::new(Upstreams::new(group.upstreams.clone(), settings.process.concurrency, build));
     discover::start(&group.sources, &group.discover, &upstreams).await?;
-    Ok(Proxy::new(upstreams, group.timeout).introducing(group.connect.introduce.is_some()))
+    let failures = Failures::new(Arc::clone(&metrics.recent));
+    Ok(Proxy::new(upstreams, group.timeout, failures).introducing(group.connect.introduce.is_some()))
 }
 
 /// Makes the upstreams of a group as they are found.

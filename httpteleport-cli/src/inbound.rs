@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use httpteleport::Server;
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
 use self::door::Door;
 use self::gate::Gate;
 use self::policy::{Bodies, Current, Policy};
+use crate::access_log::AccessLog;
 use crate::config::{self, Largest};
 use crate::counters::Counters;
 use crate::listen::{Accepted, Listener};
+use crate::metrics::servers::Servers;
+use crate::metrics::traffic;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
 
@@ -36,6 +40,10 @@ pub(crate) struct Input {
     serving: ArcSwap<Serving>,
     /// For requests that come, on those that are there as well.
     policy: Current,
+    /// What goes through it.
+    traffic: Arc<traffic::Input>,
+    /// What serves its teleport connections, and what did before.
+    servers: Arc<Servers>,
     /// One permit a connection.
     connections: Arc<Semaphore>,
     /// Ends the accepting; every connection's task is spawned on it.
@@ -65,6 +73,8 @@ pub(crate) struct Parts {
     pub(crate) largest: Largest,
     /// The process's.
     pub(crate) counters: Arc<Counters>,
+    /// Likewise.
+    pub(crate) access_log: Option<Arc<AccessLog>>,
 }
 
 /// What an input is to do from now on.
@@ -87,8 +97,12 @@ impl Input {
     ) -> anyhow::Result<Input> {
         let connections = Arc::new(Semaphore::new(parts.concurrency.min(Semaphore::MAX_PERMITS)));
         let policy = Arc::new(ArcSwap::new(Arc::new(policy(settings, &parts, None))));
-        let serving = ArcSwap::new(Arc::new(serving(&listener, settings, parts, &policy, &shutdown)?));
-        Ok(Input { listener, serving, policy, connections, shutdown })
+        let traffic = Arc::<traffic::Input>::default();
+        let serving = serving(&listener, settings, parts, &policy, &traffic, &shutdown)?;
+        let servers = Arc::<Servers>::default();
+        servers.add(serving.service.server());
+        let serving = ArcSwap::new(Arc::new(serving));
+        Ok(Input { listener, serving, policy, traffic, servers, connections, shutdown })
     }
 
     /// Prepares other settings for it.
@@ -98,19 +112,25 @@ impl Input {
     /// They cannot be served.
     pub(crate) fn prepare(&self, settings: &config::Listener, parts: Parts) -> anyhow::Result<Change> {
         let policy = Arc::new(policy(settings, &parts, Some(&self.policy.load().gate)));
-        let serving = serving(&self.listener, settings, parts, &self.policy, &self.shutdown)?;
+        let serving = serving(&self.listener, settings, parts, &self.policy, &self.traffic, &self.shutdown)?;
         Ok(Change { serving: Arc::new(serving), policy })
     }
 
     /// Keeps to other settings from now on: all requests to what is said of requests, and connections that come to the rest.
     pub(crate) fn change(&self, change: Change) {
         self.policy.store(change.policy);
+        self.servers.add(change.serving.service.server());
         self.serving.store(change.serving);
     }
 
     /// Where it listens.
     pub(crate) fn listener(&self) -> &Listener {
         &self.listener
+    }
+
+    /// What goes through it, and over its teleport connections.
+    pub(crate) fn counts(&self) -> (Arc<traffic::Input>, Arc<Servers>) {
+        (Arc::clone(&self.traffic), Arc::clone(&self.servers))
     }
 
     /// Ends the accepting, and every connection when what runs on it is done.
@@ -124,14 +144,15 @@ impl Input {
             loop {
                 // The system queues what comes beyond the limit.
                 let permit = Arc::clone(&self.connections).acquire_owned().await;
-                let accepted = self.listener.accept().await;
+                let accepted = self.listener.accept(&self.traffic.accept_errors).await;
+                let open = self.traffic.accepted();
                 let serving = self.serving.load_full();
                 let Some(accepted) = serving.door.open(accepted) else { continue };
                 self.shutdown.spawn(async move {
                     if let Some(accepted) = serving.door.identify(accepted).await {
                         serving.service.connection(accepted).await;
                     }
-                    drop(permit);
+                    drop((permit, open));
                 });
             }
         };
@@ -155,19 +176,35 @@ fn serving(
     settings: &config::Listener,
     parts: Parts,
     policy: &Current,
+    traffic: &Arc<traffic::Input>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Serving> {
     let door = Door::new(settings, Arc::clone(&parts.counters));
-    let (policy, shutdown) = (Arc::clone(policy), shutdown.clone());
+    let (policy, traffic, shutdown) = (Arc::clone(policy), Arc::clone(traffic), shutdown.clone());
     let service = if settings.endpoint.scheme.is_teleport() {
-        Service::Teleport(Arc::new(teleport::Shared::new(settings, parts, listener.local_addr(), policy, shutdown)?))
+        Service::Teleport(Arc::new(teleport::Shared::new(
+            settings,
+            parts,
+            listener.local_addr(),
+            policy,
+            traffic,
+            shutdown,
+        )?))
     } else {
-        Service::Http(Arc::new(http::Shared::new(settings, parts, policy, shutdown)))
+        Service::Http(Arc::new(http::Shared::new(settings, parts, policy, traffic, shutdown)))
     };
     Ok(Serving { door, service })
 }
 
 impl Service {
+    /// What serves its connections, if they speak teleport.
+    fn server(&self) -> Option<&Server> {
+        match self {
+            Service::Http(_) => None,
+            Service::Teleport(shared) => Some(shared.server()),
+        }
+    }
+
     /// Serves one connection to its end.
     async fn connection(&self, accepted: Accepted) {
         match self {

@@ -1,12 +1,14 @@
 //! What the program `httptp` is made of.
 //!
-//! This library exists so that `main.rs` stays thin and benches can share [`traffic`]. It is not an interface to build
-//! on: it changes with the program. Programs that want HTTP over teleport use the `httpteleport` crate.
+//! This library exists so that `main.rs` stays thin and benches can share [`traffic`], [`cost`] and [`plot`]. It is not an
+//! interface to build on: it changes with the program. Programs that want HTTP over teleport use the `httpteleport` crate.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod access;
+mod access_log;
+mod admin;
 mod balance;
 mod body;
 mod cli;
@@ -19,6 +21,8 @@ mod discover;
 mod duration;
 mod endpoint;
 mod ends;
+mod estimate;
+mod figures;
 mod forwarded;
 mod go_flags;
 mod groups;
@@ -28,6 +32,8 @@ mod inbound;
 mod interims;
 mod io;
 mod listen;
+mod log;
+mod metrics;
 mod outbound;
 mod proxy;
 mod refusal;
@@ -41,10 +47,13 @@ mod shutdown;
 mod start;
 mod timer;
 mod tls;
+mod trace_context;
 mod trailers;
 mod websocket;
 
 pub use demo::traffic;
+pub use estimate::{cost, plot, progress};
+pub use figures::folded;
 
 /// Bad options or arguments: nothing was tried.
 const USAGE: u8 = 2;
@@ -62,6 +71,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(cli::Action::Demo(options)) => finish(demo::run(&options)),
+        Ok(cli::Action::Estimate(options)) => finish(estimate::run(&options)),
         Err(cli::Stop::Usage(lines)) => complain(&lines, USAGE),
         Err(cli::Stop::Clap(error)) => {
             // Help and version arrive here too; a closed stdout is no reason to fail.

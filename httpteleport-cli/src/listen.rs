@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
+use crate::counters::Count;
 use crate::endpoint::{Address, Endpoint};
 
 /// How long accepting rests when the system has no file or memory left.
@@ -117,13 +118,14 @@ impl Listener {
         }
     }
 
-    /// Waits for the next connection. Never fails: what the system lacks now it may have later. Cancel safe.
-    pub(crate) async fn accept(&self) -> Accepted {
+    /// Waits for the next connection. Never fails: what the system lacks now it may have later; that is counted. Cancel safe.
+    pub(crate) async fn accept(&self, errors: &Count) -> Accepted {
         loop {
             match self.try_accept().await {
                 Ok(accepted) => return accepted,
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
+                    errors.add();
                     tracing::warn!("cannot accept a connection: {error}; trying again");
                     tokio::time::sleep(REST).await;
                 }

@@ -4,9 +4,11 @@ use std::error::Error as StdError;
 use std::io;
 
 use ::http::{Response, StatusCode};
+use httpteleport::Stats;
 use tokio::time::Instant;
 
 use crate::body::Body;
+use crate::metrics::traffic::Output;
 use crate::request::{BodyFault, Outgoing};
 
 mod connection;
@@ -30,7 +32,7 @@ pub(crate) use self::http::HttpUpstream;
 pub(crate) use self::introduce::{Introduced, Version};
 pub(crate) use self::options::ConnectOptions;
 pub(crate) use self::place::Place;
-pub(crate) use self::target::{Attempt, Target};
+pub(crate) use self::target::{Attempt, Snapshot, Target};
 pub(crate) use self::teleport::TeleportUpstream;
 pub(crate) use self::upstreams::{Build, Options, Upstreams};
 
@@ -72,15 +74,25 @@ impl Upstream {
         }
     }
 
+    /// What its teleport connections have carried so far; none for HTTP.
+    pub(crate) fn stats(&self) -> Option<Stats> {
+        match self {
+            Upstream::Http(_) => None,
+            Upstream::Teleport(upstream) => Some(upstream.stats()),
+        }
+    }
+
+    /// What its connections carry on the network.
+    pub(crate) fn output(&self) -> &Output {
+        match self {
+            Upstream::Http(upstream) => upstream.output(),
+            Upstream::Teleport(upstream) => upstream.output(),
+        }
+    }
+
     /// Bytes that its teleport connections have written and read so far, as compressed; none for HTTP.
     pub(crate) fn wire_bytes(&self) -> u64 {
-        match self {
-            Upstream::Http(_) => 0,
-            Upstream::Teleport(upstream) => {
-                let stats = upstream.stats();
-                stats.wire_bytes_out + stats.wire_bytes_in
-            }
-        }
+        self.stats().map_or(0, |stats| stats.wire_bytes_out + stats.wire_bytes_in)
     }
 }
 

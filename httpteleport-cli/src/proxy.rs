@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::balance::Load;
 use crate::body::Body;
 use crate::listen::Client;
+use crate::metrics::failures::Failures;
 use crate::outbound::{Attempt, Failure, FailureKind, Introduced, Upstreams};
 use crate::refusal::Caller;
 use crate::request::Outgoing;
@@ -17,6 +18,7 @@ use crate::request::Outgoing;
 pub(crate) struct Proxy {
     upstreams: Arc<Upstreams>,
     timeout: Duration,
+    failures: Failures,
     /// The upstreams are told whose each connection is.
     introduces: bool,
 }
@@ -31,9 +33,14 @@ struct Tries {
 }
 
 impl Proxy {
-    /// A proxy over upstreams, which have so long to reply.
-    pub(crate) fn new(upstreams: Arc<Upstreams>, timeout: Duration) -> Proxy {
-        Proxy { upstreams, timeout, introduces: false }
+    /// A proxy over upstreams, which have so long to reply; what they fail is counted there.
+    pub(crate) fn new(upstreams: Arc<Upstreams>, timeout: Duration, failures: Failures) -> Proxy {
+        Proxy { upstreams, timeout, failures, introduces: false }
+    }
+
+    /// What they have failed.
+    pub(crate) fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// The same, and tells its upstreams whose each connection is.
@@ -64,6 +71,7 @@ impl Proxy {
         let mut tries = Tries::default();
         let mut request = Some(request);
         let mut reply = None;
+        let mut last = FailureKind::Unreachable;
         while let Some(mut sendable) = request.take() {
             if self.introduces {
                 sendable.extensions_mut().insert(Introduced { client: caller.client, to: caller.to });
@@ -82,9 +90,11 @@ impl Proxy {
                     self.note_failure(&mut attempt, &failure, caller.client, now);
                     reply = Some(explain(&attempt, &failure, caller));
                     request = self.again(&mut failure, &mut tries, &attempt, now);
+                    last = failure.kind;
                 }
             }
         }
+        self.failures.told(last);
         reply.unwrap_or_else(|| caller.refuse(StatusCode::BAD_GATEWAY, "there is no upstream"))
     }
 
@@ -106,6 +116,7 @@ impl Proxy {
 
     fn note_failure(&self, attempt: &mut Attempt, failure: &Failure, client: Client, now: Instant) {
         tracing::debug!("request of {client} to {}: {}", attempt.target().name(), failure.reason);
+        self.failures.note(attempt.target().name(), failure);
         self.upstreams.note_failure(attempt, failure, now);
     }
 }
@@ -141,7 +152,7 @@ mod tests {
         // Nobody listens on port 1 of any loopback address.
         let place = |n| Source::parse(&format!("http://127.0.0.{n}:1")).ok().and_then(|source| source.fixed());
         upstreams.replace(&(1..=12).filter_map(place).collect::<Vec<_>>()).expect("fine");
-        let proxy = Proxy::new(Arc::clone(&upstreams), Duration::from_secs(3));
+        let proxy = Proxy::new(Arc::clone(&upstreams), Duration::from_secs(3), Failures::default());
         let slot = Slots::new(1).take().expect("a place");
         let reply = proxy
             .forward(Outgoing::default(), Caller { client: Client::Unix, input: Scheme::Http, to: None }, slot)

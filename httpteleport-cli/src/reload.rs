@@ -73,7 +73,7 @@ impl Reload {
         };
         let process = &running.settings().process;
         if settings.process != *process {
-            tracing::warn!("{path}: concurrency, threads, admin and log_all_errors change with a restart alone");
+            tracing::warn!("{path}: concurrency, threads, the admin address and logs change with a restart alone");
             settings.process = process.clone();
         }
         let summary = settings.summary();

@@ -153,11 +153,14 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::metrics::failures::Failures;
     use crate::outbound::Upstreams;
 
     fn router(routes: &[(Host, &str)]) -> (Router, Vec<Arc<Proxy>>) {
-        let groups: Vec<_> =
-            routes.iter().map(|_| Arc::new(Proxy::new(Upstreams::none(), Duration::from_secs(1)))).collect();
+        let groups: Vec<_> = routes
+            .iter()
+            .map(|_| Arc::new(Proxy::new(Upstreams::none(), Duration::from_secs(1), Failures::default())))
+            .collect();
         let route = |(group, (host, path)): (usize, &(Host, &str))| config::Route {
             host: host.clone(),
             path: (*path).to_owned(),

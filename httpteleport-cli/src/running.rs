@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use httpteleport::Wire;
 
-use crate::balance::Slots;
+use crate::access_log::AccessLog;
 use crate::compress::Compress;
 use crate::config::{self, Largest, Settings};
-use crate::counters::Counters;
 use crate::endpoint::Scheme;
 use crate::groups;
 use crate::inbound::{Input, Parts};
-use crate::interims::Interims;
 use crate::listen::Listener;
+use crate::metrics::recent::Recent;
+use crate::metrics::{GroupSource, InputSource, Metrics, Sources};
 use crate::proxy::Proxy;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
@@ -26,9 +26,7 @@ pub(crate) struct Running {
     inputs: Vec<Live>,
     /// Likewise.
     groups: Vec<Arc<Proxy>>,
-    slots: Arc<Slots>,
-    counters: Arc<Counters>,
-    interims: Interims,
+    metrics: Arc<Metrics>,
     shutdown: Shutdown,
 }
 
@@ -45,14 +43,18 @@ impl Running {
     /// # Errors
     ///
     /// One line that names the option and says what to do.
-    pub(crate) async fn open(settings: Settings, shutdown: &Shutdown) -> anyhow::Result<Running> {
+    pub(crate) async fn open(
+        settings: Settings,
+        recent: Arc<Recent>,
+        access_log: Option<Arc<AccessLog>>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Running> {
+        let metrics = Metrics::new(settings.process.concurrency, recent, access_log, shutdown.clone());
         let mut running = Running {
-            slots: Arc::new(Slots::new(settings.process.concurrency)),
+            metrics: Arc::new(metrics),
             settings: Settings::empty(settings.process.clone()),
             inputs: Vec::new(),
             groups: Vec::new(),
-            counters: Arc::default(),
-            interims: Interims::default(),
             shutdown: shutdown.clone(),
         };
         running.change(settings).await?;
@@ -88,7 +90,24 @@ impl Running {
             gone.input.retire();
         }
         (self.inputs, self.groups, self.settings) = (inputs, groups, settings);
+        self.metrics.follow(self.sources());
         Ok(())
+    }
+
+    /// What is counted where.
+    fn sources(&self) -> Sources {
+        let input = |(input, settings): (&Arc<Input>, &config::Listener)| {
+            let (traffic, servers) = input.counts();
+            InputSource { name: input.listener().describe(&settings.endpoint), traffic, servers }
+        };
+        let group = |(proxy, settings): (&Arc<Proxy>, &config::Group)| GroupSource {
+            name: settings.name.clone(),
+            proxy: Arc::clone(proxy),
+        };
+        Sources {
+            inputs: self.inputs().zip(&self.settings.listeners).map(input).collect(),
+            groups: self.groups.iter().zip(&self.settings.groups).map(group).collect(),
+        }
     }
 
     /// The groups of these settings: those that stay as they are keep their connections.
@@ -99,7 +118,7 @@ impl Running {
             let same = self.settings.groups.iter().position(|old| same_demand && old == group);
             groups.push(match same {
                 Some(index) => Arc::clone(&self.groups[index]),
-                None => Arc::new(groups::open(settings, group, &self.shutdown, &self.interims).await?),
+                None => Arc::new(groups::open(settings, group, &self.shutdown, &self.metrics).await?),
             });
         }
         Ok(groups)
@@ -119,10 +138,11 @@ impl Running {
         let http = listener.endpoint.scheme == Scheme::Https;
         Ok(Parts {
             tls: listener.tls.as_ref().map(|identity| tls::server_config(identity, http)).transpose()?,
-            router: Router::new(index, &settings.routes, groups, Arc::clone(&self.slots)),
+            router: Router::new(index, &settings.routes, groups, Arc::clone(&self.metrics.slots)),
             concurrency: settings.process.concurrency,
             largest: settings.largest(),
-            counters: Arc::clone(&self.counters),
+            counters: Arc::clone(&self.metrics.counters),
+            access_log: self.metrics.access_log.clone(),
         })
     }
 
@@ -160,6 +180,11 @@ impl Running {
         &self.groups
     }
 
+    /// What all of it counts.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// The settings that hold.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
@@ -190,12 +215,12 @@ impl Running {
 
     /// Says in the log what was refused, at the end.
     pub(crate) fn sum_up(&self) {
-        let counted = self.counters.to_string();
+        let (counted, interims) = (self.metrics.counters.to_string(), self.metrics.interims.count());
         if !counted.is_empty() {
             tracing::info!("connections and refusals: {counted}");
         }
-        if self.interims.count() > 0 {
-            tracing::info!("{} interim replies of upstreams ended here", self.interims.count());
+        if interims > 0 {
+            tracing::info!("{interims} interim replies of upstreams ended here");
         }
         let upstreams = self.groups.iter().flat_map(|group| group.upstreams().snapshot());
         for upstream in upstreams.filter(|upstream| upstream.failures > 0) {

@@ -102,6 +102,32 @@ impl Hangups {
     }
 }
 
+/// The signals that tell that logs were moved away.
+pub(crate) struct Reopenings {
+    user: Signal,
+    hangup: Hangups,
+}
+
+impl Reopenings {
+    /// Takes over SIGUSR1 and SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no signal handler.
+    pub(crate) fn take() -> anyhow::Result<Reopenings> {
+        let user = signal(SignalKind::user_defined1()).context("cannot handle signals")?;
+        Ok(Reopenings { user, hangup: Hangups::take()? })
+    }
+
+    /// Waits for the next one. Cancel safe.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.user.recv() => {}
+            () = self.hangup.next() => {}
+        }
+    }
+}
+
 impl Signals {
     /// Takes over SIGTERM and SIGINT.
     ///

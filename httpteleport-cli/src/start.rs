@@ -1,18 +1,20 @@
 //! From settings to a running proxy, and to its end.
 
 use std::future::pending;
-use std::io::{self, IsTerminal as _};
+use std::io;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::access_log::AccessLog;
+use crate::admin::Admin;
 use crate::config::{ConfigFile, Settings};
+use crate::log;
+use crate::metrics::recent::Recent;
 use crate::reload::Reload;
 use crate::running::Running;
-use crate::shutdown::{Shutdown, Signals};
+use crate::shutdown::{Reopenings, Shutdown, Signals};
 
 /// Runs the proxy until a signal ends it. With a file, it follows what that says.
 ///
@@ -20,9 +22,10 @@ use crate::shutdown::{Shutdown, Signals};
 ///
 /// It could not start: one line that names the option and says what to do.
 pub(crate) fn proxy(settings: Settings, file: Option<ConfigFile>) -> anyhow::Result<()> {
-    log_to_stderr(settings.process.log_all_errors);
+    let recent = Arc::<Recent>::default();
+    log::start(settings.process.log, Arc::clone(&recent));
     let runtime = runtime(settings.process.threads).context("cannot start threads")?;
-    let result = runtime.block_on(run(settings, file));
+    let result = runtime.block_on(run(settings, file, recent));
     // What was cut off must not hold up the end.
     runtime.shutdown_background();
     result
@@ -40,23 +43,26 @@ fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Errors that are the operator's to mend are warnings; what any client can cause is said below that.
-fn log_to_stderr(all_errors: bool) {
-    let colours = io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().compact().with_target(false).with_ansi(colours).with_writer(io::stderr);
-    let own = if all_errors { LevelFilter::DEBUG } else { LevelFilter::INFO };
-    let ours = Targets::new().with_default(LevelFilter::INFO).with_target(env!("CARGO_CRATE_NAME"), own);
-    // Somebody else's log is as good.
-    let _ = log.with_max_level(own).finish().with(ours).try_init();
-}
-
-async fn run(settings: Settings, file: Option<ConfigFile>) -> anyhow::Result<()> {
+async fn run(settings: Settings, file: Option<ConfigFile>, recent: Arc<Recent>) -> anyhow::Result<()> {
     let signals = Signals::take()?;
     let reload = file.map(Reload::new).transpose()?;
     let shutdown = Shutdown::new();
-    let mut running = Running::open(settings, &shutdown).await?;
+    let access_log = settings.process.access_log.as_ref().map(AccessLog::open).transpose()?;
+    if let Some(log) = &access_log {
+        tokio::spawn(reopen(Arc::clone(log), Reopenings::take()?));
+    }
+    let mut running = Running::open(settings, recent, access_log.clone(), &shutdown).await?;
+    let admin = match &running.settings().process.admin {
+        Some(admin) => Admin::open(admin, running.metrics()).await?,
+        None => None,
+    };
     running.serve();
     running.announce();
+    if let Some(admin) = admin {
+        admin.announce();
+        // Whoever waits for the end of the process wants to see it.
+        tokio::spawn(admin.serve());
+    }
 
     let changes = async {
         match reload {
@@ -73,5 +79,16 @@ async fn run(settings: Settings, file: Option<ConfigFile>) -> anyhow::Result<()>
     running.let_go();
     shutdown.drain().await;
     running.sum_up();
+    if let Some(log) = access_log {
+        log.flush();
+    }
     Ok(())
+}
+
+/// Opens the log anew whenever a signal asks for that.
+async fn reopen(log: Arc<AccessLog>, mut signals: Reopenings) {
+    loop {
+        signals.next().await;
+        log.reopen();
+    }
 }

@@ -253,8 +253,8 @@ impl<H: Heads> Client<H> {
     /// nor its compression, whose sizes could tell one what is in the other's cookies. Give each group of users who may see
     /// each other's data a key, the tenant for instance.
     ///
-    /// It has the settings of this one, whose limits and counters count for each; closing or draining this one does so to all. A
-    /// group that nobody asked for in the idle timeout, and has no calls, is forgotten, and so is the longest unused one where
+    /// It has the settings of this one, whose limits count for each, while the counters are of all together; closing or draining
+    /// this one does so to all. A group that nobody asked for in the idle timeout, and has no calls, is forgotten, and so is the longest unused one where
     /// there are `max_groups`. Ask for the client of each call, or keep it: both is cheap.
     ///
     /// # Errors
@@ -299,7 +299,7 @@ impl<H: Heads> Client<H> {
         }
     }
 
-    /// What the client has done so far.
+    /// What the client has done so far, its groups included. Calls that are pending are its own.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let framed = self.framed.as_ref().map(|framed| framed.calls.stats());

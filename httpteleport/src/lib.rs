@@ -32,8 +32,8 @@ pub use codec::classic::{ClassicCodec, Reply, ReplyMessage, RequestMessage};
 pub use codec::error::{CodecError, Fault, MessageKind};
 pub use error::Error;
 pub use fastrpc::{
-    AtLimit, BatchTimer, BoxError, BoxIo, Compression, ContextMemory, Dispatch, ErrorKind, Io, Listener, RecordCodec,
-    Serve, Stats, Wire, prepare_tcp,
+    AtLimit, BatchTimer, BoxError, BoxIo, Compression, ContextMemory, Dispatch, ErrorKind, Histogram, Io, Listener,
+    RecordCodec, Serve, Stats, Wire, prepare_tcp,
 };
 pub use heads::{Eager, Heads, Lazy};
 pub use limits::Limits;

@@ -32,6 +32,9 @@ pub(crate) const TESTS: Needs = Needs {
         Need { program: "knotd", packages: &["knot"] },
         Need { program: "nghttpx", packages: &["nghttp2-proxy"] },
         Need { program: "h2load", packages: &["nghttp2-client"] },
+        Need { program: "promtool", packages: &["prometheus"] },
+        Need { program: "chromium", packages: &["chromium"] },
+        Need { program: "chromedriver", packages: &["chromium-driver"] },
     ],
 };
 

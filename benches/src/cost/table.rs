@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::measure::Measured;
 use super::sample::Sample;
 use super::tcp::Tcp;
+use httpteleport_cli::folded;
 
 /// One sample's rows.
 #[must_use]
@@ -50,17 +51,9 @@ fn line(text: &mut String, cells: [&str; 7]) {
 /// How the figures come about, a paragraph each: the end of `--help`, and of the tables.
 #[must_use]
 pub fn notes(tcp: Tcp) -> [String; 5] {
-    let Tcp { mss, headers } = tcp;
     [
         "Bytes and CPU are for one exchange: a request and its reply.".to_owned(),
-        format!(
-            "Payload is what the ends hand to their connection, with all framing, prefaces, settings and window updates. \
-             With TCP/IP adds {headers} bytes of TCP and IPv4 headers for each segment of at most {mss} bytes, and {headers} \
-             for an acknowledgement without payload after every second segment; an odd last segment is acknowledged by what \
-             comes back. What one end writes before the other reads is one flight: it begins a segment of its own and its \
-             writes are joined, as if the kernel had waited for all of them. Not counted: connecting, closing, losses, the \
-             link layer."
-        ),
+        tcp.rule(),
         "Messages a flush are calls made at the same moment; the next ones are made when all have their replies. HTTP/1.1 \
          has one exchange at a time on a kept-alive connection. In brackets: how many there were in a flight, where that is \
          another number, as for teleported batches of more than 256 KiB, which leave in pieces, and for HTTP/2, which \
@@ -70,8 +63,7 @@ pub fn notes(tcp: Tcp) -> [String; 5] {
         "HTTP/1.1 and HTTP/2 are hyper's client and server (HPACK with Huffman coding and dynamic table, 4 MiB windows). \
          gzip: each body by itself, level 6, both directions, compressors reused; not below 128 bytes, not what is \
          compressed already, not when it gains nothing. Teleport: httpteleport's client and server, every setting but the \
-         compression at its default. Both use zlib-rs. Framed: the same on the framed wire, every setting but the \
-         compression and the length of heads at its default."
+         compression and the lengths of messages at its default. Both use zlib-rs. Framed: the same on the framed wire."
             .to_owned(),
         "CPU is the thread's own time in user and kernel mode for both ends together: clients, servers, compression. The \
          connection is in memory, so that no system calls are in it: over sockets HTTP/1.1 has the most of those."
@@ -82,24 +74,7 @@ pub fn notes(tcp: Tcp) -> [String; 5] {
 /// The notes as they stand under the tables.
 #[must_use]
 pub fn footnotes(tcp: Tcp) -> String {
-    notes(tcp).map(|note| folded(&note)).join("\n\n")
-}
-
-/// Breaks a paragraph into lines.
-fn folded(text: &str) -> String {
-    const MOST: usize = 100;
-    let (mut folded, mut line) = (String::new(), 0);
-    for word in text.split(' ') {
-        let gap = match line {
-            0 => "",
-            _ if line + 1 + word.len() > MOST => "\n",
-            _ => " ",
-        };
-        line = if gap == "\n" { word.len() } else { line + gap.len() + word.len() };
-        folded.push_str(gap);
-        folded.push_str(word);
-    }
-    folded
+    notes(tcp).map(|note| folded(&note, 100)).join("\n\n")
 }
 
 #[cfg(test)]

@@ -46,9 +46,9 @@ impl<C: Codec> Inner<C> {
         route: Route,
         peer: Peer,
         dialer: Option<Dialer>,
+        counters: Arc<Counters>,
     ) -> Arc<Self> {
         let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
-        let counters = Arc::<Counters>::default();
         Arc::new(Self {
             codec,
             peer: peer.clone(),

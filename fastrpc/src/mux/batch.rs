@@ -62,13 +62,17 @@ pub struct Batcher {
     due: Option<Instant>,
     /// How often the batch that forms was put off.
     yields: u32,
+    /// When the first message of the batch that forms was seen.
+    since: Option<Instant>,
+    /// How long the batch that goes has waited.
+    waited: Duration,
 }
 
 impl Batcher {
     /// Batches wait for `delay` after their first message, or until they hold `full` bytes.
     #[must_use]
     pub fn new(delay: Duration, full: usize) -> Self {
-        Self { delay, full, due: None, yields: 0 }
+        Self { delay, full, due: None, yields: 0, since: None, waited: Duration::ZERO }
     }
 
     /// Decides about the load of this moment. After [`Flush::Now`] the driver takes the batch and calls
@@ -78,6 +82,15 @@ impl Batcher {
             self.flushed(); // What began to wait was taken back.
             return Flush::Idle;
         }
+        let since = *self.since.get_or_insert(now);
+        let decision = self.decide_for(load, now);
+        if decision == Flush::Now {
+            self.waited = now.saturating_duration_since(since);
+        }
+        decision
+    }
+
+    fn decide_for(&mut self, load: Load, now: Instant) -> Flush {
         if load.bytes >= self.full {
             return Flush::Now;
         }
@@ -102,6 +115,12 @@ impl Batcher {
     pub fn flushed(&mut self) {
         self.due = None;
         self.yields = 0;
+        self.since = None;
+    }
+
+    /// How long the batch that was last decided to go has waited; told once.
+    pub fn take_wait(&mut self) -> Duration {
+        std::mem::take(&mut self.waited)
     }
 }
 

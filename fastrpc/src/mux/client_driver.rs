@@ -19,7 +19,7 @@ use super::timer::{Alarm, BatchAlarm};
 use crate::codec::{Codec, Decoded};
 use crate::config::LinkConfig;
 use crate::error::{Error, ErrorKind, human};
-use crate::stats::add;
+use crate::stats::{BatchOf, Open, add};
 
 /// Replies that are handed over together.
 const DELIVERY: usize = 256;
@@ -66,6 +66,7 @@ struct Running<C: Codec> {
     active: Instant,
     was_waiting: bool,
     was_idle: bool,
+    _open: Open,
 }
 
 impl<C: Codec> Driver<C> {
@@ -75,8 +76,7 @@ impl<C: Codec> Driver<C> {
 
     /// For a stream that is open already.
     pub(crate) fn opened(conn: Arc<Conn<C>>, config: LinkConfig, link: Link) -> Self {
-        let running = Some(Running::new(link, &config));
-        add(&conn.counters().connections, 1);
+        let running = Some(Running::new(link, &config, Open::new(conn.counters())));
         Self { conn, config, opening: None, running, alarm: Alarm::default(), swept: None, over: false }
     }
 
@@ -111,8 +111,7 @@ impl<C: Codec> Driver<C> {
         });
         if let Poll::Ready(link) = opened {
             self.opening = None;
-            self.running = Some(Running::new(link?, &self.config));
-            add(&self.conn.counters().connections, 1);
+            self.running = Some(Running::new(link?, &self.config, Open::new(self.conn.counters())));
         }
         Ok(())
     }
@@ -204,7 +203,7 @@ impl<C: Codec> Drop for Driver<C> {
 impl<C: Codec> Unpin for Driver<C> {}
 
 impl<C: Codec> Running<C> {
-    fn new(link: Link, config: &LinkConfig) -> Self {
+    fn new(link: Link, config: &LinkConfig, open: Open) -> Self {
         let now = Instant::now();
         Self {
             link,
@@ -220,6 +219,7 @@ impl<C: Codec> Running<C> {
             active: now,
             was_waiting: false,
             was_idle: true,
+            _open: open,
         }
     }
 
@@ -287,7 +287,8 @@ impl<C: Codec> Running<C> {
             match flush {
                 Flush::Now => {
                     self.batch = taken;
-                    self.link.outbound.seal(conn.counters());
+                    let of = BatchOf { messages: taken.messages(), waited: self.batcher.take_wait() };
+                    self.link.outbound.seal(conn.counters(), of);
                 }
                 Flush::Yield => {
                     cx.waker().wake_by_ref();

@@ -111,7 +111,7 @@ impl<C: Codec> Conn<C> {
         &self.codec
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 

@@ -16,7 +16,7 @@ use super::chunks::Chunks;
 use super::handshake::Opened;
 use crate::config::LinkConfig;
 use crate::io::BoxIo;
-use crate::stats::{Counters, add};
+use crate::stats::{BatchOf, Counters, Stopwatch, add};
 use crate::wire::compress::{Decoder, Encoder, Progress};
 
 /// Plain bytes compressed at once.
@@ -58,6 +58,7 @@ pub(crate) struct Inbound {
     ended: bool,
     chunk: usize,
     chunks: Chunks,
+    stopwatch: Stopwatch,
 }
 
 /// The writing side.
@@ -73,6 +74,7 @@ pub(crate) struct Outbound {
     written: usize,
     flushed: bool,
     keep: usize,
+    stopwatch: Stopwatch,
 }
 
 impl Link {
@@ -85,6 +87,7 @@ impl Link {
             ended: false,
             chunk: config.read_buffer,
             chunks: Chunks::new(config.read_buffer),
+            stopwatch: Stopwatch::default(),
         };
         let outbound = Outbound {
             encoder: Encoder::new(config.compression),
@@ -95,6 +98,7 @@ impl Link {
             written: 0,
             flushed: true,
             keep: config.write_buffer * 4,
+            stopwatch: Stopwatch::default(),
         };
         Self { inbound, outbound, io: opened.io, meter: opened.meter.map(|meter| (meter, 0)) }
     }
@@ -183,16 +187,16 @@ impl Inbound {
             return Poll::Ready(Ok(Fill::End));
         }
         let before = self.plain.len();
-        self.decode()?;
+        self.decode(counters)?;
         Poll::Ready(Ok(if self.plain.len() > before { Fill::More } else { Fill::Nothing }))
     }
 
-    fn decode(&mut self) -> io::Result<()> {
+    fn decode(&mut self, counters: &Counters) -> io::Result<()> {
         let mut wire = self.wire.unread();
         let before = wire.len();
         self.chunks.make_room(&mut self.plain);
         let decode = |plain: &mut BytesMut| self.decoder.decode(&mut wire, plain, self.chunk);
-        let progress = self.chunks.watch(&mut self.plain, decode);
+        let progress = self.stopwatch.time(&counters.decompress_nanos, || self.chunks.watch(&mut self.plain, decode));
         let used = before - wire.len();
         self.wire.consume(used);
         match progress.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
@@ -223,12 +227,12 @@ impl Outbound {
     }
 
     /// Compresses the batch in `plain`, a large one its first piece; it has to be written whole from now on.
-    pub(crate) fn seal(&mut self, counters: &Counters) {
+    pub(crate) fn seal(&mut self, counters: &Counters, of: BatchOf) {
         debug_assert!(self.is_clear(), "a batch is sealed after the one before was written");
         if self.plain.is_empty() {
             return;
         }
-        add(&counters.batches, 1);
+        counters.batch(of, self.plain.len());
         self.wire.clear();
         self.written = 0;
         self.flushed = false;
@@ -236,7 +240,7 @@ impl Outbound {
             return self.seal_piece(counters);
         }
         add(&counters.bytes_out, self.plain.len() as u64);
-        self.encoder.encode(&mut self.plain, &mut self.wire);
+        self.stopwatch.time(&counters.compress_nanos, || self.encoder.encode(&mut self.plain, &mut self.wire));
     }
 
     /// Goes on with a large batch whose last piece is written. False when there is none.
@@ -253,7 +257,7 @@ impl Outbound {
         let end = self.plain.len().min(self.sealed + PIECE);
         self.piece.extend_from_slice(&self.plain[self.sealed..end]);
         add(&counters.bytes_out, self.piece.len() as u64);
-        self.encoder.encode(&mut self.piece, &mut self.wire);
+        self.stopwatch.time(&counters.compress_nanos, || self.encoder.encode(&mut self.piece, &mut self.wire));
         self.flushed = false;
         self.sealed = end;
         if end == self.plain.len() {

@@ -20,6 +20,7 @@ use super::timer::{Alarm, BatchAlarm};
 use crate::codec::{Codec, Decoded};
 use crate::error::{Error, ErrorKind};
 use crate::server::{Call, Handler, Service};
+use crate::stats::BatchOf;
 
 /// Serves the calls of one connection until it ends.
 pub(crate) struct ServerDriver<C: Codec, H, M, F> {
@@ -234,10 +235,12 @@ where
             }
             match self.batcher.decide(self.load(), now) {
                 Flush::Now => {
+                    let messages = self.handlers.inline_replies + self.waiting.messages;
                     self.replies.take(&mut self.link.outbound.plain);
                     self.handlers.inline_replies = 0;
                     self.batcher.flushed();
-                    self.link.outbound.seal(self.service.counters());
+                    let of = BatchOf { messages, waited: self.batcher.take_wait() };
+                    self.link.outbound.seal(self.service.counters(), of);
                 }
                 Flush::Yield => {
                     cx.waker().wake_by_ref();

@@ -56,7 +56,7 @@ impl<C, H> Service<C, H> {
         self.inner.settings.calls_per_turn
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.inner.counters
     }
 

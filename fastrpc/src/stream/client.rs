@@ -54,7 +54,7 @@ impl<C: HeadCodec> ClientBuilder<C> {
     /// this wire.
     pub async fn handshake(mut self, io: impl Io) -> Result<(Client<C>, Driver), Error> {
         self.check()?;
-        let client = Client::of(Arc::new(self.codec), self.settings, None, None);
+        let client = Client::of(Arc::new(self.codec), self.settings, None, None, Arc::default());
         let driver = client.inner.share.open(Box::new(io), &client.inner.settings).await?;
         Ok((client, driver))
     }
@@ -76,7 +76,7 @@ impl<C: HeadCodec> ClientBuilder<C> {
         self.check()?;
         let settings = &self.settings;
         let dialer = Dialer::new(dial, settings, peer.clone());
-        Ok(Client::of(Arc::new(self.codec), self.settings, peer, Some(dialer)))
+        Ok(Client::of(Arc::new(self.codec), self.settings, peer, Some(dialer), Arc::default()))
     }
 }
 
@@ -151,9 +151,8 @@ impl<C: HeadCodec> Client<C> {
         ClientBuilder::of(codec, Settings::new())
     }
 
-    fn of(codec: Arc<C>, settings: Settings, peer: Peer, dialer: Option<Dialer>) -> Self {
+    fn of(codec: Arc<C>, settings: Settings, peer: Peer, dialer: Option<Dialer>, counters: Arc<Counters>) -> Self {
         let admission = Arc::new(Admission::new(settings.max_pending, settings.max_unsent));
-        let counters = Arc::<Counters>::default();
         let channel = Channel::new(&settings, peer.clone(), dialer.clone(), admission.clone(), counters.clone());
         let groups = Groups::new(settings.max_groups, settings.link.idle_timeout);
         let share = Share(Arc::new(Part { codec, channel }));
@@ -173,13 +172,13 @@ impl<C: HeadCodec> Client<C> {
     /// Another client of the same settings.
     #[doc(hidden)]
     pub fn apart(&self) -> Result<Self, Error> {
-        let Inner { share, settings, peer, dialer, .. } = &*self.inner;
+        let Inner { share, settings, peer, dialer, counters, .. } = &*self.inner;
         let Part { codec, channel } = &*share.0;
         if channel.is_closed() {
             return Err(closed());
         }
         let dialer = Some(dialer.clone().ok_or_else(crate::client::no_groups)?);
-        Ok(Self::of(codec.clone(), settings.clone(), peer.clone(), dialer))
+        Ok(Self::of(codec.clone(), settings.clone(), peer.clone(), dialer, counters.clone()))
     }
 
     /// Begins a call: what comes back is awaited for the reply, and if the body goes in pieces, they are given to the writer.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrpc::codec::tlv::{Reply, Request};
-use fastrpc::{BatchTimer, Call};
+use fastrpc::{BatchTimer, Call, Wire};
 use tokio::time::{Instant, sleep};
 
 use crate::support::*;
@@ -113,6 +113,38 @@ async fn calls_made_together_travel_together() {
     }
     assert!(client.stats().batches <= 4, "{} batches", client.stats().batches);
     assert!(server.stats().batches <= 4, "{} batches", server.stats().batches);
+}
+
+/// Sizes and waits of batches, and how many connections are open.
+#[tokio::test(start_paused = true)]
+async fn stats_tell_what_was_in_batches_and_how_long_they_waited() {
+    for wire in [Wire::Classic, Wire::Framed] {
+        let (net, ends) = net();
+        let (server, _serving) = serve(server().wire(wire), ends, echo);
+        let client = net.client(client().wire(wire).batch_delay(ms(20)));
+        client.call(ask("warm")).await.unwrap();
+        settle().await;
+        let calls: Vec<_> = (0..4)
+            .map(|n: i32| {
+                let client = client.clone();
+                tokio::spawn(async move { client.call(ask(&n.to_string())).await.unwrap() })
+            })
+            .collect();
+        for call in calls {
+            call.await.unwrap();
+        }
+        let (ours, theirs) = (client.stats(), server.stats());
+        let filled: Vec<_> = ours.batch_messages.buckets().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(filled, [(Some(1), 1), (Some(4), 1)], "{wire:?}");
+        assert_eq!((ours.batch_messages.sum(), theirs.batch_messages.sum()), (5, 5), "{wire:?}");
+        assert_eq!(ours.batch_bytes.count(), ours.batches, "{wire:?}");
+        assert!((40_000..44_000).contains(&ours.batch_wait_micros.sum()), "{wire:?}: {:?}", ours.batch_wait_micros);
+        assert_eq!((ours.connections, ours.connections_ended), (1, 0), "{wire:?}");
+        client.close();
+        settle().await;
+        let (ours, theirs) = (client.stats(), server.stats());
+        assert_eq!((ours.connections_ended, theirs.connections_ended), (1, 1), "{wire:?}");
+    }
 }
 
 /// The fine timer, on the real clock: sooner than tokio's 1 ms steps, never before its time.

@@ -66,6 +66,7 @@ async fn groups_never_share_a_connection() {
         for name in ["a", "b", "c", "of none"] {
             assert_eq!(connections(name), 2, "{name} has a pool of two: {heard:?}");
         }
+        assert_eq!(client.stats().calls, 121, "what groups do counts for the client that they are of");
         // What one of them has learnt of the peer, all know.
         assert_eq!(
             port.wires().matches('F').count(),

@@ -248,7 +248,7 @@ impl Node {
     pub(crate) fn picture(&self, now: Instant) -> Picture {
         let state = match self.out_until(now) {
             _ if self.is_ill() => "unhealthy",
-            Some(_) if self.lock().is_unreachable() => "unreachable",
+            _ if self.lock().is_unreachable() => "unreachable",
             Some(_) => "ejected",
             None => "up",
         };

@@ -1,4 +1,4 @@
-//! Options from the environment: `HTTPTP_IN_MAX_BODY_SIZE` is `--in-max-body-size`.
+//! Options from the environment: `HTTPTP_IN_MAX_BODY_SIZE` is `--in-max-body-size`. `HTTPTP_LOG` is `--log-level`.
 
 use std::ffi::{OsStr, OsString};
 
@@ -24,7 +24,11 @@ pub(super) fn add(
     }
     let (mut words, mut spelt, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for long in command.get_arguments().filter_map(clap::Arg::get_long) {
-        let name = format!("HTTPTP_{}", long.to_ascii_uppercase().replace('-', "_"));
+        let name = match long {
+            // As others have it.
+            "log-level" => "HTTPTP_LOG".to_owned(),
+            long => format!("HTTPTP_{}", long.to_ascii_uppercase().replace('-', "_")),
+        };
         let option = format!("--{long}");
         let Some(value) = variable(&name).filter(|_| !is_given(&args, &option)) else { continue };
         match value.to_str() {

@@ -135,4 +135,11 @@ pub(crate) struct ListenerArgs {
     /// Load balancers whose connections begin with a PROXY header, version 1 or 2, which names the client [default: none]
     #[arg(long, value_name = "NET[,NET...]", help_heading = "Clients", value_parser = Networks::parse)]
     pub(crate) in_proxy_protocol: Option<Networks>,
+
+    /// Give requests without a traceparent one (W3C Trace Context), so that the logs of all that they pass can be put together
+    #[arg(
+        long, value_name = "BOOL", help_heading = "Logs",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no
+    )]
+    pub(crate) in_begin_traces: Option<bool>,
 }

@@ -1,13 +1,18 @@
 //! Options of the process, and of teleport on either side.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
 use httpteleport::Wire;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::yes_or_no;
+use crate::access_log;
 use crate::compress::wire;
 use crate::duration;
+use crate::estimate::price;
+use crate::log;
 
 /// As typed; [`Process`](crate::config::Process) is what they mean together.
 #[derive(Args, Debug, Default)]
@@ -20,12 +25,40 @@ pub(crate) struct ProcessArgs {
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 
-    /// HOST:PORT where metrics are served; empty for nowhere [default: localhost:8040]
-    #[arg(long, value_name = "ADDRESS")]
+    /// HOST:PORT where metrics and a page about this process are served over HTTP; empty for nowhere [default: localhost:8040]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Admin")]
     pub(crate) admin: Option<String>,
 
+    /// File with the token that whoever reads them has to give: as Authorization: Bearer, or once as ?token= in a browser; for
+    /// addresses that others can reach
+    #[arg(long, value_name = "FILE", help_heading = "Admin")]
+    pub(crate) admin_token_file: Option<PathBuf>,
+
+    /// What a gigabyte of traffic costs, for the page to tell what is saved, in the currency of your choice
+    #[arg(long, value_name = "PRICE", help_heading = "Admin", value_parser = price)]
+    pub(crate) price_per_gb: Option<f64>,
+
+    /// Write a line for each request to this file, or to stdout for -; SIGUSR1 and SIGHUP open it anew
+    #[arg(long, value_name = "FILE", help_heading = "Logs")]
+    pub(crate) access_log: Option<PathBuf>,
+
+    /// What the lines look like: combined, as Apache and nginx have them, or json [default: combined]
+    #[arg(long, value_name = "FORMAT", help_heading = "Logs", value_parser = str::parse::<access_log::Format>)]
+    pub(crate) access_log_format: Option<access_log::Format>,
+
+    /// What the program's own log on stderr looks like: text or json [default: text]
+    #[arg(long, value_name = "FORMAT", help_heading = "Logs", value_parser = str::parse::<log::Format>)]
+    pub(crate) log_format: Option<log::Format>,
+
+    /// How much it says: off, error, warn, info, debug or trace; HTTPTP_LOG in the environment [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = "Logs", value_parser = log::level)]
+    pub(crate) log_level: Option<LevelFilter>,
+
     /// Log everything that goes wrong while serving, not only what is the operator's to mend, and each time it does
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no)]
+    #[arg(
+        long, value_name = "BOOL", help_heading = "Logs",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no
+    )]
     pub(crate) log_all_errors: Option<bool>,
 }
 

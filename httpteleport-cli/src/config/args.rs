@@ -15,7 +15,7 @@ impl Settings {
     pub(crate) fn check(args: ProxyArgs) -> Result<Settings, String> {
         let mut mistakes = Mistakes::default();
         let teleport = Teleport::new(&args.teleport, &mut mistakes);
-        let mut settings = Settings::empty(Process::new(args.process, &mut mistakes));
+        let mut settings = Settings::empty(Process::new(&args.process, &mut mistakes));
         settings.listeners.push(Listener::new(args.listener, teleport, &mut mistakes));
         settings.groups.push(Group::new("out".to_owned(), args.group, teleport, &mut mistakes));
         settings.routes.push(Route::everything(0));
@@ -63,7 +63,7 @@ mod tests {
         let args = std::iter::once("httptp").chain(line.split_whitespace()).map(OsString::from);
         match parse(args) {
             Ok(Action::Proxy(settings, _)) => Ok(*settings),
-            Ok(Action::Demo(_) | Action::Checked(..)) => Err("no proxy".to_owned()),
+            Ok(Action::Demo(_) | Action::Estimate(_) | Action::Checked(..)) => Err("no proxy".to_owned()),
             Err(Stop::Usage(lines)) => Err(lines.join("\n")),
             Err(Stop::Clap(error)) => Err(error.to_string()),
         }
@@ -111,10 +111,11 @@ mod tests {
         assert_eq!(urls, ["teleport://h:1", "teleport://i:2"]);
         assert_eq!((output.delay, output.compress.to_string().as_str()), (Duration::from_millis(2), "none"));
         assert_eq!((output.max_header_size, output.timeout, output.conns_per_addr), (512, Duration::from_secs(9), 4));
-        assert_eq!((s.process.concurrency, s.process.log_all_errors), (5, true));
-        assert_eq!(s.process.admin.as_deref(), Some(":8"));
+        assert_eq!((s.process.concurrency, s.process.log.all_errors), (5, true));
+        let admin = |settings: &Settings| settings.process.admin.as_ref().map(|admin| admin.address.clone());
+        assert_eq!(admin(&s), Some((String::new(), 8)));
         assert_eq!(settings("-expvarAddr=").expect("fine").process.admin, None);
-        assert_eq!(settings("-in=:1").expect("fine").process.admin.as_deref(), Some("localhost:8040"));
+        assert_eq!(admin(&settings("-in=:1").expect("fine")), Some(("localhost".to_owned(), 8040)));
         // The two that are left are of certificates that are ordered.
         let acme = "-inType=https -in=:1 -out=h:1";
         let why = |more: &str| settings(&format!("{acme} {more}")).expect_err("no certificate");

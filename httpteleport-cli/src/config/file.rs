@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
         let top = self.table(&kind, String::new(), 0, root, &self.typed.process);
         let args = ProcessTable::from_arg_matches(&top.matches).ok()?;
         let mut mistakes = Mistakes::default();
-        let process = Process::new(args.process, &mut mistakes);
+        let process = Process::new(&args.process, &mut mistakes);
         Teleport::new(&args.teleport, &mut mistakes);
         self.take(&top, mistakes);
 

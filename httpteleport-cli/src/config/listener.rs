@@ -30,6 +30,8 @@ pub(crate) struct Listener {
     pub(crate) proxy_protocol: Networks,
     /// Whom to believe, and what to tell, about clients.
     pub(crate) identity: Identity,
+    /// Requests without a trace get one.
+    pub(crate) begin_traces: bool,
     /// Compression of replies, for teleport.
     pub(crate) compress: Compress,
     /// Batch delay of replies, for teleport.
@@ -111,6 +113,7 @@ impl Listener {
             reuse_port: args.reuse_port.unwrap_or_default(),
             access: Access { allow: args.in_allow, deny: args.in_deny.unwrap_or_default() },
             proxy_protocol: args.in_proxy_protocol.unwrap_or_default(),
+            begin_traces: args.in_begin_traces.unwrap_or_default(),
             identity: Identity {
                 which: args.forwarded.unwrap_or(if args.trusted_proxies.is_some() { Which::X } else { Which::None }),
                 trusted: args.trusted_proxies.unwrap_or_default(),

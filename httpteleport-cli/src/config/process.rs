@@ -1,12 +1,15 @@
 //! What holds for the whole process, and on teleport for either side.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use httpteleport::{RecordCodec, Wire};
 
 use super::Mistakes;
+use crate::access_log;
 use crate::cli::{ProcessArgs, TeleportArgs};
 use crate::compress::Compress;
+use crate::log;
 
 /// What holds for the whole process.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,25 +18,68 @@ pub(crate) struct Process {
     pub(crate) concurrency: usize,
     /// Threads that serve; `None` for one on each core.
     pub(crate) threads: Option<usize>,
-    /// HOST:PORT where metrics are served.
-    pub(crate) admin: Option<String>,
-    /// Everything that goes wrong is in the log.
-    pub(crate) log_all_errors: bool,
+    /// Where metrics are served, if they are.
+    pub(crate) admin: Option<Admin>,
+    /// What is logged of the program itself.
+    pub(crate) log: log::Options,
+    /// Where requests are logged, if they are.
+    pub(crate) access_log: Option<access_log::Options>,
+}
+
+/// Where metrics and the page are served, and to whom.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Admin {
+    /// The host, perhaps empty, and the port.
+    pub(crate) address: (String, u16),
+    /// Whether somebody has asked for that address: then it has to be free.
+    pub(crate) asked_for: bool,
+    /// Holds what whoever reads them has to give.
+    pub(crate) token_file: Option<PathBuf>,
+    /// What a gigabyte costs.
+    pub(crate) price_per_gb: Option<f64>,
+}
+
+impl Admin {
+    fn new(args: &ProcessArgs, mistakes: &mut Mistakes) -> Option<Admin> {
+        let given = args.admin.as_deref().unwrap_or("localhost:8040");
+        if given.is_empty() {
+            if args.admin_token_file.is_some() {
+                mistakes.add("--admin-token-file: there is no admin address; give one, or drop the option".to_owned());
+            }
+            return None;
+        }
+        let address = given.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let Some((host, port)) = address else {
+            mistakes.add(format!("--admin {given}: write HOST:PORT, or nothing to turn it off"));
+            return None;
+        };
+        Some(Admin {
+            address: (host.trim_matches(['[', ']']).to_owned(), port),
+            asked_for: args.admin.is_some(),
+            token_file: args.admin_token_file.clone(),
+            price_per_gb: args.price_per_gb,
+        })
+    }
 }
 
 impl Process {
     /// Makes them of the options.
-    pub(super) fn new(args: ProcessArgs, mistakes: &mut Mistakes) -> Process {
-        let admin = args.admin.unwrap_or_else(|| "localhost:8040".to_owned());
-        let port = admin.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        if !admin.is_empty() && port.is_none() {
-            mistakes.add(format!("--admin {admin}: write HOST:PORT, or nothing to turn it off"));
+    pub(super) fn new(args: &ProcessArgs, mistakes: &mut Mistakes) -> Process {
+        let admin = Admin::new(args, mistakes);
+        if args.access_log.is_none() && args.access_log_format.is_some() {
+            mistakes.add("--access-log-format: there is no access log; give its file with --access-log".to_owned());
         }
+        let format = args.access_log_format.unwrap_or_default();
         Process {
             concurrency: args.concurrency.unwrap_or(100_000) as usize,
             threads: args.threads.map(usize::from),
-            admin: Some(admin).filter(|admin| !admin.is_empty()),
-            log_all_errors: args.log_all_errors.unwrap_or_default(),
+            admin,
+            log: log::Options {
+                format: args.log_format.unwrap_or_default(),
+                level: args.log_level,
+                all_errors: args.log_all_errors.unwrap_or_default(),
+            },
+            access_log: args.access_log.clone().map(|path| access_log::Options { path, format }),
         }
     }
 }

@@ -95,7 +95,7 @@ impl Node {
     async fn start(address: &str, out: &str) -> anyhow::Result<Node> {
         let settings = settings(&["httptp", "--in", address, "--out", out, "--out-timeout", TIMEOUT])?;
         let shutdown = Shutdown::new();
-        let mut running = Running::open(*settings, &shutdown).await?;
+        let mut running = Running::open(*settings, Arc::default(), None, &shutdown).await?;
         let (input, proxy) =
             running.inputs().next().zip(running.groups().first()).context("demo: a node without sides")?;
         let bound = input.listener().local_addr().with_context(|| format!("--in {address}: has no address"))?;
@@ -113,7 +113,7 @@ impl Node {
 fn settings(args: &[&str]) -> anyhow::Result<Box<Settings>> {
     match parse(args.iter().map(OsString::from)) {
         Ok(Action::Proxy(settings, _)) => Ok(settings),
-        Ok(Action::Demo(_) | Action::Checked(..)) => bail!("demo: its nodes are no demos"),
+        Ok(Action::Demo(_) | Action::Estimate(_) | Action::Checked(..)) => bail!("demo: its nodes are proxies"),
         Err(Stop::Usage(lines)) => bail!(lines.join("; ")),
         Err(Stop::Clap(error)) => Err(error.into()),
     }

@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
+use crate::counters::Count;
 use crate::endpoint::Endpoint;
 use crate::listen::{Accepted, Listener};
 
@@ -93,7 +94,7 @@ impl Origin {
 
 async fn serve(listener: Listener, replies: Arc<Replies>) {
     loop {
-        let Accepted::Tcp(stream, _) = listener.accept().await else { continue };
+        let Accepted::Tcp(stream, _) = listener.accept(&Count::default()).await else { continue };
         let replies = Arc::clone(&replies);
         tokio::spawn(async move {
             let service = service_fn(|request| {

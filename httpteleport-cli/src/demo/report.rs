@@ -8,6 +8,7 @@ use super::nodes::FRONT_PORT;
 use super::tally::Tally;
 use super::traffic::Shape;
 use crate::compress::Compress;
+use crate::figures::{bytes, grouped, rounded};
 
 /// What is about to run.
 pub(super) struct Plan {
@@ -68,12 +69,10 @@ pub(super) fn live(standing: &Standing) -> String {
     let Standing { since, shape, calls_per_second, http_bytes, wire_bytes } = standing;
     // Requests that still run have bytes on the wire already.
     let saved = http_bytes.saturating_sub(*wire_bytes);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate, not negative")]
-    let rate = calls_per_second.round() as u64;
     format!(
         "{:>6.1} s  {shape:<4}  {:>8} calls/s  {:>9} saved of {:>9} ({:>2.0}%)",
         since.as_secs_f64(),
-        grouped(rate),
+        rounded(*calls_per_second),
         bytes(saved),
         bytes(*http_bytes),
         100.0 * saved as f64 / (*http_bytes).max(1) as f64
@@ -148,39 +147,6 @@ The demo keeps serving until Ctrl-C. Try:
     )
 }
 
-/// A number with commas between its thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// So many bytes in the largest decimal unit that they fill, three digits or more.
-fn bytes(count: u64) -> String {
-    let (mut value, mut unit) = (count as f64, "B");
-    for larger in ["kB", "MB", "GB", "TB"] {
-        // What would be rounded to 1000 belongs to the next unit.
-        if value < 999.5 {
-            break;
-        }
-        (value, unit) = (value / 1000.0, larger);
-    }
-    let places = if unit == "B" || value >= 99.95 {
-        0
-    } else if value >= 9.995 {
-        1
-    } else {
-        2
-    };
-    format!("{value:.places$} {unit}")
-}
-
 /// A latency in milliseconds, or in seconds when it is that long.
 fn time(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
@@ -212,29 +178,6 @@ mod tests {
         tally.add(size, took);
         tally.calls = calls;
         Shape::ALL.map(|shape| Row { shape, wire_bytes, tally: tally.clone() }).into()
-    }
-
-    #[test]
-    fn numbers() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (123_456, "123,456"), (1_000_000, "1,000,000")]
-        {
-            assert_eq!(grouped(number), text);
-        }
-        let cases = [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.00 kB"),
-            (9_994, "9.99 kB"),
-            (9_995, "10.0 kB"),
-            (99_960, "100 kB"),
-            (999_499, "999 kB"),
-            (999_500, "1.00 MB"),
-            (2_500_000_000, "2.50 GB"),
-            (7_000_000_000_000_000, "7000 TB"),
-        ];
-        for (count, text) in cases {
-            assert_eq!(bytes(count), text, "{count}");
-        }
     }
 
     #[test]

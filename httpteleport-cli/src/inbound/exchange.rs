@@ -11,6 +11,7 @@ use super::policy::Bodies;
 use super::rest::Activity;
 use super::upgrade::{Asked, Next};
 use super::upload::Upload;
+use crate::access_log;
 use crate::balance::Load;
 use crate::body::Body;
 use crate::headers;
@@ -18,6 +19,7 @@ use crate::listen::Client;
 use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
+use crate::trace_context;
 
 impl Shared {
     /// The reply; what has to follow it, if it agrees to another protocol, is left in `next`.
@@ -25,15 +27,20 @@ impl Shared {
     /// The reply, and the request's body as long as it comes, keep the connection busy.
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         ends: Ends,
         activity: &Activity,
         next: &Next,
     ) -> Result<Response<Body>, Infallible> {
         let running = activity.begin();
+        self.traffic.requests.started();
+        if self.begin_traces {
+            trace_context::begin(request.headers_mut());
+        }
         let version = request.version();
         let (client, admitted) = self.admit(&request, ends.caller.client);
         let caller = Caller { client, ..ends.caller };
+        let logged = self.access_log.as_ref().map(|log| log.begin(&request, client));
         let mut asked = None;
         let mut reply = match self.read(request, ends, client, admitted, activity, &mut asked).await {
             Ok(Routed { request, proxy, slot, after }) => {
@@ -51,10 +58,13 @@ impl Shared {
             }
         };
         reply.body_mut().keep_busy(running);
-        Ok(match asked {
+        let mut reply = match asked {
             None => reply,
             Some(asked) => asked.answered(reply, next, |why| caller.refuse(StatusCode::BAD_GATEWAY, why)),
-        })
+        };
+        self.traffic.requests.replied(reply.status());
+        access_log::answered(logged, &mut reply);
+        Ok(reply)
     }
 
     /// Whose request it is, and whether it may go on.

@@ -13,10 +13,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::policy::Current;
 use super::{Parts, http1 as one, http2 as two};
+use crate::access_log::AccessLog;
 use crate::config::{self, Timeouts};
 use crate::counters::Counters;
 use crate::endpoint::Scheme;
 use crate::listen::{Accepted, Client};
+use crate::metrics::counted::Counted;
+use crate::metrics::traffic::Input;
 use crate::outbound::one_line;
 use crate::refusal::Caller;
 use crate::shutdown::Shutdown;
@@ -32,6 +35,10 @@ pub(super) struct Shared {
     pub(super) timeouts: Timeouts,
     pub(super) policy: Current,
     pub(super) counters: Arc<Counters>,
+    /// What goes through the input.
+    pub(super) traffic: Arc<Input>,
+    pub(super) access_log: Option<Arc<AccessLog>>,
+    pub(super) begin_traces: bool,
     scheme: Scheme,
     pub(super) shutdown: Shutdown,
 }
@@ -44,7 +51,13 @@ pub(super) struct Ends {
 
 impl Shared {
     /// What the connections of an input with these settings share.
-    pub(super) fn new(settings: &config::Listener, parts: Parts, policy: Current, shutdown: Shutdown) -> Shared {
+    pub(super) fn new(
+        settings: &config::Listener,
+        parts: Parts,
+        policy: Current,
+        traffic: Arc<Input>,
+        shutdown: Shutdown,
+    ) -> Shared {
         Shared {
             http1: one::builder(&settings.limits, &settings.timeouts),
             http2: two::builder(&settings.limits),
@@ -52,6 +65,9 @@ impl Shared {
             timeouts: settings.timeouts,
             policy,
             counters: parts.counters,
+            access_log: parts.access_log,
+            begin_traces: settings.begin_traces,
+            traffic,
             scheme: settings.endpoint.scheme,
             shutdown,
         }
@@ -61,10 +77,12 @@ impl Shared {
     pub(super) async fn accepted(self: Arc<Self>, accepted: Accepted) {
         match accepted {
             Accepted::Unix(stream) => {
+                let stream = self.counted(stream);
                 let caller = Caller { client: Client::Unix, input: self.scheme, to: None };
                 self.connection(stream, Ends { caller }).await;
             }
             Accepted::Tcp(stream, peer) => {
+                let stream = self.counted(stream);
                 let caller = Caller { client: Client::Tcp(peer.remote), input: self.scheme, to: Some(peer.local) };
                 let ends = Ends { caller };
                 match &self.tls {
@@ -76,7 +94,11 @@ impl Shared {
         }
     }
 
-    async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: TcpStream, ends: Ends) {
+    fn counted<S>(&self, stream: S) -> Counted<S, Input> {
+        Counted::new(stream, Arc::clone(&self.traffic))
+    }
+
+    async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: Counted<TcpStream, Input>, ends: Ends) {
         let handshake = timeout(self.timeouts.handshake, acceptor.accept(stream));
         let result = tokio::select! {
             result = handshake => result,

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Parts;
 use super::policy::{Current, Policy};
+use crate::access_log::{self, AccessLog};
 use crate::body::{Body, BoxError};
 use crate::config::{self, Largest, MAX_REPLY_BODY};
 use crate::counters::Counters;
@@ -23,11 +24,14 @@ use crate::endpoint::Scheme;
 use crate::ends::Ends;
 use crate::headers;
 use crate::listen::{Accepted, Client};
+use crate::metrics::counted::Counted;
+use crate::metrics::traffic::Input;
 use crate::outbound::one_line;
 use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
 use crate::shutdown::Shutdown;
+use crate::trace_context;
 
 /// What every connection of the input shares.
 pub(super) struct Shared {
@@ -48,6 +52,7 @@ impl Shared {
         parts: Parts,
         own_address: Option<SocketAddr>,
         policy: Current,
+        traffic: Arc<Input>,
         shutdown: Shutdown,
     ) -> anyhow::Result<Shared> {
         let (teleport, timeouts) = (settings.teleport, &settings.timeouts);
@@ -69,7 +74,14 @@ impl Shared {
         if let Some(tls) = parts.tls {
             server = server.tls(tls);
         }
-        let answer = Arc::new(Answer { policy, own_address, input: settings.endpoint.scheme });
+        let answer = Arc::new(Answer {
+            policy,
+            traffic,
+            access_log: parts.access_log,
+            begin_traces: settings.begin_traces,
+            own_address,
+            input: settings.endpoint.scheme,
+        });
         Ok(Shared { server: server.build()?, answer, ends: Ends::default(), shutdown })
     }
 
@@ -81,15 +93,24 @@ impl Shared {
                 if let Err(error) = prepare_tcp(&stream) {
                     return tracing::debug!("connection of {}: {error}", peer.remote);
                 }
+                let stream = Counted::new(stream, Arc::clone(&answer.traffic));
                 let connection = self.server.serve_streams_connection(stream, Some(peer.remote), answer);
                 (Client::Tcp(peer.remote), self.to_its_end(connection).await)
             }
-            Accepted::Unix(stream) => (Client::Unix, self.server.serve_streams_connection(stream, None, answer).await),
+            Accepted::Unix(stream) => {
+                let stream = Counted::new(stream, Arc::clone(&answer.traffic));
+                (Client::Unix, self.server.serve_streams_connection(stream, None, answer).await)
+            }
         };
         match ended {
             Ok(()) => tracing::debug!("teleport connection of {peer} ended"),
             Err(error) => self.ends.note(peer, error.kind(), &one_line(&error)),
         }
+    }
+
+    /// What serves them.
+    pub(super) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Drives a connection, which ends when what has begun on it is done once draining has begun.
@@ -116,6 +137,10 @@ fn limits(limits: &config::Limits, largest: Largest) -> Limits {
 /// Hands requests to the router and brings replies back.
 struct Answer {
     policy: Current,
+    /// What goes through the input.
+    traffic: Arc<Input>,
+    access_log: Option<Arc<AccessLog>>,
+    begin_traces: bool,
     /// Stands in for the `Host` that an HTTP/1.0 request may lack.
     own_address: Option<SocketAddr>,
     /// The scheme of the input.
@@ -125,10 +150,18 @@ struct Answer {
 impl StreamHandler for Answer {
     type Body = Body;
 
-    async fn call(&self, request: Request<Incoming>, context: Context) -> Response<Body> {
+    async fn call(&self, mut request: Request<Incoming>, context: Context) -> Response<Body> {
         let peer = context.peer_addr().map_or(Client::Unix, Client::Tcp);
         let start = Instant::now();
+        self.traffic.requests.started();
+        if self.begin_traces {
+            trace_context::begin(request.headers_mut());
+        }
+        let mut logged = self.access_log.as_ref().map(|log| log.begin(&request, peer));
         let (caller, routed) = self.admit(request, peer);
+        if let Some(exchange) = &mut logged {
+            exchange.of(caller.client);
+        }
         let (mut reply, deadline) = match routed {
             Ok(Routed { request, proxy, slot, after }) => {
                 let mut reply = proxy.forward(request, caller, slot).await;
@@ -140,11 +173,12 @@ impl StreamHandler for Answer {
             Err(reply) => (reply, start),
         };
         if !context.is_streaming() {
-            return whole(reply, deadline, caller).await;
-        }
-        if reply.extensions_mut().remove::<Protocol>().is_some() {
+            reply = whole(reply, deadline, caller).await;
+        } else if reply.extensions_mut().remove::<Protocol>().is_some() {
             *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
+        self.traffic.requests.replied(reply.status());
+        access_log::answered(logged, &mut reply);
         reply
     }
 }

@@ -22,6 +22,8 @@ use super::{one_line, plain};
 use crate::balance::Load;
 use crate::endpoint::{Address, Scheme};
 use crate::io::HyperIo;
+use crate::metrics::counted::Counted;
+use crate::metrics::traffic::Output;
 use crate::tls::{HTTP_1_1, HTTP_2};
 
 /// A new connection.
@@ -54,6 +56,7 @@ pub(super) struct Dialer {
     /// The PROXY header that connections begin with.
     introduce: Option<Version>,
     open: Arc<AtomicUsize>,
+    output: Arc<Output>,
 }
 
 impl Dialer {
@@ -85,6 +88,7 @@ impl Dialer {
             max_head,
             introduce: None,
             open: Arc::default(),
+            output: Arc::default(),
         })
     }
 
@@ -98,6 +102,11 @@ impl Dialer {
         self.host.clone()
     }
 
+    /// What they carry, and how often one was opened.
+    pub(super) fn output(&self) -> &Output {
+        &self.output
+    }
+
     /// Connections that are open.
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -105,6 +114,10 @@ impl Dialer {
 
     /// Connects, with TLS if need be; that tells what the upstream speaks. The error is one line.
     pub(super) async fn dial(&self) -> Result<Spoken, String> {
+        self.output.dial(self.dial_either()).await
+    }
+
+    async fn dial_either(&self) -> Result<Spoken, String> {
         let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.either), None).await?;
         if two {
             return http2::handshake(stream, self.max_head, Load::of(&self.open)).await.map(Spoken::Two);
@@ -114,8 +127,11 @@ impl Dialer {
 
     /// The same, to speak HTTP/1.1, for a client that the upstream may have to be told of. The error is one line.
     pub(super) async fn dial_one(&self, whom: Option<Introduced>) -> Result<Box<Connection>, String> {
-        let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.one), whom).await?;
-        if two { Err("it speaks HTTP/2 alone".to_owned()) } else { self.speak_one(stream).await }
+        let dial = async {
+            let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.one), whom).await?;
+            if two { Err("it speaks HTTP/2 alone".to_owned()) } else { self.speak_one(stream).await }
+        };
+        self.output.dial(dial).await
     }
 
     /// A stream, and whether HTTP/2 is to be spoken on it.
@@ -126,14 +142,15 @@ impl Dialer {
     ) -> Result<(Stream, bool), String> {
         let (host, port) = match &self.address {
             Address::Unix(path) => {
-                let mut stream = connect_unix(path).await?;
+                let mut stream = self.counted(connect_unix(path).await?);
                 self.introduce(&mut stream, whom).await?;
                 return Ok((Stream::Unix(HyperIo::new(stream)), false));
             }
             Address::Tcp { host, port } => (host, *port),
         };
-        let mut stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| plain(&error))?;
+        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| plain(&error))?;
         stream.set_nodelay(true).map_err(|error| plain(&error))?;
+        let mut stream = self.counted(stream);
         self.introduce(&mut stream, whom).await?;
         let Some((connector, tls)) = connector.zip(self.tls.as_ref()) else {
             return Ok((Stream::Tcp(HyperIo::new(stream)), self.two));
@@ -141,6 +158,10 @@ impl Dialer {
         let stream = connector.connect(tls.name.clone(), stream).await.map_err(|error| tls_error(&error))?;
         let two = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
         Ok((Stream::Tls(Box::new(HyperIo::new(stream))), two))
+    }
+
+    fn counted<S>(&self, stream: S) -> Counted<S, Output> {
+        Counted::new(stream, Arc::clone(&self.output))
     }
 
     /// Says first whose connection it is.

@@ -27,6 +27,7 @@ use crate::body::Body;
 use crate::endpoint::Scheme;
 use crate::headers;
 use crate::interims::Interims;
+use crate::metrics::traffic::Output;
 use crate::request::{BodyFault, Outgoing, Progress, RequestBody};
 use crate::retry::is_idempotent;
 use crate::shutdown::Shutdown;
@@ -176,6 +177,11 @@ impl HttpUpstream {
         } else {
             *share -= self.connections.forget_permits(*share - most);
         }
+    }
+
+    /// What its connections carry on the network.
+    pub(super) fn output(&self) -> &Output {
+        self.dialer.output()
     }
 
     /// Connections that are open.

@@ -9,12 +9,17 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use crate::io::HyperIo;
+use crate::metrics::counted::Counted;
+use crate::metrics::traffic::Output;
+
+/// Bytes as they are on the network, counted.
+type Network<S> = Counted<S, Output>;
 
 /// TCP, TLS or a unix socket.
 pub(super) enum Stream {
-    Tcp(HyperIo<TcpStream>),
-    Tls(Box<HyperIo<TlsStream<TcpStream>>>),
-    Unix(HyperIo<UnixStream>),
+    Tcp(HyperIo<Network<TcpStream>>),
+    Tls(Box<HyperIo<TlsStream<Network<TcpStream>>>>),
+    Unix(HyperIo<Network<UnixStream>>),
 }
 
 /// Does the same with whichever it is.

@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use http::StatusCode;
+use httpteleport::Stats;
 use tokio::time::Instant;
 
 use super::place::Place;
 use super::{Failure, FailureKind, Upstream};
 use crate::balance::{Node, Outcome};
+use crate::metrics::latency::{Latencies, LatenciesSeen};
+use crate::metrics::traffic::BytesSeen;
 
 /// An upstream of a group. Requests that run there keep it alive when the group has it no more.
 pub(crate) struct Target {
@@ -21,6 +24,7 @@ pub(crate) struct Target {
     pub(super) node: Arc<Node>,
     weight: AtomicU32,
     retries: AtomicU64,
+    latencies: Latencies,
 }
 
 /// The state of an upstream at one moment.
@@ -28,7 +32,7 @@ pub(crate) struct Target {
 pub(crate) struct Snapshot {
     /// Its URL, and the address if that was looked up.
     pub(crate) name: String,
-    /// `up`, `unhealthy` (a health check says so), `ejected` (it fails requests) or `unreachable`.
+    /// `up`, `unhealthy` (a health check says so), `ejected` (it fails requests) or `unreachable` (it was the last time).
     pub(crate) state: &'static str,
     /// Its part of the requests, against those of others.
     pub(crate) weight: u32,
@@ -46,12 +50,22 @@ pub(crate) struct Snapshot {
     pub(crate) retries: u64,
     /// Connections that are open.
     pub(crate) connections: u64,
+    /// Connections that were opened, and those that could not be.
+    pub(crate) dials: u64,
+    pub(crate) dial_errors: u64,
+    /// On its connections, as they are on the network.
+    pub(crate) bytes: BytesSeen,
+    /// How long it took to the heads of its replies.
+    pub(crate) latencies: LatenciesSeen,
+    /// If it speaks teleport.
+    pub(crate) teleport: Option<Stats>,
 }
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Snapshot { name, state, weight, pending, latency, requests, failures, ejections, retries, connections } =
-            self;
+        let Snapshot {
+            name, state, weight, pending, latency, requests, failures, ejections, retries, connections, ..
+        } = self;
         write!(
             f,
             "{name}: {state}, weight {weight}, {pending} of {requests} requests pending, {failures} failed, ejected {ejections} times, \
@@ -80,6 +94,7 @@ impl Target {
             node: Arc::new(Node::new(now)),
             weight,
             retries: AtomicU64::new(0),
+            latencies: Latencies::default(),
         }
     }
 
@@ -115,8 +130,15 @@ impl Target {
         self.weight.store(weight, Relaxed);
     }
 
+    /// The head of a reply has come, after so long.
+    pub(super) fn replied(&self, took: Duration) {
+        self.latencies.add(took);
+    }
+
     pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
         let picture = self.node.picture(now);
+        let output = self.upstream.output();
+        let (dials, dial_errors) = output.dials();
         Snapshot {
             name: self.name.clone(),
             state: picture.state,
@@ -128,6 +150,11 @@ impl Target {
             ejections: picture.ejections,
             retries: self.retries.load(Relaxed),
             connections: self.upstream.connections(),
+            dials,
+            dial_errors,
+            bytes: output.bytes.seen(),
+            latencies: self.latencies.seen(),
+            teleport: self.upstream.stats(),
         }
     }
 }

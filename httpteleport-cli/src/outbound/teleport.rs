@@ -1,7 +1,9 @@
 //! An upstream that speaks teleport, over TCP or TLS.
 
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -9,7 +11,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Incoming, Streaming};
-use httpteleport::{AtLimit, Client, ClientBuilder, Error, ErrorKind, Limits, Stats, Wire};
+use httpteleport::{AtLimit, Client, ClientBuilder, Error, ErrorKind, Limits, Stats, Wire, prepare_tcp};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -22,6 +24,8 @@ use crate::endpoint::Address;
 use crate::ends::Ends;
 use crate::headers;
 use crate::interims::Interims;
+use crate::metrics::counted::Counted;
+use crate::metrics::traffic::Output;
 use crate::request::{Outgoing, Progress, RequestBody};
 use crate::retry::is_idempotent;
 
@@ -37,6 +41,8 @@ const MOST_GROUPS: usize = 1024;
 /// A request whose body goes on for longer than this is given up.
 const LONGEST_UPLOAD: Duration = Duration::from_secs(24 * 60 * 60);
 
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// A teleport upstream and its connections.
 pub(crate) struct TeleportUpstream {
     client: Client,
@@ -48,8 +54,7 @@ pub(crate) struct TeleportUpstream {
     interims: Interims,
     /// Makes a connection that nothing else uses.
     prober: Box<Prober>,
-    /// Connections that have ended, on the framed wire.
-    ended: Arc<AtomicU64>,
+    output: Arc<Output>,
 }
 
 struct Prober {
@@ -101,27 +106,31 @@ impl TeleportUpstream {
                 .with_context(|| format!("--out {place}: {name:?} cannot be a TLS server's name"))?;
             client = client.tls(tls, name);
         }
-        let address = (host.clone(), *port);
-        let prober = Box::new(Prober { builder: client.clone(), address, wire: teleport.wire });
+        let checked = (host.clone(), *port);
+        let prober = Box::new(Prober { builder: client.clone(), address: checked, wire: teleport.wire });
         let (ends, whom) = (Ends::default(), place.to_string());
-        let ended = Arc::<AtomicU64>::default();
-        let count = Arc::clone(&ended);
         client = client.on_connection_end(move |ended| {
-            count.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = ended {
                 ends.note(&whom, error.kind(), &one_line(error));
             }
         });
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        let client = client.connect(&format!("{host}:{port}")).with_context(|| format!("--out {place}"))?;
-        let group_by = output.group_by.clone();
-        Ok(TeleportUpstream { client, patience: output.timeout, group_by, interims, prober, ended })
+        let (address, carried) = (format!("{host}:{port}"), Arc::<Output>::default());
+        let client = client.connect_with(&address.clone(), dialer(address, &carried));
+        let client = client.with_context(|| format!("--out {place}"))?;
+        let (patience, group_by) = (output.timeout, output.group_by.clone());
+        Ok(TeleportUpstream { client, patience, group_by, interims, prober, output: carried })
     }
 
-    /// Connections that are open. Of the classic wire it is known only how many were opened anew.
+    /// What its connections carry on the network.
+    pub(super) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Connections that are open.
     pub(super) fn connections(&self) -> u64 {
         let stats = self.stats();
-        stats.connections.saturating_sub(self.ended.load(Ordering::Relaxed).max(stats.reconnects))
+        stats.connections.saturating_sub(stats.connections_ended)
     }
 
     /// See [`Upstream::probe`](super::Upstream::probe).
@@ -234,6 +243,22 @@ impl Prober {
         // The peer has answered; a goodbye keeps its log free of connections that broke.
         let ((), ended) = Box::pin(async { tokio::join!(client.drain(), driver) }).await;
         ended.map_err(|error| one_line(&error))
+    }
+}
+
+/// Makes connections as fastrpc does, and counts what they carry.
+fn dialer(
+    address: String,
+    output: &Arc<Output>,
+) -> impl Fn() -> BoxFuture<io::Result<Counted<TcpStream, Output>>> + Send + Sync + use<> {
+    let output = Arc::clone(output);
+    move || {
+        let (address, output) = (address.clone(), Arc::clone(&output));
+        Box::pin(async move {
+            let stream = output.dial(TcpStream::connect(address)).await?;
+            prepare_tcp(&stream)?;
+            Ok(Counted::new(stream, output))
+        })
     }
 }
 

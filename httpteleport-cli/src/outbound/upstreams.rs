@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fastrand::Rng;
@@ -161,7 +162,10 @@ impl Upstreams {
 
     /// The head of a reply has come.
     pub(crate) fn note_reply(&self, attempt: &mut Attempt, status: StatusCode) {
-        self.note(attempt, outcome_of_status(status), Instant::now(), || format!("it answers {}", status.as_u16()));
+        let why = || format!("it answers {}", status.as_u16());
+        if let Some(took) = self.note(attempt, outcome_of_status(status), Instant::now(), why) {
+            attempt.target().replied(took);
+        }
     }
 
     /// No reply has come.
@@ -169,7 +173,14 @@ impl Upstreams {
         self.note(attempt, outcome_of_failure(failure), now, || failure.reason.clone());
     }
 
-    fn note(&self, attempt: &mut Attempt, outcome: Outcome, now: Instant, why: impl FnOnce() -> String) {
+    /// How long it took, if that can be told.
+    fn note(
+        &self,
+        attempt: &mut Attempt,
+        outcome: Outcome,
+        now: Instant,
+        why: impl FnOnce() -> String,
+    ) -> Option<Duration> {
         let took = attempt.note(now);
         let options = &self.options.balance;
         let failing = (outcome == Outcome::Failed).then(|| self.failing.lock().unwrap_or_else(PoisonError::into_inner));
@@ -191,6 +202,7 @@ impl Upstreams {
             }
             Some(Change::Back) => tracing::info!("{name} is back"),
         }
+        took
     }
 
     /// Whether there is an upstream that was not tried.
@@ -257,7 +269,7 @@ mod tests {
 
     fn upstreams(options: Options) -> Upstreams {
         let build = |place: &Place| {
-            let (patience, shutdown) = (std::time::Duration::from_secs(3), Shutdown::new());
+            let (patience, shutdown) = (Duration::from_secs(3), Shutdown::new());
             let upstream = HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?;
             Ok(Upstream::Http(Box::new(upstream)))
         };

@@ -2,18 +2,23 @@
 
 #![allow(missing_docs)]
 
+mod admin;
 mod balance;
+mod browser;
 mod certificates;
 mod client;
 mod clients;
 mod config;
 mod demo;
+mod estimate;
 mod failures;
 mod go_lines;
 mod http2;
 mod identity;
 mod limits;
+mod logs;
 mod origin;
+mod page;
 mod pass;
 mod program;
 mod proxy_protocol;

@@ -18,9 +18,13 @@ pub(crate) struct Program {
     pub(crate) line: String,
 }
 
+/// With an admin address where a test asks for one alone: the usual one is there but once.
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_httptp"));
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    if !args.is_empty() {
+        command.env("HTTPTP_ADMIN", "");
+    }
     command
 }
 
@@ -68,6 +72,13 @@ impl Program {
     /// `HOST:PORT` of its input.
     pub(crate) fn address(&self) -> &str {
         address_in(&self.line)
+    }
+
+    /// `HOST:PORT` of its admin address.
+    pub(crate) async fn admin(&mut self) -> String {
+        let told = self.read_to(|line| line.contains("admin page")).await;
+        let (_, url) = told.trim_end().rsplit_once("http://").expect("a URL");
+        url.trim_end_matches('/').to_owned()
     }
 
     /// The line of the start and those that follow it now, to the first that is the one, which has to come.

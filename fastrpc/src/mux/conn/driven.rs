@@ -32,6 +32,13 @@ pub(crate) struct Batch {
     pub(crate) end: u64,
 }
 
+impl Batch {
+    /// How many messages it holds.
+    pub(crate) fn messages(&self) -> usize {
+        self.taken.messages
+    }
+}
+
 impl<C: Codec> Conn<C> {
     /// Hands arrived replies to their calls and wakes them.
     pub(crate) fn deliver(&self, arrivals: &mut Vec<(u32, Arrived<C::Reply>)>, wakers: &mut Vec<Waker>) {

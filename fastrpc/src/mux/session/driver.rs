@@ -25,7 +25,7 @@ use crate::mux::batch::Batcher;
 use crate::mux::dispatch::Dispatch;
 use crate::mux::framed::{Keepalive, LYING, Received, Reset, Role, Streams, Violation};
 use crate::mux::timer::{Alarm, BatchAlarm};
-use crate::stats::add;
+use crate::stats::{BatchOf, add};
 use crate::wire::framed::frame::{CloseCode, ResetCode};
 use crate::wire::framed::record::RecordDecoder;
 use crate::wire::framed::settings::Settings;
@@ -91,6 +91,8 @@ pub struct Driver<S> {
     batch_alarm: BatchAlarm,
     /// A batch of heads has waited long enough, and is not all in records yet.
     batch_goes: bool,
+    /// What the record holds.
+    batch: BatchOf,
     /// What ends the connection once it is told to the peer.
     closing: Option<Result<(), Error>>,
     /// The peer is taken for dead: what it does not take at once is not waited for.
@@ -103,7 +105,6 @@ pub struct Driver<S> {
 impl<S: Serve> Driver<S> {
     /// For a stream on which both hellos were exchanged; a client also gets what makes its calls.
     pub fn new(role: Role, io: BoxIo, options: Options, theirs: Settings, serve: S) -> (Caller, Self) {
-        add(&options.counted.0.connections, 1);
         let now = Instant::now();
         let least = Duration::from_millis(theirs.ping_ms.into());
         let (encoder, decoder) = (options.encoder(&theirs), RecordDecoder::new(options.accepts()));
@@ -142,6 +143,7 @@ impl<S: Serve> Driver<S> {
             batcher,
             batch_alarm,
             batch_goes: false,
+            batch: BatchOf::default(),
             closing: None,
             given_up: false,
             goodbye: None,

@@ -12,7 +12,7 @@ use tokio_util::io::poll_read_buf;
 use super::memory::Reserved;
 use crate::io::BoxIo;
 use crate::mux::framed::Filled;
-use crate::stats::{Counters, add};
+use crate::stats::{BatchOf, Counters, Open, Stopwatch, add};
 use crate::wire::framed::record::{RecordDecoder, RecordEncoder, RecordError};
 
 /// Wire bytes that may wait unwritten before another record is made: what is in here, nothing overtakes.
@@ -22,6 +22,7 @@ const AHEAD: usize = 64 * 1024;
 pub(super) struct RecordLink {
     io: BoxIo,
     counters: Arc<Counters>,
+    _open: Open,
     /// What the contexts of the decoder and the encoder may take.
     reserved: Option<Reserved>,
     decoder: RecordDecoder,
@@ -31,6 +32,8 @@ pub(super) struct RecordLink {
     wire: Vec<u8>,
     written: usize,
     flushed: bool,
+    encoding: Stopwatch,
+    decoding: Stopwatch,
 }
 
 /// What a read brought.
@@ -55,8 +58,21 @@ impl RecordLink {
         chunk: usize,
         counters: Arc<Counters>,
     ) -> Self {
-        let (input, wire) = (BytesMut::new(), Vec::new());
-        Self { io, counters, reserved: None, decoder, encoder, input, chunk, wire, written: 0, flushed: true }
+        Self {
+            io,
+            _open: Open::new(&counters),
+            counters,
+            reserved: None,
+            decoder,
+            encoder,
+            input: BytesMut::new(),
+            chunk,
+            wire: Vec::new(),
+            written: 0,
+            flushed: true,
+            encoding: Stopwatch::default(),
+            decoding: Stopwatch::default(),
+        }
     }
 
     /// Keeps a part of a budget as long as the contexts live.
@@ -68,7 +84,8 @@ impl RecordLink {
     pub(super) fn poll_record(&mut self, cx: &mut Context<'_>, heard: &mut bool) -> Poll<Result<Read, ReadError>> {
         loop {
             let mut plain = BytesMut::new();
-            match self.decoder.decode(&mut self.input, &mut plain).map_err(ReadError::Record)? {
+            let decode = || self.decoder.decode(&mut self.input, &mut plain);
+            match self.decoding.time(&self.counters.decompress_nanos, decode).map_err(ReadError::Record)? {
                 Some(0) => continue,
                 Some(length) => {
                     add(&self.counters.bytes_in, length as u64);
@@ -97,13 +114,16 @@ impl RecordLink {
     }
 
     /// Makes a record of frames.
-    pub(super) fn seal(&mut self, plain: &[u8], filled: Filled) {
+    pub(super) fn seal(&mut self, plain: &[u8], filled: Filled, of: BatchOf) {
+        let Self { counters, encoder, encoding, wire, .. } = self;
         match filled {
             Filled::Nothing => return,
-            Filled::Frames => self.encoder.encode(plain, &mut self.wire),
-            Filled::Raw | Filled::Control => self.encoder.encode_raw(plain, &mut self.wire),
+            Filled::Frames => encoding.time(&counters.compress_nanos, || encoder.encode(plain, wire)),
+            Filled::Raw | Filled::Control => encoder.encode_raw(plain, wire),
         }
-        add(&self.counters.batches, u64::from(filled != Filled::Control));
+        if filled != Filled::Control {
+            counters.batch(of, plain.len());
+        }
         add(&self.counters.bytes_out, plain.len() as u64);
         self.flushed = false;
     }
@@ -186,7 +206,7 @@ mod tests {
         let mut portion = vec![0; 8 * 1024];
         for _ in 0..1000 {
             while link.has_room() {
-                link.seal(&[7; 16_000], Filled::Frames);
+                link.seal(&[7; 16_000], Filled::Frames, BatchOf::default());
             }
             let drained = link.poll_drain(&mut Context::from_waker(Waker::noop()), &mut false);
             assert!(drained.is_pending());

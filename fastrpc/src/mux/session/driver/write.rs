@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::mux::batch::{Flush, Wave};
 use crate::mux::framed::{Filled, Role};
 use crate::mux::session::Serve;
+use crate::stats::BatchOf;
 
 /// What became of an attempt to make a record.
 enum Made {
@@ -56,7 +57,7 @@ impl<S: Serve> Driver<S> {
             match made {
                 Made::Record(Filled::Nothing, _) | Made::At(_) => break,
                 Made::Record(filled, more) => {
-                    self.link.seal(&self.record, filled);
+                    self.link.seal(&self.record, filled, self.batch);
                     if filled == Filled::Frames {
                         self.compressed = Some(now);
                     }
@@ -75,16 +76,18 @@ impl<S: Serve> Driver<S> {
 
     /// Fills a record.
     fn fill(&mut self, now: Instant) -> Made {
-        let Self { shared, batcher, batch_goes, record, handlers, .. } = self;
+        let Self { shared, batcher, batch_goes, batch, record, handlers, .. } = self;
         // Replies that were made where their calls were read are complete as a batch.
         let complete = self.role == Role::Server && handlers.is_empty() && self.options.batch_delay.is_zero();
         let at_once = self.closing.is_some() || complete || *batch_goes;
         shared.with(|streams| {
+            let messages = streams.load().messages;
             let flush = if at_once || streams.is_draining() { Flush::Now } else { batcher.decide(streams.load(), now) };
             match flush {
                 Flush::Yield => return Made::Later,
                 Flush::At(due) => {
                     streams.let_heads_wait(RECORD_FULL);
+                    *batch = BatchOf::default();
                     return match streams.fill(record, now) {
                         Filled::Nothing => Made::At(due),
                         filled => Made::Record(filled, true), // The heads have to be looked at again.
@@ -97,6 +100,7 @@ impl<S: Serve> Driver<S> {
             streams.let_heads_wait(0);
             let filled = streams.fill(record, now);
             *batch_goes = streams.waiting_heads() > 0;
+            *batch = BatchOf { messages: messages - streams.load().messages, waited: batcher.take_wait() };
             Made::Record(filled, streams.wants_to_send())
         })
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use httpteleport_cli::traffic::{Exchange, Generator, Shape, request_size, response_size};
+use crate::traffic::{Exchange, Generator, Shape, request_size, response_size};
 
 /// Every run sends the same exchanges.
 const SEED: u64 = 1;

@@ -41,7 +41,8 @@ pub enum Sign {
 
 impl Caption {
     /// Draws title, subtitle and legend; gives where the picture may begin.
-    pub(super) fn above(&self, svg: &mut Svg, keys: &[Key]) -> f64 {
+    #[must_use]
+    pub fn above(&self, svg: &mut Svg, keys: &[Key]) -> f64 {
         let mut y = MARGIN + 12.0;
         svg.text(MARGIN, y, Type::bold(19.0), &self.title);
         for line in wrap(&self.subtitle, LABEL, WIDTH - 2.0 * MARGIN) {
@@ -52,7 +53,8 @@ impl Caption {
     }
 
     /// Draws the notes; gives where the panel ends.
-    pub(super) fn below(&self, svg: &mut Svg, y: f64) -> f64 {
+    #[must_use]
+    pub fn below(&self, svg: &mut Svg, y: f64) -> f64 {
         let mut y = y;
         for note in &self.notes {
             y += 5.0;

@@ -10,7 +10,7 @@ use super::pass::{Caller, Calls, Script, Step};
 use super::pipe::End;
 use httpteleport::Client;
 
-use crate::framed::{Incoming, client, serve};
+use super::framed::{Incoming, client, serve};
 
 pub(super) async fn framed(codec: RecordCodec, calls: Calls<'_>, script: Script, near: End, far: End) -> Result<()> {
     let handler = move |request: Request<Incoming>| {

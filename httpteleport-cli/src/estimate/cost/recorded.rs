@@ -7,17 +7,17 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use super::framed::MOST_BODY;
+use super::sample::Sample;
+use crate::traffic::Exchange;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use httpteleport_cli::traffic::Exchange;
-
-use super::sample::Sample;
 
 const REQUESTS: &str = ".req.zst";
 const REPLIES: &str = ".resp.zst";
 /// No head or body of a recording is longer than this; a file that says so is no recording.
-const MOST: usize = 64 << 20;
+const MOST: usize = MOST_BODY;
 const MOST_FIELDS: usize = 128;
 
 /// A pair of files.
@@ -54,6 +54,14 @@ fn in_folder(folder: &Path) -> Result<Vec<Recording>> {
     Ok(found)
 }
 
+/// Whether a file is called as one of a pair.
+#[must_use]
+pub fn is_recording(path: &Path) -> bool {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.ends_with(REQUESTS) || name.ends_with(REPLIES))
+}
+
 fn of_file(path: &Path) -> Result<Recording> {
     let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some(name) = file.strip_suffix(REQUESTS).or_else(|| file.strip_suffix(REPLIES)) else {
@@ -69,6 +77,12 @@ impl Recording {
         &self.name
     }
 
+    /// The file of its requests.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(format!("{}{REQUESTS}", self.name))
+    }
+
     /// Reads exchanges, until they have so many bytes together. `None` when it holds event streams: whole messages are
     /// what is compared here, and a reply in many records never ends.
     ///
@@ -76,7 +90,7 @@ impl Recording {
     ///
     /// Which file cannot be read, and at which record.
     pub fn read(&self, bytes: usize) -> Result<Option<Sample>> {
-        let mut requests = Records::open(&self.folder.join(format!("{}{REQUESTS}", self.name)))?;
+        let mut requests = Records::open(&self.path())?;
         let mut replies = Records::open(&self.folder.join(format!("{}{REPLIES}", self.name)))?;
         let (mut exchanges, mut total) = (Vec::new(), 0);
         while total < bytes {

@@ -2,13 +2,12 @@
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
-use httpteleport_cli::traffic::Exchange;
-use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
 
 use super::pipe::metered;
 use super::sample::Sample;
@@ -16,47 +15,63 @@ use super::tcp::{Flights, Tcp};
 use super::together::together;
 use super::ways::{Row, Way};
 use super::{framed_way, hyper_ways, teleport_way};
+use crate::traffic::Exchange;
 
-/// What one pass came to.
+/// One pass, ready to be made.
+pub struct Pass<'a> {
+    runtime: Runtime,
+    way: Way,
+    calls: Calls<'a>,
+    script: Script,
+}
+
+/// What went over the connection of one pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Passed {
-    /// CPU time of both ends: connecting, codecs, compression, the mux. No kernel, the pipe is in memory.
-    pub cpu: Duration,
     /// Requests.
     pub up: Flights,
     /// Replies.
     pub down: Flights,
 }
 
-/// Carries the sample the row's way.
-///
-/// # Errors
-///
-/// A call failed, or a message did not arrive as it was sent.
-pub fn pass(row: &Row, sample: &Sample, tcp: Tcp) -> Result<Passed> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
-    let calls = Calls::new(row, sample)?;
-    let script = Script::new(sample);
-    let (near, far, meter) = metered(tcp);
-    let tasks = tokio::task::LocalSet::new();
-    let begun = cpu_time();
-    runtime.block_on(tasks.run_until(async {
-        match row.way {
-            Way::Http1 { gzip } => hyper_ways::http1(gzip, calls, script, near, far).await,
-            Way::Http2 { gzip } => hyper_ways::http2(gzip, calls, script, near, far).await,
-            Way::Teleport(compression) => teleport_way::teleport(compression, calls, script, near, far).await,
-            Way::Framed(codec) => framed_way::framed(codec, calls, script, near, far).await,
-        }
-    }))?;
-    let cpu = cpu_time() - begun;
-    let (up, down) = meter.flights();
-    Ok(Passed { cpu, up, down })
+impl<'a> Pass<'a> {
+    /// Prepares all messages of the sample, so that making them is not a part of carrying them.
+    ///
+    /// # Errors
+    ///
+    /// The row's way cannot carry a message, or the system gives no runtime.
+    pub fn new(row: &Row, sample: &'a Sample) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+        Ok(Self { runtime, way: row.way, calls: Calls::new(row, sample)?, script: Script::new(sample) })
+    }
+
+    /// Carries the sample over a new connection, whose contexts are cold. Both ends run on this thread.
+    ///
+    /// # Errors
+    ///
+    /// A call failed, or a message did not arrive as it was sent.
+    pub fn carry(self, tcp: Tcp) -> Result<Passed> {
+        let Self { runtime, way, calls, script } = self;
+        let (near, far, meter) = metered(tcp);
+        runtime.block_on(LocalSet::new().run_until(async {
+            match way {
+                Way::Http1 { gzip } => hyper_ways::http1(gzip, calls, script, near, far).await,
+                Way::Http2 { gzip } => hyper_ways::http2(gzip, calls, script, near, far).await,
+                Way::Teleport(compression) => teleport_way::teleport(compression, calls, script, near, far).await,
+                Way::Framed(codec) => framed_way::framed(codec, calls, script, near, far).await,
+            }
+        }))?;
+        let (up, down) = meter.flights();
+        Ok(Passed { up, down })
+    }
 }
 
-/// CPU time of this thread, which runs both ends: what other programs do meanwhile is not in it.
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a thread has run for no negative time")
+impl Passed {
+    /// Bytes both ways, with TCP and IP.
+    #[must_use]
+    pub fn with_tcp(&self, tcp: Tcp) -> u64 {
+        tcp.bytes(&self.up) + tcp.bytes(&self.down)
+    }
 }
 
 /// Something that makes calls.
@@ -143,17 +158,21 @@ fn refusal() -> Response<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use httpteleport_cli::traffic::Shape;
-
+    use super::super::ways::rows;
     use super::*;
-    use crate::cost::ways::rows;
+    use crate::traffic::Shape;
+
+    fn pass(row: &Row, sample: &Sample) -> Passed {
+        let carried = Pass::new(row, sample).and_then(|pass| pass.carry(Tcp::WITH_TIMESTAMPS));
+        carried.unwrap_or_else(|error| panic!("{}: {error:#}", row.name))
+    }
 
     #[test]
     fn every_way_carries_every_shape_in_flushes_as_asked() {
         for shape in Shape::ALL {
             let sample = Sample::generated(shape, 100_000);
             for row in rows(&sample.name) {
-                let passed = pass(&row, &sample, Tcp::WITH_TIMESTAMPS).expect(&row.name);
+                let passed = pass(&row, &sample);
                 let flushes = sample.exchanges.len().div_ceil(row.messages) as u64;
                 assert!(passed.up.count >= flushes && passed.down.count >= flushes, "{}: {passed:?}", row.name);
                 // Preface, settings, windows and acknowledgements of HTTP/2 come on top.
@@ -168,7 +187,7 @@ mod tests {
         let sample = Sample::generated(Shape::Rest, 2_000_000);
         let payload = |wanted: &str| {
             let row = rows("rest").into_iter().find(|row| row.name == format!("bytes/rest/{wanted}")).expect("a row");
-            let passed = pass(&row, &sample, Tcp::WITH_TIMESTAMPS).expect("carried");
+            let passed = pass(&row, &sample);
             (passed.up.payload + passed.down.payload) as f64
         };
         let http = payload("http1/1");

@@ -18,7 +18,7 @@ const PACKED: [&str; 7] = ["image/", "video/", "audio/", "font/", "application/z
 
 /// Compressor and decompressor of one end. They are kept from body to body, which the fastest servers do too.
 #[derive(Debug)]
-pub struct Gzip {
+pub(super) struct Gzip {
     compress: Compress,
     decompress: Decompress,
 }
@@ -34,7 +34,7 @@ impl Default for Gzip {
 
 impl Gzip {
     /// Tells that replies may be gzipped, unless the request says already what it takes.
-    pub fn accept(headers: &mut HeaderMap) {
+    pub(super) fn accept(headers: &mut HeaderMap) {
         headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
     }
 
@@ -43,7 +43,7 @@ impl Gzip {
     /// # Errors
     ///
     /// The compressor failed.
-    pub fn pack(&mut self, headers: &mut HeaderMap, body: Bytes) -> anyhow::Result<Bytes> {
+    pub(super) fn pack(&mut self, headers: &mut HeaderMap, body: Bytes) -> anyhow::Result<Bytes> {
         if body.len() < LEAST_BODY || headers.contains_key(CONTENT_ENCODING) || is_packed(headers) {
             return Ok(body);
         }
@@ -67,7 +67,7 @@ impl Gzip {
     /// # Errors
     ///
     /// It is no gzip, or ends early.
-    pub fn unpack(&mut self, body: &Bytes) -> anyhow::Result<Bytes> {
+    pub(super) fn unpack(&mut self, body: &Bytes) -> anyhow::Result<Bytes> {
         self.decompress.reset(true);
         let mut plain = Vec::with_capacity(body.len() * 4);
         loop {

@@ -15,6 +15,20 @@ impl Tcp {
     /// Without: 20 + 20.
     pub const PLAIN: Self = Self { mss: 1460, headers: 40 };
 
+    /// How it is counted, for people.
+    #[must_use]
+    pub fn rule(self) -> String {
+        let Self { mss, headers } = self;
+        format!(
+            "Payload is what the ends hand to their connection, with all framing, prefaces, settings and window updates. \
+             With TCP/IP adds {headers} bytes of TCP and IPv4 headers for each segment of at most {mss} bytes, and {headers} \
+             for an acknowledgement without payload after every second segment; an odd last segment is acknowledged by what \
+             comes back. What one end writes before the other reads is one flight: it begins a segment of its own and its \
+             writes are joined, as if the kernel had waited for all of them. Not counted: connecting, closing, losses, the \
+             link layer."
+        )
+    }
+
     /// All bytes of a flight.
     #[must_use]
     pub fn bytes(self, flights: &Flights) -> u64 {

@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use fastrpc::Compression;
 use http::{Request, Response};
-use httpteleport::{Body, Client, Limits, Server};
+use httpteleport::{Body, Client, Server};
 
+use super::framed::limits;
 use super::pass::{Caller, Calls, Script};
 use super::pipe::End;
 
@@ -19,11 +20,11 @@ pub(super) async fn teleport(
     near: End,
     far: End,
 ) -> Result<()> {
-    let server = Server::builder(Limits::default()).compression(compression).build()?;
+    let server = Server::builder(limits()).compression(compression).build()?;
     let handler = move |request: Request<Body>| ready(script.step().answer(request.body().as_bytes()).map(Body::from));
     let serving = tokio::spawn(async move { server.serve_connection(far, None, Arc::new(handler)).await });
 
-    let (client, driver) = Client::builder(Limits::default()).compression(compression).handshake(near).await?;
+    let (client, driver) = Client::builder(limits()).compression(compression).handshake(near).await?;
     let driving = tokio::spawn(driver);
     calls.make(&client).await?;
     client.close();

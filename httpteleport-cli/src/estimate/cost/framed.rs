@@ -1,4 +1,4 @@
-//! Framed connections as the benches open them: one, over a stream that is there.
+//! Framed connections over a stream that is there: one, whose client and server take messages of any size.
 
 use std::sync::Arc;
 
@@ -8,6 +8,9 @@ use httpteleport::stream::StreamHandler;
 use httpteleport::{BoxIo, Client, ContextMemory, Limits, RecordCodec, Server, Wire};
 
 pub use httpteleport::stream::Incoming;
+
+/// Bytes of the longest body that a sample may have.
+pub const MOST_BODY: usize = 64 << 20;
 
 /// A client of the one connection over `io`, which is open then.
 ///
@@ -33,9 +36,10 @@ pub async fn serve(io: BoxIo, codec: RecordCodec, handler: impl StreamHandler) -
     served.context("the server's connection failed")
 }
 
-/// Heads as long as can be: recorded ones may be longer than the default takes.
-fn limits() -> Limits {
-    Limits::default().with_max_head(MAX_HEAD as usize)
+/// Messages as long as can be: recorded ones may be longer than the default takes.
+pub(super) fn limits() -> Limits {
+    let head = MAX_HEAD as usize;
+    Limits::default().with_max_head(head).with_peer_max_head(head).with_max_body(MOST_BODY)
 }
 
 /// There is always enough.

@@ -1,0 +1,128 @@
+//! What this process tells of itself over HTTP, at an address of its own: metrics, health, and a page for people.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
+
+use self::answer::Answer;
+use self::token::Token;
+use crate::config;
+use crate::metrics::Metrics;
+use crate::outbound::plain;
+
+mod answer;
+mod now;
+mod page;
+mod token;
+
+/// Connections at a time.
+const MOST_CONNECTIONS: usize = 64;
+/// How long a head may take, and how long a connection may have nothing to say.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of a head.
+const LONGEST_HEAD: usize = 16 * 1024;
+/// How long accepting rests when the system has no file or memory left.
+const REST: Duration = Duration::from_millis(100);
+
+/// The admin address, open; nothing is accepted yet.
+pub(crate) struct Admin {
+    listener: TcpListener,
+    address: SocketAddr,
+    answer: Arc<Answer>,
+}
+
+impl Admin {
+    /// Opens the address. If nobody has asked for one and the usual one is not to be had, there is none, and a warning in the log.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the option and says what to do.
+    pub(crate) async fn open(settings: &config::Admin, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Admin>> {
+        let token = settings.token_file.as_deref().map(Token::read).transpose()?;
+        let (host, port) = &settings.address;
+        let (listener, address) = match bind(host, *port).await {
+            Ok(bound) => bound,
+            Err(why) if settings.asked_for => anyhow::bail!("--admin {host}:{port}: {why}; choose another address"),
+            Err(why) => {
+                tracing::warn!(
+                    "metrics are not served: {host}:{port}: {why}; choose another address with --admin, or turn them off with \
+                     --admin ''"
+                );
+                return Ok(None);
+            }
+        };
+        if token.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(
+                "ANYBODY WHO REACHES {address} CAN READ WHAT THIS PROCESS TELLS OF ITSELF: give --admin-token-file, or a loopback \
+                 address with --admin"
+            );
+        }
+        let answer = Arc::new(Answer::new(Arc::clone(metrics), token, settings.price_per_gb));
+        Ok(Some(Admin { listener, address, answer }))
+    }
+
+    /// Says where it is, in a line on stdout.
+    pub(crate) fn announce(&self) {
+        // Nobody may be reading, which is no reason to stop.
+        let _ = writeln!(io::stdout(), "httptp: admin page and metrics at http://{}/", self.address);
+    }
+
+    /// Serves until it is dropped, also while the process drains.
+    pub(crate) async fn serve(self) {
+        let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        loop {
+            // The system queues what comes beyond the limit.
+            let permit = Arc::clone(&connections).acquire_owned().await;
+            let Ok((stream, _)) = self.listener.accept().await else {
+                tokio::time::sleep(REST).await;
+                continue;
+            };
+            let answer = Arc::clone(&self.answer);
+            tokio::spawn(async move {
+                connection(stream, answer).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, answer: Arc<Answer>) {
+    let service = service_fn(|request| std::future::ready(Ok::<_, std::convert::Infallible>(answer.to(&request))));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(LONGEST_HEAD);
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!("admin connection: {error}");
+    }
+}
+
+/// Listens on the first of the host's addresses that will do, those of IPv4 before others.
+async fn bind(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), String> {
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    let found = lookup_host((host, port)).await.map_err(|_| format!("cannot find the address of {host:?}"))?;
+    let mut addresses: Vec<SocketAddr> = found.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let mut failed = "it has no address".to_owned();
+    for address in addresses {
+        match listen(address).await {
+            Ok(bound) => return Ok(bound),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                failed = "address in use: another program listens there".to_owned();
+            }
+            Err(error) => failed = plain(&error),
+        }
+    }
+    Err(failed)
+}
+
+async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}

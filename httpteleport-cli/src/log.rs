@@ -1,0 +1,124 @@
+//! The log of the program itself, on stderr: what an operator should know, as text or as JSON.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal as _};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::metrics::recent::Recent;
+
+/// What is said, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) format: Format,
+    /// How much; `None` for what an operator should know.
+    pub(crate) level: Option<LevelFilter>,
+    /// What any client can cause, too.
+    pub(crate) all_errors: bool,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Format, &'static str> {
+        match name {
+            "text" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
+            _ => Err("use text or json"),
+        }
+    }
+}
+
+/// Reads the name of a level.
+pub(crate) fn level(name: &str) -> Result<LevelFilter, &'static str> {
+    name.parse().map_err(|_| "use off, error, warn, info, debug or trace")
+}
+
+impl Options {
+    /// Errors that are the operator's to mend are warnings; what any client can cause is said below that. Other crates never say
+    /// more than what an operator should know.
+    fn levels(self) -> Targets {
+        let usual = if self.all_errors { LevelFilter::DEBUG } else { LevelFilter::INFO };
+        let own = self.level.unwrap_or(usual);
+        Targets::new().with_default(own.min(LevelFilter::INFO)).with_target(env!("CARGO_CRATE_NAME"), own)
+    }
+}
+
+/// Begins to log. Warnings and errors are noted in `recent` as well, whatever the level.
+pub(crate) fn start(options: Options, recent: Arc<Recent>) {
+    let line = tracing_subscriber::fmt::layer().with_target(false).with_writer(io::stderr);
+    let line = match options.format {
+        Format::Text => line.compact().with_ansi(io::stderr().is_terminal()).with_filter(options.levels()).boxed(),
+        Format::Json => line.json().flatten_event(true).with_filter(options.levels()).boxed(),
+    };
+    let noting = Noting(recent).with_filter(LevelFilter::WARN);
+    // Somebody else's log is as good.
+    let _ = tracing_subscriber::registry().with(line).with(noting).try_init();
+}
+
+/// Notes what went wrong.
+struct Noting(Arc<Recent>);
+
+impl<S: Subscriber> Layer<S> for Noting {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.note(|| message.0);
+    }
+}
+
+/// The words of an event.
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            // Writing to a String cannot fail.
+            let _ = write!(self.0, "{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn others_never_say_more_than_an_operator_should_know() {
+        let own = env!("CARGO_CRATE_NAME");
+        let lets = |options: Options, target: &str, level| options.levels().would_enable(target, &level);
+        let usual = Options::default();
+        assert!(lets(usual, own, Level::INFO) && !lets(usual, own, Level::DEBUG) && lets(usual, "hyper", Level::INFO));
+        let all = Options { all_errors: true, ..usual };
+        assert!(lets(all, own, Level::DEBUG) && !lets(all, "hyper", Level::DEBUG));
+        let trace = Options { level: Some(LevelFilter::TRACE), ..usual };
+        assert!(lets(trace, own, Level::TRACE) && !lets(trace, "hyper", Level::DEBUG));
+        let errors = Options { level: Some(LevelFilter::ERROR), all_errors: true, ..usual };
+        assert!(lets(errors, own, Level::ERROR) && !lets(errors, "hyper", Level::WARN));
+        assert!(!lets(Options { level: Some(LevelFilter::OFF), ..usual }, own, Level::ERROR));
+    }
+
+    #[test]
+    fn words_of_options() {
+        assert_eq!(("json".parse::<Format>(), level("warn")), (Ok(Format::Json), Ok(LevelFilter::WARN)));
+        assert!("xml".parse::<Format>().is_err() && level("loud").is_err());
+    }
+}

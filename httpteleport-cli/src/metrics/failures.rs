@@ -1,0 +1,49 @@
+//! Requests that no upstream has answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::recent::Recent;
+use crate::outbound::{Failure, FailureKind};
+
+/// As [`Failures::counts`] tells them apart.
+pub(crate) const KINDS: [&str; 6] = ["unreachable", "timeout", "busy", "refused", "request", "broken"];
+
+/// Those of one group, by the failure that was told to their clients, and where all failures are noted.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    counts: [AtomicU64; KINDS.len()],
+    recent: Arc<Recent>,
+}
+
+impl Failures {
+    /// None so far; what happens is noted there.
+    pub(crate) fn new(recent: Arc<Recent>) -> Failures {
+        Failures { counts: Default::default(), recent }
+    }
+
+    /// An upstream has failed a request, which may have another chance. What came to a bad end on its way here is no news of it.
+    pub(crate) fn note(&self, upstream: &str, failure: &Failure) {
+        if !matches!(failure.kind, FailureKind::Request(_)) {
+            self.recent.note(|| format!("{upstream}: {}", failure.reason));
+        }
+    }
+
+    /// The client was told of this one.
+    pub(crate) fn told(&self, kind: FailureKind) {
+        let kind = match kind {
+            FailureKind::Unreachable => 0,
+            FailureKind::Timeout => 1,
+            FailureKind::Busy => 2,
+            FailureKind::Refused(_) => 3,
+            FailureKind::Request(_) => 4,
+            FailureKind::Broken => 5,
+        };
+        self.counts[kind].fetch_add(1, Relaxed);
+    }
+
+    /// In the order of [`KINDS`].
+    pub(crate) fn counts(&self) -> [u64; KINDS.len()] {
+        std::array::from_fn(|kind| self.counts[kind].load(Relaxed))
+    }
+}
