@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, value_parser};
+use clap_complete::Shell;
 use http::HeaderName;
 
 use crate::config::{ConfigFile, Settings, Typed};
@@ -17,6 +18,7 @@ mod balancing;
 mod environment;
 mod group;
 mod listener;
+mod papers;
 mod process;
 mod typed;
 
@@ -72,6 +74,8 @@ pub(crate) enum Action {
     Demo(DemoArgs),
     /// Tell what recorded traffic would cost.
     Estimate(EstimateArgs),
+    /// Print this.
+    Print(Vec<u8>),
 }
 
 /// Why there is nothing to do.
@@ -113,6 +117,13 @@ enum Command {
     Demo(DemoArgs),
     /// Tell what recorded traffic (HAR, or NAME.req.zst) would cost as HTTP and teleported
     Estimate(EstimateArgs),
+    /// Print the manual page: httptp man > httptp.1
+    Man,
+    /// Print a script that completes options in a shell: bash, elvish, fish, powershell or zsh
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 /// Options of `httptp demo`.
@@ -175,6 +186,8 @@ fn read(args: Vec<OsString>) -> Result<Action, Stop> {
     match cli.command {
         Some(Command::Demo(options)) => Ok(Action::Demo(options)),
         Some(Command::Estimate(options)) => Ok(Action::Estimate(options)),
+        Some(Command::Man) => Ok(Action::Print(papers::manual(Cli::command()))),
+        Some(Command::Completions { shell }) => Ok(Action::Print(papers::completions(Cli::command(), shell))),
         Some(Command::Check { file }) => {
             let config = ConfigFile { path: file, typed: Typed::default() };
             let settings = config.load().map_err(Stop::Usage)?;

@@ -4,7 +4,10 @@
 //! interface to build on: it changes with the program. Programs that want HTTP over teleport use the `httpteleport` crate.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
+
+use anyhow::Context as _;
 
 mod access;
 mod access_log;
@@ -72,6 +75,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Ok(cli::Action::Demo(options)) => finish(demo::run(&options)),
         Ok(cli::Action::Estimate(options)) => finish(estimate::run(&options)),
+        Ok(cli::Action::Print(text)) => finish(std::io::stdout().write_all(&text).context("cannot print")),
         Err(cli::Stop::Usage(lines)) => complain(&lines, USAGE),
         Err(cli::Stop::Clap(error)) => {
             // Help and version arrive here too; a closed stdout is no reason to fail.

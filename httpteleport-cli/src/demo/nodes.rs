@@ -113,7 +113,7 @@ impl Node {
 fn settings(args: &[&str]) -> anyhow::Result<Box<Settings>> {
     match parse(args.iter().map(OsString::from)) {
         Ok(Action::Proxy(settings, _)) => Ok(settings),
-        Ok(Action::Demo(_) | Action::Estimate(_) | Action::Checked(..)) => bail!("demo: its nodes are proxies"),
+        Ok(_) => bail!("demo: its nodes are proxies"),
         Err(Stop::Usage(lines)) => bail!(lines.join("; ")),
         Err(Stop::Clap(error)) => Err(error.into()),
     }

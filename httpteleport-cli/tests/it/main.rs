@@ -19,6 +19,7 @@ mod limits;
 mod logs;
 mod origin;
 mod page;
+mod papers;
 mod pass;
 mod program;
 mod proxy_protocol;
