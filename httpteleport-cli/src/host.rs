@@ -20,6 +20,9 @@ pub(crate) fn settle<B>(request: &mut Request<B>, own_address: impl FnOnce() -> 
     if more.is_some() {
         return Err(malformed("more than one Host header"));
     }
+    if request.uri().path() == "*" && request.method() != Method::OPTIONS {
+        return Err(malformed("bad target"));
+    }
     if let Some(authority) = request.uri().authority() {
         // HTTP/2 has no excuse for two that differ (RFC 9113, 8.3.1).
         let strict = request.version() == Version::HTTP_2;
@@ -34,9 +37,6 @@ pub(crate) fn settle<B>(request: &mut Request<B>, own_address: impl FnOnce() -> 
         request.headers_mut().insert(HOST, host);
         *request.uri_mut() = origin_form(request.uri());
         return Ok(());
-    }
-    if request.uri().path() == "*" && request.method() != Method::OPTIONS {
-        return Err(malformed("bad target"));
     }
     match host {
         Some(host) if is_host(host) => Ok(()),

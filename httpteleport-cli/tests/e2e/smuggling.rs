@@ -4,7 +4,11 @@
 mod bodies;
 mod case;
 mod chunks;
+mod classic_node;
 mod codings;
+mod downgrade;
+mod framed_node;
+mod frames;
 mod heads;
 mod lengths;
 mod origins;

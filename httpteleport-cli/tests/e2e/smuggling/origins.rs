@@ -144,5 +144,10 @@ fn words(request: &HttpRequest) -> String {
 }
 
 fn tell(request: &HttpRequest) -> Answer {
-    Answer::Bytes(HttpReply::new(200, "OK").header("X-Seen", &words(request)).body(b"").bytes())
+    let words = words(request);
+    let mut reply = HttpReply::new(200, "OK").header("X-Seen", &words).body(words.as_bytes());
+    if request.method == "HEAD" {
+        reply.body.clear();
+    }
+    Answer::Bytes(reply.bytes())
 }
