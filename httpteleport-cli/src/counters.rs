@@ -46,6 +46,8 @@ pub(crate) struct Counters {
     pub(crate) slow_body: Count,
     /// Requests whose body is too large, 413.
     pub(crate) large_body: Count,
+    /// Requests of which something is expected that is not done here, 417.
+    pub(crate) expectation: Count,
     /// Requests of clients that have too many running already, 429.
     pub(crate) client_concurrency: Count,
     /// Requests of clients that have sent too many in a second, 429.
@@ -60,7 +62,7 @@ pub(crate) struct Counters {
 
 impl Counters {
     /// All of them with their names.
-    pub(crate) fn each(&self) -> [(&'static str, u64); 17] {
+    pub(crate) fn each(&self) -> [(&'static str, u64); 18] {
         [
             ("accepted", self.accepted.get()),
             ("denied", self.denied.get()),
@@ -74,6 +76,7 @@ impl Counters {
             ("method", self.method.get()),
             ("slow_body", self.slow_body.get()),
             ("large_body", self.large_body.get()),
+            ("expectation", self.expectation.get()),
             ("client_concurrency", self.client_concurrency.get()),
             ("client_rate", self.client_rate.get()),
             ("large_head", self.large_head.get()),

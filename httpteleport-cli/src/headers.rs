@@ -4,10 +4,10 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
     UPGRADE,
 };
-use http::uri::{Parts, PathAndQuery};
-use http::{Method, Request, Response, Uri, Version};
+use http::{Method, Request, Response, Version};
 use httpteleport::codec::framed::Protocol;
 
+use crate::host;
 use crate::refusal::{Reason, Refusal};
 use crate::trailers;
 
@@ -72,13 +72,16 @@ pub(crate) fn prepare_request<B>(
     if request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none() {
         return Err(Refusal::new(Reason::Unsupported, "CONNECT is not supported"));
     }
-    check_host(request, own_address)?;
+    if request.extensions().get::<Protocol>().is_some_and(|protocol| carries_requests(protocol.as_str())) {
+        return Err(Refusal::new(Reason::Unsupported, "another version of HTTP is not upgraded to"));
+    }
+    host::settle(request, own_address)?;
     if request.version() == Version::HTTP_2 {
         join_cookies(request.headers_mut());
     }
     let method = request.method().clone();
     let headers = request.headers_mut();
-    let announced = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+    let announced = came_in_chunks(headers)? || headers.contains_key(CONTENT_LENGTH);
     if remove_hop_by_hop(headers) {
         headers.insert(TE, trailers::ASKED_FOR);
     }
@@ -98,24 +101,36 @@ pub(crate) fn prepare_request<B>(
     Ok(())
 }
 
-/// Sees to it that there is exactly one `Host`; the authority of an absolute target wins over it (RFC 9112, 3.2.2).
-fn check_host<B>(request: &mut Request<B>, own_address: impl FnOnce() -> HeaderValue) -> Result<(), Refusal> {
-    if let Some(authority) = request.uri().authority() {
-        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-        let host = HeaderValue::from_str(host).map_err(|_| Refusal::new(Reason::Malformed, "bad target"))?;
-        request.headers_mut().insert(HOST, host);
-        *request.uri_mut() = origin_form(request.uri());
+/// Whether the body came in chunks.
+///
+/// # Errors
+///
+/// It has another coding, which would have to be undone here, or one that the next reader may see otherwise.
+fn came_in_chunks(headers: &HeaderMap) -> Result<bool, Refusal> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(false),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(Refusal::new(Reason::Unsupported, "the only transfer coding is chunked")),
+    }
+}
+
+/// Looks whether all that a client expects before it sends its body is to be asked for it.
+///
+/// # Errors
+///
+/// It expects something else (RFC 9110, 10.1.1).
+pub(crate) fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.get_all(EXPECT).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Ok(());
     }
-    match request.headers().get_all(HOST).iter().count() {
-        1 => Ok(()),
-        0 if request.version() < Version::HTTP_11 => {
-            request.headers_mut().insert(HOST, own_address());
-            Ok(())
-        }
-        0 => Err(Refusal::new(Reason::Malformed, "no Host header")),
-        _ => Err(Refusal::new(Reason::Malformed, "more than one Host header")),
-    }
+    Err(Refusal::new(Reason::Expectation, "100-continue is all that can be expected"))
+}
+
+/// Whether what is spoken in this protocol are requests, which would pass this proxy unseen.
+pub(crate) fn carries_requests(protocol: &str) -> bool {
+    let name = protocol.to_ascii_lowercase();
+    matches!(&*name, "h2c" | "h2") || ["http/", "tls/"].iter().any(|begin| name.starts_with(begin))
 }
 
 /// HTTP/2 may cut the cookies into several fields, which others take for something else (RFC 9113, 8.2.3).
@@ -126,13 +141,6 @@ fn join_cookies(headers: &mut HeaderMap) {
     {
         headers.insert(COOKIE, joined);
     }
-}
-
-/// Path and query alone.
-fn origin_form(uri: &Uri) -> Uri {
-    let mut parts = Parts::default();
-    parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
-    Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static("/"))
 }
 
 /// Makes an upstream's reply what a client should see.
@@ -195,27 +203,33 @@ mod tests {
     }
 
     #[test]
-    fn host_rules() {
-        let mut request = head("/", &[]);
-        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("no host").0, Reason::Malformed);
-        *request.version_mut() = Version::HTTP_10;
-        prepare_request(&mut request, own, Some(0)).expect("1.0 needs none");
-        assert_eq!(request.headers()[HOST], "10.0.0.1:80");
-        assert_eq!(request.version(), Version::HTTP_11);
-
-        let mut request = head("/", &[("host", "a"), ("host", "b")]);
-        assert_eq!(prepare_request(&mut request, own, Some(0)).expect_err("two hosts").0, Reason::Malformed);
+    fn other_codings_than_chunked_are_refused() {
+        for (codings, want) in [
+            (&["Chunked"][..], true),
+            (&["identity, chunked"], false),
+            (&["gzip, chunked"], false),
+            (&["chunked, chunked"], false),
+            (&["chunked", "chunked"], false),
+            (&["", "chunked"], false),
+            (&[",chunked"], false),
+        ] {
+            let fields: Vec<_> = codings.iter().map(|coding| ("transfer-encoding", *coding)).collect();
+            let mut request = head("/", &[&[("host", "h")], &fields[..]].concat());
+            let refused = prepare_request(&mut request, own, Some(5)).map_err(|refusal| refusal.0);
+            assert_eq!(refused, if want { Ok(()) } else { Err(Reason::Unsupported) }, "{codings:?}");
+        }
     }
 
     #[test]
-    fn an_absolute_target_becomes_origin_form_and_its_host_wins() {
-        let mut request = head("http://u:p@real.example:81/a%2Fb?q=%20", &[("host", "other")]);
-        prepare_request(&mut request, own, Some(0)).expect("fine");
-        assert_eq!(request.uri(), "/a%2Fb?q=%20");
-        assert_eq!(request.headers()[HOST], "real.example:81");
-        let mut request = head("http://real.example", &[]);
-        prepare_request(&mut request, own, Some(0)).expect("fine");
-        assert_eq!(request.uri(), "/");
+    fn other_versions_of_http_are_not_upgraded_to() {
+        for (name, want) in
+            [("websocket", true), ("h2c", false), ("H2C", false), ("TLS/1.3", false), ("HTTP/2.0", false)]
+        {
+            let mut request = head("/", &[("host", "h")]);
+            request.extensions_mut().insert(Protocol::new(name).expect("a name"));
+            let refused = prepare_request(&mut request, own, None).map_err(|refusal| refusal.0);
+            assert_eq!(refused, if want { Ok(()) } else { Err(Reason::Unsupported) }, "{name}");
+        }
     }
 
     #[test]

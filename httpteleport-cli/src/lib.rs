@@ -31,6 +31,7 @@ mod go_flags;
 mod groups;
 mod headers;
 mod health;
+mod host;
 mod inbound;
 mod interims;
 mod io;

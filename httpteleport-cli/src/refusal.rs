@@ -25,6 +25,8 @@ pub(crate) enum Reason {
     SlowBody,
     /// Its body is too large.
     LargeBody,
+    /// Something is expected of it that is not done here.
+    Expectation,
     /// Its client has too many running already.
     ClientConcurrency,
     /// Its client has sent too many in a second.
@@ -46,6 +48,7 @@ impl Reason {
             Reason::Method => StatusCode::METHOD_NOT_ALLOWED,
             Reason::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Reason::LargeBody => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::Expectation => StatusCode::EXPECTATION_FAILED,
             Reason::ClientConcurrency | Reason::ClientRate => StatusCode::TOO_MANY_REQUESTS,
             Reason::LargeHead => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Reason::Unsupported => StatusCode::NOT_IMPLEMENTED,
@@ -61,6 +64,7 @@ impl Reason {
             Reason::Method => &counters.method,
             Reason::SlowBody => &counters.slow_body,
             Reason::LargeBody => &counters.large_body,
+            Reason::Expectation => &counters.expectation,
             Reason::ClientConcurrency => &counters.client_concurrency,
             Reason::ClientRate => &counters.client_rate,
             Reason::LargeHead => &counters.large_head,

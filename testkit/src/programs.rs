@@ -2,6 +2,7 @@
 //!
 //! A program that is not installed fails the test with the name of its Debian package; `cargo xtask test` gets them all.
 
+mod apache;
 mod curl;
 mod haproxy;
 mod knot;
@@ -10,6 +11,7 @@ mod nginx;
 mod python;
 mod running;
 
+pub use apache::Apache;
 pub use curl::{Curl, CurlOutput};
 pub use haproxy::Haproxy;
 pub use knot::Knot;

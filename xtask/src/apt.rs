@@ -26,6 +26,8 @@ pub(crate) const TESTS: Needs = Needs {
     programs: &[
         Need { program: "curl", packages: &["curl"] },
         Need { program: "nginx", packages: &["nginx-light", "nginx"] },
+        Need { program: "apache2", packages: &["apache2"] },
+        Need { program: "slowhttptest", packages: &["slowhttptest"] },
         Need { program: "python3", packages: &["python3"] },
         Need { program: "openssl", packages: &["openssl"] },
         Need { program: "haproxy", packages: &["haproxy"] },

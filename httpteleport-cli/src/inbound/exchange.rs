@@ -102,6 +102,7 @@ impl Shared {
             None if body.is_end_stream() => (RequestBody::default(), Some(0)),
             None => {
                 let mut upload = Upload::new(body, &parts, bodies, activity.hold(), &self.counters);
+                headers::check_expectation(&parts.headers)?;
                 upload.read_ahead().await.map_err(BodyFault::refusal)?;
                 upload.into_body()
             }

@@ -26,6 +26,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 use crate::body::{Body, BoxError};
+use crate::headers::carries_requests;
 use crate::io::Pieces;
 use crate::outbound::one_line;
 use crate::request::{BodyFault, RequestBody};
@@ -82,8 +83,7 @@ impl Asked {
         // The body would come before the protocol: asking for both is legal, and so is not to agree.
         let plain = request.method() != Method::CONNECT && request.body().is_end_stream();
         let wanted = headers.get(UPGRADE)?.to_str().ok()?.split(',').next()?.trim();
-        // HTTP/2 behind this proxy's back would carry requests that it has not seen.
-        let passed = plain && connection_upgrades(headers) && !wanted.eq_ignore_ascii_case("h2c");
+        let passed = plain && connection_upgrades(headers) && !carries_requests(wanted);
         passed.then(|| Protocol::new(wanted).ok()).flatten()
     }
 

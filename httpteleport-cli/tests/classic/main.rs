@@ -25,5 +25,3 @@ mod node;
 mod origin;
 #[path = "../e2e/origins.rs"]
 mod origins;
-#[path = "../e2e/smuggling.rs"]
-mod smuggling;

@@ -23,6 +23,7 @@ mod origin;
 mod origins;
 mod repeat;
 mod schemes;
+mod slow;
 mod smuggling;
 mod streaming_origin;
 mod streams;

@@ -48,7 +48,12 @@ impl Node {
 
     /// Waits until it has logged a line with these words in it.
     pub(crate) fn says(&self, words: &str) {
-        tokio::task::block_in_place(|| self.running.line(words, |line| line.contains(words).then_some(())));
+        self.tells(words, |line| line.contains(words).then_some(()));
+    }
+
+    /// Waits until it has logged a line for which `pick` returns something.
+    pub(crate) fn tells<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        tokio::task::block_in_place(|| self.running.line(what, pick))
     }
 
     /// Whether it has logged such a line by now.

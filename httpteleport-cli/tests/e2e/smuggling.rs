@@ -1,135 +1,207 @@
-//! Requests made to look different to different readers. The origin must never see a second one in them.
+//! Requests made to look different to different readers, through all that stands between client and origin. What the front
+//! has not passed on as a request of its own, nobody behind it may take for one.
 
+mod bodies;
+mod case;
+mod chunks;
+mod classic_node;
+mod codings;
+mod downgrade;
+mod framed_node;
+mod frames;
+mod heads;
+mod lengths;
+mod origins;
+mod targets;
+
+use testkit::wire::HttpReply;
+use testkit::wire::http::{read_bodiless_reply, read_reply};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::node::{Node, PATIENCE, Pair};
-use crate::origin::Origin;
+use self::case::{Case, text, unnumbered};
+use self::origins::{Reader, Seen};
+use crate::node::{Node, PATIENCE};
 
-/// The request inside of others.
-const INNER: &str = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
-/// The one behind each attempt, which may or may not be reached.
-const AFTER: &str = "GET /after HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+/// The corpus: what is in doubt, and its cases.
+const CORPUS: [(&str, &[Case]); 6] = [
+    ("a length", lengths::CASES),
+    ("a coding", codings::CASES),
+    ("a chunk", chunks::CASES),
+    ("a head", heads::CASES),
+    ("a target", targets::CASES),
+    ("a body", bodies::CASES),
+];
 
-fn attempts() -> Vec<String> {
-    let inner = INNER.len();
-    let chunk = format!("{inner:x}\r\n{INNER}\r\n0\r\n\r\n");
-    let post = |fields: &str, body: &str| format!("POST /outer HTTP/1.1\r\nHost: h\r\n{fields}\r\n{body}");
-    vec![
-        // Length and chunks at once, both orders: by the length the inner one is a request.
-        post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", &format!("0\r\n\r\n{INNER}")),
-        post("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", &chunk),
-        post(&format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", chunk.len()), &chunk),
-        // Codings that one reader knows and another does not.
-        post(&format!("Content-Length: {inner}\r\nTransfer-Encoding: xchunked\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\nTransfer-Encoding: identity\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\nTransfer-Encoding: chunked, identity\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\nTransfer-Encoding: identity, chunked\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\nTransfer-Encoding:\u{b}chunked\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\nTransfer-Encoding : chunked\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\n Transfer-Encoding: chunked\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\nX: y\r\n\tTransfer-Encoding: chunked\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\nX: y\rTransfer-Encoding: chunked\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\nX: y\nTransfer-Encoding: chunked\r\n"), &chunk),
-        post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", &chunk),
-        post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", &chunk),
-        post("Transfer-Encoding: \"chunked\"\r\n", &chunk),
-        post("Transfer-Encoding: chunked;x=y\r\n", &chunk),
-        // Lengths that are not one number.
-        post(&format!("Content-Length: 0\r\nContent-Length: {inner}\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\nContent-Length: 0\r\n"), INNER),
-        post(&format!("Content-Length: {inner}\r\nContent-Length: {inner}\r\n"), INNER),
-        post(&format!("Content-Length: 0, {inner}\r\n"), INNER),
-        post(&format!("Content-Length: +{inner}\r\n"), INNER),
-        post("Content-Length: -1\r\n", INNER),
-        post(&format!("Content-Length: 0x{inner:x}\r\n"), INNER),
-        post(&format!("Content-Length: {inner} 0\r\n"), INNER),
-        post("Content-Length: 18446744073709551617\r\n", INNER),
-        post(&format!("Content-Length : {inner}\r\n"), INNER),
-        post(&format!("Content-Length\t: {inner}\r\n"), INNER),
-        post(&format!("Content-Length:\r\n {inner}\r\n"), INNER),
-        post(&format!("X: y\r\n Content-Length: {inner}\r\n"), INNER),
-        post(&format!("Content_Length: {inner}\r\nContent-Length: {inner}\r\n"), INNER),
-        post(&format!("Connection: close, Content-Length\r\nContent-Length: {inner}\r\n"), INNER),
-        post("Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n", &chunk),
-        // Chunks.
-        post("Transfer-Encoding: chunked\r\n", &format!("{inner:x};a=\"\r\n\"\r\n{INNER}\r\n0\r\n\r\n")),
-        post(
-            "Transfer-Encoding: chunked\r\n",
-            &format!("{inner:x} ;x=y\r\n{INNER}\r\n0;last\r\nContent-Length: 5\r\n\r\n"),
-        ),
-        post("Transfer-Encoding: chunked\r\n", "0\nX: y\r\n\r\n"),
-        post("Transfer-Encoding: chunked\r\n", &format!("{inner:x}\n{INNER}\n0\n\n")),
-        post("Transfer-Encoding: chunked\r\n", &format!("2\r\nhiXX\r\n0\r\n\r\n{INNER}")),
-        post("Transfer-Encoding: chunked\r\n", &format!("-1\r\n{INNER}\r\n0\r\n\r\n")),
-        post("Transfer-Encoding: chunked\r\n", &format!("0x{inner:x}\r\n{INNER}\r\n0\r\n\r\n")),
-        post("Transfer-Encoding: chunked\r\n", &format!("1000000000000000{inner:x}\r\n{INNER}\r\n0\r\n\r\n")),
-        post("Transfer-Encoding: chunked\r\n", &format!("{inner:x};x\rGET /smuggled\r\n{INNER}\r\n0\r\n\r\n")),
-        // Line ends and line beginnings.
-        format!("POST /outer HTTP/1.1\nHost: h\nContent-Length: {inner}\n\n{INNER}"),
-        format!("POST /outer HTTP/1.1\r\nHost: h\r\nX: a\rb\r\nContent-Length: {inner}\r\n\r\n{INNER}"),
-        format!("POST /outer HTTP/1.1\r\nHost: h\r\nX: a\0b\r\nContent-Length: {inner}\r\n\r\n{INNER}"),
-        format!("GET /outer HTTP/1.1\r\nHost: h\r\nContent-Length: {inner}\r\n\r\n{INNER}"),
-        format!("HEAD /outer HTTP/1.1\r\nHost: h\r\nContent-Length: {inner}\r\n\r\n{INNER}"),
-        format!("DELETE /outer HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"),
-        format!("POST /outer HTTP/1.0\r\nHost: h\r\nContent-Length: {inner}\r\nConnection: keep-alive\r\n\r\n{INNER}"),
-        format!(
-            "POST /outer HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n{chunk}"
-        ),
-        // Bodies that a node might leave lying.
-        post(&format!("Expect: 100-continue\r\nContent-Length: {inner}\r\n"), INNER),
-        post(&format!("Expect: something-else\r\nContent-Length: {inner}\r\n"), INNER),
-        post(&format!("Upgrade: websocket\r\nConnection: upgrade\r\nContent-Length: {inner}\r\n"), INNER),
-        post(&format!("Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {inner}\r\n"), INNER),
-        post(&format!("Teleport-Method: HEAD\r\nTeleport-Head-Length: 3\r\nContent-Length: {inner}\r\n"), INNER),
-        format!("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n{INNER}"),
-        // Start lines with room for another one.
-        "GET /outer HTTP/1.1\r\nX: y HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /outer?GET /smuggled HTTP/1.1 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /outer%0d%0aGET%20/smuggled HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /outer HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n".to_owned(),
-        "GET http://h/outer HTTP/1.1\r\nHost: i\r\n\r\n".to_owned(),
-    ]
+/// The front ends what does not come to its end after so long.
+const LIMITS: [&str; 6] = ["--in-head-timeout", "2s", "--in-body-timeout", "2s", "--in-idle-timeout", "2s"];
+
+/// What stands between client and origin.
+enum Way {
+    OneNode,
+    Framed,
+    Classic,
 }
 
-/// Sends it and waits until the connection is over; a reader that still waits for more of the attempt is left alone.
-async fn attempt(address: &str, bytes: &str) -> String {
+impl Way {
+    fn name(&self) -> &'static str {
+        match self {
+            Way::OneNode => "no wire",
+            Way::Framed => "framed",
+            Way::Classic => "classic",
+        }
+    }
+
+    /// The node that clients speak to, and the others.
+    fn start(&self, out: &str) -> (Node, Option<Node>) {
+        if matches!(self, Way::OneNode) {
+            return (Node::start("http://127.0.0.1:0", out, &LIMITS), None);
+        }
+        let wire = ["--wire", self.name()];
+        let far = Node::start("teleport://127.0.0.1:0", out, &wire);
+        let near = Node::start("http://127.0.0.1:0", far.url(), &[&wire[..], &LIMITS].concat());
+        (near, Some(far))
+    }
+}
+
+/// All that a client is answered on one connection, to its end.
+async fn converse(address: String, bytes: Vec<u8>) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     // It may be refused, and the connection reset, before all of it is out.
-    let _ = stream.write_all(format!("{bytes}{AFTER}").as_bytes()).await;
+    let _ = stream.write_all(&bytes).await;
     let mut received = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut received)).await.unwrap_or_else(|_| panic!("{bytes:?} hangs"));
-    String::from_utf8_lossy(&received).into_owned()
-}
-
-async fn nothing_is_smuggled(near: &Node, origin: &Origin) {
-    let mut reached = 0;
-    for bytes in attempts() {
-        let before = origin.requests().len();
-        let replies = attempt(near.address(), &bytes).await;
-        let seen = origin.requests().split_off(before);
-        let targets: Vec<_> = seen.iter().map(|request| request.target.as_str()).collect();
-        let as_one = |target: &&str| !target.starts_with("/smuggled");
-        assert!(targets.iter().all(as_one), "{bytes:?}: {targets:?}\n{replies}");
-        assert!(targets.iter().filter(|target| target.starts_with("/outer")).count() <= 1, "{bytes:?}: {targets:?}");
-        let answered = replies.matches("HTTP/1.1 200 OK\r\n").count() + replies.matches("HTTP/1.0 200 OK\r\n").count();
-        assert_eq!(answered, targets.len(), "as many replies as requests: {bytes:?}: {targets:?}\n{replies}");
-        reached += usize::from(targets.contains(&"/after"));
+    if timeout(PATIENCE, stream.read_to_end(&mut received)).await.is_err() {
+        received.extend_from_slice(b"and no end");
     }
-    assert!(reached >= 10, "some are harmless and are answered like any other: {reached}");
+    received
+}
+
+/// Replies in words, as [`Case::want`] has them; interim ones say nothing.
+fn replies(mut bytes: &[u8], want: &[&str]) -> Vec<String> {
+    let mut replies = Vec::new();
+    while !bytes.is_empty() {
+        let bodiless = want.get(replies.len()).is_some_and(|want| want.starts_with("HEAD "));
+        let read = if bodiless { read_bodiless_reply(bytes) } else { read_reply(bytes) };
+        let Ok((reply, length)) = read else {
+            replies.push(format!("{read:?}: {}", bytes.escape_ascii()));
+            break;
+        };
+        bytes = &bytes[length..];
+        if reply.status >= 200 {
+            replies.push(answer(&reply));
+        }
+    }
+    replies
+}
+
+fn answer(reply: &HttpReply) -> String {
+    match reply.value("X-Seen") {
+        Some(seen) => unnumbered(&text(seen)).1,
+        None => reply.status.to_string(),
+    }
+}
+
+/// What was passed on of a case, of what its client was answered.
+fn passed<'a>(want: &[&'a str]) -> Vec<&'a str> {
+    want.iter().filter(|want| want.parse::<u16>().is_err()).copied().collect()
+}
+
+/// The request line of a request in words.
+fn line(words: &str) -> String {
+    let target = words.rsplitn(3, ' ').last().expect("method and target");
+    format!("{target} HTTP/1.1")
+}
+
+/// Those of them that are of this case.
+fn of(seen: &[Seen], number: usize) -> Vec<&str> {
+    seen.iter().filter(|seen| seen.0 == Some(number)).map(|seen| &*seen.1).collect()
+}
+
+async fn all_is_read_in_one_way(way: Way, reader: Reader) {
+    let (near, far) = way.start(&reader.url);
+    let cases: Vec<(&str, &Case)> =
+        CORPUS.iter().flat_map(|(what, cases)| cases.iter().map(move |case| (*what, case))).collect();
+    let mut running = JoinSet::new();
+    for (number, (_, case)) in cases.iter().enumerate() {
+        let (address, bytes) = (near.address().to_owned(), case.bytes(number));
+        running.spawn(async move { (number, converse(address, bytes).await) });
+    }
+    let received = running.join_all().await;
+    drop((near, far));
+    let lines: usize = cases.iter().map(|(_, case)| passed(case.wanted(&[way.name()])).len()).sum();
+    let (seen, asked) = (reader.seen(), reader.asked(lines).await);
+    let mut faults = Vec::new();
+    for (number, received) in received {
+        let (what, case) = cases[number];
+        let want = case.wanted(&[way.name(), reader.name]);
+        let answers = replies(&received, want);
+        if answers != want {
+            faults.push(format!("{what}, {}: the client was answered {answers:?}, not {want:?}", case.about));
+        }
+        let (seen, want) = (of(&seen, number), passed(want));
+        if seen != want {
+            faults.push(format!("{what}, {}: the last one to read has understood {seen:?}, not {want:?}", case.about));
+        }
+        let Some(asked) = &asked else { continue };
+        // Also what that server refuses itself.
+        let want: Vec<String> = passed(case.wanted(&[way.name()])).into_iter().map(line).collect();
+        let mut asked = of(asked, number);
+        if answers.iter().any(|answer| answer == "408") {
+            // It had begun, and was broken off.
+            asked.retain(|line| *line != "POST /outer HTTP/1.1");
+        }
+        if asked != want {
+            faults.push(format!("{what}, {}: {} has read {asked:?}, not {want:?}", case.about, reader.name));
+        }
+    }
+    let nobodys = seen.iter().chain(asked.iter().flatten()).filter(|seen| seen.0.is_none());
+    faults.extend(nobodys.map(|(_, request)| format!("nobody asked {request:?}")));
+    assert!(faults.is_empty(), "{} of {} cases:\n{}", faults.len(), cases.len(), faults.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_teleport() {
-    let origin = Origin::start().await;
-    let pair = Pair::start(&origin.url);
-    nothing_is_smuggled(&pair.near, &origin).await;
+async fn a_strict_parser_behind_one_node() {
+    all_is_read_in_one_way(Way::OneNode, Reader::strict().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http() {
-    let origin = Origin::start().await;
-    let near = Node::start("http://127.0.0.1:0", &origin.url, &[]);
-    nothing_is_smuggled(&near, &origin).await;
+async fn a_strict_parser_behind_the_framed_wire() {
+    all_is_read_in_one_way(Way::Framed, Reader::strict().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_parser_behind_the_classic_wire() {
+    all_is_read_in_one_way(Way::Classic, Reader::strict().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_behind_one_node() {
+    all_is_read_in_one_way(Way::OneNode, Reader::nginx().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_behind_the_framed_wire() {
+    all_is_read_in_one_way(Way::Framed, Reader::nginx().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_behind_the_classic_wire() {
+    all_is_read_in_one_way(Way::Classic, Reader::nginx().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apache_behind_one_node() {
+    all_is_read_in_one_way(Way::OneNode, Reader::apache().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apache_behind_the_framed_wire() {
+    all_is_read_in_one_way(Way::Framed, Reader::apache().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apache_behind_the_classic_wire() {
+    all_is_read_in_one_way(Way::Classic, Reader::apache().await).await;
 }
