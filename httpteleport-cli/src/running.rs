@@ -17,7 +17,7 @@ use crate::listen::Listener;
 use crate::proxy::Proxy;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
-use crate::tls;
+use crate::tls::{self, Digest};
 
 /// A running process. Dropped, it goes on until its shutdown begins.
 pub(crate) struct Running {
@@ -26,6 +26,8 @@ pub(crate) struct Running {
     inputs: Vec<Live>,
     /// Likewise.
     groups: Vec<Arc<Proxy>>,
+    /// What was in the files of certificates when each group was made.
+    groups_files: Vec<Digest>,
     slots: Arc<Slots>,
     counters: Arc<Counters>,
     interims: Interims,
@@ -51,6 +53,7 @@ impl Running {
             settings: Settings::empty(settings.process.clone()),
             inputs: Vec::new(),
             groups: Vec::new(),
+            groups_files: Vec::new(),
             counters: Arc::default(),
             interims: Interims::default(),
             shutdown: shutdown.clone(),
@@ -66,7 +69,8 @@ impl Running {
     ///
     /// One line that names the option and says what to do. Nothing has changed then.
     pub(crate) async fn change(&mut self, settings: Settings) -> anyhow::Result<()> {
-        let groups = self.groups_of(&settings).await?;
+        let files: Vec<_> = settings.groups.iter().map(|group| tls::digest(group.tls.files())).collect();
+        let groups = self.groups_of(&settings, &files).await?;
         let (mut inputs, mut changes) = (Vec::<Live>::new(), Vec::new());
         for (index, listener) in settings.listeners.iter().enumerate() {
             let parts = self.parts(index, listener, &settings, &groups)?;
@@ -87,16 +91,17 @@ impl Running {
         for gone in self.inputs.iter().filter(|old| !stays(old)) {
             gone.input.retire();
         }
-        (self.inputs, self.groups, self.settings) = (inputs, groups, settings);
+        (self.inputs, self.groups, self.groups_files, self.settings) = (inputs, groups, files, settings);
         Ok(())
     }
 
-    /// The groups of these settings: those that stay as they are keep their connections.
-    async fn groups_of(&self, settings: &Settings) -> anyhow::Result<Vec<Arc<Proxy>>> {
+    /// The groups of these settings: those that stay as they are, and so do their certificates, keep their connections.
+    async fn groups_of(&self, settings: &Settings, files: &[Digest]) -> anyhow::Result<Vec<Arc<Proxy>>> {
         let same_demand = self.demand() == demand(settings);
         let mut groups = Vec::with_capacity(settings.groups.len());
-        for group in &settings.groups {
-            let same = self.settings.groups.iter().position(|old| same_demand && old == group);
+        for (group, files) in settings.groups.iter().zip(files) {
+            let mut known = self.settings.groups.iter().zip(&self.groups_files);
+            let same = known.position(|(old, had)| same_demand && old == group && had == files);
             groups.push(match same {
                 Some(index) => Arc::clone(&self.groups[index]),
                 None => Arc::new(groups::open(settings, group, &self.shutdown, &self.interims).await?),

@@ -1,6 +1,5 @@
 //! From settings to a running proxy, and to its end.
 
-use std::future::pending;
 use std::io::{self, IsTerminal as _};
 
 use anyhow::Context;
@@ -52,21 +51,15 @@ fn log_to_stderr(all_errors: bool) {
 
 async fn run(settings: Settings, file: Option<ConfigFile>) -> anyhow::Result<()> {
     let signals = Signals::take()?;
-    let reload = file.map(Reload::new).transpose()?;
+    let reload = Reload::new(file, &settings)?;
     let shutdown = Shutdown::new();
     let mut running = Running::open(settings, &shutdown).await?;
     running.serve();
     running.announce();
 
-    let changes = async {
-        match reload {
-            Some(reload) => reload.follow(&mut running).await,
-            None => pending().await,
-        }
-    };
     tokio::select! {
         () = signals.first() => {}
-        () = changes => {}
+        () = reload.follow(&mut running) => {}
     }
     tracing::info!("draining; a second signal ends at once");
     // Accepting ends as soon as draining begins; the requests that run get their time.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, value_parser};
 use http::HeaderName;
+use rustls::pki_types::ServerName;
 
 use super::{BalancingArgs, header};
 use crate::compress::Compress;
@@ -45,6 +46,18 @@ pub(crate) struct GroupArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) out_ca: Option<PathBuf>,
 
+    /// https and teleports: certificate chain to show to outputs that ask for one, PEM [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) out_tls_cert: Option<PathBuf>,
+
+    /// Private key of that certificate, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) out_tls_key: Option<PathBuf>,
+
+    /// https and teleports: the name or address that the certificates of outputs have to be for [default: that in the URL]
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = tls_name)]
+    pub(crate) out_tls_name: Option<ServerName<'static>>,
+
     /// Largest head of a reply; a larger one becomes 502 [default: 4096]
     #[arg(long, value_name = "BYTES", help_heading = "Output", value_parser = value_parser!(u32).range(256..=1_048_576))]
     pub(crate) out_max_header_size: Option<u32>,
@@ -68,4 +81,10 @@ pub(crate) struct GroupArgs {
 
     #[command(flatten)]
     pub(crate) balancing: BalancingArgs,
+}
+
+/// Reads a name that a certificate can be for.
+fn tls_name(text: &str) -> Result<ServerName<'static>, &'static str> {
+    ServerName::try_from(text.to_owned())
+        .map_err(|_| "cannot be the name in a certificate; write for example far.example.com")
 }

@@ -12,6 +12,7 @@ use crate::compress::Compress;
 use crate::duration;
 use crate::endpoint::Endpoint;
 use crate::forwarded::Which;
+use crate::tls::ClientNames;
 
 /// As typed; [`Listener`](crate::config::Listener) is what they mean together.
 #[derive(Args, Debug, Default)]
@@ -39,6 +40,15 @@ pub(crate) struct ListenerArgs {
     /// Any text that nobody can guess: nodes with the same one resume each other's TLS sessions
     #[arg(long, value_name = "TEXT", help_heading = "Input")]
     pub(crate) in_tls_session_ticket_key: Option<String>,
+
+    /// Let in clients alone that show a certificate of these authorities, PEM; TLS sessions are not resumed then [default: none is asked
+    /// for]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(crate) in_tls_client_ca: Option<PathBuf>,
+
+    /// DNS names of which that certificate has to be for one; *.example.com is all that end so [default: any]
+    #[arg(long, value_name = "NAME[,NAME...]", help_heading = "Input", value_parser = ClientNames::parse)]
+    pub(crate) in_tls_client_names: Option<ClientNames>,
 
     /// Where certificates from an ACME authority are kept [default: autocert-cache]
     #[arg(long, value_name = "FOLDER", help_heading = "Input")]

@@ -1,6 +1,6 @@
 //! Where requests come from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Mistakes, Teleport};
@@ -10,6 +10,7 @@ use crate::clients::ClientLimits;
 use crate::compress::Compress;
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::forwarded::{Identity, Which};
+use crate::tls::ClientNames;
 
 /// One input.
 #[derive(Clone, Debug)]
@@ -45,12 +46,23 @@ pub(crate) struct Tls {
     pub(crate) pairs: Vec<Pair>,
     /// What the key of session tickets is made of.
     pub(crate) ticket_key: Option<String>,
+    /// Which clients are let in, if not all.
+    pub(crate) clients: Option<ClientCa>,
+}
+
+/// Clients that have to show a certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientCa {
+    /// PEM file of those who may have made it.
+    pub(crate) ca: PathBuf,
+    /// What it may be for; anything without this.
+    pub(crate) names: Option<ClientNames>,
 }
 
 /// The files of a certificate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pair {
-    /// PEM certificate chain, the server's own first.
+    /// PEM certificate chain, the holder's own first.
     pub(crate) cert: PathBuf,
     /// PEM private key.
     pub(crate) key: PathBuf,
@@ -123,6 +135,14 @@ impl Listener {
     }
 }
 
+impl Tls {
+    /// The files that it is made of.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let pairs = self.pairs.iter().flat_map(|pair| [pair.cert.as_path(), pair.key.as_path()]);
+        pairs.chain(self.clients.iter().map(|clients| clients.ca.as_path()))
+    }
+}
+
 impl Listener {
     /// Whether it wants the port of another one. Two that let the system choose get two.
     pub(super) fn listens_where(&self, other: &Listener) -> bool {
@@ -141,6 +161,8 @@ fn tls(args: &ListenerArgs, endpoint: &Endpoint, mistakes: &mut Mistakes) -> Opt
             ("--in-tls-cert", !certs.is_empty()),
             ("--in-tls-key", !keys.is_empty()),
             ("--in-tls-session-ticket-key", args.in_tls_session_ticket_key.is_some()),
+            ("--in-tls-client-ca", args.in_tls_client_ca.is_some()),
+            ("--in-tls-client-names", args.in_tls_client_names.is_some()),
         ];
         for (option, _) in options.iter().filter(|option| option.1) {
             mistakes.add(format!(
@@ -170,8 +192,29 @@ fn tls(args: &ListenerArgs, endpoint: &Endpoint, mistakes: &mut Mistakes) -> Opt
             "--in-tls-session-ticket-key: is empty; give a text that nobody can guess, or drop the option".to_owned(),
         );
     }
+    let clients = clients(args, mistakes);
     let pairs = certs.into_iter().zip(keys).map(|(cert, key)| Pair { cert, key }).collect();
-    Some(Tls { pairs, ticket_key: args.in_tls_session_ticket_key.clone() })
+    Some(Tls { pairs, ticket_key: args.in_tls_session_ticket_key.clone(), clients })
+}
+
+/// Whose certificates of clients are good.
+fn clients(args: &ListenerArgs, mistakes: &mut Mistakes) -> Option<ClientCa> {
+    let Some(ca) = args.in_tls_client_ca.clone() else {
+        if args.in_tls_client_names.is_some() {
+            mistakes.add(
+                "--in-tls-client-names: clients show no certificate; say whose are good with --in-tls-client-ca"
+                    .to_owned(),
+            );
+        }
+        return None;
+    };
+    if args.in_tls_session_ticket_key.is_some() {
+        mistakes.add(
+            "--in-tls-session-ticket-key: sessions that are resumed would get round --in-tls-client-ca; drop one of the two"
+                .to_owned(),
+        );
+    }
+    Some(ClientCa { ca, names: args.in_tls_client_names.clone() })
 }
 
 fn limits(args: &ListenerArgs, mistakes: &mut Mistakes) -> Limits {

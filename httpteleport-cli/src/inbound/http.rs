@@ -20,6 +20,7 @@ use crate::listen::{Accepted, Client};
 use crate::outbound::one_line;
 use crate::refusal::Caller;
 use crate::shutdown::Shutdown;
+use crate::tls::RefusedClients;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
+    refused_clients: RefusedClients,
     pub(super) timeouts: Timeouts,
     pub(super) policy: Current,
     pub(super) counters: Arc<Counters>,
@@ -49,6 +51,7 @@ impl Shared {
             http1: one::builder(&settings.limits, &settings.timeouts),
             http2: two::builder(&settings.limits),
             tls: parts.tls.map(TlsAcceptor::from),
+            refused_clients: RefusedClients::default(),
             timeouts: settings.timeouts,
             policy,
             counters: parts.counters,
@@ -84,6 +87,7 @@ impl Shared {
         };
         match result {
             Ok(Ok(stream)) => self.connection(stream, ends).await,
+            Ok(Err(error)) if self.refused_clients.note(ends.caller.client, &error, &self.counters) => {}
             Ok(Err(error)) => {
                 self.counters.failed_handshake.add();
                 tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error));

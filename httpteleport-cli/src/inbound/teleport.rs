@@ -28,12 +28,15 @@ use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
 use crate::shutdown::Shutdown;
+use crate::tls::RefusedClients;
 
 /// What every connection of the input shares.
 pub(super) struct Shared {
     server: Server,
     answer: Arc<Answer>,
     ends: Ends,
+    refused_clients: RefusedClients,
+    counters: Arc<Counters>,
     shutdown: Shutdown,
 }
 
@@ -70,7 +73,14 @@ impl Shared {
             server = server.tls(tls);
         }
         let answer = Arc::new(Answer { policy, own_address, input: settings.endpoint.scheme });
-        Ok(Shared { server: server.build()?, answer, ends: Ends::default(), shutdown })
+        Ok(Shared {
+            server: server.build()?,
+            answer,
+            ends: Ends::default(),
+            refused_clients: RefusedClients::default(),
+            counters: parts.counters,
+            shutdown,
+        })
     }
 
     /// Serves one connection to its end.
@@ -88,6 +98,7 @@ impl Shared {
         };
         match ended {
             Ok(()) => tracing::debug!("teleport connection of {peer} ended"),
+            Err(error) if self.refused_clients.note(peer, &error, &self.counters) => {}
             Err(error) => self.ends.note(peer, error.kind(), &one_line(&error)),
         }
     }
