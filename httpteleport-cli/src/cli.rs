@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, value_parser};
 use http::HeaderName;
+use rustls::pki_types::ServerName;
 
 use crate::config::{ConfigFile, Settings, Typed};
 use crate::go_flags::{self, Spelt, Translated};
 
 mod balancing;
+mod cert;
 mod environment;
 mod group;
 mod listener;
@@ -20,6 +22,7 @@ mod process;
 mod typed;
 
 pub(crate) use balancing::BalancingArgs;
+pub(crate) use cert::CertArgs;
 pub(crate) use group::GroupArgs;
 pub(crate) use listener::ListenerArgs;
 pub(crate) use process::{ProcessArgs, TeleportArgs};
@@ -67,6 +70,8 @@ pub(crate) enum Action {
     Proxy(Box<Settings>, Option<ConfigFile>),
     /// Say that this file is fine.
     Checked(PathBuf, Box<Settings>),
+    /// Make certificates for a link.
+    Cert(CertArgs),
     /// Show what teleporting saves.
     Demo(DemoArgs),
 }
@@ -90,7 +95,7 @@ pub(crate) enum Stop {
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     override_usage = "httptp --in URL --out URL[,URL...] [OPTIONS]\n       httptp --config FILE [OPTIONS]\n       \
-                      httptp check FILE\n       httptp demo [--seconds N] [--keep]"
+                      httptp check FILE\n       httptp cert --for NAME[,NAME...] [--dir FOLDER]\n       httptp demo [--seconds N] [--keep]"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -106,6 +111,8 @@ enum Command {
         /// The file
         file: PathBuf,
     },
+    /// Make a private authority and the certificates of both sides of a teleports link, and say how to use them
+    Cert(CertArgs),
     /// Run realistic traffic through two nodes on this machine and show what it saves
     Demo(DemoArgs),
 }
@@ -144,6 +151,12 @@ fn header(name: &str) -> Result<HeaderName, &'static str> {
     name.parse().map_err(|_| "is no name of a header; write for example X-Tenant")
 }
 
+/// Reads a name that a certificate can be for.
+fn tls_name(text: &str) -> Result<ServerName<'static>, &'static str> {
+    ServerName::try_from(text.to_owned())
+        .map_err(|_| "cannot be the name in a certificate; write for example far.example.com")
+}
+
 /// Reads `true` or `false`.
 fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     text.parse().map_err(|_| "use true or false")
@@ -168,6 +181,7 @@ fn read(args: Vec<OsString>) -> Result<Action, Stop> {
     let matches = Cli::command().try_get_matches_from(args).map_err(refuse)?;
     let cli = Cli::from_arg_matches(&matches).map_err(refuse)?;
     match cli.command {
+        Some(Command::Cert(options)) => Ok(Action::Cert(options)),
         Some(Command::Demo(options)) => Ok(Action::Demo(options)),
         Some(Command::Check { file }) => {
             let config = ConfigFile { path: file, typed: Typed::default() };

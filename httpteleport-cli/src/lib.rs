@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod access;
 mod balance;
 mod body;
+mod cert;
 mod cli;
 mod clients;
 mod compress;
@@ -61,6 +62,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             println!("{}: is fine: {}", file.display(), settings.summary());
             ExitCode::SUCCESS
         }
+        Ok(cli::Action::Cert(options)) => finish(cert::run(&options)),
         Ok(cli::Action::Demo(options)) => finish(demo::run(&options)),
         Err(cli::Stop::Usage(lines)) => complain(&lines, USAGE),
         Err(cli::Stop::Clap(error)) => {

@@ -20,8 +20,9 @@ mod server;
 mod tickets;
 
 pub(crate) use client::Client;
-pub(crate) use client_names::ClientNames;
+pub(crate) use client_names::{ClientNames, is_issued};
 pub(crate) use files::{Digest, digest};
+pub(crate) use pair::is_pair;
 pub(crate) use refused::RefusedClients;
 pub(crate) use server::server_config;
 

@@ -7,7 +7,7 @@ use clap::{Args, value_parser};
 use http::HeaderName;
 use rustls::pki_types::ServerName;
 
-use super::{BalancingArgs, header};
+use super::{BalancingArgs, header, tls_name};
 use crate::compress::Compress;
 use crate::discover::Source;
 use crate::duration;
@@ -81,10 +81,4 @@ pub(crate) struct GroupArgs {
 
     #[command(flatten)]
     pub(crate) balancing: BalancingArgs,
-}
-
-/// Reads a name that a certificate can be for.
-fn tls_name(text: &str) -> Result<ServerName<'static>, &'static str> {
-    ServerName::try_from(text.to_owned())
-        .map_err(|_| "cannot be the name in a certificate; write for example far.example.com")
 }

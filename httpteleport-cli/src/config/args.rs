@@ -63,7 +63,7 @@ mod tests {
         let args = std::iter::once("httptp").chain(line.split_whitespace()).map(OsString::from);
         match parse(args) {
             Ok(Action::Proxy(settings, _)) => Ok(*settings),
-            Ok(Action::Demo(_) | Action::Checked(..)) => Err("no proxy".to_owned()),
+            Ok(Action::Cert(_) | Action::Demo(_) | Action::Checked(..)) => Err("no proxy".to_owned()),
             Err(Stop::Usage(lines)) => Err(lines.join("\n")),
             Err(Stop::Clap(error)) => Err(error.to_string()),
         }

@@ -113,7 +113,7 @@ impl Node {
 fn settings(args: &[&str]) -> anyhow::Result<Box<Settings>> {
     match parse(args.iter().map(OsString::from)) {
         Ok(Action::Proxy(settings, _)) => Ok(settings),
-        Ok(Action::Demo(_) | Action::Checked(..)) => bail!("demo: its nodes are no demos"),
+        Ok(Action::Cert(_) | Action::Demo(_) | Action::Checked(..)) => bail!("demo: its nodes are no demos"),
         Err(Stop::Usage(lines)) => bail!(lines.join("; ")),
         Err(Stop::Clap(error)) => Err(error.into()),
     }

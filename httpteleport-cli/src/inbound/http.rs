@@ -1,12 +1,13 @@
 //! An input that speaks HTTP, over TCP, TLS or a unix socket: HTTP/1.1, and HTTP/2 where a connection begins with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{self, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -24,6 +25,9 @@ use crate::tls::RefusedClients;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long, and how many bytes, a client that is not let in is still read.
+const PARTING: (Duration, u64) = (Duration::from_secs(1), 64 * 1024);
 
 /// What every connection of the input shares.
 pub(super) struct Shared {
@@ -80,15 +84,17 @@ impl Shared {
     }
 
     async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: TcpStream, ends: Ends) {
-        let handshake = timeout(self.timeouts.handshake, acceptor.accept(stream));
+        let handshake = timeout(self.timeouts.handshake, acceptor.accept(stream).into_fallible());
         let result = tokio::select! {
             result = handshake => result,
             () = self.shutdown.begun() => return,
         };
         match result {
             Ok(Ok(stream)) => self.connection(stream, ends).await,
-            Ok(Err(error)) if self.refused_clients.note(ends.caller.client, &error, &self.counters) => {}
-            Ok(Err(error)) => {
+            Ok(Err((error, stream))) if self.refused_clients.note(ends.caller.client, &error, &self.counters) => {
+                part(stream).await;
+            }
+            Ok(Err((error, _))) => {
                 self.counters.failed_handshake.add();
                 tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error));
             }
@@ -150,6 +156,16 @@ async fn first_bytes(stream: &mut (impl AsyncRead + Unpin)) -> Option<Bytes> {
             return (end > 0).then(|| Bytes::copy_from_slice(read));
         }
     }
+}
+
+/// Lets a client read why its handshake failed: one that goes on to send finds its connection reset otherwise.
+async fn part(mut stream: TcpStream) {
+    let (time, bytes) = PARTING;
+    let rest = async {
+        stream.shutdown().await?;
+        io::copy(&mut stream.take(bytes), &mut io::sink()).await
+    };
+    let _ = timeout(time, rest).await;
 }
 
 impl Ends {

@@ -1,16 +1,18 @@
 //! Which clients a server of TLS lets in.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use webpki::EndEntityCert;
 
-use super::provider;
+use super::{provider, roots_of};
 
 /// Most names in the option: each is compared with those of a client.
 const MOST: usize = 1000;
@@ -63,6 +65,15 @@ impl Name {
         let plain = plain.to_ascii_lowercase();
         Ok(if text.starts_with("*.") { Name::Suffix(format!(".{plain}")) } else { Name::Exact(plain) })
     }
+}
+
+/// Whether the authority in the file vouches for this certificate of a client, PEM.
+pub(crate) fn is_issued(certificate: &str, authority: &Path) -> bool {
+    let roots = roots_of(authority).ok();
+    let verifier = roots.and_then(|roots| Named::new(roots, None).ok());
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).ok();
+    let both = verifier.zip(certificate);
+    both.is_some_and(|(verifier, shown)| verifier.verify_client_cert(&shown, &[], UnixTime::now()).is_ok())
 }
 
 /// Lets clients in whose certificate an authority has made, for one of the names if there are any.

@@ -1,5 +1,6 @@
 //! A certificate with its key.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -8,6 +9,11 @@ use rustls::sign::CertifiedKey;
 
 use super::{pem, provider};
 use crate::config::Pair;
+
+/// Whether these files hold a certificate and its key.
+pub(crate) fn is_pair(cert: &Path, key: &Path) -> bool {
+    certified(&Pair { cert: cert.to_owned(), key: key.to_owned() }, "in").is_ok()
+}
 
 /// Reads a pair; `side` is `in` or `out`, for the names of the options.
 ///

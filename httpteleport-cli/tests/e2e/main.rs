@@ -8,6 +8,7 @@ const WIRE: &str = "auto";
 mod bad_origins;
 mod caller;
 mod callers;
+mod cert;
 mod curl;
 mod discover;
 mod go_client;

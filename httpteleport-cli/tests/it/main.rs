@@ -5,6 +5,7 @@
 mod balance;
 mod certificates;
 mod client;
+mod client_certificates;
 mod clients;
 mod config;
 mod demo;
