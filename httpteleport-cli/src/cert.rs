@@ -6,11 +6,10 @@ use std::path::Path;
 use anyhow::bail;
 use rustls::pki_types::{IpAddr, ServerName};
 
-use self::files::{Secrecy, write};
 use self::made::{Authority, Certificate};
 use crate::cli::CertArgs;
+use crate::files::{self, Secrecy, write};
 
-mod files;
 mod made;
 
 const CA_CERT: &str = "ca.crt";
@@ -25,7 +24,7 @@ const PAIRS: [&str; 4] = ["far.crt", "far.key", "near.crt", "near.key"];
 /// Files are there that it was not told to replace, or it cannot write them: one line that names the option.
 pub(crate) fn run(options: &CertArgs) -> anyhow::Result<()> {
     let folder = options.dir.as_path();
-    files::folder(folder)?;
+    files::folder(folder, "--dir")?;
     let replace = options.overwrite || options.renew;
     if !replace {
         check_absent(folder)?;

@@ -16,7 +16,7 @@ mod route;
 
 pub(crate) use file::{ConfigFile, Typed, Word};
 pub(crate) use group::{ClientTls, Group};
-pub(crate) use listener::{ClientCa, Limits, Listener, Pair, Timeouts, Tls};
+pub(crate) use listener::{Acme, ClientCa, Limits, Listener, Pair, Timeouts, Tls};
 pub(crate) use mistakes::Mistakes;
 pub(crate) use process::{Process, Teleport};
 pub(crate) use route::{Edit, Fields, Host, Route};

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod access;
+mod acme;
 mod balance;
 mod body;
 mod cert;
@@ -20,6 +21,7 @@ mod discover;
 mod duration;
 mod endpoint;
 mod ends;
+mod files;
 mod forwarded;
 mod go_flags;
 mod groups;

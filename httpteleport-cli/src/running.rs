@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use httpteleport::Wire;
 
+use crate::acme::Manager;
 use crate::balance::Slots;
 use crate::compress::Compress;
 use crate::config::{self, Largest, Settings};
@@ -28,6 +29,8 @@ pub(crate) struct Running {
     groups: Vec<Arc<Proxy>>,
     /// What was in the files of certificates when each group was made.
     groups_files: Vec<Digest>,
+    /// What orders certificates, of each listener that has none of its own.
+    acme: Vec<Option<Arc<Manager>>>,
     slots: Arc<Slots>,
     counters: Arc<Counters>,
     interims: Interims,
@@ -54,6 +57,7 @@ impl Running {
             inputs: Vec::new(),
             groups: Vec::new(),
             groups_files: Vec::new(),
+            acme: Vec::new(),
             counters: Arc::default(),
             interims: Interims::default(),
             shutdown: shutdown.clone(),
@@ -71,9 +75,10 @@ impl Running {
     pub(crate) async fn change(&mut self, settings: Settings) -> anyhow::Result<()> {
         let files: Vec<_> = settings.groups.iter().map(|group| tls::digest(group.tls.files())).collect();
         let groups = self.groups_of(&settings, &files).await?;
+        let acme = self.acme_of(&settings)?;
         let (mut inputs, mut changes) = (Vec::<Live>::new(), Vec::new());
         for (index, listener) in settings.listeners.iter().enumerate() {
-            let parts = self.parts(index, listener, &settings, &groups)?;
+            let parts = self.parts(index, acme[index].clone(), &settings, &groups)?;
             if let Some(kept) = self.kept(listener, &inputs) {
                 changes.push((Arc::clone(&kept.input), kept.input.prepare(listener, parts)?));
                 inputs.push(kept);
@@ -91,7 +96,8 @@ impl Running {
         for gone in self.inputs.iter().filter(|old| !stays(old)) {
             gone.input.retire();
         }
-        (self.inputs, self.groups, self.groups_files, self.settings) = (inputs, groups, files, settings);
+        (self.inputs, self.groups, self.groups_files) = (inputs, groups, files);
+        (self.acme, self.settings) = (acme, settings);
         Ok(())
     }
 
@@ -110,6 +116,18 @@ impl Running {
         Ok(groups)
     }
 
+    /// What orders certificates by these settings; those who do that already go on.
+    fn acme_of(&self, settings: &Settings) -> anyhow::Result<Vec<Option<Arc<Manager>>>> {
+        let mut all = Vec::<Option<Arc<Manager>>>::new();
+        for listener in &settings.listeners {
+            let wanted = listener.tls.as_ref().and_then(|tls| tls.acme.as_ref());
+            let there = |wanted| self.acme.iter().chain(&all).flatten().find(|one| one.has(wanted)).cloned();
+            let one = wanted.map(|wanted| there(wanted).map_or_else(|| Manager::start(wanted).map(Arc::new), Ok));
+            all.push(one.transpose()?);
+        }
+        Ok(all)
+    }
+
     fn demand(&self) -> (Largest, usize) {
         demand(&self.settings)
     }
@@ -117,13 +135,16 @@ impl Running {
     fn parts(
         &self,
         index: usize,
-        listener: &config::Listener,
+        acme: Option<Arc<Manager>>,
         settings: &Settings,
         groups: &[Arc<Proxy>],
     ) -> anyhow::Result<Parts> {
+        let listener = &settings.listeners[index];
+        let ordered = || acme.as_ref().map(|acme| acme.resolver());
         let http = listener.endpoint.scheme == Scheme::Https;
         Ok(Parts {
-            tls: listener.tls.as_ref().map(|identity| tls::server_config(identity, http)).transpose()?,
+            tls: listener.tls.as_ref().map(|identity| tls::server_config(identity, ordered(), http)).transpose()?,
+            acme,
             router: Router::new(index, &settings.routes, groups, Arc::clone(&self.slots)),
             concurrency: settings.process.concurrency,
             largest: settings.largest(),

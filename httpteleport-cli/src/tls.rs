@@ -19,7 +19,7 @@ mod refused;
 mod server;
 mod tickets;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, trusting};
 pub(crate) use client_names::{ClientNames, is_issued};
 pub(crate) use files::{Digest, digest};
 pub(crate) use pair::is_pair;

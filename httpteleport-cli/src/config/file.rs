@@ -145,7 +145,8 @@ impl<'a> Reader<'a> {
             let teleport = Teleport::new(&own.teleport.or(&args.teleport), &mut mistakes);
             let listener = Listener::new(own.listener, teleport, &mut mistakes);
             if !mistakes.any()
-                && let Some(Err(error)) = listener.tls.as_ref().map(|identity| tls::server_config(identity, false))
+                && let Some(Err(error)) =
+                    listener.tls.as_ref().map(|identity| tls::server_config(identity, None, false))
             {
                 mistakes.add(format!("{error:#}"));
             }

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use super::{Mistakes, Teleport};
 use crate::access::{Access, Networks};
+use crate::acme::HostPattern;
 use crate::cli::ListenerArgs;
 use crate::clients::ClientLimits;
 use crate::compress::Compress;
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::forwarded::{Identity, Which};
 use crate::tls::ClientNames;
+
+/// Where certificates are ordered unless it is said otherwise.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// One input.
 #[derive(Clone, Debug)]
@@ -42,12 +46,29 @@ pub(crate) struct Listener {
 /// A server's identity.
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
-    /// PEM files, at least one pair, the default first.
+    /// PEM files, the default first; at least one pair, or certificates are ordered.
     pub(crate) pairs: Vec<Pair>,
     /// What the key of session tickets is made of.
     pub(crate) ticket_key: Option<String>,
+    /// How certificates are ordered, where there are no pairs.
+    pub(crate) acme: Option<Acme>,
     /// Which clients are let in, if not all.
     pub(crate) clients: Option<ClientCa>,
+}
+
+/// How certificates are ordered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Acme {
+    /// For which hosts.
+    pub(crate) hosts: HostPattern,
+    /// Folder where they are kept.
+    pub(crate) cache: PathBuf,
+    /// URL of the authority's directory.
+    pub(crate) directory: String,
+    /// PEM certificates to trust there instead of the system's.
+    pub(crate) ca: Option<PathBuf>,
+    /// Mail addresses that the authority may write to.
+    pub(crate) contact: Vec<String>,
 }
 
 /// Clients that have to show a certificate.
@@ -115,8 +136,10 @@ impl Listener {
                 mistakes.add_idle(format!("{option} has no effect: the input is not teleport"));
             }
         }
+        let tls = tls(&args, &endpoint, mistakes);
+        note_idle_acme(&args, tls.as_ref(), mistakes);
         Listener {
-            tls: tls(&args, &endpoint, mistakes),
+            tls,
             limits: limits(&args, mistakes),
             timeouts: timeouts(&args, mistakes),
             endpoint,
@@ -171,10 +194,9 @@ fn tls(args: &ListenerArgs, endpoint: &Endpoint, mistakes: &mut Mistakes) -> Opt
         }
         return None;
     }
+    let acme = if certs.is_empty() { acme(args, endpoint) } else { None };
     match (certs.len(), keys.len()) {
-        (0, _) if endpoint.scheme == Scheme::Https && args.autocert_host_regexp.is_some() => mistakes.add(format!(
-            "--in {endpoint}: certificates are not ordered yet; give one with --in-tls-cert and --in-tls-key"
-        )),
+        (0, 0) if acme.is_some() => {}
         (0, _) if endpoint.scheme == Scheme::Https && args.autocert_cache_dir.is_some() => mistakes.add(
             "--autocert-cache-dir: anyone could order certificates; say for which hosts with --autocert-host-regexp".to_owned(),
         ),
@@ -194,7 +216,34 @@ fn tls(args: &ListenerArgs, endpoint: &Endpoint, mistakes: &mut Mistakes) -> Opt
     }
     let clients = clients(args, mistakes);
     let pairs = certs.into_iter().zip(keys).map(|(cert, key)| Pair { cert, key }).collect();
-    Some(Tls { pairs, ticket_key: args.in_tls_session_ticket_key.clone(), clients })
+    Some(Tls { pairs, ticket_key: args.in_tls_session_ticket_key.clone(), acme, clients })
+}
+
+/// How an https input gets certificates that it is not given.
+fn acme(args: &ListenerArgs, endpoint: &Endpoint) -> Option<Acme> {
+    let hosts = args.autocert_host_regexp.clone().filter(|_| endpoint.scheme == Scheme::Https)?;
+    Some(Acme {
+        hosts,
+        cache: args.autocert_cache_dir.clone().unwrap_or_else(|| PathBuf::from("autocert-cache")),
+        directory: args.acme_directory.clone().unwrap_or_else(|| LETS_ENCRYPT.to_owned()),
+        ca: args.acme_ca.clone(),
+        contact: args.acme_contact.clone().unwrap_or_default(),
+    })
+}
+
+/// Options of certificates that are ordered, where none are.
+fn note_idle_acme(args: &ListenerArgs, tls: Option<&Tls>, mistakes: &mut Mistakes) {
+    let options = [
+        ("--autocert-host-regexp", args.autocert_host_regexp.is_some()),
+        ("--acme-directory", args.acme_directory.is_some()),
+        ("--acme-ca", args.acme_ca.is_some()),
+        ("--acme-contact", args.acme_contact.is_some()),
+    ];
+    if tls.is_none_or(|tls| tls.acme.is_none()) {
+        for (option, _) in options.iter().filter(|option| option.1) {
+            mistakes.add_idle(format!("{option} has no effect: no certificates are ordered for this input"));
+        }
+    }
 }
 
 /// Whose certificates of clients are good.

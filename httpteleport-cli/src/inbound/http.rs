@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::policy::Current;
 use super::{Parts, http1 as one, http2 as two};
+use crate::acme::Manager;
 use crate::config::{self, Timeouts};
 use crate::counters::Counters;
 use crate::endpoint::Scheme;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
+    acme: Option<Arc<Manager>>,
     refused_clients: RefusedClients,
     pub(super) timeouts: Timeouts,
     pub(super) policy: Current,
@@ -55,6 +57,7 @@ impl Shared {
             http1: one::builder(&settings.limits, &settings.timeouts),
             http2: two::builder(&settings.limits),
             tls: parts.tls.map(TlsAcceptor::from),
+            acme: parts.acme,
             refused_clients: RefusedClients::default(),
             timeouts: settings.timeouts,
             policy,
@@ -84,15 +87,29 @@ impl Shared {
     }
 
     async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: TcpStream, ends: Ends) {
-        let handshake = timeout(self.timeouts.handshake, acceptor.accept(stream).into_fallible());
+        let handshake = async {
+            match &self.acme {
+                None => acceptor
+                    .accept(stream)
+                    .into_fallible()
+                    .await
+                    .map(Some)
+                    .map_err(|(error, stream)| (error, Some(stream))),
+                Some(acme) => acme.accept(stream, Arc::clone(acceptor.config())).await,
+            }
+        };
+        let handshake = timeout(self.timeouts.handshake, handshake);
         let result = tokio::select! {
             result = handshake => result,
             () = self.shutdown.begun() => return,
         };
         match result {
-            Ok(Ok(stream)) => self.connection(stream, ends).await,
+            Ok(Ok(Some(stream))) => self.connection(stream, ends).await,
+            Ok(Ok(None)) => {}
             Ok(Err((error, stream))) if self.refused_clients.note(ends.caller.client, &error, &self.counters) => {
-                part(stream).await;
+                if let Some(stream) = stream {
+                    part(stream).await;
+                }
             }
             Ok(Err((error, _))) => {
                 self.counters.failed_handshake.add();

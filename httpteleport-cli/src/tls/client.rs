@@ -1,5 +1,6 @@
 //! The client side.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -30,10 +31,7 @@ impl Client {
     ///
     /// A file is unreadable or not what it should be, or the system trusts nobody: one line that says what to do.
     pub(crate) fn new(settings: &ClientTls, http: bool) -> anyhow::Result<Client> {
-        let roots = match &settings.ca {
-            Some(path) => roots_of(path).with_context(|| format!("--out-ca {}", path.display()))?,
-            None => system_roots()?,
-        };
+        let roots = roots(settings.ca.as_deref(), "--out-ca")?;
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
         let builder = builder.with_root_certificates(roots);
         let mut config = match &settings.pair {
@@ -64,13 +62,30 @@ impl Client {
     }
 }
 
-fn system_roots() -> anyhow::Result<RootCertStore> {
+/// A client that trusts the certificates of the option's file, or else the system's, and shows none.
+///
+/// # Errors
+///
+/// The file is unreadable or not what it should be, or the system trusts nobody: one line that says what to do.
+pub(crate) fn trusting(ca: Option<&Path>, option: &str) -> anyhow::Result<Arc<ClientConfig>> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(builder.with_root_certificates(roots(ca, option)?).with_no_client_auth()))
+}
+
+fn roots(ca: Option<&Path>, option: &str) -> anyhow::Result<RootCertStore> {
+    match ca {
+        Some(path) => roots_of(path).with_context(|| format!("{option} {}", path.display())),
+        None => system_roots(option),
+    }
+}
+
+fn system_roots(option: &str) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     // Systems carry certificates that no parser likes; the rest is what counts.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         bail!(
-            "--out: this system trusts no certificate at all; install its CA certificates or give a file with --out-ca"
+            "{option}: this system trusts no certificate at all; install its CA certificates or give a file with this option"
         );
     }
     Ok(roots)

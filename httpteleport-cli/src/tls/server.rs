@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use rustls::ServerConfig;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 
 use super::certificates::Certificates;
 use super::client_names::Named;
@@ -13,15 +13,19 @@ use super::tickets::Tickets;
 use super::{HTTP_1_1, HTTP_2, provider, roots_of};
 use crate::config::{ClientCa, Tls};
 
-/// The server side of `--in-tls-cert` and `--in-tls-key`; with `http`, it names HTTP/2 and HTTP/1.1 in ALPN. With
+/// The server side of `--in-tls-cert` and `--in-tls-key`, or of certificates that are `ordered`; with `http`, it names HTTP/2 and HTTP/1.1 in ALPN. With
 /// `--in-tls-client-ca` it lets those clients in alone that show a certificate of that authority.
 ///
 /// # Errors
 ///
 /// A file is unreadable, is not what it should be, or two do not belong together: one line that names the option.
-pub(crate) fn server_config(identity: &Tls, http: bool) -> anyhow::Result<Arc<ServerConfig>> {
+pub(crate) fn server_config(
+    identity: &Tls,
+    ordered: Option<Arc<dyn ResolvesServerCert>>,
+    http: bool,
+) -> anyhow::Result<Arc<ServerConfig>> {
     let pairs = identity.pairs.iter().map(|pair| certified(pair, "in")).collect::<anyhow::Result<_>>()?;
-    let shown = Arc::new(Certificates(pairs));
+    let shown = ordered.unwrap_or_else(|| Arc::new(Certificates(pairs)));
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let mut config = match &identity.clients {
         None => builder.with_no_client_auth().with_cert_resolver(shown),

@@ -53,7 +53,7 @@ async fn the_link_of_the_readme_is_set_up_as_it_says() {
     let (files, origin) = (Files::new(), Origin::start().await);
     let folder = files.path("");
     let section = README.split("Over a network that is not yours").nth(1).expect("the section");
-    let section = section.split("Either side may be").next().expect("its end");
+    let section = section.split("For browsers").next().expect("its end");
     let [cert, far, near] = <[String; 3]>::try_from(commands(section)).expect("three commands");
 
     let printed = run(&folder, &cert.split(' ').skip(1).collect::<Vec<_>>());

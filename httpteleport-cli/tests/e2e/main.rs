@@ -5,6 +5,7 @@
 /// What the nodes of a pair speak with each other.
 const WIRE: &str = "auto";
 
+mod acme;
 mod bad_origins;
 mod caller;
 mod callers;

@@ -11,21 +11,21 @@ use crate::outbound::plain;
 
 /// Who may read a file.
 #[derive(Clone, Copy)]
-pub(super) enum Secrecy {
+pub(crate) enum Secrecy {
     /// Whoever runs this program, and nobody else.
     Owner,
     /// Anybody.
     Everybody,
 }
 
-/// Makes the folder, if there is none, for its owner alone.
+/// Makes the folder of an option, if there is none, for its owner alone.
 ///
 /// # Errors
 ///
 /// It cannot be made: one line that names the option.
-pub(super) fn folder(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn folder(path: &Path, option: &str) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| anyhow!("--dir {}: cannot make the folder: {}", path.display(), plain(&error)))
+    made.map_err(|error| anyhow!("{option} {}: cannot make the folder: {}", path.display(), plain(&error)))
 }
 
 /// Writes a file that is not there, or with `replace` one that may be; nobody sees half of it then.
@@ -33,7 +33,7 @@ pub(super) fn folder(path: &Path) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// It cannot be written: one line that names it.
-pub(super) fn write(path: &Path, text: &str, secrecy: Secrecy, replace: bool) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, text: &str, secrecy: Secrecy, replace: bool) -> anyhow::Result<()> {
     let written = if replace { replaced(path, text, secrecy) } else { create(path, text, secrecy) };
     written
         .map_err(|error| anyhow!("cannot write the file: {}", plain(&error)))
