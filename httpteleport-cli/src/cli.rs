@@ -62,7 +62,8 @@ In a file, options of an input and of an output are keys without in- and out-; d
 Examples:
   httptp --in http://127.0.0.1:8080 --out teleport://10.0.0.2:9876   near the clients
   httptp --in teleport://:9876 --out http://127.0.0.1:80             near the servers
-  httptp --in http://:80 --out http://node1:8080,http://node2:8080   a plain load balancer";
+  httptp --in http://:80 --out http://node1:8080,http://node2:8080   a plain load balancer
+  httptp cert --for far.example.com                                  certificates for a teleports link";
 
 /// What the command line asks for.
 pub(crate) enum Action {

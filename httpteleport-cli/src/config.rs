@@ -13,13 +13,15 @@ mod listener;
 mod mistakes;
 mod process;
 mod route;
+mod tls;
 
 pub(crate) use file::{ConfigFile, Typed, Word};
 pub(crate) use group::{ClientTls, Group};
-pub(crate) use listener::{Acme, ClientCa, Limits, Listener, Pair, Timeouts, Tls};
+pub(crate) use listener::{Limits, Listener, Timeouts};
 pub(crate) use mistakes::Mistakes;
 pub(crate) use process::{Process, Teleport};
 pub(crate) use route::{Edit, Fields, Host, Route};
+pub(crate) use tls::{Acme, ClientCa, Pair, Tls};
 
 /// Most bytes of a reply's body that go over the classic wire: it carries whole messages, so they are held in memory.
 pub(crate) const MAX_REPLY_BODY: usize = 64 << 20;

@@ -168,14 +168,13 @@ impl Orders {
 
     async fn try_to_make(&self, name: &str) -> anyhow::Result<Held> {
         let account = self.account().await?;
-        let pem = order(&account, name, &self.challenges).await;
-        if let Err(error) = &pem
-            && let Some(instant_acme::Error::Api(problem)) = error.downcast_ref()
-            && problem.r#type.as_deref() == Some(NO_ACCOUNT)
-        {
-            *self.account.lock().await = Some(self.register().await?);
-        }
-        let pem = pem?;
+        let pem = match order(&account, name, &self.challenges).await {
+            Err(error) if is_forgotten(&error) => {
+                let account = self.account.lock().await.insert(self.register().await?).clone();
+                order(&account, name, &self.challenges).await?
+            }
+            made => made?,
+        };
         let held = cache::held(&pem).context("what the authority has made is of no use")?;
         let (cache, whose) = (self.cache.clone(), name.to_owned());
         if let Err(error) = spawn_blocking(move || cache.keep(&whose, &pem)).await? {
@@ -211,6 +210,14 @@ impl Orders {
 
     fn builder(&self) -> instant_acme::AccountBuilder {
         Account::builder_with_http(Box::new(Http(Arc::clone(&self.tls))))
+    }
+}
+
+/// Whether the authority does not know our account any more.
+fn is_forgotten(error: &anyhow::Error) -> bool {
+    match error.downcast_ref() {
+        Some(instant_acme::Error::Api(problem)) => problem.r#type.as_deref() == Some(NO_ACCOUNT),
+        _ => false,
     }
 }
 

@@ -100,6 +100,39 @@ async fn a_certificate_is_ordered_on_first_need_and_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_has_forgotten_us_gets_to_know_us_again() {
+    let mut stage = Stage::new(3600).await;
+    let node = stage.start();
+    stage.works("www.example.test").await;
+    let before = stage.files.path("root.pem");
+    tokio::task::block_in_place(|| stage.pebble.start_again());
+    fs::write(&before, stage.pebble.root().await).expect("written");
+    stage.works("api.example.test").await;
+    assert!(!node.has_said("none is ordered"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_takes_long_is_in_nobody_s_way() {
+    let stage = Stage::new(3600).await;
+    let node = stage.start();
+    stage.works("www.example.test").await;
+    drop(node);
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let directory = format!("https://{}/dir", silent.local_addr().expect("an address"));
+    let (cache, ca) = (stage.cache(), stage.pebble.trust());
+    let options = ["--autocert-host-regexp", HOSTS, "--autocert-cache-dir", &cache, "--acme-directory", &directory];
+    let input = format!("https://127.0.0.1:{}", stage.port);
+    let _node = Node::start(&input, &stage.origin.url, &[&options[..], &["--acme-ca", &ca]].concat());
+    tokio::select! {
+        reply = stage.get("api.example.test") => panic!("nobody has made that certificate: {reply:?}"),
+        () = async {
+            let _held = silent.accept().await.expect("an order begins");
+            stage.works("www.example.test").await;
+        } => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_renewed_before_they_end() {
     let stage = Stage::new(9).await;
     let node = stage.start();

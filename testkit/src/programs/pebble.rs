@@ -1,6 +1,7 @@
 //! Pebble, an authority that speaks ACME, with names of its own that all lead to this machine.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -15,7 +16,10 @@ pub struct Pebble {
     folder: TempDir,
     directory: SocketAddr,
     management: SocketAddr,
+    names: SocketAddr,
 }
+
+const CONFIG: &str = "config.json";
 
 impl Pebble {
     /// Starts one that looks for proofs at this port of 127.0.0.1, whatever the name, and makes certificates that are good for so
@@ -50,21 +54,17 @@ impl Pebble {
             "tlsPort": tls_port,
             "certificateValidityPeriod": seconds,
         }});
-        let config = write("config.json", &config.to_string());
+        let config = write(CONFIG, &config.to_string());
 
         let mut command = Command::new(find("pebble-challtestsrv", "pebble"));
         command.args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""]);
         command.args(["-dns01", &names.to_string(), "-management", &control.to_string()]);
         let mut served = Running::start(command);
-        let mut command = Command::new(find("pebble", "pebble"));
-        command.args(["-dnsserver", &names.to_string(), "-config"]).arg(config);
-        // No pauses before it looks, and no refusals for the sake of it.
-        command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
-        let mut running = Running::start(command);
+        let mut running = run(&config, names);
         let ready = served.accepts(control) && running.accepts(directory) && running.accepts(management);
         let taken = |of: &Running| of.output().iter().any(|line| line.contains("address already in use"));
         assert!(ready || taken(&served) || taken(&running), "{served} or {running} does not start");
-        ready.then_some(Self { running, _names: served, folder, directory, management })
+        ready.then_some(Self { running, _names: served, folder, directory, management, names })
     }
 
     /// The URL of its directory.
@@ -98,8 +98,27 @@ impl Pebble {
         self.running.output().iter().filter(|line| line.contains("POST /order-plz")).count()
     }
 
+    /// Starts it anew where it was, and without a memory: accounts are forgotten, and the root is another one.
+    ///
+    /// # Panics
+    ///
+    /// It does not start.
+    pub fn start_again(&mut self) {
+        self.kill();
+        self.running = run(&self.folder.path().join(CONFIG), self.names);
+        assert!(self.running.accepts(self.directory) && self.running.accepts(self.management), "{}", self.running);
+    }
+
     /// Ends it; its address is nobody's then.
     pub fn kill(&mut self) {
         self.running.kill();
     }
+}
+
+fn run(config: &Path, names: SocketAddr) -> Running {
+    let mut command = Command::new(find("pebble", "pebble"));
+    command.args(["-dnsserver", &names.to_string(), "-config"]).arg(config);
+    // No pauses before it looks, and no refusals for the sake of it.
+    command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
+    Running::start(command)
 }
