@@ -9,12 +9,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, value_parser};
 use clap_complete::Shell;
 use http::HeaderName;
+use rustls::pki_types::ServerName;
 
 use crate::config::{ConfigFile, Settings, Typed};
 use crate::estimate::EstimateArgs;
 use crate::go_flags::{self, Spelt, Translated};
 
 mod balancing;
+mod cert;
 mod environment;
 mod group;
 mod listener;
@@ -23,6 +25,7 @@ mod process;
 mod typed;
 
 pub(crate) use balancing::BalancingArgs;
+pub(crate) use cert::CertArgs;
 pub(crate) use group::GroupArgs;
 pub(crate) use listener::ListenerArgs;
 pub(crate) use process::{ProcessArgs, TeleportArgs};
@@ -62,7 +65,8 @@ In a file, options of an input and of an output are keys without in- and out-; d
 Examples:
   httptp --in http://127.0.0.1:8080 --out teleport://10.0.0.2:9876   near the clients
   httptp --in teleport://:9876 --out http://127.0.0.1:80             near the servers
-  httptp --in http://:80 --out http://node1:8080,http://node2:8080   a plain load balancer";
+  httptp --in http://:80 --out http://node1:8080,http://node2:8080   a plain load balancer
+  httptp cert --for far.example.com                                  certificates for a teleports link";
 
 /// What the command line asks for.
 pub(crate) enum Action {
@@ -70,6 +74,8 @@ pub(crate) enum Action {
     Proxy(Box<Settings>, Option<ConfigFile>),
     /// Say that this file is fine.
     Checked(PathBuf, Box<Settings>),
+    /// Make certificates for a link.
+    Cert(CertArgs),
     /// Show what teleporting saves.
     Demo(DemoArgs),
     /// Tell what recorded traffic would cost.
@@ -97,7 +103,8 @@ pub(crate) enum Stop {
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     override_usage = "httptp --in URL --out URL[,URL...] [OPTIONS]\n       httptp --config FILE [OPTIONS]\n       \
-                      httptp check FILE\n       httptp demo [--seconds N] [--keep]\n       httptp estimate FILE..."
+                      httptp check FILE\n       httptp cert --for NAME[,NAME...] [--dir FOLDER]\n       httptp demo [--seconds N] [--keep]\n       \
+                      httptp estimate FILE..."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -113,6 +120,8 @@ enum Command {
         /// The file
         file: PathBuf,
     },
+    /// Make a private authority and the certificates of both sides of a teleports link, and say how to use them
+    Cert(CertArgs),
     /// Run realistic traffic through two nodes on this machine and show what it saves
     Demo(DemoArgs),
     /// Tell what recorded traffic (HAR, or NAME.req.zst) would cost as HTTP and teleported
@@ -160,6 +169,12 @@ fn header(name: &str) -> Result<HeaderName, &'static str> {
     name.parse().map_err(|_| "is no name of a header; write for example X-Tenant")
 }
 
+/// Reads a name that a certificate can be for.
+fn tls_name(text: &str) -> Result<ServerName<'static>, &'static str> {
+    ServerName::try_from(text.to_owned())
+        .map_err(|_| "cannot be the name in a certificate; write for example far.example.com")
+}
+
 /// Reads `true` or `false`.
 fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     text.parse().map_err(|_| "use true or false")
@@ -184,6 +199,7 @@ fn read(args: Vec<OsString>) -> Result<Action, Stop> {
     let matches = Cli::command().try_get_matches_from(args).map_err(refuse)?;
     let cli = Cli::from_arg_matches(&matches).map_err(refuse)?;
     match cli.command {
+        Some(Command::Cert(options)) => Ok(Action::Cert(options)),
         Some(Command::Demo(options)) => Ok(Action::Demo(options)),
         Some(Command::Estimate(options)) => Ok(Action::Estimate(options)),
         Some(Command::Man) => Ok(Action::Print(papers::manual(Cli::command()))),

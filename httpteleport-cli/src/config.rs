@@ -1,5 +1,7 @@
 //! The settings of a process, free of contradictions: what it listens on, the groups of upstreams it knows, and the routes between.
 
+use std::path::Path;
+
 use crate::discover::{Source, To};
 use crate::endpoint::{Address, Endpoint};
 
@@ -11,19 +13,21 @@ mod listener;
 mod mistakes;
 mod process;
 mod route;
+mod tls;
 
 pub(crate) use file::{ConfigFile, Typed, Word};
-pub(crate) use group::Group;
-pub(crate) use listener::{Limits, Listener, Pair, Timeouts, Tls};
+pub(crate) use group::{ClientTls, Group};
+pub(crate) use listener::{Limits, Listener, Timeouts};
 pub(crate) use mistakes::Mistakes;
 pub(crate) use process::{Admin, Process, Teleport};
 pub(crate) use route::{Edit, Fields, Host, Route};
+pub(crate) use tls::{Acme, ClientCa, Pair, Tls};
 
 /// Most bytes of a reply's body that go over the classic wire: it carries whole messages, so they are held in memory.
 pub(crate) const MAX_REPLY_BODY: usize = 64 << 20;
 
 /// Everything that a process needs to know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// What holds for all of it.
     pub(crate) process: Process,
@@ -52,6 +56,12 @@ impl Settings {
     /// Those of a process without listeners and groups yet.
     pub(crate) fn empty(process: Process) -> Settings {
         Settings { process, listeners: Vec::new(), groups: Vec::new(), routes: Vec::new(), idle_options: Vec::new() }
+    }
+
+    /// The files of certificates and keys that are used.
+    pub(crate) fn tls_files(&self) -> impl Iterator<Item = &Path> {
+        let of_listeners = self.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(Tls::files);
+        of_listeners.chain(self.groups.iter().flat_map(|group| group.tls.files()))
     }
 
     /// What there is, for people.

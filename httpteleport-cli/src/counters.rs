@@ -30,6 +30,8 @@ pub(crate) struct Counters {
     pub(crate) bad_proxy_header: Count,
     /// TLS handshakes that failed.
     pub(crate) failed_handshake: Count,
+    /// TLS clients whose certificate was not good, or missing.
+    pub(crate) client_certificate: Count,
     /// Connections whose handshake, TLS or PROXY header, took too long.
     pub(crate) slow_handshake: Count,
     /// Connections that ended because a head did not come in time.
@@ -62,12 +64,13 @@ pub(crate) struct Counters {
 
 impl Counters {
     /// All of them with their names.
-    pub(crate) fn each(&self) -> [(&'static str, u64); 18] {
+    pub(crate) fn each(&self) -> [(&'static str, u64); 19] {
         [
             ("accepted", self.accepted.get()),
             ("denied", self.denied.get()),
             ("bad_proxy_header", self.bad_proxy_header.get()),
             ("failed_handshake", self.failed_handshake.get()),
+            ("client_certificate", self.client_certificate.get()),
             ("slow_handshake", self.slow_handshake.get()),
             ("slow_head", self.slow_head.get()),
             ("slow_reader", self.slow_reader.get()),

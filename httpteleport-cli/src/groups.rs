@@ -42,8 +42,8 @@ pub(crate) async fn open(
 fn builder(settings: &Settings, group: &Group, shutdown: &Shutdown, interims: &Interims) -> anyhow::Result<Build> {
     let (concurrency, largest) = (settings.process.concurrency, settings.largest());
     let uses = |scheme| group.sources.iter().any(|source| source.scheme().is_none_or(|used| used == scheme));
-    let https = if uses(Scheme::Https) { Some(tls::client_config(group.ca.as_deref(), true)?) } else { None };
-    let teleports = if uses(Scheme::Teleports) { Some(tls::client_config(group.ca.as_deref(), false)?) } else { None };
+    let https = if uses(Scheme::Https) { Some(tls::Client::new(&group.tls, true)?) } else { None };
+    let teleports = if uses(Scheme::Teleports) { Some(tls::Client::new(&group.tls, false)?) } else { None };
     let (group, shutdown, interims) = (group.clone(), shutdown.clone(), interims.clone());
     Ok(Box::new(move |place| {
         let (scheme, interims) = (place.endpoint.scheme, interims.clone());

@@ -11,6 +11,7 @@ use self::door::Door;
 use self::gate::Gate;
 use self::policy::{Bodies, Current, Policy};
 use crate::access_log::AccessLog;
+use crate::acme::Manager;
 use crate::config::{self, Largest};
 use crate::counters::Counters;
 use crate::listen::{Accepted, Listener};
@@ -65,6 +66,8 @@ enum Service {
 pub(crate) struct Parts {
     /// There exactly when the input's scheme asks for TLS.
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// What orders its certificates, if it has none of its own.
+    pub(crate) acme: Option<Arc<Manager>>,
     /// Where the requests go.
     pub(crate) router: Router,
     /// Most connections, and most requests at a time.

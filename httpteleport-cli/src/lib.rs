@@ -11,9 +11,11 @@ use anyhow::Context as _;
 
 mod access;
 mod access_log;
+mod acme;
 mod admin;
 mod balance;
 mod body;
+mod cert;
 mod cli;
 mod clients;
 mod compress;
@@ -26,6 +28,7 @@ mod endpoint;
 mod ends;
 mod estimate;
 mod figures;
+mod files;
 mod forwarded;
 mod go_flags;
 mod groups;
@@ -74,6 +77,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             println!("{}: is fine: {}", file.display(), settings.summary());
             ExitCode::SUCCESS
         }
+        Ok(cli::Action::Cert(options)) => finish(cert::run(&options)),
         Ok(cli::Action::Demo(options)) => finish(demo::run(&options)),
         Ok(cli::Action::Estimate(options)) => finish(estimate::run(&options)),
         Ok(cli::Action::Print(text)) => finish(std::io::stdout().write_all(&text).context("cannot print")),

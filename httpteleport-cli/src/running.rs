@@ -6,6 +6,7 @@ use std::sync::Arc;
 use httpteleport::Wire;
 
 use crate::access_log::AccessLog;
+use crate::acme::Manager;
 use crate::compress::Compress;
 use crate::config::{self, Largest, Settings};
 use crate::endpoint::Scheme;
@@ -17,7 +18,7 @@ use crate::metrics::{GroupSource, InputSource, Metrics, Sources};
 use crate::proxy::Proxy;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
-use crate::tls;
+use crate::tls::{self, Digest};
 
 /// A running process. Dropped, it goes on until its shutdown begins.
 pub(crate) struct Running {
@@ -27,6 +28,10 @@ pub(crate) struct Running {
     /// Likewise.
     groups: Vec<Arc<Proxy>>,
     metrics: Arc<Metrics>,
+    /// What was in the files of certificates when each group was made.
+    groups_files: Vec<Digest>,
+    /// What orders certificates, of each listener that has none of its own.
+    acme: Vec<Option<Arc<Manager>>>,
     shutdown: Shutdown,
 }
 
@@ -55,6 +60,8 @@ impl Running {
             settings: Settings::empty(settings.process.clone()),
             inputs: Vec::new(),
             groups: Vec::new(),
+            groups_files: Vec::new(),
+            acme: Vec::new(),
             shutdown: shutdown.clone(),
         };
         running.change(settings).await?;
@@ -68,10 +75,12 @@ impl Running {
     ///
     /// One line that names the option and says what to do. Nothing has changed then.
     pub(crate) async fn change(&mut self, settings: Settings) -> anyhow::Result<()> {
-        let groups = self.groups_of(&settings).await?;
+        let files: Vec<_> = settings.groups.iter().map(|group| tls::digest(group.tls.files())).collect();
+        let groups = self.groups_of(&settings, &files).await?;
+        let acme = self.acme_of(&settings)?;
         let (mut inputs, mut changes) = (Vec::<Live>::new(), Vec::new());
         for (index, listener) in settings.listeners.iter().enumerate() {
-            let parts = self.parts(index, listener, &settings, &groups)?;
+            let parts = self.parts(index, acme[index].clone(), &settings, &groups)?;
             if let Some(kept) = self.kept(listener, &inputs) {
                 changes.push((Arc::clone(&kept.input), kept.input.prepare(listener, parts)?));
                 inputs.push(kept);
@@ -89,7 +98,8 @@ impl Running {
         for gone in self.inputs.iter().filter(|old| !stays(old)) {
             gone.input.retire();
         }
-        (self.inputs, self.groups, self.settings) = (inputs, groups, settings);
+        (self.inputs, self.groups, self.groups_files) = (inputs, groups, files);
+        (self.acme, self.settings) = (acme, settings);
         self.metrics.follow(self.sources());
         Ok(())
     }
@@ -110,18 +120,31 @@ impl Running {
         }
     }
 
-    /// The groups of these settings: those that stay as they are keep their connections.
-    async fn groups_of(&self, settings: &Settings) -> anyhow::Result<Vec<Arc<Proxy>>> {
+    /// The groups of these settings: those that stay as they are, and so do their certificates, keep their connections.
+    async fn groups_of(&self, settings: &Settings, files: &[Digest]) -> anyhow::Result<Vec<Arc<Proxy>>> {
         let same_demand = self.demand() == demand(settings);
         let mut groups = Vec::with_capacity(settings.groups.len());
-        for group in &settings.groups {
-            let same = self.settings.groups.iter().position(|old| same_demand && old == group);
+        for (group, files) in settings.groups.iter().zip(files) {
+            let mut known = self.settings.groups.iter().zip(&self.groups_files);
+            let same = known.position(|(old, had)| same_demand && old == group && had == files);
             groups.push(match same {
                 Some(index) => Arc::clone(&self.groups[index]),
                 None => Arc::new(groups::open(settings, group, &self.shutdown, &self.metrics).await?),
             });
         }
         Ok(groups)
+    }
+
+    /// What orders certificates by these settings; those who do that already go on.
+    fn acme_of(&self, settings: &Settings) -> anyhow::Result<Vec<Option<Arc<Manager>>>> {
+        let mut all = Vec::<Option<Arc<Manager>>>::new();
+        for listener in &settings.listeners {
+            let wanted = listener.tls.as_ref().and_then(|tls| tls.acme.as_ref());
+            let there = |wanted| self.acme.iter().chain(&all).flatten().find(|one| one.has(wanted)).cloned();
+            let one = wanted.map(|wanted| there(wanted).map_or_else(|| Manager::start(wanted).map(Arc::new), Ok));
+            all.push(one.transpose()?);
+        }
+        Ok(all)
     }
 
     fn demand(&self) -> (Largest, usize) {
@@ -131,13 +154,16 @@ impl Running {
     fn parts(
         &self,
         index: usize,
-        listener: &config::Listener,
+        acme: Option<Arc<Manager>>,
         settings: &Settings,
         groups: &[Arc<Proxy>],
     ) -> anyhow::Result<Parts> {
+        let listener = &settings.listeners[index];
+        let ordered = || acme.as_ref().map(|acme| acme.resolver());
         let http = listener.endpoint.scheme == Scheme::Https;
         Ok(Parts {
-            tls: listener.tls.as_ref().map(|identity| tls::server_config(identity, http)).transpose()?,
+            tls: listener.tls.as_ref().map(|identity| tls::server_config(identity, ordered(), http)).transpose()?,
+            acme,
             router: Router::new(index, &settings.routes, groups, Arc::clone(&self.metrics.slots)),
             concurrency: settings.process.concurrency,
             largest: settings.largest(),

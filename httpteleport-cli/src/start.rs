@@ -1,6 +1,5 @@
 //! From settings to a running proxy, and to its end.
 
-use std::future::pending;
 use std::io;
 use std::sync::Arc;
 
@@ -45,7 +44,7 @@ fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
 
 async fn run(settings: Settings, file: Option<ConfigFile>, recent: Arc<Recent>) -> anyhow::Result<()> {
     let signals = Signals::take()?;
-    let reload = file.map(Reload::new).transpose()?;
+    let reload = Reload::new(file, &settings)?;
     let shutdown = Shutdown::new();
     let access_log = settings.process.access_log.as_ref().map(AccessLog::open).transpose()?;
     if let Some(log) = &access_log {
@@ -64,15 +63,9 @@ async fn run(settings: Settings, file: Option<ConfigFile>, recent: Arc<Recent>) 
         tokio::spawn(admin.serve());
     }
 
-    let changes = async {
-        match reload {
-            Some(reload) => reload.follow(&mut running).await,
-            None => pending().await,
-        }
-    };
     tokio::select! {
         () = signals.first() => {}
-        () = changes => {}
+        () = reload.follow(&mut running) => {}
     }
     tracing::info!("draining; a second signal ends at once");
     // Accepting ends as soon as draining begins; the requests that run get their time.

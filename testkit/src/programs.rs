@@ -8,6 +8,7 @@ mod haproxy;
 mod knot;
 mod nghttpx;
 mod nginx;
+mod pebble;
 mod python;
 mod running;
 
@@ -17,6 +18,7 @@ pub use haproxy::Haproxy;
 pub use knot::Knot;
 pub use nghttpx::Nghttpx;
 pub use nginx::{Listen, Nginx};
+pub use pebble::Pebble;
 pub use python::PythonServer;
 pub use running::Running;
 

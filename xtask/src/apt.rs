@@ -32,6 +32,8 @@ pub(crate) const TESTS: Needs = Needs {
         Need { program: "openssl", packages: &["openssl"] },
         Need { program: "haproxy", packages: &["haproxy"] },
         Need { program: "knotd", packages: &["knot"] },
+        Need { program: "pebble", packages: &["pebble"] },
+        Need { program: "pebble-challtestsrv", packages: &["pebble"] },
         Need { program: "nghttpx", packages: &["nghttp2-proxy"] },
         Need { program: "h2load", packages: &["nghttp2-client"] },
         Need { program: "promtool", packages: &["prometheus"] },

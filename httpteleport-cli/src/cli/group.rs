@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, value_parser};
 use http::HeaderName;
+use rustls::pki_types::ServerName;
 
-use super::{BalancingArgs, header};
+use super::{BalancingArgs, header, tls_name};
 use crate::compress::Compress;
 use crate::discover::Source;
 use crate::duration;
@@ -44,6 +45,18 @@ pub(crate) struct GroupArgs {
     /// https and teleports: certificates to trust, PEM [default: this system's]
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) out_ca: Option<PathBuf>,
+
+    /// https and teleports: certificate chain to show to outputs that ask for one, PEM [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) out_tls_cert: Option<PathBuf>,
+
+    /// Private key of that certificate, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) out_tls_key: Option<PathBuf>,
+
+    /// https and teleports: the name or address that the certificates of outputs have to be for [default: that in the URL]
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = tls_name)]
+    pub(crate) out_tls_name: Option<ServerName<'static>>,
 
     /// Largest head of a reply; a larger one becomes 502 [default: 4096]
     #[arg(long, value_name = "BYTES", help_heading = "Output", value_parser = value_parser!(u32).range(256..=1_048_576))]

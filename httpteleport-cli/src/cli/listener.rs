@@ -8,10 +8,12 @@ use http::HeaderName;
 
 use super::{header, yes_or_no};
 use crate::access::Networks;
+use crate::acme::HostPattern;
 use crate::compress::Compress;
 use crate::duration;
 use crate::endpoint::Endpoint;
 use crate::forwarded::Which;
+use crate::tls::ClientNames;
 
 /// As typed; [`Listener`](crate::config::Listener) is what they mean together.
 #[derive(Args, Debug, Default)]
@@ -40,13 +42,35 @@ pub(crate) struct ListenerArgs {
     #[arg(long, value_name = "TEXT", help_heading = "Input")]
     pub(crate) in_tls_session_ticket_key: Option<String>,
 
+    /// Let in clients alone that show a certificate of these authorities, PEM; TLS sessions are not resumed then [default: none is asked
+    /// for]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(crate) in_tls_client_ca: Option<PathBuf>,
+
+    /// DNS names of which that certificate has to be for one; *.example.com is all that end so [default: any]
+    #[arg(long, value_name = "NAME[,NAME...]", help_heading = "Input", value_parser = ClientNames::parse)]
+    pub(crate) in_tls_client_names: Option<ClientNames>,
+
     /// Where certificates from an ACME authority are kept [default: autocert-cache]
     #[arg(long, value_name = "FOLDER", help_heading = "Input")]
     pub(crate) autocert_cache_dir: Option<PathBuf>,
 
-    /// Hosts that a certificate may be ordered for, as a regular expression
-    #[arg(long, value_name = "REGEXP", help_heading = "Input")]
-    pub(crate) autocert_host_regexp: Option<String>,
+    /// An https input without a certificate orders one for each host that this regular expression takes whole, when a client first
+    /// asks for it, and renews it in time; the authority looks at port 443 (tls-alpn-01)
+    #[arg(long, value_name = "REGEXP", help_heading = "Input", value_parser = HostPattern::parse)]
+    pub(crate) autocert_host_regexp: Option<HostPattern>,
+
+    /// The authority's directory, an https URL [default: that of Let's Encrypt]
+    #[arg(long, value_name = "URL", help_heading = "Input", value_parser = directory)]
+    pub(crate) acme_directory: Option<String>,
+
+    /// Certificates to trust there, PEM [default: this system's]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(crate) acme_ca: Option<PathBuf>,
+
+    /// Mail addresses that the authority may write to
+    #[arg(long, value_name = "ADDRESS[,ADDRESS...]", help_heading = "Input", value_delimiter = ',')]
+    pub(crate) acme_contact: Option<Vec<String>>,
 
     /// Teleport: compress replies with zstd, zstd-small, zstd-max, lz4 or none; on the classic wire with flate, snappy or none
     /// [default: zstd, flate]
@@ -142,4 +166,10 @@ pub(crate) struct ListenerArgs {
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no
     )]
     pub(crate) in_begin_traces: Option<bool>,
+}
+
+fn directory(text: &str) -> Result<String, &'static str> {
+    let url: Option<http::Uri> = text.parse().ok();
+    let is_https = url.is_some_and(|url| url.scheme_str() == Some("https") && url.authority().is_some());
+    is_https.then(|| text.to_owned()).ok_or("is no https URL; write for example https://acme.example.com/directory")
 }

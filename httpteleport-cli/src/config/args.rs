@@ -120,7 +120,11 @@ mod tests {
         let acme = "-inType=https -in=:1 -out=h:1";
         let why = |more: &str| settings(&format!("{acme} {more}")).expect_err("no certificate");
         assert!(why("-autocertCacheDir=x").starts_with("-autocertCacheDir: anyone could order certificates"));
-        assert!(why("-autocertHostRegexp=^a$").contains("certificates are not ordered yet"));
+        assert!(why("-autocertHostRegexp=^.*$").starts_with("-autocertHostRegexp ^.*$: takes any name"));
+        let s = settings(&format!("{acme} -autocertHostRegexp=^a$ -autocertCacheDir=x")).expect("fine");
+        let ordered = s.listeners[0].tls.as_ref().and_then(|tls| tls.acme.clone()).expect("certificates are ordered");
+        assert!(ordered.hosts.takes("a") && !ordered.hosts.takes("ab"));
+        assert_eq!(ordered.cache.to_str(), Some("x"));
     }
 
     #[test]

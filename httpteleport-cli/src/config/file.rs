@@ -145,7 +145,8 @@ impl<'a> Reader<'a> {
             let teleport = Teleport::new(&own.teleport.or(&args.teleport), &mut mistakes);
             let listener = Listener::new(own.listener, teleport, &mut mistakes);
             if !mistakes.any()
-                && let Some(Err(error)) = listener.tls.as_ref().map(|identity| tls::server_config(identity, false))
+                && let Some(Err(error)) =
+                    listener.tls.as_ref().map(|identity| tls::server_config(identity, None, false))
             {
                 mistakes.add(format!("{error:#}"));
             }
@@ -167,8 +168,10 @@ impl<'a> Reader<'a> {
             let mut mistakes = Mistakes::default();
             let teleport = Teleport::new(&own.teleport.or(&args.teleport), &mut mistakes);
             let group = Group::new(name.clone(), own.group, teleport, &mut mistakes);
-            if let Some(Err(error)) =
-                group.ca.as_deref().filter(|_| !mistakes.any()).map(|ca| tls::client_config(Some(ca), false))
+            let uses_files = group.tls.files().next().is_some();
+            if uses_files
+                && !mistakes.any()
+                && let Err(error) = tls::Client::new(&group.tls, false)
             {
                 mistakes.add(format!("{error:#}"));
             }

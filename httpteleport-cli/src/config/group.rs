@@ -1,11 +1,12 @@
 //! Where requests go.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderName;
+use rustls::pki_types::ServerName;
 
-use super::{Mistakes, Teleport, balancing};
+use super::{Mistakes, Pair, Teleport, balancing};
 use crate::cli::GroupArgs;
 use crate::compress::Compress;
 use crate::discover::{self, Source, To};
@@ -35,12 +36,23 @@ pub(crate) struct Group {
     pub(crate) conns_per_addr: usize,
     /// Teleport: requests whose values of this header differ share no connection.
     pub(crate) group_by: Option<HeaderName>,
-    /// PEM certificates to trust instead of the system's.
-    pub(crate) ca: Option<PathBuf>,
+    /// TLS, for the upstreams that have it.
+    pub(crate) tls: ClientTls,
     /// Bytes of a reply's head.
     pub(crate) max_header_size: usize,
     /// The rest that is for teleport.
     pub(crate) teleport: Teleport,
+}
+
+/// How TLS is spoken to upstreams.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ClientTls {
+    /// PEM certificates to trust instead of the system's.
+    pub(crate) ca: Option<PathBuf>,
+    /// What is shown to upstreams that ask for a certificate.
+    pub(crate) pair: Option<Pair>,
+    /// The name that certificates of upstreams have to be for, instead of each upstream's own.
+    pub(crate) name: Option<ServerName<'static>>,
 }
 
 impl Group {
@@ -51,7 +63,9 @@ impl Group {
             ("--out-delay", args.out_delay.is_some()),
             ("--out-group-by", args.out_group_by.is_some()),
         ];
+        let tls = client_tls(&args, mistakes);
         let group = Group {
+            tls,
             name,
             sources: args.outputs.clone().unwrap_or_else(|| vec![default_source()]),
             discover: balancing::discover(&args.balancing, mistakes),
@@ -62,7 +76,6 @@ impl Group {
             connect: connect(&args, mistakes),
             conns_per_addr: usize::from(args.out_conns_per_addr.unwrap_or(1)),
             group_by: args.out_group_by,
-            ca: args.out_ca,
             max_header_size: args.out_max_header_size.unwrap_or(4096) as usize,
             teleport,
         };
@@ -91,8 +104,13 @@ impl Group {
                     .to_owned(),
             );
         }
-        if self.ca.is_some() && !self.sources.iter().any(Source::may_use_tls) {
-            mistakes.add("--out-ca: no output uses TLS; use https:// or teleports://, or drop the option".to_owned());
+        if !self.sources.iter().any(Source::may_use_tls) {
+            let (tls, pair) = (&self.tls, self.tls.pair.is_some());
+            let given =
+                [("--out-ca", tls.ca.is_some()), ("--out-tls-cert", pair), ("--out-tls-name", tls.name.is_some())];
+            for (option, _) in given.iter().filter(|option| option.1) {
+                mistakes.add(format!("{option}: no output uses TLS; use https:// or teleports://, or drop the option"));
+            }
         }
         if self.timeout.is_zero() {
             mistakes.add("--out-timeout 0: no reply comes in no time; write for example 3s".to_owned());
@@ -109,6 +127,32 @@ impl Group {
     fn schemes(&self) -> impl Iterator<Item = Scheme> {
         self.sources.iter().filter_map(Source::scheme)
     }
+}
+
+impl ClientTls {
+    /// The files that it is made of.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let pair = self.pair.iter().flat_map(|pair| [pair.cert.as_path(), pair.key.as_path()]);
+        self.ca.as_deref().into_iter().chain(pair)
+    }
+}
+
+fn client_tls(args: &GroupArgs, mistakes: &mut Mistakes) -> ClientTls {
+    let pair = match (args.out_tls_cert.clone(), args.out_tls_key.clone()) {
+        (Some(cert), Some(key)) => Some(Pair { cert, key }),
+        (Some(_), None) => {
+            mistakes
+                .add("--out-tls-cert: needs the certificate's key; give its PEM file with --out-tls-key".to_owned());
+            None
+        }
+        (None, Some(_)) => {
+            mistakes
+                .add("--out-tls-key: needs the key's certificate; give its PEM file with --out-tls-cert".to_owned());
+            None
+        }
+        (None, None) => None,
+    };
+    ClientTls { ca: args.out_ca.clone(), pair, name: args.out_tls_name.clone() }
 }
 
 fn connect(args: &GroupArgs, mistakes: &mut Mistakes) -> ConnectOptions {

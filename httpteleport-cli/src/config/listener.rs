@@ -1,9 +1,8 @@
 //! Where requests come from.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Mistakes, Teleport};
+use super::{Mistakes, Teleport, Tls, tls};
 use crate::access::{Access, Networks};
 use crate::cli::ListenerArgs;
 use crate::clients::ClientLimits;
@@ -38,24 +37,6 @@ pub(crate) struct Listener {
     pub(crate) delay: Duration,
     /// The rest that is for teleport.
     pub(crate) teleport: Teleport,
-}
-
-/// A server's identity.
-#[derive(Clone, Debug)]
-pub(crate) struct Tls {
-    /// PEM files, at least one pair, the default first.
-    pub(crate) pairs: Vec<Pair>,
-    /// What the key of session tickets is made of.
-    pub(crate) ticket_key: Option<String>,
-}
-
-/// The files of a certificate.
-#[derive(Clone, Debug)]
-pub(crate) struct Pair {
-    /// PEM certificate chain, the server's own first.
-    pub(crate) cert: PathBuf,
-    /// PEM private key.
-    pub(crate) key: PathBuf,
 }
 
 /// How much one request, and one client, may ask for.
@@ -105,8 +86,9 @@ impl Listener {
                 mistakes.add_idle(format!("{option} has no effect: the input is not teleport"));
             }
         }
+        let tls = tls::of(&args, &endpoint, mistakes);
         Listener {
-            tls: tls(&args, &endpoint, mistakes),
+            tls,
             limits: limits(&args, mistakes),
             timeouts: timeouts(&args, mistakes),
             endpoint,
@@ -132,49 +114,6 @@ impl Listener {
         let chosen = matches!(self.endpoint.address, Address::Tcp { port: 0, .. });
         self.endpoint.address == other.endpoint.address && !chosen
     }
-}
-
-/// A TLS input needs certificates and their keys, any other must have none: a certificate beside `http://` is a misunderstanding
-/// that would leave traffic in clear text.
-fn tls(args: &ListenerArgs, endpoint: &Endpoint, mistakes: &mut Mistakes) -> Option<Tls> {
-    let given = |files: &Option<Vec<PathBuf>>| files.clone().unwrap_or_default();
-    let (certs, keys) = (given(&args.in_tls_cert), given(&args.in_tls_key));
-    if !endpoint.scheme.is_tls() {
-        let options = [
-            ("--in-tls-cert", !certs.is_empty()),
-            ("--in-tls-key", !keys.is_empty()),
-            ("--in-tls-session-ticket-key", args.in_tls_session_ticket_key.is_some()),
-        ];
-        for (option, _) in options.iter().filter(|option| option.1) {
-            mistakes.add(format!(
-                "{option}: the input {endpoint} does not use TLS; use https:// or teleports://, or drop the option"
-            ));
-        }
-        return None;
-    }
-    match (certs.len(), keys.len()) {
-        (0, _) if endpoint.scheme == Scheme::Https && args.autocert_host_regexp.is_some() => mistakes.add(format!(
-            "--in {endpoint}: certificates are not ordered yet; give one with --in-tls-cert and --in-tls-key"
-        )),
-        (0, _) if endpoint.scheme == Scheme::Https && args.autocert_cache_dir.is_some() => mistakes.add(
-            "--autocert-cache-dir: anyone could order certificates; say for which hosts with --autocert-host-regexp".to_owned(),
-        ),
-        (0, _) => mistakes
-            .add(format!("--in {endpoint}: needs a certificate; give its PEM file with --in-tls-cert")),
-        (_, 0) => mistakes
-            .add(format!("--in {endpoint}: needs the certificate's key; give its PEM file with --in-tls-key")),
-        (certs, keys) if certs != keys => mistakes.add(format!(
-            "--in-tls-key: there are {certs} certificates and {keys} keys; give each certificate its key, in the same order"
-        )),
-        _ => {}
-    }
-    if args.in_tls_session_ticket_key.as_ref().is_some_and(String::is_empty) {
-        mistakes.add(
-            "--in-tls-session-ticket-key: is empty; give a text that nobody can guess, or drop the option".to_owned(),
-        );
-    }
-    let pairs = certs.into_iter().zip(keys).map(|(cert, key)| Pair { cert, key }).collect();
-    Some(Tls { pairs, ticket_key: args.in_tls_session_ticket_key.clone() })
 }
 
 fn limits(args: &ListenerArgs, mistakes: &mut Mistakes) -> Limits {

@@ -1,12 +1,13 @@
 //! An input that speaks HTTP, over TCP, TLS or a unix socket: HTTP/1.1, and HTTP/2 where a connection begins with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{self, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -14,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::policy::Current;
 use super::{Parts, http1 as one, http2 as two};
 use crate::access_log::AccessLog;
+use crate::acme::Manager;
 use crate::config::{self, Timeouts};
 use crate::counters::Counters;
 use crate::endpoint::Scheme;
@@ -23,15 +25,21 @@ use crate::metrics::traffic::Input;
 use crate::outbound::one_line;
 use crate::refusal::Caller;
 use crate::shutdown::Shutdown;
+use crate::tls::RefusedClients;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long, and how many bytes, a client that is not let in is still read.
+const PARTING: (Duration, u64) = (Duration::from_secs(1), 64 * 1024);
 
 /// What every connection of the input shares.
 pub(super) struct Shared {
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
+    acme: Option<Arc<Manager>>,
+    refused_clients: RefusedClients,
     pub(super) timeouts: Timeouts,
     pub(super) policy: Current,
     pub(super) counters: Arc<Counters>,
@@ -62,6 +70,8 @@ impl Shared {
             http1: one::builder(&settings.limits, &settings.timeouts),
             http2: two::builder(&settings.limits),
             tls: parts.tls.map(TlsAcceptor::from),
+            acme: parts.acme,
+            refused_clients: RefusedClients::default(),
             timeouts: settings.timeouts,
             policy,
             counters: parts.counters,
@@ -99,14 +109,31 @@ impl Shared {
     }
 
     async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: Counted<TcpStream, Input>, ends: Ends) {
-        let handshake = timeout(self.timeouts.handshake, acceptor.accept(stream));
+        let handshake = async {
+            match &self.acme {
+                None => acceptor
+                    .accept(stream)
+                    .into_fallible()
+                    .await
+                    .map(Some)
+                    .map_err(|(error, stream)| (error, Some(stream))),
+                Some(acme) => acme.accept(stream, Arc::clone(acceptor.config())).await,
+            }
+        };
+        let handshake = timeout(self.timeouts.handshake, handshake);
         let result = tokio::select! {
             result = handshake => result,
             () = self.shutdown.begun() => return,
         };
         match result {
-            Ok(Ok(stream)) => self.connection(stream, ends).await,
-            Ok(Err(error)) => {
+            Ok(Ok(Some(stream))) => self.connection(stream, ends).await,
+            Ok(Ok(None)) => {}
+            Ok(Err((error, stream))) if self.refused_clients.note(ends.caller.client, &error, &self.counters) => {
+                if let Some(stream) = stream {
+                    part(stream).await;
+                }
+            }
+            Ok(Err((error, _))) => {
                 self.counters.failed_handshake.add();
                 tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error));
             }
@@ -168,6 +195,16 @@ async fn first_bytes(stream: &mut (impl AsyncRead + Unpin)) -> Option<Bytes> {
             return (end > 0).then(|| Bytes::copy_from_slice(read));
         }
     }
+}
+
+/// Lets a client read why its handshake failed: one that goes on to send finds its connection reset otherwise.
+async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let (time, bytes) = PARTING;
+    let rest = async {
+        stream.shutdown().await?;
+        io::copy(&mut stream.take(bytes), &mut io::sink()).await
+    };
+    let _ = timeout(time, rest).await;
 }
 
 impl Ends {

@@ -31,6 +31,7 @@ use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
 use crate::shutdown::Shutdown;
+use crate::tls::RefusedClients;
 use crate::trace_context;
 
 /// What every connection of the input shares.
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     server: Server,
     answer: Arc<Answer>,
     ends: Ends,
+    refused_clients: RefusedClients,
+    counters: Arc<Counters>,
     shutdown: Shutdown,
 }
 
@@ -82,7 +85,14 @@ impl Shared {
             own_address,
             input: settings.endpoint.scheme,
         });
-        Ok(Shared { server: server.build()?, answer, ends: Ends::default(), shutdown })
+        Ok(Shared {
+            server: server.build()?,
+            answer,
+            ends: Ends::default(),
+            refused_clients: RefusedClients::default(),
+            counters: parts.counters,
+            shutdown,
+        })
     }
 
     /// Serves one connection to its end.
@@ -104,6 +114,7 @@ impl Shared {
         };
         match ended {
             Ok(()) => tracing::debug!("teleport connection of {peer} ended"),
+            Err(error) if self.refused_clients.note(peer, &error, &self.counters) => {}
             Err(error) => self.ends.note(peer, error.kind(), &one_line(&error)),
         }
     }

@@ -24,7 +24,7 @@ use crate::endpoint::{Address, Scheme};
 use crate::io::HyperIo;
 use crate::metrics::counted::Counted;
 use crate::metrics::traffic::Output;
-use crate::tls::{HTTP_1_1, HTTP_2};
+use crate::tls::{self, HTTP_1_1, HTTP_2};
 
 /// A new connection.
 pub(super) enum Spoken {
@@ -65,16 +65,15 @@ impl Dialer {
     /// # Errors
     ///
     /// The place's host cannot be the name of a certificate.
-    pub(super) fn new(place: &Place, tls: Option<Arc<ClientConfig>>, max_head: usize) -> anyhow::Result<Dialer> {
-        let tls = match (place.server_name(), tls) {
-            (Some(host), Some(config)) => {
-                let name = ServerName::try_from(host.to_owned())
-                    .map_err(|_| anyhow::anyhow!("--out {place}: {host:?} cannot be the name in a certificate"))?;
-                let mut one = ClientConfig::clone(&config);
+    pub(super) fn new(place: &Place, tls: Option<tls::Client>, max_head: usize) -> anyhow::Result<Dialer> {
+        let tls = match tls {
+            Some(client) => {
+                let name = client.server_name(place)?;
+                let mut one = ClientConfig::clone(&client.config);
                 one.alpn_protocols = vec![HTTP_1_1.to_vec()];
-                Some(Tls { either: TlsConnector::from(config), one: TlsConnector::from(Arc::new(one)), name })
+                Some(Tls { either: TlsConnector::from(client.config), one: TlsConnector::from(Arc::new(one)), name })
             }
-            _ => None,
+            None => None,
         };
         let two = place.endpoint.scheme == Scheme::H2c;
         let mut http = http1::Builder::new();

@@ -11,7 +11,6 @@ use http::{Request, Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
 use hyper::body::Incoming;
 use hyper::ext::on_informational;
-use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -31,6 +30,7 @@ use crate::metrics::traffic::Output;
 use crate::request::{BodyFault, Outgoing, Progress, RequestBody};
 use crate::retry::is_idempotent;
 use crate::shutdown::Shutdown;
+use crate::tls;
 
 /// Fields in a head: hyper's own limit, which it keeps on the stack.
 const MOST_FIELDS: usize = 100;
@@ -66,7 +66,7 @@ impl HttpUpstream {
     /// The endpoint's host cannot be the name of a certificate.
     pub(crate) fn new(
         place: &Place,
-        tls: Option<Arc<ClientConfig>>,
+        tls: Option<tls::Client>,
         multiplexed: usize,
         max_head: usize,
         patience: Duration,

@@ -12,8 +12,6 @@ use http::{Request, Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Incoming, Streaming};
 use httpteleport::{AtLimit, Client, ClientBuilder, Error, ErrorKind, Limits, Stats, Wire, prepare_tcp};
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -28,6 +26,7 @@ use crate::metrics::counted::Counted;
 use crate::metrics::traffic::Output;
 use crate::request::{Outgoing, Progress, RequestBody};
 use crate::retry::is_idempotent;
+use crate::tls;
 
 /// Hellos and TLS may take this long; peers give up on them just as soon.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
@@ -72,13 +71,13 @@ impl TeleportUpstream {
     /// The address cannot be one of a teleport node: one line that names the option.
     pub(crate) fn new(
         place: &Place,
-        tls: Option<Arc<ClientConfig>>,
+        tls: Option<tls::Client>,
         output: &Group,
         largest: Largest,
         concurrency: usize,
         interims: Interims,
     ) -> anyhow::Result<TeleportUpstream> {
-        let (Address::Tcp { host, port }, Some(name)) = (&place.endpoint.address, place.server_name()) else {
+        let Address::Tcp { host, port } = &place.endpoint.address else {
             bail!("--out {place}: teleport needs a host and a port");
         };
         let teleport = output.teleport;
@@ -102,9 +101,8 @@ impl TeleportUpstream {
             .body_pause(output.connect.pause)
             .handshake_timeout(LONGEST_HANDSHAKE.min(output.timeout / 2));
         if let Some(tls) = tls {
-            let name = ServerName::try_from(name.to_owned())
-                .with_context(|| format!("--out {place}: {name:?} cannot be a TLS server's name"))?;
-            client = client.tls(tls, name);
+            let name = tls.server_name(place)?;
+            client = client.tls(tls.config, name);
         }
         let checked = (host.clone(), *port);
         let prober = Box::new(Prober { builder: client.clone(), address: checked, wire: teleport.wire });

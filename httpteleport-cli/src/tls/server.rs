@@ -3,25 +3,41 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, ServerConfig};
+use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 
 use super::certificates::Certificates;
+use super::client_names::Named;
+use super::pair::certified;
 use super::tickets::Tickets;
-use super::{HTTP_1_1, HTTP_2, pem, provider};
-use crate::config::{Pair, Tls};
+use super::{HTTP_1_1, HTTP_2, provider, roots_of};
+use crate::config::{ClientCa, Tls};
 
-/// The server side of `--in-tls-cert` and `--in-tls-key`; with `http`, it names HTTP/2 and HTTP/1.1 in ALPN.
+/// The server side of `--in-tls-cert` and `--in-tls-key`, or of certificates that are `ordered`; with `http`, it names HTTP/2 and HTTP/1.1 in ALPN. With
+/// `--in-tls-client-ca` it lets those clients in alone that show a certificate of that authority.
 ///
 /// # Errors
 ///
 /// A file is unreadable, is not what it should be, or two do not belong together: one line that names the option.
-pub(crate) fn server_config(identity: &Tls, http: bool) -> anyhow::Result<Arc<ServerConfig>> {
-    let certified = identity.pairs.iter().map(certified).collect::<anyhow::Result<_>>()?;
+pub(crate) fn server_config(
+    identity: &Tls,
+    ordered: Option<Arc<dyn ResolvesServerCert>>,
+    http: bool,
+) -> anyhow::Result<Arc<ServerConfig>> {
+    let pairs = identity.pairs.iter().map(|pair| certified(pair, "in")).collect::<anyhow::Result<_>>()?;
+    let shown = ordered.unwrap_or_else(|| Arc::new(Certificates(pairs)));
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(Certificates(certified)));
+    let mut config = match &identity.clients {
+        None => builder.with_no_client_auth().with_cert_resolver(shown),
+        Some(clients) => builder.with_client_cert_verifier(Arc::new(verifier(clients)?)).with_cert_resolver(shown),
+    };
     if let Some(text) = &identity.ticket_key {
         config.ticketer = Arc::new(Tickets::new(text));
+    }
+    if identity.clients.is_some() {
+        // Whoever resumes a session shows no certificate, so its end and other names would not be noticed.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
     }
     if http {
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1_1.to_vec()];
@@ -29,22 +45,8 @@ pub(crate) fn server_config(identity: &Tls, http: bool) -> anyhow::Result<Arc<Se
     Ok(Arc::new(config))
 }
 
-/// A certificate with its key.
-fn certified(pair: &Pair) -> anyhow::Result<Arc<CertifiedKey>> {
-    let cert_option = || format!("--in-tls-cert {}", pair.cert.display());
-    let key_option = || format!("--in-tls-key {}", pair.key.display());
-    let chain = pem::certificates(&pair.cert).with_context(cert_option)?;
-    let key = pem::private_key(&pair.key).with_context(key_option)?;
-    match CertifiedKey::from_der(chain, key, &provider()) {
-        Ok(certified) => Ok(Arc::new(certified)),
-        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
-            let cert = pair.cert.display();
-            Err(anyhow::anyhow!("is not the key of the certificate in {cert}; give the two files of one pair"))
-                .with_context(key_option)
-        }
-        Err(rustls::Error::InvalidCertificate(why)) => {
-            Err(anyhow::anyhow!("the certificate is not valid: {why}")).with_context(cert_option)
-        }
-        Err(error) => Err(anyhow::anyhow!("cannot be used: {error}")).with_context(key_option),
-    }
+fn verifier(clients: &ClientCa) -> anyhow::Result<Named> {
+    let option = || format!("--in-tls-client-ca {}", clients.ca.display());
+    let roots = roots_of(&clients.ca).with_context(option)?;
+    Named::new(roots, clients.names.clone()).with_context(option)
 }

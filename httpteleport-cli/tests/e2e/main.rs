@@ -5,9 +5,11 @@
 /// What the nodes of a pair speak with each other.
 const WIRE: &str = "auto";
 
+mod acme;
 mod bad_origins;
 mod caller;
 mod callers;
+mod cert;
 mod curl;
 mod discover;
 mod go_client;

@@ -125,6 +125,23 @@ async fn http_to_several_http_servers() {
     assert!(origins.iter().all(|origin| origin.connections() == 1), "each has its turn");
 }
 
+/// A name that the pattern does not take gets no certificate, and nobody is asked for one.
+#[tokio::test]
+async fn https_with_certificates_that_are_ordered() {
+    let (origin, trusted, folder) =
+        (Origin::start().await, Identity::new("go_acme"), tempfile::tempdir().expect("a folder"));
+    let cache = folder.path().join("cache");
+    let cache = format!("-autocertCacheDir={}", cache.to_str().expect("UTF-8"));
+    let line =
+        ["-inType=https", "-in=127.0.0.1:0", "-autocertHostRegexp=^www\\.example\\.com$", &cache, "-outType=http"];
+    let (out, more) = (format!("-out={}", origin.address), ["--acme-ca", trusted.files().0]);
+    let program = Program::start(&[&line[..], &[&out], &more].concat()).await;
+    let stream = tokio::net::TcpStream::connect(program.address()).await.expect("a connection");
+    let name = rustls::pki_types::ServerName::try_from("other.example.com").expect("a name");
+    let error = trusted.client().connect(name, stream).await.expect_err("there is no certificate");
+    assert!(error.to_string().contains("fatal alert"), "{error}");
+}
+
 #[tokio::test]
 async fn https_without_a_certificate_says_that_it_needs_one() {
     let line = ["-inType=https", "-in=:443", "-outType=http", "-out=node1:8080,node2:8080,node3:8080"];
@@ -136,8 +153,9 @@ async fn https_without_a_certificate_says_that_it_needs_one() {
     let unlimited =
         "-autocertCacheDir: anyone could order certificates; say for which hosts with --autocert-host-regexp";
     refuses(&["-autocertCacheDir=/var/cache"], unlimited).await;
-    let later = "-in https://:443: certificates are not ordered yet; give one with --in-tls-cert and --in-tls-key";
-    refuses(&["-autocertHostRegexp=^a$"], later).await;
+    let any = "-autocertHostRegexp ^.*$: takes any name, so anyone could order certificates; write for example \
+               (www\\.)?example\\.com";
+    refuses(&["-autocertHostRegexp=^.*$"], any).await;
     let (origin, identity) = (Origin::start().await, Identity::new("go_https"));
     let (cert, key) = identity.files();
     let (cert, key, out) =

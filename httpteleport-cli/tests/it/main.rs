@@ -7,6 +7,7 @@ mod balance;
 mod browser;
 mod certificates;
 mod client;
+mod client_certificates;
 mod clients;
 mod config;
 mod demo;

@@ -49,7 +49,9 @@ async fn each_shell_can_complete_every_option() {
 #[tokio::test]
 async fn bash_takes_the_completions() {
     let script = printed(&["completions", "bash"]).await;
-    let asks = format!("{script}\nCOMP_WORDS=(httptp --in-comp); COMP_CWORD=1; _httptp httptp --in-comp httptp; echo ${{COMPREPLY[@]}}");
+    let asks = format!(
+        "{script}\nCOMP_WORDS=(httptp --in-comp); COMP_CWORD=1; _httptp httptp --in-comp httptp; echo ${{COMPREPLY[@]}}"
+    );
     let bash = Command::new("bash").args(["-c", &asks]).output().expect("bash is there");
     assert_eq!(String::from_utf8_lossy(&bash.stdout).trim(), "--in-compress");
 }

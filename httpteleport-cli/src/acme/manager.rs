@@ -1,0 +1,228 @@
+//! Orders certificates when somebody needs them, and again before they end.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use instant_acme::{Account, AccountCredentials, NewAccount};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::cache::{self, Cache};
+use super::challenge::Challenges;
+use super::hosts::{Held, Hosts, MOST, Need};
+use super::http::Http;
+use super::order::order;
+use crate::config;
+use crate::outbound::one_line;
+use crate::tls;
+
+/// Orders that are under way at a time.
+const AT_ONCE: usize = 4;
+/// For one order, whole.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// What an authority says that has forgotten us.
+const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+
+/// The certificates of an input that come from an authority.
+pub(crate) struct Manager {
+    settings: config::Acme,
+    pub(super) known: Arc<Known>,
+    pub(super) challenge: Arc<ServerConfig>,
+    orders: mpsc::Sender<String>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// Certificates, and who waits for them.
+#[derive(Debug)]
+pub(super) struct Known {
+    hosts: Mutex<Hosts>,
+    changed: watch::Sender<()>,
+}
+
+/// What orders need.
+struct Orders {
+    settings: config::Acme,
+    cache: Cache,
+    tls: Arc<ClientConfig>,
+    account: AsyncMutex<Option<Account>>,
+    challenges: Challenges,
+    known: Arc<Known>,
+}
+
+impl Manager {
+    /// Opens the cache and begins to renew what is in it. Nothing is ordered before somebody needs it.
+    ///
+    /// # Errors
+    ///
+    /// The cache or the file of authorities is of no use: one line that names the option.
+    pub(crate) fn start(settings: &config::Acme) -> anyhow::Result<Manager> {
+        let (cache, now) = (Cache::open(&settings.cache)?, Instant::now());
+        let mut hosts = Hosts::new(now);
+        for (name, held) in cache.certificates().into_iter().filter(|(name, _)| settings.hosts.takes(name)) {
+            hosts.hold(&name, held, now);
+        }
+        let known = Arc::new(Known { hosts: Mutex::new(hosts), changed: watch::Sender::new(()) });
+        let challenges = Challenges::default();
+        let (orders, wanted) = mpsc::channel(MOST);
+        let challenge = challenges.server_config()?;
+        let task = Arc::new(Orders {
+            settings: settings.clone(),
+            cache,
+            tls: tls::trusting(settings.ca.as_deref(), "--acme-ca")?,
+            account: AsyncMutex::default(),
+            challenges,
+            known: Arc::clone(&known),
+        });
+        let task = AbortOnDropHandle::new(tokio::spawn(task.run(wanted)));
+        Ok(Manager { settings: settings.clone(), known, challenge, orders, _task: task })
+    }
+
+    /// Whether it does what these settings say.
+    pub(crate) fn has(&self, settings: &config::Acme) -> bool {
+        self.settings == *settings
+    }
+
+    /// Shows the certificates.
+    pub(crate) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
+        Arc::clone(&self.known) as Arc<dyn ResolvesServerCert>
+    }
+
+    /// Waits until there is a certificate for this name, or there will be none for now.
+    pub(super) async fn ready(&self, name: &str) {
+        if !self.settings.hosts.takes(name) {
+            return;
+        }
+        let mut changed = self.known.changed.subscribe();
+        let mut need = self.known.hosts().need(name, Instant::now());
+        if need == Need::Order && self.orders.try_send(name.to_owned()).is_err() {
+            self.known.hosts().fail(name, Instant::now(), 0.0);
+        }
+        while matches!(need, Need::Order | Need::Wait) && changed.changed().await.is_ok() {
+            need = if self.known.hosts().is_ordering(name) { Need::Wait } else { Need::Nothing };
+        }
+    }
+}
+
+impl Known {
+    fn hosts(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ResolvesServerCert for Known {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.hosts().certificate(&hello.server_name()?.to_ascii_lowercase(), Instant::now())
+    }
+}
+
+impl Orders {
+    /// Makes the orders that come, and those of renewals. Never ends.
+    async fn run(self: Arc<Self>, mut wanted: mpsc::Receiver<String>) {
+        let mut running = JoinSet::new();
+        loop {
+            let idle = running.len() < AT_ONCE;
+            let due = if idle { self.known.hosts().due(Instant::now()) } else { Err(None) };
+            let next = match due {
+                Ok(name) => Some(name),
+                Err(when) => tokio::select! {
+                    name = wanted.recv(), if idle => match name {
+                        Some(name) => Some(name),
+                        None => return,
+                    },
+                    () = sleep_until(when.unwrap_or_else(Instant::now)), if when.is_some() => None,
+                    _ = running.join_next(), if !running.is_empty() => None,
+                },
+            };
+            if let Some(name) = next {
+                let orders = Arc::clone(&self);
+                running.spawn(async move { orders.make(&name).await });
+            }
+        }
+    }
+
+    /// Orders one certificate, and notes what comes of it.
+    async fn make(&self, name: &str) {
+        let made = timeout(PATIENCE, self.try_to_make(name)).await;
+        let made = made.unwrap_or_else(|_| Err(anyhow::anyhow!("the authority did not get done in time")));
+        let now = Instant::now();
+        match made {
+            Ok(held) => {
+                self.known.hosts().hold(name, held, now);
+                tracing::info!("certificate for {name}: there is a new one");
+            }
+            Err(error) => {
+                let pause = self.known.hosts().fail(name, now, fastrand::f64());
+                let (why, pause) = (one_line(&*error), pause.as_secs());
+                tracing::warn!("certificate for {name}: {why}; none is ordered for the next {pause}s");
+            }
+        }
+        self.known.changed.send_replace(());
+    }
+
+    async fn try_to_make(&self, name: &str) -> anyhow::Result<Held> {
+        let account = self.account().await?;
+        let pem = match order(&account, name, &self.challenges).await {
+            Err(error) if is_forgotten(&error) => {
+                let account = self.account.lock().await.insert(self.register().await?).clone();
+                order(&account, name, &self.challenges).await?
+            }
+            made => made?,
+        };
+        let held = cache::held(&pem).context("what the authority has made is of no use")?;
+        let (cache, whose) = (self.cache.clone(), name.to_owned());
+        if let Err(error) = spawn_blocking(move || cache.keep(&whose, &pem)).await? {
+            tracing::warn!("certificate for {name}: it is not kept: {error:#}");
+        }
+        Ok(held)
+    }
+
+    /// The account, from memory, from the cache, or new.
+    async fn account(&self) -> anyhow::Result<Account> {
+        let mut slot = self.account.lock().await;
+        if let Some(account) = &*slot {
+            return Ok(account.clone());
+        }
+        let kept = self.cache.account(&self.settings.directory);
+        let kept = kept.and_then(|text| serde_json::from_str::<AccountCredentials>(&text).ok());
+        let account = match kept {
+            Some(credentials) => self.builder().from_credentials(credentials).await?,
+            None => self.register().await?,
+        };
+        Ok(slot.insert(account).clone())
+    }
+
+    async fn register(&self) -> anyhow::Result<Account> {
+        let contact: Vec<_> = self.settings.contact.iter().map(|address| format!("mailto:{address}")).collect();
+        let contact: Vec<_> = contact.iter().map(String::as_str).collect();
+        let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+        let made = self.builder().create(&new, self.settings.directory.clone(), None).await;
+        let (account, credentials) = made.context("no account with the authority")?;
+        self.cache.keep_account(&self.settings.directory, &serde_json::to_string(&credentials)?)?;
+        Ok(account)
+    }
+
+    fn builder(&self) -> instant_acme::AccountBuilder {
+        Account::builder_with_http(Box::new(Http(Arc::clone(&self.tls))))
+    }
+}
+
+/// Whether the authority does not know our account any more.
+fn is_forgotten(error: &anyhow::Error) -> bool {
+    match error.downcast_ref() {
+        Some(instant_acme::Error::Api(problem)) => problem.r#type.as_deref() == Some(NO_ACCOUNT),
+        _ => false,
+    }
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Manager({:?})", self.settings)
+    }
+}
