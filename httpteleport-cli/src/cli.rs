@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, value_parser};
 use http::HeaderName;
+use http::header::HOST;
 
 use crate::config::{ConfigFile, Settings, Typed};
 use crate::estimate::EstimateArgs;
 use crate::go_flags::{self, Spelt, Translated};
+use crate::headers::FRAMING;
 
 mod balancing;
 mod environment;
@@ -147,6 +149,15 @@ pub(crate) struct ProxyArgs {
 /// Names a header.
 fn header(name: &str) -> Result<HeaderName, &'static str> {
     name.parse().map_err(|_| "is no name of a header; write for example X-Tenant")
+}
+
+/// Names a header that may be replaced with the address of a client.
+fn client_ip_header(name: &str) -> Result<HeaderName, &'static str> {
+    let name = header(name)?;
+    if name == HOST || FRAMING.contains(&name) {
+        return Err("requests need this header for something else; write for example X-Real-IP");
+    }
+    Ok(name)
 }
 
 /// Reads `true` or `false`.

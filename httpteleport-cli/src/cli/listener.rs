@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use http::HeaderName;
 
-use super::{header, yes_or_no};
+use super::{client_ip_header, yes_or_no};
 use crate::access::Networks;
 use crate::compress::Compress;
 use crate::duration;
@@ -129,7 +129,7 @@ pub(crate) struct ListenerArgs {
     pub(crate) forwarded: Option<Which>,
 
     /// Header that tells upstreams the address of the client; what the client put there is replaced
-    #[arg(long, value_name = "HEADER", help_heading = "Clients", value_parser = header)]
+    #[arg(long, value_name = "HEADER", help_heading = "Clients", value_parser = client_ip_header)]
     pub(crate) in_client_ip_header: Option<HeaderName>,
 
     /// Load balancers whose connections begin with a PROXY header, version 1 or 2, which names the client [default: none]
