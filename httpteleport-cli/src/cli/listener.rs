@@ -93,7 +93,8 @@ pub(crate) struct ListenerArgs {
     #[arg(long, value_name = "TIME", help_heading = "Limits", value_parser = duration::parse)]
     pub(crate) in_handshake_timeout: Option<Duration>,
 
-    /// Longest time for the head of a request, from its first byte on; then it is answered 408 [default: 120s]
+    /// Longest time for the head of a request, from its first byte on, for the first one from the connection's beginning on; then it
+    /// is answered 408 [default: 120s]
     #[arg(long, value_name = "TIME", help_heading = "Limits", value_parser = duration::parse)]
     pub(crate) in_head_timeout: Option<Duration>,
 
