@@ -216,7 +216,7 @@ fn as_typed(line: String, spelt: &[Spelt]) -> String {
 
 /// Says a bad value in one line, like every other error of this program; the rest is clap's.
 fn refuse(error: clap::Error) -> Stop {
-    match in_a_line(&error) {
+    match in_a_line(&error).or_else(|| stray_word(&error)) {
         Some(line) => Stop::Usage(vec![line]),
         None => Stop::Clap(error),
     }
@@ -241,6 +241,13 @@ pub(crate) fn in_a_line(error: &clap::Error) -> Option<String> {
         None => "not valid".to_owned(),
     };
     Some(format!("{option} {}: {why}", without_password(value)))
+}
+
+/// A word among options that belongs to none of them, which clap takes for a command.
+fn stray_word(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let stray = error.kind() == ErrorKind::ArgumentConflict && Cli::command().find_subcommand(word).is_none();
+    stray.then(|| format!("{}: belongs to no option; drop it, or write its option before it", without_password(word)))
 }
 
 /// A URL typed with a password must not end in a log.

@@ -32,6 +32,15 @@ async fn bad_options_are_2() {
     refuses(&["--out", "http://a,localhost:80"], 2, no_scheme).await;
     refuses(&["--in", "https://:0", "--out", "http://h"], 2, "give its PEM file with --in-tls-cert").await;
     refuses(&["--out-timeout", "3"], 2, "--out-timeout 3: no unit").await;
+    let stray = "httptp: http://***@h: belongs to no option; drop it, or write its option before it";
+    refuses(&["--in", "http://:0", "http://u:p@h"], 2, stray).await;
+    let (code, _, stderr) = run(&["--in", "http://:0", "check", "x"]).await;
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("'check' cannot be used with"), "{stderr}");
+    for name in ["Content-Length", "transfer-encoding", "Host"] {
+        let want = format!("--in-client-ip-header {name}: requests need this header for something else");
+        refuses(&["--in-client-ip-header", name], 2, &want).await;
+    }
     let (code, _, stderr) = run(&["--inn", "http://:0"]).await;
     assert_eq!(code, Some(2));
     assert!(stderr.contains("unexpected argument '--inn'") && stderr.contains("'--in'"), "{stderr}");
