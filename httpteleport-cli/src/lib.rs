@@ -35,6 +35,7 @@ mod io;
 mod listen;
 mod log;
 mod metrics;
+mod open_files;
 mod outbound;
 mod proxy;
 mod refusal;
