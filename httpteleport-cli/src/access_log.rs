@@ -40,7 +40,7 @@ pub(crate) struct Options {
 /// An open access log.
 pub(crate) struct AccessLog {
     orders: SyncSender<Order>,
-    dropped: Count,
+    dropped: Arc<Count>,
 }
 
 impl AccessLog {
@@ -52,8 +52,9 @@ impl AccessLog {
     pub(crate) fn open(options: &Options) -> anyhow::Result<Arc<AccessLog>> {
         let target = Target::open(&options.path)?;
         let (orders, waiting) = sync_channel(MOST_WAITING);
-        writer::start(target, options.format, waiting)?;
-        Ok(Arc::new(AccessLog { orders, dropped: Count::default() }))
+        let dropped = Arc::default();
+        writer::start(target, options.format, waiting, Arc::clone(&dropped))?;
+        Ok(Arc::new(AccessLog { orders, dropped }))
     }
 
     /// A request begins: what it says of itself is kept for its line.
@@ -77,7 +78,7 @@ impl AccessLog {
         }
     }
 
-    /// Lines that were dropped because too many waited.
+    /// Lines that were dropped because too many waited, or could not be written.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.get()
     }
@@ -104,7 +105,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_log_that_is_not_written() {
         let (orders, waiting) = sync_channel(MOST_WAITING);
-        let log = Arc::new(AccessLog { orders, dropped: Count::default() });
+        let log = Arc::new(AccessLog { orders, dropped: Arc::default() });
         for _ in 0..MOST_WAITING + 5 {
             drop(log.begin(&Request::new(()), Client::Unix));
         }

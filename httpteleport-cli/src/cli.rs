@@ -9,11 +9,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, value_parser};
 use clap_complete::Shell;
 use http::HeaderName;
+use http::header::HOST;
 use rustls::pki_types::ServerName;
 
 use crate::config::{ConfigFile, Settings, Typed};
 use crate::estimate::EstimateArgs;
 use crate::go_flags::{self, Spelt, Translated};
+use crate::headers::FRAMING;
 
 mod balancing;
 mod cert;
@@ -175,6 +177,15 @@ fn tls_name(text: &str) -> Result<ServerName<'static>, &'static str> {
         .map_err(|_| "cannot be the name in a certificate; write for example far.example.com")
 }
 
+/// Names a header that may be replaced with the address of a client.
+fn client_ip_header(name: &str) -> Result<HeaderName, &'static str> {
+    let name = header(name)?;
+    if name == HOST || FRAMING.contains(&name) {
+        return Err("requests need this header for something else; write for example X-Real-IP");
+    }
+    Ok(name)
+}
+
 /// Reads `true` or `false`.
 fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     text.parse().map_err(|_| "use true or false")
@@ -234,7 +245,7 @@ fn as_typed(line: String, spelt: &[Spelt]) -> String {
 
 /// Says a bad value in one line, like every other error of this program; the rest is clap's.
 fn refuse(error: clap::Error) -> Stop {
-    match in_a_line(&error) {
+    match in_a_line(&error).or_else(|| stray_word(&error)) {
         Some(line) => Stop::Usage(vec![line]),
         None => Stop::Clap(error),
     }
@@ -259,6 +270,13 @@ pub(crate) fn in_a_line(error: &clap::Error) -> Option<String> {
         None => "not valid".to_owned(),
     };
     Some(format!("{option} {}: {why}", without_password(value)))
+}
+
+/// A word among options that belongs to none of them, which clap takes for a command.
+fn stray_word(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let stray = error.kind() == ErrorKind::ArgumentConflict && Cli::command().find_subcommand(word).is_none();
+    stray.then(|| format!("{}: belongs to no option; drop it, or write its option before it", without_password(word)))
 }
 
 /// A URL typed with a password must not end in a log.

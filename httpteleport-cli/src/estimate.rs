@@ -24,22 +24,31 @@ mod table;
 mod traffic;
 
 pub(crate) use self::options::{EstimateArgs, price};
+use crate::outbound::plain;
 
 /// Carries what was recorded and tells what it comes to.
 ///
 /// # Errors
 ///
-/// One line that names the file: it cannot be read or carried, or the picture cannot be written.
+/// One line that names the file: it cannot be read or carried, or what came out cannot be written.
 pub(crate) fn run(options: &EstimateArgs) -> anyhow::Result<()> {
     let recorded = traffic::read(&options.files, usize::from(options.mib) << 20)?;
     let carried = recorded.into_iter().map(carry).collect::<anyhow::Result<Vec<_>>>()?;
     let month = Month::asked_for(options);
     let text = if options.json { json::text(&carried, month) } else { table::text(&carried, month) };
-    // Nobody may be reading, which is no reason to fail.
-    let _ = io::stdout().write_all(text.as_bytes());
+    print(&text).map_err(|error| anyhow::anyhow!("cannot write to stdout: {}", plain(&error)))?;
     if let Some(path) = &options.svg {
         let written = fs::write(path, picture::svg(&carried));
         written.with_context(|| format!("--svg {}: cannot write the file", path.display()))?;
     }
     Ok(())
+}
+
+/// Prints it, unless nobody reads any more: that is no reason to fail.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }

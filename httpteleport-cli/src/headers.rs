@@ -1,8 +1,8 @@
 //! What a proxy has to change in a message's head.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, Version};
 use httpteleport::codec::framed::Protocol;
@@ -22,6 +22,9 @@ static HOP_BY_HOP: [HeaderName; 6] = [
 ];
 /// Where `TE` is among them.
 const TE_AT: usize = 3;
+
+/// Fields that say where a message ends and what its connection is: no setting has a say in that.
+pub(crate) const FRAMING: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
 /// Removes the fields that belong to the connection the message came over. Tells whether its sender reads trailers.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {

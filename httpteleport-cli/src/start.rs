@@ -11,6 +11,7 @@ use crate::admin::Admin;
 use crate::config::{ConfigFile, Settings};
 use crate::log;
 use crate::metrics::recent::Recent;
+use crate::open_files;
 use crate::reload::Reload;
 use crate::running::Running;
 use crate::shutdown::{Reopenings, Shutdown, Signals};
@@ -23,6 +24,7 @@ use crate::shutdown::{Reopenings, Shutdown, Signals};
 pub(crate) fn proxy(settings: Settings, file: Option<ConfigFile>) -> anyhow::Result<()> {
     let recent = Arc::<Recent>::default();
     log::start(settings.process.log, Arc::clone(&recent));
+    open_files::raise_limit();
     let runtime = runtime(settings.process.threads).context("cannot start threads")?;
     let result = runtime.block_on(run(settings, file, recent));
     // What was cut off must not hold up the end.

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread;
 
@@ -10,6 +11,7 @@ use anyhow::Context as _;
 
 use super::entry::Entry;
 use super::format::Format;
+use crate::counters::Count;
 use crate::outbound::plain;
 
 /// Bytes written at once while more lines wait.
@@ -74,12 +76,17 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Starts the thread, which ends when there is nobody left that could tell it something.
+/// Starts the thread, which ends when there is nobody left that could tell it something. It counts lines that it cannot write.
 ///
 /// # Errors
 ///
 /// The system has no thread.
-pub(super) fn start(mut target: Target, format: Format, orders: Receiver<Order>) -> anyhow::Result<()> {
+pub(super) fn start(
+    mut target: Target,
+    format: Format,
+    orders: Receiver<Order>,
+    lost: Arc<Count>,
+) -> anyhow::Result<()> {
     let write = move || {
         let (mut text, mut failing) = (String::new(), false);
         while let Ok(order) = orders.recv() {
@@ -88,18 +95,18 @@ pub(super) fn start(mut target: Target, format: Format, orders: Receiver<Order>)
                 match order {
                     Order::Write(entry) => format.line(&entry, &mut text),
                     Order::Reopen => {
-                        put(&mut target, &mut text, &mut failing);
+                        put(&mut target, &mut text, &mut failing, &lost);
                         target.reopen();
                     }
                     Order::Tell(who) => {
-                        put(&mut target, &mut text, &mut failing);
+                        put(&mut target, &mut text, &mut failing, &lost);
                         // Nobody may wait any more.
                         let _ = who.try_send(());
                     }
                 }
                 next = if text.len() < CHUNK { orders.try_recv().ok() } else { None };
             }
-            put(&mut target, &mut text, &mut failing);
+            put(&mut target, &mut text, &mut failing, &lost);
         }
     };
     thread::Builder::new().name("access log".to_owned()).spawn(write).context("cannot start the access log")?;
@@ -107,15 +114,16 @@ pub(super) fn start(mut target: Target, format: Format, orders: Receiver<Order>)
 }
 
 /// Writes what there is. That it cannot be written is told once, until it can again.
-fn put(target: &mut Target, text: &mut String, failing: &mut bool) {
+fn put(target: &mut Target, text: &mut String, failing: &mut bool, lost: &Count) {
     if text.is_empty() {
         return;
     }
     let written = target.write(text);
-    if let Err(error) = &written
-        && !*failing
-    {
-        tracing::warn!("the access log cannot be written: {}; its lines are lost until it can", plain(error));
+    if let Err(error) = &written {
+        lost.add_many(text.lines().count() as u64);
+        if !*failing {
+            tracing::warn!("the access log cannot be written: {}; its lines are lost until it can", plain(error));
+        }
     }
     *failing = written.is_err();
     text.clear();

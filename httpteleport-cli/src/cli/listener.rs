@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use http::HeaderName;
 
-use super::{header, yes_or_no};
+use super::{client_ip_header, yes_or_no};
 use crate::access::Networks;
 use crate::acme::HostPattern;
 use crate::compress::Compress;
@@ -117,7 +117,8 @@ pub(crate) struct ListenerArgs {
     #[arg(long, value_name = "TIME", help_heading = "Limits", value_parser = duration::parse)]
     pub(crate) in_handshake_timeout: Option<Duration>,
 
-    /// Longest time for the head of a request, from its first byte on; then it is answered 408 [default: 120s]
+    /// Longest time for the head of a request, from its first byte on, for the first one from the connection's beginning on; then it
+    /// is answered 408 [default: 120s]
     #[arg(long, value_name = "TIME", help_heading = "Limits", value_parser = duration::parse)]
     pub(crate) in_head_timeout: Option<Duration>,
 
@@ -153,7 +154,7 @@ pub(crate) struct ListenerArgs {
     pub(crate) forwarded: Option<Which>,
 
     /// Header that tells upstreams the address of the client; what the client put there is replaced
-    #[arg(long, value_name = "HEADER", help_heading = "Clients", value_parser = header)]
+    #[arg(long, value_name = "HEADER", help_heading = "Clients", value_parser = client_ip_header)]
     pub(crate) in_client_ip_header: Option<HeaderName>,
 
     /// Load balancers whose connections begin with a PROXY header, version 1 or 2, which names the client [default: none]

@@ -3,7 +3,8 @@
 //! The keys of its tables are the options of the command line, so both have one reader and one set of errors. The tree of values
 //! knows where each stands, and all mistakes are found, not the first alone.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
@@ -101,11 +102,13 @@ impl ConfigFile {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let length = fs::metadata(path).map_err(|error| format!("cannot read the file: {}", plain(&error)))?.len();
-    if length > LARGEST {
+    let mut bytes = Vec::new();
+    // Not by the length that the system tells: a pipe or a device has none.
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    let length = read.map_err(|error| format!("cannot read the file: {}", plain(&error)))?;
+    if length as u64 > LARGEST {
         return Err(format!("is larger than {LARGEST} bytes; no settings need that"));
     }
-    let bytes = fs::read(path).map_err(|error| format!("cannot read the file: {}", plain(&error)))?;
     String::from_utf8(bytes).map_err(|_| "is not UTF-8, as TOML is".to_owned())
 }
 
@@ -138,6 +141,8 @@ impl<'a> Reader<'a> {
 
         let (mut names, mut settings) = (Names::default(), Settings::empty(process));
         let kind = Kind::new(ListenerTable::command(), "in-", Some("url"), &[]);
+        // Those whose addresses are known.
+        let mut placed = Vec::new();
         for (name, at, table) in listeners {
             let table = self.table(&kind, format!("listener \"{name}\""), at, table, &self.typed.listener);
             let own = ListenerTable::from_arg_matches(&table.matches).ok()?;
@@ -151,12 +156,14 @@ impl<'a> Reader<'a> {
                 mistakes.add(format!("{error:#}"));
             }
             self.take(&table, mistakes);
-            if let Some(twin) = settings.listeners.iter().position(|other| other.listens_where(&listener)) {
-                let twin = &names.listeners[twin];
-                self.note(
-                    at,
-                    &format!("listener \"{name}\": listens where listener \"{twin}\" does; give it another url"),
-                );
+            let mut others = placed.iter().map(|index: &usize| (&names.listeners[*index], &settings.listeners[*index]));
+            if !table.leaves_out("--in") {
+                if let Some((twin, _)) = others.find(|(_, other)| other.listens_where(&listener)) {
+                    let line =
+                        format!("listener \"{name}\": listens where listener \"{twin}\" does; give it another url");
+                    self.note(at, &line);
+                }
+                placed.push(settings.listeners.len());
             }
             settings.listeners.push(listener);
             names.listeners.push(name);

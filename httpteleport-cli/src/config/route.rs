@@ -24,7 +24,7 @@ pub(crate) struct Route {
 }
 
 /// Hosts, in small letters and without ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Host {
     /// This one.
     Is(String),

@@ -57,7 +57,7 @@ fn process(families: &mut Families, seen: &Seen) {
     );
     counter(
         "httptp_access_log_dropped_total",
-        "Lines of the access log that were dropped, as the disk was too slow.",
+        "Lines of the access log that were dropped, as the disk was too slow or took none.",
         seen.unlogged as f64,
     );
 }

@@ -65,7 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
         self.try_reply(false).await.expect("a reply before the end of the connection")
     }
 
-    /// The next reply; `None` if the connection ends before its first byte or is reset.
+    /// The next reply; `None` if the connection ends, or is reset, before the reply does.
     pub(crate) async fn try_reply(&mut self, bodiless: bool) -> Option<HttpReply> {
         loop {
             let read = if bodiless { read_bodiless_reply } else { read_reply };
@@ -74,13 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
                     self.received.drain(..len);
                     return Some(reply);
                 }
-                Err(Error::Incomplete(part)) => match self.more().await {
-                    Some(0) => {
-                        assert!(self.received.is_empty(), "the connection ended in the {part} of a reply");
-                        return None;
-                    }
+                Err(Error::Incomplete(_)) => match self.more().await {
+                    Some(0) | None => return None,
                     Some(_) => {}
-                    None => return None,
                 },
                 Err(bad) => panic!("{bad}: {}", self.received.escape_ascii()),
             }

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::origin::Origin;
-use crate::program::{Program, address_in, run};
+use crate::program::{Program, address_in, run, run_shell};
 
 /// A file of settings in a folder of its own.
 pub(crate) struct File(TempDir);
@@ -36,6 +36,10 @@ async fn a_file_is_checked() {
     let (code, stdout, stderr) = run(&["check", &fine.path()]).await;
     let want = format!("{}: is fine: 1 listener, 1 group, 1 route\n", fine.path());
     assert_eq!((code, stdout, stderr.as_str()), (Some(0), want, ""));
+
+    // A disk that is full is no reason to say that the file is wrong.
+    let line = format!("{} check {} 2>&1 >/dev/full; echo $?", env!("CARGO_BIN_EXE_httptp"), fine.path());
+    assert_eq!(run_shell(&line).await, (Some(0), "0\n".to_owned()));
 
     let wrong = File::new("[listener.a]\nurk = 5\n[group.a]\nurls = \"h\"\n");
     let path = wrong.path();

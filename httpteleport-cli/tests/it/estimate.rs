@@ -16,7 +16,7 @@ use testkit::relay::{Relay, RelayOptions};
 use tokio::net::TcpListener;
 
 use crate::client::Client;
-use crate::program::{Program, run};
+use crate::program::{Program, run, run_shell};
 
 fn data(name: &str) -> String {
     format!("{}/tests/it/data/{name}", env!("CARGO_MANIFEST_DIR"))
@@ -233,6 +233,16 @@ async fn what_cannot_be_read_is_one_line_that_names_it() {
     let (status, _, stderr) = run(&["estimate", &har, "--price-per-gb", "0.1"]).await;
     assert_eq!(status, Some(2));
     assert!(stderr.contains("--requests-per-second"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_a_reader_that_is_gone_is_not() {
+    let line = |to: &str| format!("{} estimate {} --mib 1 {to}", env!("CARGO_BIN_EXE_httptp"), data("shop.har"));
+    let (code, told) = run_shell(&line("2>&1 >/dev/full")).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert_eq!(told, "httptp: cannot write to stdout: No space left on device (os error 28)\n");
+    let (_, told) = run_shell(&format!("{{ {{ {} echo $? >&3; }} | true; }} 3>&1", line("2>&3;"))).await;
+    assert_eq!(told, "0\n");
 }
 
 #[tokio::test]

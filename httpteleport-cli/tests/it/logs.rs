@@ -122,6 +122,20 @@ async fn what_was_logged_is_written_when_the_program_ends() {
 }
 
 #[tokio::test]
+async fn lines_that_the_disk_does_not_take_are_counted() {
+    let origin = Origin::start().await;
+    let options = ["--access-log", "/dev/full", "--admin", "127.0.0.1:0"];
+    let args = ["--in", "http://127.0.0.1:0", "--out", &origin.url()];
+    let (mut program, mut log) = Program::logged(&[&args[..], &options[..]].concat()).await;
+    let admin = program.admin().await;
+    Client::connect(program.address()).await.get("/a").await;
+    let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("readable").expect("a line");
+    assert!(line.contains("the access log cannot be written: No space left on device"), "{line}");
+    let metrics = Client::connect(&admin).await.get("/metrics").await;
+    assert!(metrics.text().contains("\nhttptp_access_log_dropped_total 1\n"), "{}", metrics.text());
+}
+
+#[tokio::test]
 async fn stdout_takes_an_access_log_as_well() {
     let origin = Origin::start().await;
     let args = ["--in", "http://127.0.0.1:0", "--out", &origin.url(), "--access-log", "-"];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tokio::net::TcpListener;
 
-use crate::program::run;
+use crate::program::{run, run_shell};
 use crate::tls::Identity;
 use crate::unix::socket_path;
 
@@ -32,6 +32,15 @@ async fn bad_options_are_2() {
     refuses(&["--out", "http://a,localhost:80"], 2, no_scheme).await;
     refuses(&["--in", "https://:0", "--out", "http://h"], 2, "give its PEM file with --in-tls-cert").await;
     refuses(&["--out-timeout", "3"], 2, "--out-timeout 3: no unit").await;
+    let stray = "httptp: http://***@h: belongs to no option; drop it, or write its option before it";
+    refuses(&["--in", "http://:0", "http://u:p@h"], 2, stray).await;
+    let (code, _, stderr) = run(&["--in", "http://:0", "check", "x"]).await;
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("'check' cannot be used with"), "{stderr}");
+    for name in ["Content-Length", "transfer-encoding", "Host"] {
+        let want = format!("--in-client-ip-header {name}: requests need this header for something else");
+        refuses(&["--in-client-ip-header", name], 2, &want).await;
+    }
     let (code, _, stderr) = run(&["--inn", "http://:0"]).await;
     assert_eq!(code, Some(2));
     assert!(stderr.contains("unexpected argument '--inn'") && stderr.contains("'--in'"), "{stderr}");
@@ -47,6 +56,21 @@ async fn help_and_version_are_0() {
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{option}");
         assert!(stdout.contains("httptp"), "{option}");
     }
+}
+
+#[tokio::test]
+async fn as_many_files_may_be_open_as_the_system_allows() {
+    let program =
+        format!("{} --in http://127.0.0.1:0 --out http://127.0.0.1:1 --admin ''", env!("CARGO_BIN_EXE_httptp"));
+    let look = "read pid; read ready; grep 'Max open files' /proc/$pid/limits; kill $pid";
+    let line = format!(
+        "ulimit -Sn 70; ulimit -Hn 90; sh -c 'echo $$; exec {}' 2>&1 | {{ {look}; }}",
+        program.replace("''", "\"\"")
+    );
+    let (code, limits) = run_shell(&line).await;
+    assert_eq!(code, Some(0), "{limits}");
+    let limits: Vec<_> = limits.split_whitespace().collect();
+    assert_eq!(limits, ["Max", "open", "files", "90", "90", "files"]);
 }
 
 #[tokio::test]

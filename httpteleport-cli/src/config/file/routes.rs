@@ -1,14 +1,15 @@
 //! The tables `[[route]]` of a file.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use std::collections::HashSet;
+
+use http::header::{HOST, HeaderName, HeaderValue};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::table::{meant, text};
+use super::table::{kind, meant, text};
 use super::{Found, Names};
 use crate::config::{Edit, Host, Route};
+use crate::headers::FRAMING;
 
 const KEYS: [&str; 9] = [
     "listener",
@@ -21,12 +22,10 @@ const KEYS: [&str; 9] = [
     "set_reply_headers",
     "remove_reply_headers",
 ];
-/// Fields that say where a message ends and what its connection is: a route has no say in that.
-const FRAMING: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
 /// Reads them; what is wrong is returned as well.
 pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names) -> (Vec<Route>, Vec<Found>) {
-    let mut reader = Reader { names, routes: Vec::new(), sound: Vec::new(), found: Vec::new() };
+    let mut reader = Reader { names, routes: Vec::new(), taken: HashSet::new(), found: Vec::new() };
     let at = routes.span().start;
     let DeValue::Array(tables) = routes.into_inner() else {
         return (Vec::new(), vec![(at, "route: is no list of tables; write [[route]]".to_owned())]);
@@ -44,8 +43,8 @@ pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names) -> (Vec<Route>, 
 struct Reader<'a> {
     names: &'a Names,
     routes: Vec<Route>,
-    /// Those with which nothing is wrong.
-    sound: Vec<usize>,
+    /// What those with which nothing is wrong take: a listener, hosts, a path without a slash at its end.
+    taken: HashSet<(Option<usize>, Host, String)>,
     found: Vec<Found>,
 }
 
@@ -90,18 +89,14 @@ impl Reader<'_> {
             let route = Route { listener, ..route.clone() };
             if sound {
                 self.check_it_is_new(at, &route);
-                self.sound.push(self.routes.len());
             }
             self.routes.push(route);
         }
     }
 
     fn check_it_is_new(&mut self, at: usize, route: &Route) {
-        let same = |other: &Route| {
-            (other.listener, &other.host, other.path.trim_end_matches('/'))
-                == (route.listener, &route.host, route.path.trim_end_matches('/'))
-        };
-        if self.sound.iter().any(|index| same(&self.routes[*index])) {
+        let path = route.path.trim_end_matches('/').to_owned();
+        if !self.taken.insert((route.listener, route.host.clone(), path)) {
             self.note(at, "takes what an earlier one takes; change its listener, host or path, or drop it");
         }
     }
@@ -129,7 +124,7 @@ fn guess(name: &str, known: &[String]) -> String {
 fn string(value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.clone().into_owned()),
-        other => Err(format!("a {} does not fit here; write a text in quotes", other.type_str())),
+        other => Err(format!("{} does not fit here; write a text in quotes", kind(other))),
     }
 }
 

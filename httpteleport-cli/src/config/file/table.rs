@@ -79,6 +79,8 @@ pub(super) struct Table {
     /// Its words for the options.
     keys: Vec<(String, String)>,
     typed: Vec<String>,
+    /// Options whose values here cannot be read.
+    left_out: Vec<String>,
 }
 
 impl Table {
@@ -92,6 +94,7 @@ impl Table {
     ) -> (Table, Vec<Found>) {
         let prefix = if title.is_empty() { String::new() } else { format!("{title}: ") };
         let (mut words, mut places, mut found) = (typed.to_vec(), Vec::new(), Vec::new());
+        let mut left_out = Vec::new();
         for (key, value) in table {
             let at = key.span().start;
             let key = key.into_inner();
@@ -104,12 +107,14 @@ impl Table {
             let word = match text(value.get_ref()) {
                 Ok(value) => Word { option, value },
                 Err(why) => {
+                    left_out.push(option);
                     found.push((at, format!("{prefix}{key}: {why}")));
                     continue;
                 }
             };
             if let Err(line) = kind.check(&word) {
                 found.push((at, format!("{prefix}{}", reword(&kind.keys, &line))));
+                left_out.push(word.option);
                 continue;
             }
             places.push((word.option.clone(), at));
@@ -124,7 +129,12 @@ impl Table {
             kind.command.clone().get_matches_from([""; 0])
         });
         let typed = typed.iter().map(|word| word.option.clone()).collect();
-        (Table { matches, title, at, places, keys: kind.keys.clone(), typed }, found)
+        (Table { matches, title, at, places, keys: kind.keys.clone(), typed, left_out }, found)
+    }
+
+    /// Whether what it says of an option cannot be read: nobody knows what was meant.
+    pub(super) fn leaves_out(&self, option: &str) -> bool {
+        self.left_out.iter().any(|left| left == option)
     }
 
     /// Says a line by keys, with the table's name.
@@ -162,9 +172,20 @@ pub(super) fn text(value: &DeValue<'_>) -> Result<String, String> {
             let values: Vec<_> = values.iter().map(|value| element(value.get_ref())).collect::<Result<_, _>>()?;
             Ok(values.join(","))
         }
-        other => {
-            Err(format!("a {} does not fit here; write a text, a number, true or false, or a list", other.type_str()))
-        }
+        other => Err(format!("{} does not fit here; write a text, a number, true or false, or a list", kind(other))),
+    }
+}
+
+/// What a value is, for people.
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a datetime",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
     }
 }
 

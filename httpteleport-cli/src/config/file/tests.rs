@@ -1,3 +1,4 @@
+use std::fs;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -182,6 +183,26 @@ fn what_does_not_fit_together_is_told() {
             &["web.toml:3: listener \"b\": listens where listener \"a\" does; give it another url"],
         ),
         (
+            "[listener.a]\nurl = \"htp://:1\"\n[listener.b]\nurl = 5\n[listener.c]\n[group.a]",
+            &[
+                "web.toml:2: listener \"a\": url htp://:1: unknown scheme",
+                "web.toml:4: listener \"b\": url 5: no scheme",
+            ],
+        ),
+        (
+            "[listener.a]\n[group.a]\n[[route]]\nhost = [\"h\"]\npath = 5",
+            &[
+                "web.toml:4: route: host: a list does not fit here; write a text in quotes",
+                "web.toml:5: route: path: an integer does not fit here; write a text in quotes",
+            ],
+        ),
+        (
+            "[listener.a]\nclient_ip_header = \"transfer-encoding\"\n[group.a]",
+            &[
+                "web.toml:2: listener \"a\": client_ip_header transfer-encoding: requests need this header for something else; write for example X-Real-IP",
+            ],
+        ),
+        (
             "[listener.a]\n[group.a]\n[group.b]",
             &["web.toml:1: there is no route to several groups; write tables [[route]]"],
         ),
@@ -291,6 +312,11 @@ fn a_file_that_cannot_be_read_says_why() {
     let (_folder, config) = file(&"#".repeat(2 << 20), Typed::default());
     let large = config.load().expect_err("too large");
     assert!(large[0].ends_with("web.toml: is larger than 1048576 bytes; no settings need that"), "{large:?}");
+    let endless = ConfigFile { path: "/dev/zero".into(), typed: Typed::default() };
+    assert_eq!(
+        endless.load().expect_err("too large"),
+        ["/dev/zero: is larger than 1048576 bytes; no settings need that"]
+    );
 }
 
 proptest! {

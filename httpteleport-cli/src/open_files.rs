@@ -1,0 +1,16 @@
+//! How many files and connections the process may have open.
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Raises the limit to the most that the system lets this process have. Systems begin with 1024, for programs that cannot deal with more,
+/// and leave it to the others to ask.
+pub(crate) fn raise_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files stays where it is: {error}");
+    }
+}
