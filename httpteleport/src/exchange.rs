@@ -18,7 +18,7 @@ use crate::codec::error::{CodecError, Fault, MessageKind};
 use crate::codec::framed;
 use crate::heads::Framed;
 use crate::stream::answer::{PANICKED, answer, answer_at_once, permitted, refuse};
-use crate::stream::{FramedClient, HeadsOf, Incoming};
+use crate::stream::{FramedClient, HeadsOf, Incoming, said_length};
 use crate::{Body, Client, CollectError, Error, Heads, Limits};
 
 /// A call of whole messages that takes the framed wire if the peer speaks that.
@@ -333,8 +333,7 @@ pub(crate) async fn answer_whole<C, H, Fut>(
 /// The body of a request that came whole, if it is as long as it says and within the limit.
 fn whole_of(body: &mut BodyReader, headers: &HeaderMap, limits: &Limits) -> Option<Body> {
     let length = body.whole_len().filter(|length| *length <= limits.max_body())?;
-    let said = || headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok();
-    said().is_none_or(|said| said == length as u64).then(|| body.take_whole().into())
+    said_length(headers, false).is_none_or(|said| said == length as u64).then(|| body.take_whole().into())
 }
 
 /// The body of a request that comes in pieces, or is not as it should be.

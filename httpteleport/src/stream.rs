@@ -24,3 +24,4 @@ pub use call::{Streaming, Unsent};
 pub(crate) use framed::FramedClient;
 pub(crate) use heads::HeadsOf;
 pub use incoming::Incoming;
+pub(crate) use incoming::said_length;

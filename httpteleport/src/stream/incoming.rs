@@ -65,7 +65,7 @@ impl Incoming {
 }
 
 /// How long a body is, if its head says so; `bare`: it has none, whatever that says.
-pub(super) fn said_length(headers: &HeaderMap, bare: bool) -> Option<u64> {
+pub(crate) fn said_length(headers: &HeaderMap, bare: bool) -> Option<u64> {
     if bare { Some(0) } else { headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok() }
 }
 
