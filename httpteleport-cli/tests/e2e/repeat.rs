@@ -49,23 +49,30 @@ impl Two {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_that_a_lost_node_had_goes_to_another() {
-    let mut two = Two::start("framed", &[]).await;
-    assert_eq!(two.lose("GET", b"").await, (200, "GET /hold".to_owned()));
-    let seen = two.origins.each_ref().map(|origin| origin.requests().len());
-    assert_eq!(seen, [1, 1], "each once");
+    for wire in ["framed", "classic"] {
+        let mut two = Two::start(wire, &[]).await;
+        assert_eq!(two.lose("GET", b"").await, (200, "GET /hold".to_owned()), "{wire}");
+        let seen = two.origins.each_ref().map(|origin| origin.requests().len());
+        assert_eq!(seen, [1, 1], "each once");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_goes_with_its_body() {
-    let mut two = Two::start("framed", &[]).await;
-    let content = vec![b'p'; 10_000];
-    assert_eq!(two.lose("PUT", &content).await, (200, String::from_utf8(content).expect("UTF-8")));
+    for wire in ["framed", "classic"] {
+        let mut two = Two::start(wire, &[]).await;
+        let content = vec![b'p'; 10_000];
+        let want = String::from_utf8(content.clone()).expect("UTF-8");
+        assert_eq!(two.lose("PUT", &content).await, (200, want), "{wire}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_does_not_and_without_a_budget_nothing_does() {
-    let mut two = Two::start("framed", &[]).await;
-    assert_eq!(two.lose("POST", b"once").await.0, 502);
+    for wire in ["framed", "classic"] {
+        let mut two = Two::start(wire, &[]).await;
+        assert_eq!(two.lose("POST", b"once").await.0, 502, "{wire}");
+    }
     let mut two = Two::start("framed", &["--retry-budget", "0"]).await;
     assert_eq!(two.lose("GET", b"").await.0, 502);
 }

@@ -92,10 +92,11 @@ impl<'a, B> Streaming<'a, B> {
         kept.body.map(|body| Request::from_parts(kept.head, body))
     }
 
-    /// The head of the request, after the call failed on the framed wire and although some of it may have left: to make it again
-    /// elsewhere, if its method allows that and its body is at hand.
+    /// The head of the request, after the call failed and although some of it may have left: to make it again elsewhere, if its
+    /// method allows that and its body is at hand.
     ///
-    /// `None` before the end, after a response, on the classic wire, and when it was taken already.
+    /// `None` before the end, after a response, when it was taken already, and on the classic wire if the request could not be sent
+    /// at all: its body was not to be had whole, or it asks for another protocol.
     pub fn take_head(&mut self) -> Option<request::Parts> {
         if let Step::Done(kept) = &mut self.step { kept.take().map(|kept| kept.head) } else { None }
     }
@@ -195,10 +196,9 @@ where
             Err(error) => Err((error, None)),
         },
         Err(error) => {
-            let unsent = call.take_request().filter(|_| error.may_retry());
-            let kept = unsent.map(|request| {
+            let kept = call.take_request().map(|request| {
                 let (head, body) = request.into_parts();
-                Kept { head, body: Some(Unsent::whole(body)) }
+                Kept { head, body: error.may_retry().then(|| Unsent::whole(body)) }
             });
             Err((error.into(), kept))
         }

@@ -575,21 +575,27 @@ async fn a_request_that_never_left_is_made_once_more_where_there_is_a_connection
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_left_does_not_come_back() {
-    let (client, port) = connected(Wire::Framed, |_: Request<Incoming>| std::future::pending::<Answer>());
-    let mut call = client.stream(post("/", Frames::new(["one"])));
-    let cut = async {
-        sleep(S).await;
-        port.cut(0);
-    };
-    let (error, ()) = tokio::join!(&mut call, cut);
-    let error = error.err().unwrap();
-    assert_eq!((error.kind(), error.may_retry()), (ErrorKind::Connection, false));
-    assert!(call.take_unsent().is_none());
-    let head = call.take_head().expect("but its head does");
-    assert_eq!((head.method, head.uri.path()), (http::Method::POST, "/"));
-    assert!(call.take_head().is_none());
-    // A limit, or a head that is too long, sends nothing.
+async fn a_request_that_left_does_not_come_back_but_its_head_does() {
+    for wire in [Wire::Classic, Wire::Framed] {
+        let (client, port) = connected(wire, |_: Request<Incoming>| std::future::pending::<Answer>());
+        let mut call = client.stream(post("/", Frames::new(["one"])));
+        let cut = async {
+            sleep(S).await;
+            port.cut(0);
+        };
+        let (error, ()) = tokio::join!(&mut call, cut);
+        let error = error.err().unwrap();
+        assert_eq!((error.kind(), error.may_retry()), (ErrorKind::Connection, false), "{wire:?}");
+        assert!(call.take_unsent().is_none());
+        let head = call.take_head().expect("but its head does");
+        assert_eq!((head.method, head.uri.path()), (http::Method::POST, "/"));
+        assert!(call.take_head().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_a_limit_stops_comes_back() {
+    let (_, port) = connected(Wire::Framed, |_: Request<Incoming>| std::future::pending::<Answer>());
     let client = dials(&port, ours(Wire::Framed).max_pending(1));
     let held = tokio::spawn({
         let client = client.clone();
@@ -601,6 +607,7 @@ async fn a_request_that_left_does_not_come_back() {
     assert_eq!(over.take_unsent().unwrap().into_body().collect().await.unwrap().to_bytes(), "one");
     held.abort();
     let _ = held.await;
+    // So does one whose head is too long.
     let mut request = post("/", Frames::new(["one"]));
     request.headers_mut().insert("x-long", "x".repeat(62_000).parse().unwrap());
     let mut call = client.stream(request);
