@@ -374,7 +374,7 @@ pub(crate) fn frames(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     record.into()
 }
 
-fn data(id: u32, length: usize, end: bool) -> Bytes {
+pub(crate) fn data(id: u32, length: usize, end: bool) -> Bytes {
     frames(|out| frame::put_data(out, id, [&vec![0; length][..]].into_iter(), end).unwrap())
 }
 

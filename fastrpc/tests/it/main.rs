@@ -20,6 +20,7 @@ mod groups;
 mod hello;
 mod hostile;
 mod kept;
+mod late_frames;
 mod limits;
 mod locks;
 mod lost;

@@ -1,21 +1,23 @@
 //! What calls that pass count for: limits, and the end of their connection.
 
+use std::future::ready;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fastrpc::BatchTimer;
 use fastrpc::internals::framed::{Received, Role};
-use fastrpc::internals::session::{Driver, Options};
+use fastrpc::internals::session::{Driver, Incoming, Options};
 use fastrpc::wire::framed::codec::RecordCodec;
 use fastrpc::wire::framed::frame::{self, ResetCode, TooLong};
 use fastrpc::wire::framed::record::RecordEncoder;
 use fastrpc::wire::framed::settings::Settings;
 use testkit::pipe::duplex;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::framed_streams::{Pair, receive, words};
-use crate::session::{S, all, echo, endless, with_options};
+use crate::session::{S, all, echo, endless, text, with_options};
 
 fn none(_: &mut Vec<u8>) -> Result<(), TooLong> {
     Ok(())
@@ -108,6 +110,31 @@ async fn no_more_handlers_wait_than_there_may_be_calls() {
     near.write_all(&sealed(&calls(200))).await.unwrap();
     sleep(S).await;
     assert_eq!(alive.load(Ordering::SeqCst), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_answer_is_elsewhere_has_its_deadline_though_a_head_went_ahead() {
+    let (apart, mut elsewhere) = mpsc::channel::<Incoming>(8);
+    let serve = move |mut call: Incoming| {
+        call.responder.interim(text("ahead")).unwrap();
+        apart.try_send(call).expect("the test receives");
+        ready(())
+    };
+    let (mut near, far) = duplex();
+    let options = Options { codec: RecordCodec::None, ping: None, ..Options::default() };
+    let (far, server) = Driver::new(Role::Server, Box::new(far), options.clone(), options.settings, serve);
+    let calls = server.drain_handle();
+    tokio::spawn(server);
+    let mut call = Vec::new();
+    frame::put_call(&mut call, 1500, false, 10, none, b"", true).unwrap();
+    near.write_all(&sealed(&call)).await.unwrap();
+    let held = elsewhere.recv().await.unwrap();
+    sleep(S).await;
+    assert_eq!(calls.open_calls(), 1);
+    sleep(S).await;
+    assert_eq!(calls.open_calls(), 0, "nobody waits for it any more");
+    drop(held);
+    assert_eq!(far.streams(), 0);
 }
 
 // ---- the end ----

@@ -50,7 +50,13 @@ pub(super) struct Floods {
     empty: Budget,
     credits: Budget,
     interims: Budget,
+    late: Budget,
+    /// Calls of the connection when a late frame was last seen.
+    calls: u32,
 }
+
+/// What may come honestly for a call when it is over: its reply or its end, a reset, and credit that had been granted.
+const LATE: u32 = 8;
 
 /// Credit below this is hardly worth its frame.
 pub(super) const TINY: u32 = 64;
@@ -65,6 +71,8 @@ impl Floods {
             empty: Budget::new("empty frames", 100, ms(100), now),
             credits: Budget::new("tiny credits", 100, ms(100), now),
             interims: Budget::new("interim heads", 1000, ms(10), now),
+            late: Budget::new("frames that change nothing", 10_000, ms(1), now),
+            calls: 0,
         }
     }
 
@@ -88,6 +96,13 @@ impl Floods {
 
     pub(super) fn interim(&mut self, now: Instant) -> Result<(), Violation> {
         self.interims.spend(now)
+    }
+
+    /// A frame changes nothing, as its call is over or it was said before; so many calls were opened on the connection until now.
+    pub(super) fn late(&mut self, now: Instant, calls: u32) -> Result<(), Violation> {
+        let new = calls.saturating_sub(std::mem::replace(&mut self.calls, calls));
+        self.late.earn(new.saturating_mul(LATE));
+        self.late.spend(now)
     }
 
     /// So many calls came to their end as calls should.
@@ -115,6 +130,18 @@ mod tests {
         floods.ping(start + Duration::from_millis(500)).unwrap_err();
         let refilled = (0..20).take_while(|_| floods.ping(start + Duration::from_secs(60)).is_ok()).count();
         assert_eq!(refilled, 10, "never more than at first");
+    }
+
+    #[test]
+    fn each_call_makes_up_for_what_may_come_late_for_it() {
+        let start = Instant::now();
+        let mut floods = Floods::new(500, start);
+        for call in 1..=5000 {
+            (0..LATE).for_each(|_| floods.late(start, call).unwrap());
+        }
+        let spent = (0..20_000).take_while(|_| floods.late(start, 5000).is_ok()).count();
+        assert_eq!(spent, 10_000 - LATE as usize, "those of the first call, when nothing was spent yet");
+        floods.late(start + Duration::from_millis(1), 5000).unwrap();
     }
 
     #[test]

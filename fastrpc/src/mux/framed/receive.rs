@@ -73,7 +73,7 @@ impl<T> Streams<T> {
                 if body.is_empty() && !end {
                     self.floods.empty(now)?;
                 }
-                self.receive_data(id, record.slice_ref(body), end, record.len())
+                self.receive_data(id, record.slice_ref(body), end, record.len(), now)
             }
             Frame::Trailers { id, trailers } => self.receive_trailers(id, record.slice_ref(trailers), now),
             Frame::Reset { id, code, text } => self.receive_reset(id, code, text, now),
@@ -81,16 +81,21 @@ impl<T> Streams<T> {
                 if bytes < TINY {
                     self.floods.credit(now)?;
                 }
-                self.receive_credit(id, bytes)
+                self.receive_credit(id, bytes, now)
             }
             Frame::Ping(bytes) => {
                 self.floods.ping(now)?;
                 self.control.pong = Some(bytes);
                 Ok(Received::Ping)
             }
-            Frame::Pong(bytes) => Ok(Received::Pong(bytes)),
+            Frame::Pong(bytes) => {
+                self.late(now)?;
+                Ok(Received::Pong(bytes))
+            }
             Frame::Drain => {
-                self.peer_drains = true;
+                if std::mem::replace(&mut self.peer_drains, true) {
+                    self.late(now)?;
+                }
                 Ok(Received::Drain)
             }
             Frame::Close { code, last, text } => {
@@ -168,6 +173,7 @@ impl<T> Streams<T> {
         let found = self.find(id, Role::Client)?;
         self.check_first(id, body.len(), end)?;
         let Some(key) = found else {
+            self.late(now)?;
             self.forget_first(body.len(), end);
             return Ok(Received::Nothing);
         };
@@ -202,10 +208,20 @@ impl<T> Streams<T> {
         Ok(Received::Interim { key, head })
     }
 
-    fn receive_data(&mut self, id: u32, body: Bytes, end: bool, record_length: usize) -> Result<Received, Violation> {
+    fn receive_data(
+        &mut self,
+        id: u32,
+        body: Bytes,
+        end: bool,
+        record_length: usize,
+        now: Instant,
+    ) -> Result<Received, Violation> {
         self.take_credit(body.len())?;
         let Some(key) = self.find(id, self.role)? else {
             self.check_not_passing(id)?;
+            if body.is_empty() {
+                self.late(now)?; // Others are bounded by credit.
+            }
             self.window.consume(body.len());
             return Ok(Received::Nothing);
         };
@@ -231,6 +247,7 @@ impl<T> Streams<T> {
     fn receive_trailers(&mut self, id: u32, trailers: Bytes, now: Instant) -> Result<Received, Violation> {
         let Some(key) = self.find(id, self.role)? else {
             self.check_not_passing(id)?;
+            self.late(now)?;
             return Ok(Received::Nothing);
         };
         let limit = self.ours.head;
@@ -254,6 +271,8 @@ impl<T> Streams<T> {
             if self.is_passing(id) {
                 self.floods.reset(now)?;
                 self.cut.push(id);
+            } else {
+                self.late(now)?;
             }
             return Ok(Received::Nothing);
         };
@@ -265,13 +284,15 @@ impl<T> Streams<T> {
         Ok(Received::Reset { key })
     }
 
-    fn receive_credit(&mut self, id: u32, bytes: u32) -> Result<Received, Violation> {
+    fn receive_credit(&mut self, id: u32, bytes: u32, now: Instant) -> Result<Received, Violation> {
         let granted = if id == 0 {
             self.credit.grant(bytes)
         } else {
             let Some(key) = self.find(id, self.role)? else {
                 if self.is_passing(id) {
                     self.early.push((id, bytes));
+                } else {
+                    self.late(now)?;
                 }
                 return Ok(Received::Nothing);
             };
@@ -287,6 +308,11 @@ impl<T> Streams<T> {
             return Ok(Received::Nothing);
         }
         Err(Violation { code: CloseCode::Credit, text: "credit was granted beyond 2^31 - 1".into() })
+    }
+
+    /// A frame changes nothing.
+    fn late(&mut self, now: Instant) -> Result<(), Violation> {
+        self.floods.late(now, self.last)
     }
 
     /// The stream of an id that the wire may name; `None` when it is over.

@@ -14,10 +14,13 @@ use super::tag::{Serving, Tag};
 use crate::mux::framed::Key;
 use crate::wire::framed::frame::ResetCode;
 
-/// The call that is being served, by its id; 0 when it was answered or is a stream. The driver sets it when nobody else knows of
-/// the call yet; otherwise it changes under the lock of its connection.
+/// The call that is being served, by its id; 0 when it was answered, [`CLAIMED`] when what answers it has made it a stream. The
+/// driver sets it when nobody else knows of the call yet; otherwise it changes under the lock of its connection.
 #[derive(Default)]
 pub(super) struct Passing(AtomicU32);
+
+/// No call has this id.
+const CLAIMED: u32 = u32::MAX;
 
 /// Calls that became streams, each held on behalf of what answers it.
 pub(super) type Adopted = HashMap<u32, Key>;
@@ -29,6 +32,10 @@ impl Passing {
 
     fn over(&self) {
         self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn claimed(&self) {
+        self.0.store(CLAIMED, Ordering::Relaxed);
     }
 }
 
@@ -52,7 +59,7 @@ impl Shared {
         self.passing.0.store(id, Ordering::Relaxed);
     }
 
-    /// Whether the call that was served last was answered, or is a stream.
+    /// Whether the call that was served last was answered, whole or broken off.
     pub(super) fn has_passed(&self) -> bool {
         self.passing.is(0)
     }
@@ -81,7 +88,7 @@ impl Shared {
     pub(super) fn claim(&self, id: u32) -> Option<Key> {
         let mut state = self.lock();
         if self.passing.is(id) {
-            self.passing.over();
+            self.passing.claimed();
             return Some(state.streams.adopt(id, Tag::Serving(Serving::default())));
         }
         state.give_up(id)
