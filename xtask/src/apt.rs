@@ -35,6 +35,7 @@ pub(crate) const TESTS: Needs = Needs {
         Need { program: "pebble", packages: &["pebble"] },
         Need { program: "pebble-challtestsrv", packages: &["pebble"] },
         Need { program: "nghttpx", packages: &["nghttp2-proxy"] },
+        Need { program: "wrk", packages: &["wrk"] },
         Need { program: "h2load", packages: &["nghttp2-client"] },
         Need { program: "promtool", packages: &["prometheus"] },
         Need { program: "chromium", packages: &["chromium"] },

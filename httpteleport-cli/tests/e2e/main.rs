@@ -20,6 +20,7 @@ mod http2_origin;
 mod killed;
 mod limits;
 mod load;
+mod neighbours;
 mod node;
 mod origin;
 mod origins;

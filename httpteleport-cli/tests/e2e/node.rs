@@ -143,7 +143,15 @@ pub(crate) struct Certificates {
 
 impl Certificates {
     pub(crate) fn new(files: &Files) -> Certificates {
-        let ca = Ca::new();
+        Certificates::of(Ca::new(), files)
+    }
+
+    /// Another certificate of the same authority in the same files.
+    pub(crate) fn renewed(self, files: &Files) -> Certificates {
+        Certificates::of(self.ca, files)
+    }
+
+    fn of(ca: Ca, files: &Files) -> Certificates {
         let identity = ca.issue(&["127.0.0.1", "localhost"]);
         Certificates {
             ca_file: text(&files.write("ca.pem", ca.pem().as_bytes())),
