@@ -63,7 +63,8 @@ impl Role {
 
 /// Host and port of an authority, as `Host` has them: without user and password (RFC 9110, 7.2).
 pub(crate) fn without_user(authority: &Authority) -> &str {
-    authority.as_str().rsplit('@').next().unwrap_or_default()
+    let authority = authority.as_str();
+    authority.rfind('@').map_or(authority, |at| &authority[at + 1..])
 }
 
 /// The fields that the value of a `Connection` header names, but for those that stop at every hop anyway, and for `Host`,

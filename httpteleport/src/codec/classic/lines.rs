@@ -136,7 +136,8 @@ const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
 /// What may stand in a path and a query (RFC 3986, 3.3 and 3.4).
 const PATH: [bool; 256] = table(b"/?-._~!$&'()*+,;=:@%");
 
-const fn table(marks: &[u8]) -> [bool; 256] {
+/// Letters, digits and these marks.
+pub(crate) const fn table(marks: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0u8;
     while byte < 128 {

@@ -4,6 +4,7 @@
 use http::StatusCode;
 
 use crate::codec::classic::length;
+use crate::codec::classic::lines::table;
 use crate::codec::error::Fault;
 
 /// What a list of fields belongs to.
@@ -138,8 +139,8 @@ pub(super) fn asks_for_trailers(te: &[u8]) -> bool {
 /// Whether this can be the host, and perhaps the port, of an authority (RFC 3986, 3.2): no user, no path, nothing that
 /// would make two of one.
 pub(super) fn is_host(host: &[u8]) -> bool {
-    let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:%[]".contains(byte);
-    !host.is_empty() && host.iter().all(belongs)
+    const HOST: [bool; 256] = table(b"-._~!$&'()*+;=:%[]");
+    !host.is_empty() && host.iter().all(|byte| HOST[usize::from(*byte)])
 }
 
 /// Whether this is the name of a protocol, with a version or without (RFC 9110, 7.8).
