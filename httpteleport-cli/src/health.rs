@@ -3,11 +3,14 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::outbound::Target;
+
+mod statuses;
+
+pub(crate) use statuses::Statuses;
 
 /// Upstreams have something else to do as well.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -25,8 +28,8 @@ pub(crate) struct Options {
     pub(crate) healthy: u32,
     /// So many bad ones in a row make it ill. Default: 3.
     pub(crate) unhealthy: u32,
-    /// The status that is good; `None` for any of 200 to 399. Default: `None`.
-    pub(crate) status: Option<StatusCode>,
+    /// The statuses that are good. Default: 200 to 399.
+    pub(crate) good: Statuses,
 }
 
 impl Options {
@@ -38,7 +41,7 @@ impl Options {
             timeout: Duration::from_secs(2),
             healthy: 2,
             unhealthy: 3,
-            status: None,
+            good: Statuses::default(),
         }
     }
 
@@ -54,11 +57,6 @@ impl Options {
         self.interval = interval;
         self.timeout = self.timeout.min(interval);
         Ok(())
-    }
-
-    /// Whether a reply of this status is a good one.
-    pub(crate) fn accepts(&self, status: StatusCode) -> bool {
-        self.status.map_or_else(|| (200..400).contains(&status.as_u16()), |wanted| status == wanted)
     }
 }
 
@@ -130,13 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn which_status_is_good() {
-        let mut options = Options::of("/");
-        let accepts = |options: &Options| {
-            [200, 204, 302, 404, 503].map(|code| options.accepts(StatusCode::from_u16(code).expect("a status")))
-        };
-        assert_eq!(accepts(&options), [true, true, true, false, false]);
-        options.status = Some(StatusCode::NOT_FOUND);
-        assert_eq!(accepts(&options), [false, false, false, true, false]);
+    fn how_many_it_takes_can_be_said() {
+        let options = Options { healthy: 1, unhealthy: 2, ..Options::of("/") };
+        let mut opinion = Opinion::default();
+        let mut learn = |checks: &str| checks.bytes().map(|c| opinion.learn(c == b'+', &options)).collect::<Vec<_>>();
+        assert_eq!(learn("-+--+-"), [None, None, None, Some(true), Some(false), None]);
     }
 }

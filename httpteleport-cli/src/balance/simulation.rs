@@ -8,7 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use super::{Change, Entry, Node, Options, Outcome, Table};
+use super::{Change, Eject, Entry, Node, Options, Outcome, Table};
 
 /// How one upstream answers a request that comes at a time.
 type Behaviour = fn(at: Duration, rng: &mut Rng) -> (Duration, Outcome);
@@ -196,5 +196,49 @@ fn a_newcomer_gets_more_and_more_until_it_has_its_part() {
         let parts = [part(5), part(20), part(40), part(400)];
         assert!(parts.is_sorted(), "{parts:?} at {rate}");
         assert!(parts[0] < 0.06 && parts[1] < 0.12 && parts[3] > 0.2, "{parts:?} at {rate}");
+    }
+}
+
+/// How long each upstream that was ejected got nothing, in order, in the group given.
+fn ejections(options: Eject, behaviour: [Behaviour; 4], seconds: u64) -> Vec<f64> {
+    let options = Options { eject: options, ..Options::default() };
+    let changes = Simulation { rate: 500.0, seconds, options, ..Simulation::of(behaviour) }.run().1;
+    let rests = changes.iter().filter_map(|change| if let Change::Ejected(rest) = change { Some(*rest) } else { None });
+    rests.map(|rest| rest.as_secs_f64()).collect()
+}
+
+#[test]
+fn how_long_an_ejection_lasts_can_be_said() {
+    let (first, longest) = (Duration::from_secs(1), Duration::from_secs(3));
+    let failing: [Behaviour; 4] = [fails_at_once, well, well, well];
+    let rests = ejections(Eject { first, longest, ..Eject::default() }, failing, 600);
+    // Each is a quarter longer or shorter, by chance.
+    assert!((0.75..=1.25).contains(&rests[0]) && (1.5..=2.5).contains(&rests[1]), "{rests:?}");
+    assert!(rests[2..].len() > 5 && rests[2..].iter().all(|rest| (2.25..=3.75).contains(rest)), "{rests:?}");
+}
+
+#[test]
+fn how_many_failures_are_too_many_can_be_said() {
+    // A third of what it is sent, in turn: never two in a row.
+    fn often(at: Duration, rng: &mut Rng) -> (Duration, Outcome) {
+        if at.as_millis().is_multiple_of(3) { fails_at_once(at, rng) } else { well(at, rng) }
+    }
+    let failing: [Behaviour; 4] = [often; 4];
+    let (usual, soon) =
+        (Eject { failures: 0, ..Eject::default() }, Eject { failures: 0, percent: 25, ..Eject::default() });
+    assert_eq!(ejections(usual, failing, 30).len(), 0);
+    assert!(!ejections(soon, failing, 30).is_empty());
+    let (patient, quick) = (Eject { failures: 40, ..Eject::default() }, Eject { failures: 2, ..Eject::default() });
+    assert_eq!(ejections(Eject { percent: 0, ..patient }, failing, 30).len(), 0);
+    assert!(!ejections(Eject { percent: 0, ..quick }, failing, 30).is_empty());
+}
+
+#[test]
+fn how_many_may_be_left_alone_can_be_said() {
+    let failing: [Behaviour; 4] = [fails_at_once; 4];
+    // The longest that there is, so that nobody comes back.
+    let rest = Duration::from_secs(300);
+    for (most, count) in [(25, 1), (50, 2), (75, 3), (100, 3)] {
+        assert_eq!(ejections(Eject { most, first: rest, ..Eject::default() }, failing, 30).len(), count, "{most}");
     }
 }

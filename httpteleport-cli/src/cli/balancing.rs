@@ -7,6 +7,7 @@ use clap::{Args, value_parser};
 use http::uri::PathAndQuery;
 
 use crate::duration;
+use crate::health::Statuses;
 
 /// As typed; a part of [`GroupArgs`](super::GroupArgs).
 #[derive(Args, Debug, Default)]
@@ -16,7 +17,7 @@ pub(crate) struct BalancingArgs {
     #[arg(long, value_name = "PATH", help_heading = "Balancing", value_parser = path)]
     pub(crate) health_check: Option<String>,
 
-    /// Between two such checks; three bad ones in a row, or two good ones, count [default: 5s]
+    /// Between two such checks [default: 5s]
     #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
     pub(crate) health_interval: Option<Duration>,
 
@@ -24,18 +25,42 @@ pub(crate) struct BalancingArgs {
     #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
     pub(crate) health_timeout: Option<Duration>,
 
-    /// The status that says that an output is well [default: any of 200 to 399]
-    #[arg(long, value_name = "CODE", help_heading = "Balancing", value_parser = value_parser!(u16).range(200..=599))]
-    pub(crate) health_status: Option<u16>,
+    /// The statuses that say that an output is well, such as 204 or 200-299,404 [default: 200-399]
+    #[arg(long, value_name = "CODES", help_heading = "Balancing", value_parser = str::parse::<Statuses>)]
+    pub(crate) health_status: Option<Statuses>,
+
+    /// So many good checks in a row bring an output back [default: 2]
+    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(1..=1000))]
+    pub(crate) health_passes: Option<u32>,
+
+    /// So many bad checks in a row, and an output gets nothing [default: 3]
+    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(1..=1000))]
+    pub(crate) health_fails: Option<u32>,
 
     /// An output that is new, or back, gets its whole part only after this time [default: 0]
     #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
     pub(crate) slow_start: Option<Duration>,
 
-    /// So many failures in a row (502, 503, 504, or no reply), or half of all, and an output gets nothing for 5 s, then for longer
-    /// each time; never more than half of the outputs at a time; 0 for never [default: 5]
+    /// So many failures in a row (502, 503, 504, or no reply), and an output gets nothing for a while; 0 for never, however many of all
+    /// requests fail, unless --eject-share says otherwise [default: 5]
     #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(0..=1_000_000))]
     pub(crate) eject_after: Option<u32>,
+
+    /// The same if so many percent of an output's requests fail, of 50 or more within ten seconds; 0 for never [default: 50]
+    #[arg(long, value_name = "PERCENT", help_heading = "Balancing", value_parser = value_parser!(u32).range(0..=100))]
+    pub(crate) eject_share: Option<u32>,
+
+    /// How long that lasts; twice as long each time that it happens again soon [default: 5s]
+    #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
+    pub(crate) eject_time: Option<Duration>,
+
+    /// The longest that it may last [default: 5m]
+    #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
+    pub(crate) eject_max_time: Option<Duration>,
+
+    /// At most so many percent of the outputs are left alone at a time for what they fail, and never the last one [default: 50]
+    #[arg(long, value_name = "PERCENT", help_heading = "Balancing", value_parser = value_parser!(u32).range(1..=100))]
+    pub(crate) eject_most: Option<u32>,
 
     /// Requests that may have reached an output which then was lost are sent to another one if that does no harm (GET, PUT), up to
     /// so many percent of all requests [default: 20]

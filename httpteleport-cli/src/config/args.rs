@@ -147,6 +147,28 @@ mod tests {
     }
 
     #[test]
+    fn when_upstreams_are_left_alone() {
+        let line = "--out http://a --health-check /h --health-timeout 700ms --health-status 204,300-302 --health-passes 4 \
+                    --health-fails 5 --eject-after 6 --eject-share 7 --eject-time 8s --eject-max-time 9s --eject-most 10";
+        let options = |line: &str| settings(line).expect("fine").groups[0].upstreams.clone();
+        let said = options(line);
+        let health = said.health.expect("they are checked");
+        assert_eq!((health.timeout, health.good.to_string().as_str()), (Duration::from_millis(700), "204,300-302"));
+        assert_eq!((health.healthy, health.unhealthy), (4, 5));
+        let eject = said.balance.eject;
+        assert_eq!((eject.failures, eject.percent, eject.most), (6, 7, 10));
+        assert_eq!((eject.first, eject.longest), (Duration::from_secs(8), Duration::from_secs(9)));
+
+        assert_eq!(options("--out http://a"), crate::outbound::Options::default());
+        let eject = |line: &str| options(&format!("--out http://a {line}")).balance.eject;
+        let never = eject("--eject-after 0");
+        assert_eq!((never.failures, never.percent), (0, 0));
+        let by_share = eject("--eject-after 0 --eject-share 30");
+        assert_eq!((by_share.failures, by_share.percent), (0, 30));
+        assert_eq!(eject("--eject-time 10m").longest, Duration::from_secs(600), "no shorter than the first time");
+    }
+
+    #[test]
     fn every_contradiction_is_one_line_that_names_the_option() {
         let cases = [
             ("--in ftp://x", "--in ftp://x: unknown scheme \"ftp\"; use http, https, unix, teleport or teleports"),
@@ -183,6 +205,16 @@ mod tests {
             ("--out http://a --health-status 204", "--health-status: nothing is checked"),
             ("--out http://a --health-check / --health-interval 1ms", "--health-interval 1ms: too often"),
             ("--out http://a --health-check / --health-timeout 0", "--health-timeout 0: "),
+            ("--out http://a --health-passes 1", "--health-passes: nothing is checked"),
+            ("--out http://a --health-fails 1", "--health-fails: nothing is checked"),
+            ("--out http://a --health-check / --health-passes 0", "--health-passes 0: "),
+            ("--out http://a --health-check / --health-fails 1001", "--health-fails 1001: "),
+            ("--out http://a --health-check / --health-status ok", "--health-status ok: write statuses of 200 to 599"),
+            ("--out http://a --eject-share 101", "--eject-share 101: "),
+            ("--out http://a --eject-most 0", "--eject-most 0: "),
+            ("--out http://a --eject-time 0", "--eject-time 0ns: too short"),
+            ("--out http://a --eject-max-time 4s", "--eject-max-time 4s: is shorter than the first time, 5s"),
+            ("--out http://a --eject-after 0 --eject-time 9s", "--eject-time: --eject-after 0 leaves nobody alone"),
             ("--out http://a --subset 5", "--subset: needs to know which node"),
             ("--out http://a --node-id 5", "--node-id: is for a part"),
             ("--out http://a --resolver x", "--resolver x: is no address"),

@@ -1,27 +1,55 @@
 //! Which upstreams of a group there are, and who of them gets a request.
 
-use http::StatusCode;
+use std::time::Duration;
 
 use super::Mistakes;
+use crate::balance::Eject;
 use crate::cli::BalancingArgs;
 use crate::discover::{self, Subset};
 use crate::{balance, health, outbound, retry};
 
+/// What is shorter is over before others are asked.
+const SHORTEST_EJECTION: Duration = Duration::from_millis(100);
+
 /// Who gets the next request, who none, and what is sent again.
 pub(super) fn upstreams(args: &BalancingArgs, mistakes: &mut Mistakes) -> outbound::Options {
-    let mut options =
-        outbound::Options { balance: balance::Options::default(), retry: retry::Options::default(), health: None };
-    options.balance.slow_start = args.slow_start.unwrap_or_default();
+    let mut retry = retry::Options::default();
     if let Some(percent) = args.retry_budget {
-        options.retry.percent = percent;
+        retry.percent = percent;
     }
-    if let Some(failures) = args.eject_after {
-        options.balance.eject.failures = failures;
-        // Never is never, however many of all fail.
-        options.balance.eject.percent = if failures == 0 { 0 } else { options.balance.eject.percent };
+    let slow_start = args.slow_start.unwrap_or_default();
+    let balance = balance::Options { slow_start, eject: eject(args, mistakes) };
+    outbound::Options { balance, retry, health: health(args, mistakes) }
+}
+
+/// Who is left alone for what it fails.
+fn eject(args: &BalancingArgs, mistakes: &mut Mistakes) -> Eject {
+    let default = Eject::default();
+    let failures = args.eject_after.unwrap_or(default.failures);
+    // Never is never, however many of all fail.
+    let percent = args.eject_share.unwrap_or(if failures == 0 { 0 } else { default.percent });
+    let first = args.eject_time.unwrap_or(default.first);
+    let longest = args.eject_max_time.unwrap_or(default.longest.max(first));
+    if (failures, percent) == (0, 0) {
+        let beside = [
+            ("--eject-time", args.eject_time.is_some()),
+            ("--eject-max-time", args.eject_max_time.is_some()),
+            ("--eject-most", args.eject_most.is_some()),
+        ];
+        for (option, _) in beside.iter().filter(|option| option.1) {
+            mistakes.add(format!("{option}: --eject-after 0 leaves nobody alone; drop one of them"));
+        }
     }
-    options.health = health(args, mistakes);
-    options
+    if first < SHORTEST_EJECTION {
+        mistakes.add(format!(
+            "--eject-time {first:?}: too short to change anything; use {SHORTEST_EJECTION:?} or more, or --eject-after 0 for never"
+        ));
+    } else if longest < first {
+        let why = format!("is shorter than the first time, {first:?}");
+        mistakes.add(format!("--eject-max-time {longest:?}: {why}; use that or more, or a shorter --eject-time"));
+    }
+    let most = args.eject_most.unwrap_or(default.most);
+    Eject { failures, percent, first, longest, most, ..default }
 }
 
 fn health(args: &BalancingArgs, mistakes: &mut Mistakes) -> Option<health::Options> {
@@ -30,6 +58,8 @@ fn health(args: &BalancingArgs, mistakes: &mut Mistakes) -> Option<health::Optio
             ("--health-interval", args.health_interval.is_some()),
             ("--health-timeout", args.health_timeout.is_some()),
             ("--health-status", args.health_status.is_some()),
+            ("--health-passes", args.health_passes.is_some()),
+            ("--health-fails", args.health_fails.is_some()),
         ];
         for (option, _) in beside.iter().filter(|option| option.1) {
             mistakes.add(format!("{option}: nothing is checked; add --health-check /healthz, or drop the option"));
@@ -37,7 +67,9 @@ fn health(args: &BalancingArgs, mistakes: &mut Mistakes) -> Option<health::Optio
         return None;
     };
     let mut health = health::Options::of(path);
-    health.status = args.health_status.and_then(|status| StatusCode::from_u16(status).ok());
+    health.good = args.health_status.clone().unwrap_or_default();
+    health.healthy = args.health_passes.unwrap_or(health.healthy);
+    health.unhealthy = args.health_fails.unwrap_or(health.unhealthy);
     if let Some(interval) = args.health_interval
         && let Err(why) = health.set_interval(interval)
     {

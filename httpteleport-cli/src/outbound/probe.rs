@@ -29,7 +29,7 @@ impl Upstream {
 impl HttpUpstream {
     async fn probe(&self, options: &Options) -> Result<(), String> {
         let status = self.ask(&options.path, options).await?.status();
-        if options.accepts(status) { Ok(()) } else { Err(format!("{} answers {}", options.path, status.as_u16())) }
+        if options.good.has(status) { Ok(()) } else { Err(format!("{} answers {}", options.path, status.as_u16())) }
     }
 
     async fn ask(&self, path: &str, options: &Options) -> Result<Response<Incoming>, String> {

@@ -61,6 +61,16 @@ impl Upstream {
     fn checks(&self) -> usize {
         self.told.checks.load(Ordering::SeqCst)
     }
+
+    /// Waits until it was checked so often.
+    async fn is_checked(&self, times: usize) {
+        let asked = async {
+            while self.checks() < times {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, asked).await.expect("in time");
+    }
 }
 
 async fn serve(mut client: Client, told: Arc<Told>) {
@@ -197,16 +207,30 @@ async fn who_fails_its_checks_gets_nothing_until_it_is_well() {
 }
 
 #[tokio::test]
+async fn how_many_checks_count_and_which_status_is_good_can_be_said() {
+    let upstream = Upstream::start().await;
+    upstream.answer_checks(404);
+    let checked = ["--health-check", "/healthz", "--health-interval", "100ms", "--health-status", "204,404"];
+    let counts = ["--health-fails", "1", "--health-passes", "4"];
+    let args = ["--in", "http://127.0.0.1:0", "--out", &upstream.url()];
+    let (_program, mut log) = Program::logged(&[&args[..], &checked, &counts].concat()).await;
+    upstream.is_checked(5).await;
+    upstream.answer_checks(200);
+    let line = logged(&mut log, "healthy").await;
+    assert!(line.contains("is unhealthy: /healthz answers 200"), "a 404 is good, one bad check is enough: {line}");
+    let bad = upstream.checks();
+    upstream.answer_checks(204);
+    logged(&mut log, "is healthy").await;
+    // One more may have been asked before the answer changed.
+    assert!((4..=5).contains(&(upstream.checks() - bad)), "four good ones it takes");
+}
+
+#[tokio::test]
 async fn checks_are_jittered_and_as_many_as_was_said() {
     let upstream = Upstream::start().await;
     let args = ["--in", "http://127.0.0.1:0", "--out", &upstream.url(), "--health-check", "/healthz"];
     let start = tokio::time::Instant::now();
     let _program = Program::start(&[&args[..], &["--health-interval", "100ms"]].concat()).await;
-    let ten = async {
-        while upstream.checks() < 10 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, ten).await.expect("in time");
+    upstream.is_checked(10).await;
     assert!(start.elapsed() >= Duration::from_millis(9 * 90), "no more often than that: {:?}", start.elapsed());
 }
