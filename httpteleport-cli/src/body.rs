@@ -136,8 +136,12 @@ impl http_body::Body for Body {
             Kind::Teleport(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Kind::Other(body) => Pin::new(body).poll_frame(cx).map_ok(trailers::clean),
         };
-        if let (Poll::Ready(Some(Err(_))), Some((attempt, _))) = (&next, &self.held) {
-            attempt.note_broken();
+        if let (Poll::Ready(Some(frame)), Some((attempt, _))) = (&next, &mut self.held) {
+            match frame.as_ref().map(Frame::trailers_ref) {
+                Ok(None) => {}
+                Ok(Some(trailers)) => attempt.note_trailers(trailers),
+                Err(_) => attempt.note_broken(),
+            }
         }
         if let (Poll::Ready(Some(Ok(frame))), Some(exchange)) = (&next, &mut self.logged) {
             exchange.sent(frame.data_ref().map_or(0, Bytes::len));

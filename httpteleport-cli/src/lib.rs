@@ -32,6 +32,7 @@ mod files;
 mod forwarded;
 mod go_flags;
 mod groups;
+mod grpc;
 mod headers;
 mod health;
 mod host;

@@ -27,6 +27,7 @@ mod teleport;
 mod upgrade;
 mod upgrade_http2;
 mod upstreams;
+mod verdict;
 
 pub(crate) use self::http::HttpUpstream;
 pub(crate) use self::introduce::{Introduced, Version};

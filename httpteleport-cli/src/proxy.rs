@@ -82,7 +82,7 @@ impl Proxy {
             };
             match attempt.target().upstream().call(sendable, deadline).await {
                 Ok(found) => {
-                    self.upstreams.note_reply(&mut attempt, found.status());
+                    self.upstreams.note_reply(&mut attempt, &found);
                     return found.map(|body| body.holding(attempt, slot));
                 }
                 Err(mut failure) => {

@@ -180,13 +180,18 @@ impl Node {
                 self.settle(now);
                 change
             }
-            _ if self.ailing.load(Relaxed) => {
-                let change = self.lock().succeeded(now);
-                self.settle(now);
-                change
-            }
-            _ => None,
+            _ => self.note_begun(now),
         }
+    }
+
+    /// A reply has begun that says nothing against it so far: it can be reached, and is back.
+    pub(crate) fn note_begun(&self, now: Instant) -> Option<Change> {
+        if !self.ailing.load(Relaxed) {
+            return None;
+        }
+        let change = self.lock().succeeded(now);
+        self.settle(now);
+        change
     }
 
     /// A reply that had begun well has broken off. That is a failure like others, but nobody is ejected for it.

@@ -41,8 +41,8 @@ pub(crate) struct BalancingArgs {
     #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
     pub(crate) slow_start: Option<Duration>,
 
-    /// So many failures in a row (502, 503, 504, or no reply), and an output gets nothing for a while; 0 for never, however many of all
-    /// requests fail, unless --eject-share says otherwise [default: 5]
+    /// So many failures in a row (502, 503, 504, gRPC's UNAVAILABLE, or no reply), and an output gets nothing for a while; 0 for never,
+    /// however many of all requests fail, unless --eject-share says otherwise [default: 5]
     #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(0..=1_000_000))]
     pub(crate) eject_after: Option<u32>,
 

@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use httpteleport::Stats;
 use tokio::time::Instant;
 
 use super::place::Place;
+use super::verdict::Verdict;
 use super::{Failure, FailureKind, Upstream};
 use crate::balance::{Node, Outcome};
+use crate::grpc::Code;
 use crate::metrics::latency::{Latencies, LatenciesSeen};
 use crate::metrics::traffic::BytesSeen;
 
@@ -80,8 +82,10 @@ pub(crate) struct Attempt {
     began: Instant,
     /// Whether the time that it takes is the target's: an upload's is its client's.
     timed: bool,
-    /// Whether it is known what came of it.
+    /// Whether it is known what came of it, as far as the head of a reply tells.
     noted: bool,
+    /// What the end of the reply will tell.
+    verdict: Option<Box<Verdict>>,
 }
 
 impl Target {
@@ -166,16 +170,29 @@ impl Attempt {
         if again {
             target.retries.fetch_add(1, Relaxed);
         }
-        Attempt { target, began: now, timed, noted: false }
+        Attempt { target, began: now, timed, noted: false, verdict: None }
     }
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
+    /// The end of the reply will tell what came of it.
+    pub(super) fn wait_for(&mut self, verdict: Verdict) {
+        self.verdict = Some(Box::new(verdict));
+    }
+
     /// The reply's body has broken off.
-    pub(crate) fn note_broken(&self) {
+    pub(crate) fn note_broken(&mut self) {
+        self.verdict = None;
         self.target.node.note_broken(Instant::now());
+    }
+
+    /// Trailers have come behind the reply's body.
+    pub(crate) fn note_trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(verdict) = self.verdict.take() {
+            verdict.pass(&self.target, Code::of(trailers));
+        }
     }
 
     /// How long the target has taken by now, if that can be told; from now on it is known what came of it.
@@ -190,6 +207,9 @@ impl Drop for Attempt {
         if !self.noted && self.timed {
             let now = Instant::now();
             self.target.node.note_abandoned(now.saturating_duration_since(self.began), now);
+        }
+        if let Some(verdict) = self.verdict.take() {
+            verdict.pass(&self.target, None);
         }
         self.target.node.end();
     }

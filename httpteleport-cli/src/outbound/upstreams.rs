@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fastrand::Rng;
-use http::StatusCode;
+use http::Response;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::place::Place;
 use super::target::{Attempt, Snapshot, Target, outcome_of_failure, outcome_of_status};
+use super::verdict::{Verdict, says};
 use super::{Failure, Upstream};
 use crate::balance::{self, Change, Entry, Outcome, Table};
-use crate::health;
+use crate::body::Body;
 use crate::retry::{self, Budget};
+use crate::{grpc, health};
 
 /// How a group deals with its upstreams.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -160,10 +162,23 @@ impl Upstreams {
         Some(Attempt::begin(Arc::clone(&set.targets[index]), now, !tried.is_empty(), timed))
     }
 
-    /// The head of a reply has come.
-    pub(crate) fn note_reply(&self, attempt: &mut Attempt, status: StatusCode) {
-        let why = || format!("it answers {}", status.as_u16());
-        if let Some(took) = self.note(attempt, outcome_of_status(status), Instant::now(), why) {
+    /// The head of a reply has come. What a call of gRPC came to may be known at its end only.
+    pub(crate) fn note_reply(self: &Arc<Self>, attempt: &mut Attempt, reply: &Response<Body>) {
+        let now = Instant::now();
+        let took = match grpc::Call::of(reply) {
+            grpc::Call::Other => {
+                let why = || format!("it answers {}", reply.status().as_u16());
+                self.note(attempt, outcome_of_status(reply.status()), now, why)
+            }
+            grpc::Call::Over(code) => self.note(attempt, code.outcome(), now, || says(code)),
+            grpc::Call::Running => {
+                let took = attempt.note(now);
+                tell(attempt.target(), attempt.target().node.note_begun(now), String::new);
+                attempt.wait_for(Verdict::new(self, took));
+                took
+            }
+        };
+        if let Some(took) = took {
             attempt.target().replied(took);
         }
     }
@@ -182,27 +197,28 @@ impl Upstreams {
         why: impl FnOnce() -> String,
     ) -> Option<Duration> {
         let took = attempt.note(now);
+        self.conclude(attempt.target(), outcome, took, now, why);
+        took
+    }
+
+    /// What came of a request to an upstream, and how long that took if it says something of the upstream.
+    pub(super) fn conclude(
+        &self,
+        target: &Target,
+        outcome: Outcome,
+        took: Option<Duration>,
+        now: Instant,
+        why: impl FnOnce() -> String,
+    ) {
         let options = &self.options.balance;
         let failing = (outcome == Outcome::Failed).then(|| self.failing.lock().unwrap_or_else(PoisonError::into_inner));
         let room = || {
             let set = self.set.load();
             options.eject.has_room(set.table.len(), set.table.out(now))
         };
-        let change = attempt.target().node.note(outcome, took, now, options, room);
+        let change = target.node.note(outcome, took, now, options, room);
         drop(failing);
-        let name = attempt.target().name();
-        match change {
-            None => {}
-            Some(Change::Unreachable) => {
-                tracing::warn!("{name} cannot be reached: {}; avoiding it until it answers", why());
-            }
-            Some(Change::Ejected(rest)) => {
-                let seconds = rest.as_secs_f64();
-                tracing::warn!("{name} fails too often, the last time: {}; it gets nothing for {seconds:.1} s", why());
-            }
-            Some(Change::Back) => tracing::info!("{name} is back"),
-        }
-        took
+        tell(target, change, why);
     }
 
     /// Whether there is an upstream that was not tried.
@@ -247,6 +263,22 @@ impl Upstreams {
     }
 }
 
+/// Tells people what has changed for an upstream.
+fn tell(target: &Target, change: Option<Change>, why: impl FnOnce() -> String) {
+    let name = target.name();
+    match change {
+        None => {}
+        Some(Change::Unreachable) => {
+            tracing::warn!("{name} cannot be reached: {}; avoiding it until it answers", why());
+        }
+        Some(Change::Ejected(rest)) => {
+            let seconds = rest.as_secs_f64();
+            tracing::warn!("{name} fails too often, the last time: {}; it gets nothing for {seconds:.1} s", why());
+        }
+        Some(Change::Back) => tracing::info!("{name} is back"),
+    }
+}
+
 impl Set {
     fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
         self.targets.iter()
@@ -260,23 +292,29 @@ impl Default for Set {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::discover::Source;
     use crate::interims::Interims;
     use crate::outbound::HttpUpstream;
     use crate::shutdown::Shutdown;
 
-    fn upstreams(options: Options) -> Upstreams {
+    pub(in crate::outbound) fn upstreams(options: Options) -> Arc<Upstreams> {
         let build = |place: &Place| {
             let (patience, shutdown) = (Duration::from_secs(3), Shutdown::new());
             let upstream = HttpUpstream::new(place, None, 1, 4096, patience, shutdown, Interims::default())?;
             Ok(Upstream::Http(Box::new(upstream)))
         };
-        Upstreams::new(options, 12, Box::new(build))
+        Arc::new(Upstreams::new(options, 12, Box::new(build)))
     }
 
-    fn places(urls: &[&str]) -> Vec<Place> {
+    fn reply(status: u16) -> Response<Body> {
+        Response::builder().status(status).body(Body::from(Bytes::new())).expect("a reply")
+    }
+
+    pub(in crate::outbound) fn places(urls: &[&str]) -> Vec<Place> {
         let place = |url: &&str| Source::parse(url).expect("a URL").fixed().expect("an address");
         urls.iter().map(place).collect()
     }
@@ -292,13 +330,13 @@ mod tests {
         let mut begun: Vec<_> = (0..2).map(|_| upstreams.begin(&[], now, true).expect("one")).collect();
         begun.sort_by_key(|attempt| attempt.target().name().to_owned());
         let [goes, stays] = &mut begun[..] else { panic!("two") };
-        upstreams.note_reply(stays, StatusCode::BAD_GATEWAY);
+        upstreams.note_reply(stays, &reply(502));
         upstreams.replace(&places(&["http://10.0.0.3", "http://10.0.0.2#weight=7"])).expect("fine");
         let found = upstreams.snapshot();
         let seen: Vec<_> = found.iter().map(|one| (&*one.name, one.weight, one.pending, one.failures)).collect();
         assert_eq!(seen, [("http://10.0.0.3:80", 1, 0, 0), ("http://10.0.0.2:80", 7, 1, 1)]);
         assert_eq!(goes.target().name(), "http://10.0.0.1:80", "it is there as long as its request runs");
-        upstreams.note_reply(goes, StatusCode::OK);
+        upstreams.note_reply(goes, &reply(200));
         begun.clear();
         assert!(upstreams.snapshot().iter().all(|one| one.pending == 0));
         assert_eq!((0..20).filter(|_| upstreams.may_repeat(now)).count(), 10, "two requests, and the reserve");
@@ -319,7 +357,7 @@ mod tests {
         upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"])).expect("fine");
         for _ in 0..300 {
             let mut attempt = upstreams.begin(&[], now, true).expect("one");
-            upstreams.note_reply(&mut attempt, StatusCode::SERVICE_UNAVAILABLE);
+            upstreams.note_reply(&mut attempt, &reply(503));
         }
         let ejected = upstreams.snapshot().iter().filter(|one| one.state == "ejected").count();
         assert_eq!(ejected, 1);
@@ -331,7 +369,7 @@ mod tests {
         upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2"])).expect("fine");
         for _ in 0..100 {
             let mut attempt = upstreams.begin(&[], now, true).expect("one");
-            upstreams.note_reply(&mut attempt, StatusCode::INTERNAL_SERVER_ERROR);
+            upstreams.note_reply(&mut attempt, &reply(500));
         }
         assert!(upstreams.snapshot().iter().all(|one| one.state == "up" && one.failures > 0));
     }

@@ -14,6 +14,8 @@ mod curl;
 mod discover;
 mod go_client;
 mod go_server;
+mod grpc;
+mod grpc_server;
 mod health;
 mod http2;
 mod http2_origin;
