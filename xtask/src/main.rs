@@ -5,6 +5,7 @@ mod deps;
 mod fuzz;
 mod instructions;
 mod process;
+mod release;
 mod soak;
 mod test;
 
@@ -19,6 +20,9 @@ Usage: cargo xtask CHORE
                    doc tests and the corpus of the fuzz targets too (stable toolchain)
   check-deps       check the licences of all dependencies, and how many each published
                    crate brings along, against xtask/budget.toml
+  check-release    build the static binary as packaging/Dockerfile does, without optimisation, and
+                   see that it needs no library, starts, and carries a request over TLS and
+                   teleport
   fuzz [SECONDS]   fuzz each target for SECONDS (30 without), with the nightly toolchain;
                    what is found goes into fuzz/corpus/
   instructions     count the instructions of codecs, compression and whole calls with
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["test"] => test::run(),
         ["check-deps"] => deps::check(),
+        ["check-release"] => release::check(),
         ["fuzz"] => fuzz::run_targets(fuzz::DEFAULT_SECONDS),
         ["fuzz", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::run_targets(seconds),
