@@ -5,9 +5,13 @@ mod cache;
 mod challenge;
 mod hosts;
 mod http;
+mod http_01;
 mod manager;
 mod order;
 mod pattern;
+mod tls_alpn;
 
+pub(crate) use challenge::Challenge;
+pub(crate) use http_01::Tokens;
 pub(crate) use manager::Manager;
 pub(crate) use pattern::HostPattern;

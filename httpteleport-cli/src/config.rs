@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use crate::acme::Challenge;
 use crate::discover::{Source, To};
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::{Address, Endpoint, Scheme};
 
 mod args;
 mod balancing;
@@ -69,6 +70,14 @@ impl Settings {
         let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let (listeners, groups) = (counted(self.listeners.len(), "listener"), counted(self.groups.len(), "group"));
         format!("{listeners}, {groups}, {}", counted(self.routes.len(), "route"))
+    }
+
+    /// Listeners whose authority has nobody to ask.
+    fn unasked(&self) -> impl Iterator<Item = usize> {
+        let clear = self.listeners.iter().any(|listener| listener.endpoint.scheme == Scheme::Http);
+        let listeners = self.listeners.iter().enumerate().filter(move |_| !clear);
+        let acme = listeners.filter_map(|(index, listener)| Some((index, listener.tls.as_ref()?.acme.as_ref()?)));
+        acme.filter(|(_, acme)| acme.challenge == Challenge::Http).map(|(index, _)| index)
     }
 
     /// Outputs that are inputs with a way to them.

@@ -11,7 +11,7 @@ use self::door::Door;
 use self::gate::Gate;
 use self::policy::{Bodies, Current, Policy};
 use crate::access_log::AccessLog;
-use crate::acme::Manager;
+use crate::acme::{Manager, Tokens};
 use crate::config::{self, Largest};
 use crate::counters::Counters;
 use crate::listen::{Accepted, Listener};
@@ -68,6 +68,8 @@ pub(crate) struct Parts {
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// What orders its certificates, if it has none of its own.
     pub(crate) acme: Option<Arc<Manager>>,
+    /// What authorities ask for by HTTP in clear text, if that is what it speaks.
+    pub(crate) tokens: Option<Tokens>,
     /// Where the requests go.
     pub(crate) router: Router,
     /// Most connections, and most requests at a time.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use httpteleport::Wire;
 
 use crate::access_log::AccessLog;
-use crate::acme::Manager;
+use crate::acme::{Manager, Tokens};
 use crate::compress::Compress;
 use crate::config::{self, Largest, Settings};
 use crate::endpoint::Scheme;
@@ -32,6 +32,8 @@ pub(crate) struct Running {
     groups_files: Vec<Digest>,
     /// What orders certificates, of each listener that has none of its own.
     acme: Vec<Option<Arc<Manager>>>,
+    /// What they show to authorities that ask by HTTP.
+    tokens: Tokens,
     shutdown: Shutdown,
 }
 
@@ -62,6 +64,7 @@ impl Running {
             groups: Vec::new(),
             groups_files: Vec::new(),
             acme: Vec::new(),
+            tokens: Tokens::default(),
             shutdown: shutdown.clone(),
         };
         running.change(settings).await?;
@@ -141,7 +144,8 @@ impl Running {
         for listener in &settings.listeners {
             let wanted = listener.tls.as_ref().and_then(|tls| tls.acme.as_ref());
             let there = |wanted| self.acme.iter().chain(&all).flatten().find(|one| one.has(wanted)).cloned();
-            let one = wanted.map(|wanted| there(wanted).map_or_else(|| Manager::start(wanted).map(Arc::new), Ok));
+            let start = |wanted| Manager::start(wanted, &self.tokens).map(Arc::new);
+            let one = wanted.map(|wanted| there(wanted).map_or_else(|| start(wanted), Ok));
             all.push(one.transpose()?);
         }
         Ok(all)
@@ -164,6 +168,7 @@ impl Running {
         Ok(Parts {
             tls: listener.tls.as_ref().map(|identity| tls::server_config(identity, ordered(), http)).transpose()?,
             acme,
+            tokens: (listener.endpoint.scheme == Scheme::Http).then(|| self.tokens.clone()),
             router: Router::new(index, &settings.routes, groups, Arc::clone(&self.metrics.slots)),
             concurrency: settings.process.concurrency,
             largest: settings.largest(),

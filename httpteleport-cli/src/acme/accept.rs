@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::challenge::PROTOCOL;
 use super::manager::Manager;
+use super::tls_alpn::PROTOCOL;
 
 /// Why there is no connection, with the stream below if that is there.
 pub(crate) type Failed<S> = (io::Error, Option<S>);

@@ -1,71 +1,64 @@
-//! Proofs that a name is ours, shown to an authority that looks (RFC 8737).
+//! How an authority is shown that a name is ours.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::str::FromStr;
 
-use rcgen::{CertificateParams, CustomExtension, KeyPair};
-use rustls::ServerConfig;
-use rustls::crypto::ring::sign::any_supported_type;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use instant_acme::{ChallengeType, KeyAuthorization};
 
-/// What an authority that looks names in ALPN, and nobody else.
-pub(super) const PROTOCOL: &[u8] = b"acme-tls/1";
+use super::http_01::{self, Tokens};
+use super::tls_alpn::{self, Challenges};
 
-type Proofs = Arc<Mutex<HashMap<String, Arc<CertifiedKey>>>>;
-
-/// The proofs that are shown now.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Challenges(Proofs);
-
-/// Ends the showing when it is dropped.
-pub(super) struct Shown {
-    proofs: Proofs,
-    name: String,
+/// Where an authority looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    /// At port 443, by TLS.
+    #[default]
+    TlsAlpn,
+    /// At port 80, by HTTP in clear text.
+    Http,
 }
 
-impl Challenges {
+impl FromStr for Challenge {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Challenge, &'static str> {
+        match name {
+            "tls-alpn" => Ok(Challenge::TlsAlpn),
+            "http" => Ok(Challenge::Http),
+            _ => Err("use tls-alpn or http"),
+        }
+    }
+}
+
+/// Where what it wants to see is put.
+pub(super) enum Proofs {
+    TlsAlpn(Challenges),
+    Http(Tokens),
+}
+
+/// A proof, there until this is dropped.
+pub(super) enum Shown {
+    TlsAlpn(#[expect(dead_code, reason = "its drop ends the showing")] tls_alpn::Shown),
+    Http(#[expect(dead_code, reason = "its drop ends the showing")] http_01::Shown),
+}
+
+impl Proofs {
+    /// What it is called by authorities, and the same in words.
+    pub(super) fn kind(&self) -> (ChallengeType, &'static str) {
+        match self {
+            Proofs::TlsAlpn(_) => (ChallengeType::TlsAlpn01, "tls-alpn-01"),
+            Proofs::Http(_) => (ChallengeType::Http01, "http-01"),
+        }
+    }
+
     /// Shows the proof for a name.
     ///
     /// # Errors
     ///
     /// It cannot be made.
-    pub(super) fn show(&self, name: &str, digest: &[u8]) -> anyhow::Result<Shown> {
-        let mut params = CertificateParams::new([name.to_owned()])?;
-        params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
-        let key = KeyPair::generate()?;
-        let certificate = params.self_signed(&key)?;
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        // Not checked against each other: rustls takes no certificate apart that has this extension.
-        let proof = Arc::new(CertifiedKey::new(vec![certificate.into()], any_supported_type(&key)?));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), proof);
-        Ok(Shown { proofs: Arc::clone(&self.0), name: name.to_owned() })
-    }
-
-    /// What an authority meets that looks.
-    ///
-    /// # Errors
-    ///
-    /// rustls knows no such versions of TLS.
-    pub(super) fn server_config(&self) -> anyhow::Result<Arc<ServerConfig>> {
-        let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
-        let mut config = builder.with_cert_resolver(Arc::new(self.clone()));
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
-        Ok(Arc::new(config))
-    }
-}
-
-impl ResolvesServerCert for Challenges {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name()?.to_ascii_lowercase();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        self.proofs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    pub(super) fn show(&self, name: &str, token: &str, proof: &KeyAuthorization) -> anyhow::Result<Shown> {
+        Ok(match self {
+            Proofs::TlsAlpn(challenges) => Shown::TlsAlpn(challenges.show(name, proof.digest().as_ref())?),
+            Proofs::Http(tokens) => Shown::Http(tokens.show(token, proof.as_str())),
+        })
     }
 }

@@ -15,10 +15,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::cache::{self, Cache};
-use super::challenge::Challenges;
+use super::challenge::{Challenge, Proofs};
 use super::hosts::{Held, Hosts, MOST, Need};
 use super::http::Http;
+use super::http_01::Tokens;
 use super::order::order;
+use super::tls_alpn::Challenges;
 use crate::config;
 use crate::outbound::one_line;
 use crate::tls;
@@ -52,17 +54,18 @@ struct Orders {
     cache: Cache,
     tls: Arc<ClientConfig>,
     account: AsyncMutex<Option<Account>>,
-    challenges: Challenges,
+    proofs: Proofs,
     known: Arc<Known>,
 }
 
 impl Manager {
-    /// Opens the cache and begins to renew what is in it. Nothing is ordered before somebody needs it.
+    /// Opens the cache and begins to renew what is in it. Nothing is ordered before somebody needs it. An authority that asks by
+    /// HTTP is shown what it wants to see by `tokens`.
     ///
     /// # Errors
     ///
     /// The cache or the file of authorities is of no use: one line that names the option.
-    pub(crate) fn start(settings: &config::Acme) -> anyhow::Result<Manager> {
+    pub(crate) fn start(settings: &config::Acme, tokens: &Tokens) -> anyhow::Result<Manager> {
         let (cache, now) = (Cache::open(&settings.cache)?, Instant::now());
         let mut hosts = Hosts::new(now);
         for (name, held) in cache.certificates().into_iter().filter(|(name, _)| settings.hosts.takes(name)) {
@@ -77,7 +80,10 @@ impl Manager {
             cache,
             tls: tls::trusting(settings.ca.as_deref(), "--acme-ca")?,
             account: AsyncMutex::default(),
-            challenges,
+            proofs: match settings.challenge {
+                Challenge::TlsAlpn => Proofs::TlsAlpn(challenges),
+                Challenge::Http => Proofs::Http(tokens.clone()),
+            },
             known: Arc::clone(&known),
         });
         let task = AbortOnDropHandle::new(tokio::spawn(task.run(wanted)));
@@ -168,10 +174,10 @@ impl Orders {
 
     async fn try_to_make(&self, name: &str) -> anyhow::Result<Held> {
         let account = self.account().await?;
-        let pem = match order(&account, name, &self.challenges).await {
+        let pem = match order(&account, name, &self.proofs).await {
             Err(error) if is_forgotten(&error) => {
                 let account = self.account.lock().await.insert(self.register().await?).clone();
-                order(&account, name, &self.challenges).await?
+                order(&account, name, &self.proofs).await?
             }
             made => made?,
         };

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use instant_acme::{Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, OrderStatus, RetryPolicy};
+use instant_acme::{Account, AuthorizationStatus, Identifier, NewOrder, Order, OrderStatus, RetryPolicy};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
-use super::challenge::Challenges;
+use super::challenge::Proofs;
 
 /// How long the authority may take to look, and to make a certificate.
 const PATIENCE: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(60));
@@ -16,7 +16,7 @@ const PATIENCE: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(60)
 /// # Errors
 ///
 /// The authority refuses, or cannot see that the name is ours.
-pub(super) async fn order(account: &Account, name: &str, challenges: &Challenges) -> anyhow::Result<String> {
+pub(super) async fn order(account: &Account, name: &str, proofs: &Proofs) -> anyhow::Result<String> {
     let identifiers = [Identifier::Dns(name.to_owned())];
     let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
     // There as long as the authority may look.
@@ -29,14 +29,18 @@ pub(super) async fn order(account: &Account, name: &str, challenges: &Challenges
             AuthorizationStatus::Pending => {}
             status => bail!("the authority does not ask for a proof: {status:?}"),
         }
-        let challenge = authorization.challenge(ChallengeType::TlsAlpn01);
-        let mut challenge = challenge.context("the authority offers no challenge of the kind tls-alpn-01")?;
-        shown.push(challenges.show(name, challenge.key_authorization().digest().as_ref())?);
+        let (kind, words) = proofs.kind();
+        let challenge = authorization.challenge(kind);
+        let mut challenge =
+            challenge.with_context(|| format!("the authority offers no challenge of the kind {words}"))?;
+        shown.push(proofs.show(name, &challenge.token, &challenge.key_authorization())?);
         challenge.set_ready().await?;
     }
-    match order.poll_ready(&PATIENCE).await? {
-        OrderStatus::Ready => {}
-        status => bail!("the authority could not see that the name is ours: {status:?}"),
+    let ready = order.poll_ready(&PATIENCE).await;
+    if !matches!(ready, Ok(OrderStatus::Ready)) {
+        let why = refusal(&mut order).await;
+        let status = why.map_or_else(|| ready.map(|status| format!("{status:?}")), Ok)?;
+        bail!("the authority could not see that the name is ours: {status}");
     }
     drop(shown);
     let key = KeyPair::generate()?;
@@ -45,4 +49,15 @@ pub(super) async fn order(account: &Account, name: &str, challenges: &Challenges
     order.finalize_csr(params.serialize_request(&key)?.der()).await?;
     let chain = order.poll_certificate(&PATIENCE).await?;
     Ok(format!("{}{chain}", key.serialize_pem()))
+}
+
+/// What the authority says about its look, if that has failed.
+async fn refusal(order: &mut Order) -> Option<String> {
+    let mut authorizations = order.authorizations();
+    while let Some(Ok(authorization)) = authorizations.next().await {
+        if let Some(problem) = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
+            return problem.detail.clone();
+        }
+    }
+    None
 }

@@ -8,7 +8,7 @@ use http::HeaderName;
 
 use super::{client_ip_header, yes_or_no};
 use crate::access::Networks;
-use crate::acme::HostPattern;
+use crate::acme::{Challenge, HostPattern};
 use crate::compress::Compress;
 use crate::duration;
 use crate::endpoint::Endpoint;
@@ -56,7 +56,7 @@ pub(crate) struct ListenerArgs {
     pub(crate) autocert_cache_dir: Option<PathBuf>,
 
     /// An https input without a certificate orders one for each host that this regular expression takes whole, when a client first
-    /// asks for it, and renews it in time; the authority looks at port 443 (tls-alpn-01)
+    /// asks for it, and renews it in time
     #[arg(long, value_name = "REGEXP", help_heading = "Input", value_parser = HostPattern::parse)]
     pub(crate) autocert_host_regexp: Option<HostPattern>,
 
@@ -71,6 +71,11 @@ pub(crate) struct ListenerArgs {
     /// Mail addresses that the authority may write to
     #[arg(long, value_name = "ADDRESS[,ADDRESS...]", help_heading = "Input", value_delimiter = ',')]
     pub(crate) acme_contact: Option<Vec<String>>,
+
+    /// Where the authority looks whether the host is ours: tls-alpn for port 443, where this input should be; http for port 80, where
+    /// another listener of the file should be that is http [default: tls-alpn]
+    #[arg(long, value_name = "WHERE", help_heading = "Input", value_parser = str::parse::<Challenge>)]
+    pub(crate) acme_challenge: Option<Challenge>,
 
     /// Teleport: compress replies with zstd, zstd-small, zstd-max, lz4 or none; on the classic wire with flate, snappy or none
     /// [default: zstd, flate]

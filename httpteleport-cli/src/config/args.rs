@@ -22,6 +22,12 @@ impl Settings {
         for (_, out) in settings.circles() {
             mistakes.add(format!("--out {out}: is the input itself; requests would go round in circles"));
         }
+        if settings.unasked().next().is_some() {
+            mistakes.add(
+                "--acme-challenge http: the authority asks a clear http input; write both inputs into a file for --config, or use tls-alpn"
+                    .to_owned(),
+            );
+        }
         settings.idle_options = mistakes.idle().to_vec();
         settings.idle_options.extend(settings.idle_teleport());
         match mistakes.into_lines().into_iter().next() {
@@ -180,6 +186,11 @@ mod tests {
             ("--in teleports://:1 --in-tls-cert c --out http://a", "give its PEM file with --in-tls-key"),
             ("--in http://:1 --in-tls-cert c --out http://a", "--in-tls-cert: the input http://:1 does not use TLS"),
             ("--in http://:1 --in-tls-key c --out http://a", "--in-tls-key: the input http://:1 does not use TLS"),
+            (
+                "--in https://:1 --autocert-host-regexp a --acme-challenge http --out http://a",
+                "--acme-challenge http: the authority asks a clear http input",
+            ),
+            ("--in https://:1 --acme-challenge dns --out http://a", "--acme-challenge dns: use tls-alpn or http"),
             ("--out http://a --out-ca f", "--out-ca: no output uses TLS"),
             ("--out http://a --out-timeout 0", "--out-timeout 0: "),
             ("--out http://a --out-timeout 3", "--out-timeout 3: no unit"),

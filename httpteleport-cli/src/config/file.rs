@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
         }
         self.check_there_are(&settings);
         self.routes(routes, &names, &mut settings);
-        self.check_together(&settings);
+        self.check_together(&settings, &names);
         Some(settings)
     }
 
@@ -254,11 +254,19 @@ impl<'a> Reader<'a> {
     }
 
     /// What listeners and groups have to do with each other.
-    fn check_together(&mut self, settings: &Settings) {
+    fn check_together(&mut self, settings: &Settings, names: &Names) {
         for (group, out) in settings.circles() {
             let line = format!(
                 "group \"{}\": {out} is a listener that has a route to it; requests would go round in circles",
                 group.name
+            );
+            self.found.push((usize::MAX, self.lines.whole(&line)));
+        }
+        for index in settings.unasked() {
+            let line = format!(
+                "listener \"{}\": acme_challenge: the authority asks a listener that is http, and there is none; add one with url = \
+                 \"http://:80\", or use tls-alpn",
+                names.listeners[index]
             );
             self.found.push((usize::MAX, self.lines.whole(&line)));
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Mistakes;
-use crate::acme::HostPattern;
+use crate::acme::{Challenge, HostPattern};
 use crate::cli::ListenerArgs;
 use crate::endpoint::{Endpoint, Scheme};
 use crate::tls::ClientNames;
@@ -37,6 +37,8 @@ pub(crate) struct Acme {
     pub(crate) ca: Option<PathBuf>,
     /// Mail addresses that the authority may write to.
     pub(crate) contact: Vec<String>,
+    /// Where the authority looks.
+    pub(crate) challenge: Challenge,
 }
 
 /// Clients that have to show a certificate.
@@ -125,6 +127,7 @@ fn acme(args: &ListenerArgs, endpoint: &Endpoint) -> Option<Acme> {
         directory: args.acme_directory.clone().unwrap_or_else(|| LETS_ENCRYPT.to_owned()),
         ca: args.acme_ca.clone(),
         contact: args.acme_contact.clone().unwrap_or_default(),
+        challenge: args.acme_challenge.unwrap_or_default(),
     })
 }
 
@@ -135,6 +138,7 @@ fn note_idle_acme(args: &ListenerArgs, tls: Option<&Tls>, mistakes: &mut Mistake
         ("--acme-directory", args.acme_directory.is_some()),
         ("--acme-ca", args.acme_ca.is_some()),
         ("--acme-contact", args.acme_contact.is_some()),
+        ("--acme-challenge", args.acme_challenge.is_some()),
     ];
     if tls.is_none_or(|tls| tls.acme.is_none()) {
         for (option, _) in options.iter().filter(|option| option.1) {

@@ -34,6 +34,9 @@ impl Shared {
     ) -> Result<Response<Body>, Infallible> {
         let running = activity.begin();
         self.traffic.requests.started();
+        if let Some(reply) = self.tokens.as_ref().and_then(|tokens| tokens.reply(&request)) {
+            return Ok(self.proven(&request, reply, ends, running));
+        }
         if self.begin_traces {
             trace_context::begin(request.headers_mut());
         }
@@ -65,6 +68,22 @@ impl Shared {
         self.traffic.requests.replied(reply.status());
         access_log::answered(logged, &mut reply);
         Ok(reply)
+    }
+
+    /// Counts and logs the reply to an authority that has asked whether a name is ours. No limit and no route has a say in it.
+    fn proven(
+        &self,
+        request: &Request<Incoming>,
+        mut reply: Response<Body>,
+        ends: Ends,
+        running: Option<Load>,
+    ) -> Response<Body> {
+        reply.body_mut().keep_busy(running);
+        let client = self.policy.load().gate.client(request.headers(), ends.caller.client);
+        let logged = self.access_log.as_ref().map(|log| log.begin(request, client));
+        self.traffic.requests.replied(reply.status());
+        access_log::answered(logged, &mut reply);
+        reply
     }
 
     /// Whose request it is, and whether it may go on.

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::policy::Current;
 use super::{Parts, http1 as one, http2 as two};
 use crate::access_log::AccessLog;
-use crate::acme::Manager;
+use crate::acme::{Manager, Tokens};
 use crate::config::{self, Timeouts};
 use crate::counters::Counters;
 use crate::endpoint::Scheme;
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) http2: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
     acme: Option<Arc<Manager>>,
+    /// What authorities that make certificates ask for here.
+    pub(super) tokens: Option<Tokens>,
     refused_clients: RefusedClients,
     pub(super) timeouts: Timeouts,
     pub(super) policy: Current,
@@ -71,6 +73,7 @@ impl Shared {
             http2: two::builder(&settings.limits),
             tls: parts.tls.map(TlsAcceptor::from),
             acme: parts.acme,
+            tokens: parts.tokens,
             refused_clients: RefusedClients::default(),
             timeouts: settings.timeouts,
             policy,

@@ -9,31 +9,35 @@ use testkit::programs::{Curl, CurlOutput, Pebble, free_address};
 use crate::node::{Files, Node, text};
 use crate::origin::Origin;
 
-const HOSTS: &str = "(www|api)\\.example\\.test";
+pub(crate) const HOSTS: &str = "(www|api)\\.example\\.test";
 
 /// A node that orders certificates, its authority, and what is behind it.
-struct Stage {
-    files: Files,
-    origin: Origin,
-    port: u16,
-    pebble: Pebble,
+pub(crate) struct Stage {
+    pub(crate) files: Files,
+    pub(crate) origin: Origin,
+    /// Of the input that orders.
+    pub(crate) port: u16,
+    /// Where the authority asks by HTTP.
+    pub(crate) clear: u16,
+    pub(crate) pebble: Pebble,
 }
 
 impl Stage {
     /// With certificates that are good for so many seconds.
-    async fn new(seconds: u64) -> Stage {
-        let port = free_address().port();
+    pub(crate) async fn new(seconds: u64) -> Stage {
+        let [port, clear] = [(); 2].map(|()| free_address().port());
         let stage = Stage {
             files: Files::new(),
             origin: Origin::start().await,
             port,
-            pebble: tokio::task::block_in_place(|| Pebble::start(port, seconds)),
+            clear,
+            pebble: tokio::task::block_in_place(|| Pebble::start(clear, port, seconds)),
         };
         stage.files.write("root.pem", stage.pebble.root().await.as_bytes());
         stage
     }
 
-    fn cache(&self) -> String {
+    pub(crate) fn cache(&self) -> String {
         text(&self.files.path("cache"))
     }
 
@@ -47,14 +51,14 @@ impl Stage {
     }
 
     /// What a client gets that asks for this host and trusts the authority alone.
-    async fn get(&self, host: &str) -> CurlOutput {
+    pub(crate) async fn get(&self, host: &str) -> CurlOutput {
         let root = text(&self.files.path("root.pem"));
         let to = format!("{host}:{}:127.0.0.1", self.port);
         let curl = Curl::new(&format!("https://{host}:{}/here", self.port));
         curl.args(["--resolve", &to, "--cacert", &root, "--http1.1"]).run().await
     }
 
-    async fn works(&self, host: &str) {
+    pub(crate) async fn works(&self, host: &str) {
         let reply = self.get(host).await;
         assert_eq!((reply.exit, reply.status, &reply.body[..]), (0, 200, &b"GET /here"[..]), "{host}: {reply:?}");
     }

@@ -6,6 +6,7 @@
 const WIRE: &str = "auto";
 
 mod acme;
+mod acme_http;
 mod bad_origins;
 mod caller;
 mod callers;

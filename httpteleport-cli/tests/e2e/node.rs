@@ -18,22 +18,26 @@ pub(crate) struct Node {
     running: Running,
     /// Its input, with the port it really has.
     url: String,
-    out: String,
-    more: Vec<String>,
+    args: Vec<String>,
 }
 
 impl Node {
     /// Starts one and waits until it listens.
     pub(crate) fn start(input: &str, out: &str, more: &[&str]) -> Node {
+        Node::run(&[&["--in", input, "--out", out], more].concat())
+    }
+
+    /// The same by these options, which may name a file of settings; of several inputs it is known by the first.
+    pub(crate) fn run(args: &[&str]) -> Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_httptp"));
-        command.args(["--in", input, "--out", out]).args(more);
+        command.args(args);
         let running = Running::start(command);
         // It prints: httptp: teleport://127.0.0.1:4711 (flate) -> http://127.0.0.1:80
         let url = running.line("where it listens", |line| {
             let (input, _) = line.strip_prefix("httptp: ")?.split_once(" -> ")?;
             input.split(' ').next().map(str::to_owned)
         });
-        Node { running, url, out: out.to_owned(), more: more.iter().map(|&option| option.to_owned()).collect() }
+        Node { running, url, args: args.iter().map(|&arg| arg.to_owned()).collect() }
     }
 
     /// The URL of its input.
@@ -79,8 +83,11 @@ impl Node {
     /// Starts it anew where it listened before.
     pub(crate) fn start_again(&mut self) {
         self.kill();
-        let more: Vec<&str> = self.more.iter().map(String::as_str).collect();
-        *self = Node::start(&self.url, &self.out, &more);
+        let mut args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        if let Some(input) = args.iter().position(|arg| *arg == "--in") {
+            args[input + 1] = &self.url;
+        }
+        *self = Node::run(&args);
     }
 
     /// Waits for its end.

@@ -22,19 +22,19 @@ pub struct Pebble {
 const CONFIG: &str = "config.json";
 
 impl Pebble {
-    /// Starts one that looks for proofs at this port of 127.0.0.1, whatever the name, and makes certificates that are good for so
-    /// many seconds.
+    /// Starts one that looks for proofs at these ports of 127.0.0.1, whatever the name, by HTTP and by TLS, and makes certificates that
+    /// are good for so many seconds.
     ///
     /// # Panics
     ///
     /// The programs are not installed, or do not start.
-    pub fn start(tls_port: u16, seconds: u64) -> Self {
+    pub fn start(http_port: u16, tls_port: u16, seconds: u64) -> Self {
         // Another process may take a port between choosing it and binding it: then with others.
-        let started = (0..5).find_map(|_| Self::try_to_start(tls_port, seconds));
+        let started = (0..5).find_map(|_| Self::try_to_start(http_port, tls_port, seconds));
         started.expect("ports that nobody takes in between")
     }
 
-    fn try_to_start(tls_port: u16, seconds: u64) -> Option<Self> {
+    fn try_to_start(http_port: u16, tls_port: u16, seconds: u64) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let [directory, management, names, control] = [(); 4].map(|()| free_address());
         let ca = Ca::new();
@@ -50,7 +50,7 @@ impl Pebble {
             "managementListenAddress": management.to_string(),
             "certificate": write("cert.pem", &identity.cert_pem),
             "privateKey": write("key.pem", &identity.key_pem),
-            "httpPort": tls_port,
+            "httpPort": http_port,
             "tlsPort": tls_port,
             "certificateValidityPeriod": seconds,
         }});

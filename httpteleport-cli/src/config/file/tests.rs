@@ -221,6 +221,13 @@ fn what_does_not_fit_together_is_told() {
             ],
         ),
         (
+            "[listener.a]\nurl = \"https://:1\"\nautocert_host_regexp = \"a\"\nacme_challenge = \"http\"\n[group.a]",
+            &[
+                "web.toml: listener \"a\": acme_challenge: the authority asks a listener that is http, and there is none; add one with \
+                 url = \"http://:80\", or use tls-alpn",
+            ],
+        ),
+        (
             "[listener.a]\nurl = \"https://:1\"\n[group.a]",
             &["web.toml:2: listener \"a\": url https://:1: needs a certificate; give its PEM file with tls_cert"],
         ),
