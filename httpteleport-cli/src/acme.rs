@@ -9,9 +9,11 @@ mod http_01;
 mod manager;
 mod order;
 mod pattern;
+mod tally;
 mod tls_alpn;
 
 pub(crate) use challenge::Challenge;
 pub(crate) use http_01::Tokens;
 pub(crate) use manager::Manager;
 pub(crate) use pattern::HostPattern;
+pub(crate) use tally::Tally;

@@ -10,11 +10,13 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use httpteleport::{ContextMemory, Stats};
 
+use self::certificates::Certificates;
 use self::process::Process;
 use self::recent::{Recent, Trouble};
 use self::servers::Servers;
 use self::traffic::{BytesSeen, CLASSES, Input};
 use crate::access_log::AccessLog;
+use crate::acme::Tally;
 use crate::balance::Slots;
 use crate::counters::Counters;
 use crate::interims::Interims;
@@ -22,6 +24,7 @@ use crate::outbound::Snapshot;
 use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
 
+pub(crate) mod certificates;
 pub(crate) mod counted;
 pub(crate) mod failures;
 pub(crate) mod go;
@@ -42,6 +45,8 @@ pub(crate) struct Metrics {
     pub(crate) counters: Arc<Counters>,
     pub(crate) recent: Arc<Recent>,
     pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// What has become of orders of certificates.
+    pub(crate) orders: Arc<Tally>,
     pub(crate) shutdown: Shutdown,
     /// How often the metrics were read in the names of Go's.
     pub(crate) go_reads: AtomicU64,
@@ -60,12 +65,16 @@ pub(crate) struct InputSource {
     pub(crate) name: String,
     pub(crate) traffic: Arc<Input>,
     pub(crate) servers: Arc<Servers>,
+    /// What it shows to clients.
+    pub(crate) certificates: Certificates,
 }
 
 /// A group of upstreams.
 pub(crate) struct GroupSource {
     pub(crate) name: String,
     pub(crate) proxy: Arc<Proxy>,
+    /// What it shows to upstreams.
+    pub(crate) certificates: Certificates,
 }
 
 /// All of it at one moment.
@@ -79,6 +88,8 @@ pub(crate) struct Seen {
     pub(crate) interims: u64,
     /// Connections and requests that were refused or broken off, by the reason.
     pub(crate) refusals: Vec<(&'static str, u64)>,
+    /// Orders of certificates that were done, and that have failed.
+    pub(crate) orders: [u64; 2],
     pub(crate) inputs: Vec<InputSeen>,
     pub(crate) groups: Vec<GroupSeen>,
     /// Bytes that compression contexts may take.
@@ -100,6 +111,8 @@ pub(crate) struct InputSeen {
     pub(crate) replies: [u64; CLASSES.len()],
     pub(crate) bytes: BytesSeen,
     pub(crate) teleport: Option<Stats>,
+    /// Whom its certificates are for, and the seconds that are left of them.
+    pub(crate) certificates: Vec<(String, f64)>,
 }
 
 /// A group at one moment.
@@ -108,6 +121,8 @@ pub(crate) struct GroupSeen {
     /// Requests that got no reply of an upstream, in the order of [`failures::KINDS`].
     pub(crate) failed: [u64; failures::KINDS.len()],
     pub(crate) upstreams: Vec<Snapshot>,
+    /// Whom its certificates are for, and the seconds that are left of them.
+    pub(crate) certificates: Vec<(String, f64)>,
 }
 
 impl Metrics {
@@ -126,6 +141,7 @@ impl Metrics {
             counters: Arc::default(),
             recent,
             access_log,
+            orders: Arc::default(),
             shutdown,
             go_reads: AtomicU64::new(0),
         }
@@ -138,16 +154,17 @@ impl Metrics {
 
     /// Sums up.
     pub(crate) fn seen(&self) -> Seen {
-        let sources = self.sources.load();
+        let (sources, at) = (self.sources.load(), SystemTime::now());
         Seen {
-            at: SystemTime::now(),
+            at,
             started: self.started,
             draining: self.shutdown.has_begun(),
             running: self.slots.taken() as u64,
             interims: self.interims.count(),
             refusals: self.counters.each().into_iter().filter(|(name, _)| *name != "accepted").collect(),
-            inputs: sources.inputs.iter().map(InputSource::seen).collect(),
-            groups: sources.groups.iter().map(GroupSource::seen).collect(),
+            orders: [self.orders.done.get(), self.orders.failed.get()],
+            inputs: sources.inputs.iter().map(|input| input.seen(at)).collect(),
+            groups: sources.groups.iter().map(|group| group.seen(at)).collect(),
             contexts: ContextMemory::process().used() as u64,
             process: Process::now(),
             troubles: self.recent.all(),
@@ -158,7 +175,7 @@ impl Metrics {
 }
 
 impl InputSource {
-    fn seen(&self) -> InputSeen {
+    fn seen(&self, at: SystemTime) -> InputSeen {
         let (accepted, open) = self.traffic.connections();
         InputSeen {
             name: self.name.clone(),
@@ -169,16 +186,18 @@ impl InputSource {
             replies: self.traffic.requests.replies(),
             bytes: self.traffic.bytes.seen(),
             teleport: self.servers.stats(),
+            certificates: self.certificates.left(at),
         }
     }
 }
 
 impl GroupSource {
-    fn seen(&self) -> GroupSeen {
+    fn seen(&self, at: SystemTime) -> GroupSeen {
         GroupSeen {
             name: self.name.clone(),
             failed: self.proxy.failures().counts(),
             upstreams: self.proxy.upstreams().snapshot(),
+            certificates: self.certificates.left(at),
         }
     }
 }

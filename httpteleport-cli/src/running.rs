@@ -13,6 +13,7 @@ use crate::endpoint::Scheme;
 use crate::groups;
 use crate::inbound::{Input, Parts};
 use crate::listen::Listener;
+use crate::metrics::certificates::Certificates;
 use crate::metrics::recent::Recent;
 use crate::metrics::{GroupSource, InputSource, Metrics, Sources};
 use crate::proxy::Proxy;
@@ -109,16 +110,19 @@ impl Running {
 
     /// What is counted where.
     fn sources(&self) -> Sources {
-        let input = |(input, settings): (&Arc<Input>, &config::Listener)| {
+        let input = |((input, acme), settings): ((&Arc<Input>, &Option<Arc<Manager>>), &config::Listener)| {
             let (traffic, servers) = input.counts();
-            InputSource { name: input.listener().describe(&settings.endpoint), traffic, servers }
+            let pairs = settings.tls.iter().flat_map(|tls| &tls.pairs);
+            let certificates = Certificates::new(pairs, acme.clone());
+            InputSource { name: input.listener().describe(&settings.endpoint), traffic, servers, certificates }
         };
         let group = |(proxy, settings): (&Arc<Proxy>, &config::Group)| GroupSource {
             name: settings.name.clone(),
             proxy: Arc::clone(proxy),
+            certificates: Certificates::new(&settings.tls.pair, None),
         };
         Sources {
-            inputs: self.inputs().zip(&self.settings.listeners).map(input).collect(),
+            inputs: self.inputs().zip(&self.acme).zip(&self.settings.listeners).map(input).collect(),
             groups: self.groups.iter().zip(&self.settings.groups).map(group).collect(),
         }
     }
@@ -144,7 +148,7 @@ impl Running {
         for listener in &settings.listeners {
             let wanted = listener.tls.as_ref().and_then(|tls| tls.acme.as_ref());
             let there = |wanted| self.acme.iter().chain(&all).flatten().find(|one| one.has(wanted)).cloned();
-            let start = |wanted| Manager::start(wanted, &self.tokens).map(Arc::new);
+            let start = |wanted| Manager::start(wanted, &self.tokens, &self.metrics.orders).map(Arc::new);
             let one = wanted.map(|wanted| there(wanted).map_or_else(|| start(wanted), Ok));
             all.push(one.transpose()?);
         }

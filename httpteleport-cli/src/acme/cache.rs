@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use ring::digest::{SHA256, digest};
@@ -12,10 +12,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use tokio::time::Instant;
-use x509_parser::parse_x509_certificate;
 
 use super::hosts::{Held, MOST};
 use crate::files::{self, Secrecy};
+use crate::tls::validity;
 
 /// A folder of files `NAME.pem`, each a key and its certificates, and `account-....json`.
 #[derive(Clone, Debug)]
@@ -95,12 +95,4 @@ pub(super) fn held(pem: &str) -> anyhow::Result<Held> {
     let key = CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())?;
     let wait = renew.duration_since(now).unwrap_or_default();
     Ok(Held { key: Arc::new(key), renew: moment + wait, end: moment + left })
-}
-
-/// From when, and to when, a certificate is good.
-fn validity(certificate: &CertificateDer<'_>) -> anyhow::Result<(SystemTime, SystemTime)> {
-    let (_, parsed) = parse_x509_certificate(certificate).context("it is no certificate")?;
-    let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-    let validity = parsed.validity();
-    Ok((time(validity.not_before.timestamp()), time(validity.not_after.timestamp())))
 }

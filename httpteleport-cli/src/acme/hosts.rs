@@ -67,6 +67,15 @@ impl Hosts {
         (now < held.end).then(|| Arc::clone(&held.key))
     }
 
+    /// The names that have a certificate, each with the seconds that are left of it; below zero if it is over.
+    pub(super) fn left(&self, now: Instant) -> impl Iterator<Item = (&String, f64)> {
+        let left = move |held: &Held| {
+            let after = |a: Instant, b: Instant| a.saturating_duration_since(b).as_secs_f64();
+            after(held.end, now) - after(now, held.end)
+        };
+        self.hosts.iter().filter_map(move |(name, host)| Some((name, left(host.certificate.as_ref()?))))
+    }
+
     /// What a client needs that names this host, which the pattern takes.
     pub(super) fn need(&mut self, name: &str, now: Instant) -> Need {
         if self.certificate(name, now).is_some() {

@@ -20,6 +20,7 @@ use super::hosts::{Held, Hosts, MOST, Need};
 use super::http::Http;
 use super::http_01::Tokens;
 use super::order::order;
+use super::tally::Tally;
 use super::tls_alpn::Challenges;
 use crate::config;
 use crate::outbound::one_line;
@@ -56,16 +57,17 @@ struct Orders {
     account: AsyncMutex<Option<Account>>,
     proofs: Proofs,
     known: Arc<Known>,
+    tally: Arc<Tally>,
 }
 
 impl Manager {
     /// Opens the cache and begins to renew what is in it. Nothing is ordered before somebody needs it. An authority that asks by
-    /// HTTP is shown what it wants to see by `tokens`.
+    /// HTTP is shown what it wants to see by `tokens`; what becomes of orders is counted in `tally`.
     ///
     /// # Errors
     ///
     /// The cache or the file of authorities is of no use: one line that names the option.
-    pub(crate) fn start(settings: &config::Acme, tokens: &Tokens) -> anyhow::Result<Manager> {
+    pub(crate) fn start(settings: &config::Acme, tokens: &Tokens, tally: &Arc<Tally>) -> anyhow::Result<Manager> {
         let (cache, now) = (Cache::open(&settings.cache)?, Instant::now());
         let mut hosts = Hosts::new(now);
         for (name, held) in cache.certificates().into_iter().filter(|(name, _)| settings.hosts.takes(name)) {
@@ -85,6 +87,7 @@ impl Manager {
                 Challenge::Http => Proofs::Http(tokens.clone()),
             },
             known: Arc::clone(&known),
+            tally: Arc::clone(tally),
         });
         let task = AbortOnDropHandle::new(tokio::spawn(task.run(wanted)));
         Ok(Manager { settings: settings.clone(), known, challenge, orders, _task: task })
@@ -93,6 +96,12 @@ impl Manager {
     /// Whether it does what these settings say.
     pub(crate) fn has(&self, settings: &config::Acme) -> bool {
         self.settings == *settings
+    }
+
+    /// The names that have a certificate, each with the seconds that are left of it; below zero if it is over.
+    pub(crate) fn left(&self) -> Vec<(String, f64)> {
+        let hosts = self.known.hosts();
+        hosts.left(Instant::now()).map(|(name, left)| (name.clone(), left)).collect()
     }
 
     /// Shows the certificates.
@@ -161,10 +170,12 @@ impl Orders {
         match made {
             Ok(held) => {
                 self.known.hosts().hold(name, held, now);
+                self.tally.done.add();
                 tracing::info!("certificate for {name}: there is a new one");
             }
             Err(error) => {
                 let pause = self.known.hosts().fail(name, now, fastrand::f64());
+                self.tally.failed.add();
                 let (why, pause) = (one_line(&*error), pause.as_secs());
                 tracing::warn!("certificate for {name}: {why}; none is ordered for the next {pause}s");
             }

@@ -27,6 +27,7 @@ pub(crate) fn text(seen: &Seen) -> anyhow::Result<String> {
         families.add("httptp_refusals_total", help, Kind::Counter, &[("reason", reason)], *count as f64);
     }
     groups(&mut families, &seen.groups);
+    certificates(&mut families, seen);
     teleport::add(&mut families, seen);
     Ok(TextEncoder::new().encode_to_string(&families.into_vec())?)
 }
@@ -97,6 +98,22 @@ fn groups(families: &mut Families, groups: &[GroupSeen]) {
         }
         for upstream in &group.upstreams {
             add_upstream(families, &[("group", group.name.as_str()), ("upstream", upstream.name.as_str())], upstream);
+        }
+    }
+}
+
+fn certificates(families: &mut Families, seen: &Seen) {
+    for (result, count) in ["done", "failed"].iter().zip(seen.orders) {
+        let help = "Orders of certificates from an ACME authority.";
+        families.add("httptp_acme_orders_total", help, Kind::Counter, &[("result", result)], count as f64);
+    }
+    let of_inputs = seen.inputs.iter().map(|input| (("input", &input.name), &input.certificates));
+    let of_groups = seen.groups.iter().map(|group| (("group", &group.name), &group.certificates));
+    for ((whose, owner), certificates) in of_inputs.chain(of_groups) {
+        for (name, left) in certificates {
+            let labels = [(whose, owner.as_str()), ("name", name.as_str())];
+            let help = "Time that is left of a certificate that is shown; below zero if it is over.";
+            families.add("httptp_certificate_expiry_seconds", help, Kind::Gauge, &labels, *left);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use testkit::programs::Curl;
 use testkit::wire::HttpRequest;
 
 use crate::acme::{HOSTS, Stage};
@@ -17,7 +18,7 @@ fn start(stage: &Stage, more: &str) -> Node {
     let (cache, directory, ca, out) = (stage.cache(), pebble.directory(), pebble.trust(), &origin.url);
     let settings = format!(
         r#"
-        admin = ""
+        admin = "127.0.0.1:0"
         access_log = "-"
         [listener.clear]
         url = "http://127.0.0.1:{clear}"
@@ -45,6 +46,15 @@ fn start(stage: &Stage, more: &str) -> Node {
     tokio::task::block_in_place(|| Node::run(&["--config", &file]))
 }
 
+/// The values of the metrics whose lines begin so.
+async fn metrics(node: &Node, begin: &str) -> Vec<f64> {
+    let url = node.tells("an admin page", |line| Some(line.split_once("metrics at ")?.1.to_owned()));
+    let reply = Curl::new(&format!("{url}metrics")).run().await;
+    let text = String::from_utf8(reply.body).expect("UTF-8");
+    let values = text.lines().filter(|line| line.starts_with(begin));
+    values.map(|line| line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a value")).collect()
+}
+
 /// The token that the authority has asked for.
 fn token(node: &Node) -> String {
     node.tells("a proof that was given", |line| {
@@ -62,6 +72,10 @@ async fn a_certificate_is_ordered_and_the_rest_goes_where_it_went() {
     stage.works("api.example.test").await;
     assert_eq!(stage.pebble.orders(), 2);
     node.says("certificate for api.example.test: there is a new one");
+
+    assert_eq!(metrics(&node, "httptp_acme_orders_total{result=\"done\"}").await, [2.0]);
+    let left = metrics(&node, "httptp_certificate_expiry_seconds{input=\"https://").await;
+    assert!(left.len() == 2 && left.iter().all(|left| (1.0..3601.0).contains(left)), "{left:?}");
 
     let token = token(&node);
     assert!(token.len() >= 22, "{token}");
@@ -111,4 +125,5 @@ async fn who_may_not_connect_is_told_nothing() {
     assert_eq!(stage.get("www.example.test").await.exit, 35);
     node.says("certificate for www.example.test: the authority could not see that the name is ours: ");
     assert!(node.has_said("it is not allowed to connect"));
+    assert_eq!(metrics(&node, "httptp_acme_orders_total").await, [0.0, 1.0], "done, failed");
 }

@@ -16,7 +16,7 @@ use crate::program::{PATIENCE, Program, run};
 
 const ANY: &str = "127.0.0.1:0";
 
-async fn get(address: &str, target: &str) -> Reply {
+pub(crate) async fn get(address: &str, target: &str) -> Reply {
     Client::connect(address).await.get(target).await
 }
 
@@ -54,7 +54,7 @@ impl Pair {
 }
 
 /// What promtool finds wrong with metrics.
-async fn promtool(metrics: &str) -> String {
+pub(crate) async fn promtool(metrics: &str) -> String {
     let program = testkit::programs::installed("promtool")
         .expect("promtool is not installed: `cargo xtask test` gets it, or `apt-get install prometheus`");
     let mut command = Command::new(program);
@@ -67,7 +67,7 @@ async fn promtool(metrics: &str) -> String {
 }
 
 /// The value of a metric by its name, and labels that it has to have.
-fn value(metrics: &str, name: &str, labels: &[&str]) -> f64 {
+pub(crate) fn value(metrics: &str, name: &str, labels: &[&str]) -> f64 {
     let is_it = |line: &&str| {
         let of_name = line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
         of_name && labels.iter().all(|label| line.contains(label))
@@ -125,7 +125,7 @@ async fn metrics_pass_promtool_and_tell_what_went_through() {
 }
 
 /// In docs/metrics.md.
-fn every_one_is_explained(metrics: &str) {
+pub(crate) fn every_one_is_explained(metrics: &str) {
     let docs = include_str!("../../../docs/metrics.md");
     for line in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let name = line.split(' ').next().expect("a name");

@@ -12,6 +12,7 @@ mod clients;
 mod config;
 mod demo;
 mod estimate;
+mod expiry;
 mod failures;
 mod go_lines;
 mod http2;

@@ -1,0 +1,12 @@
+//! What has become of orders.
+
+use crate::counters::Count;
+
+/// All orders of the process.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Those that have brought a certificate.
+    pub(crate) done: Count,
+    /// Those that have failed.
+    pub(crate) failed: Count,
+}
