@@ -1,18 +1,21 @@
 //! Sockets that accept: TCP and unix.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use anyhow::Context as _;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+pub(crate) use self::unix::Mode;
+use self::unix::SocketFile;
 
 use crate::counters::Count;
 use crate::endpoint::{Address, Endpoint};
+
+mod tcp;
+mod unix;
 
 /// How long accepting rests when the system has no file or memory left.
 const REST: Duration = Duration::from_millis(100);
@@ -22,7 +25,7 @@ pub(crate) enum Listener {
     /// TCP, on the address that was really bound.
     Tcp(TcpListener, SocketAddr),
     /// A unix socket; its file goes when the listener goes.
-    Unix { socket: UnixListener, _file: SocketFile },
+    Unix { socket: UnixListener, file: SocketFile },
 }
 
 /// One accepted connection.
@@ -88,18 +91,37 @@ impl fmt::Display for Client {
 /// system may allow fewer.
 const MOST_WAITING: u32 = 4096;
 
+/// Who else may have to do with a socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sharing {
+    /// A TCP port can be one of several programs.
+    pub(crate) reuse_port: bool,
+    /// Who may connect to a unix socket; without it the umask decides.
+    pub(crate) mode: Option<Mode>,
+}
+
 impl Listener {
-    /// Binds the endpoint of `--in`; with `share` a TCP port can be one of several programs.
+    /// Opens the endpoint of `--in`.
     ///
     /// # Errors
     ///
     /// One line that begins with `--in URL` and says what to do.
-    pub(crate) async fn bind(endpoint: &Endpoint, share: bool) -> anyhow::Result<Listener> {
-        match &endpoint.address {
-            Address::Tcp { host, port } => bind_tcp(host, *port, share).await,
-            Address::Unix(path) => bind_unix(path).await,
+    pub(crate) async fn bind(endpoint: &Endpoint, how: Sharing) -> anyhow::Result<Listener> {
+        bind(&endpoint.address, how).await.with_context(|| format!("--in {endpoint}"))
+    }
+
+    /// Lets those connect from now on that this says, if it says anything of it.
+    ///
+    /// # Errors
+    ///
+    /// One line that begins with `--in URL`: the system does not let it.
+    pub(crate) fn keep_to(&self, endpoint: &Endpoint, how: Sharing) -> anyhow::Result<()> {
+        match (self, how.mode) {
+            (Listener::Unix { file, .. }, Some(mode)) => {
+                file.set_mode(mode).with_context(|| format!("--in {endpoint}"))
+            }
+            _ => Ok(()),
         }
-        .with_context(|| format!("--in {endpoint}"))
     }
 
     /// The endpoint with the address that was really bound, for people.
@@ -153,82 +175,16 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused | NotConnected | InvalidInput)
 }
 
-async fn bind_tcp(host: &str, port: u16, share: bool) -> anyhow::Result<Listener> {
-    let host = if host.is_empty() { "0.0.0.0" } else { host };
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
-        .await
-        .with_context(|| format!("cannot find the address of {host:?}; use one of this machine's addresses"))?
-        .collect();
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match listen_at(address, share) {
-            Ok(listener) => {
-                let address = listener.local_addr()?;
-                return Ok(Listener::Tcp(listener, address));
-            }
-            Err(error) => failed = error,
+async fn bind(address: &Address, how: Sharing) -> anyhow::Result<Listener> {
+    match address {
+        Address::Tcp { host, port } => {
+            let listener = tcp::bind(&tcp::resolve(host, *port).await?, how.reuse_port)?;
+            let address = listener.local_addr()?;
+            Ok(Listener::Tcp(listener, address))
         }
-    }
-    Err(bind_error(&failed))
-}
-
-fn listen_at(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?; // A port whose old connections are still closing can be taken again.
-    socket.set_reuseport(share)?;
-    socket.bind(address)?;
-    socket.listen(MOST_WAITING)
-}
-
-fn bind_error(error: &io::Error) -> anyhow::Error {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("address in use: another program listens there; stop it or choose another")
+        Address::Unix(path) => {
+            let (socket, file) = unix::bind(path, how.mode).await?;
+            Ok(Listener::Unix { socket, file })
         }
-        io::ErrorKind::PermissionDenied => anyhow::anyhow!("permission denied: ports below 1024 need privileges"),
-        io::ErrorKind::AddrNotAvailable => {
-            anyhow::anyhow!("not an address of this machine; use one of its own, or leave the host out for all")
-        }
-        _ => anyhow::anyhow!("cannot listen: {error}"),
-    }
-}
-
-async fn bind_unix(path: &Path) -> anyhow::Result<Listener> {
-    remove_stale(path).await?;
-    let socket = UnixListener::bind(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => anyhow::anyhow!("its directory does not exist; create it"),
-        io::ErrorKind::PermissionDenied => anyhow::anyhow!("permission denied: its directory must be writable"),
-        _ => anyhow::anyhow!("cannot listen: {error}"),
-    })?;
-    Ok(Listener::Unix { socket, _file: SocketFile(path.to_owned()) })
-}
-
-/// Removes what a program that died has left behind: only a socket, and only when nobody answers on it.
-async fn remove_stale(path: &Path) -> anyhow::Result<()> {
-    let Ok(metadata) = fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    if !metadata.file_type().is_socket() {
-        bail!("a file of that name exists and is no socket; remove it or choose another path");
-    }
-    match UnixStream::connect(path).await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).context("cannot remove the stale socket file")
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => {
-            bail!("cannot tell whether the socket there is in use: {error}; remove it or choose another path")
-        }
-        Ok(_) => bail!("address in use: another program listens there; stop it or choose another path"),
-    }
-}
-
-/// A socket's file, removed when its listener is dropped.
-pub(crate) struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Gone already is fine, and nothing can be done about the rest.
-        let _ = fs::remove_file(&self.0);
     }
 }

@@ -82,17 +82,22 @@ impl Running {
         let files: Vec<_> = settings.groups.iter().map(|group| tls::digest(group.tls.files())).collect();
         let groups = self.groups_of(&settings, &files).await?;
         let acme = self.acme_of(&settings)?;
-        let (mut inputs, mut changes) = (Vec::<Live>::new(), Vec::new());
+        let (mut inputs, mut changes, mut modes) = (Vec::<Live>::new(), Vec::new(), Vec::new());
         for (index, listener) in settings.listeners.iter().enumerate() {
             let parts = self.parts(index, acme[index].clone(), &settings, &groups)?;
             if let Some(kept) = self.kept(listener, &inputs) {
                 changes.push((Arc::clone(&kept.input), kept.input.prepare(listener, parts)?));
+                modes.push((Arc::clone(&kept.input), listener));
                 inputs.push(kept);
             } else {
-                let socket = Listener::bind(&listener.endpoint, listener.reuse_port).await?;
+                let socket = Listener::bind(&listener.endpoint, listener.sharing).await?;
                 let input = Arc::new(Input::new(socket, listener, parts, self.shutdown.part())?);
                 inputs.push(Live { input, serves: false });
             }
+        }
+        // The last that can fail, as files know no other way back than another change.
+        for (input, listener) in modes {
+            input.listener().keep_to(&listener.endpoint, listener.sharing)?;
         }
         // From here on nothing can fail.
         for (input, change) in changes {
@@ -184,7 +189,7 @@ impl Running {
     /// The input that listens where this one should, unless another one has it already.
     fn kept(&self, listener: &config::Listener, taken: &[Live]) -> Option<Live> {
         let same = |old: &config::Listener| {
-            old.endpoint.address == listener.endpoint.address && old.reuse_port == listener.reuse_port
+            old.endpoint.address == listener.endpoint.address && old.sharing.reuse_port == listener.sharing.reuse_port
         };
         let free = |live: &Live| !taken.iter().any(|other| Arc::ptr_eq(&other.input, &live.input));
         let inputs = self.settings.listeners.iter().zip(&self.inputs);

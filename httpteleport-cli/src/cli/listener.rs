@@ -13,6 +13,7 @@ use crate::compress::Compress;
 use crate::duration;
 use crate::endpoint::Endpoint;
 use crate::forwarded::Which;
+use crate::listen::Mode;
 use crate::tls::ClientNames;
 
 /// As typed; [`Listener`](crate::config::Listener) is what they mean together.
@@ -28,6 +29,11 @@ pub(crate) struct ListenerArgs {
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no
     )]
     pub(crate) reuse_port: Option<bool>,
+
+    /// Who may connect to the unix socket of the input, as the mode of its file in octal digits: 660 lets its owner and its group
+    /// [default: what the umask leaves]
+    #[arg(long, value_name = "MODE", help_heading = "Input", value_parser = Mode::parse)]
+    pub(crate) in_socket_mode: Option<Mode>,
 
     /// Certificate chain of an https or teleports input, PEM; of several the one for the name that a client asks for is shown, else
     /// the first

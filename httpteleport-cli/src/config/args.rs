@@ -103,7 +103,7 @@ mod tests {
                     -concurrency=5 -clientIPHeader=X-IP -expvarAddr=:8 -logAllErrors -reusePort";
         let s = settings(line).expect("fine");
         let (input, output) = (&s.listeners[0], &s.groups[0]);
-        assert_eq!((input.endpoint.to_string().as_str(), input.reuse_port), ("teleports://:1", true));
+        assert_eq!((input.endpoint.to_string().as_str(), input.sharing.reuse_port), ("teleports://:1", true));
         assert_eq!((input.delay, input.compress.to_string().as_str()), (Duration::from_millis(1), "snappy"));
         let limits = input.limits;
         assert_eq!((limits.get_only, limits.max_header_size, limits.max_body_size), (true, 8192, 7));
@@ -191,6 +191,9 @@ mod tests {
                 "--acme-challenge http: the authority asks a clear http input",
             ),
             ("--in https://:1 --acme-challenge dns --out http://a", "--acme-challenge dns: use tls-alpn or http"),
+                "--in unix:/a --in-socket-mode 0o660",
+                "--in-socket-mode 0o660: is no mode of a socket; write three octal digits",
+            ),
             ("--out http://a --out-ca f", "--out-ca: no output uses TLS"),
             ("--out http://a --out-timeout 0", "--out-timeout 0: "),
             ("--out http://a --out-timeout 3", "--out-timeout 3: no unit"),

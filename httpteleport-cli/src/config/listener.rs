@@ -9,14 +9,15 @@ use crate::clients::ClientLimits;
 use crate::compress::Compress;
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::forwarded::{Identity, Which};
+use crate::listen::Sharing;
 
 /// One input.
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
     /// Where to listen.
     pub(crate) endpoint: Endpoint,
-    /// Other programs may listen there as well.
-    pub(crate) reuse_port: bool,
+    /// Who else may listen there, or connect.
+    pub(crate) sharing: Sharing,
     /// There exactly when the endpoint is a TLS one.
     pub(crate) tls: Option<Tls>,
     /// How much one request, and one client, may ask for.
@@ -86,13 +87,16 @@ impl Listener {
                 mistakes.add_idle(format!("{option} has no effect: the input is not teleport"));
             }
         }
+        if args.in_socket_mode.is_some() && endpoint.scheme != Scheme::Unix {
+            mistakes.add_idle("--in-socket-mode has no effect: the input is no unix socket".to_owned());
+        }
         let tls = tls::of(&args, &endpoint, mistakes);
         Listener {
             tls,
             limits: limits(&args, mistakes),
             timeouts: timeouts(&args, mistakes),
             endpoint,
-            reuse_port: args.reuse_port.unwrap_or_default(),
+            sharing: Sharing { reuse_port: args.reuse_port.unwrap_or_default(), mode: args.in_socket_mode },
             access: Access { allow: args.in_allow, deny: args.in_deny.unwrap_or_default() },
             proxy_protocol: args.in_proxy_protocol.unwrap_or_default(),
             begin_traces: args.in_begin_traces.unwrap_or_default(),

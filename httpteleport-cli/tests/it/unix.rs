@@ -1,5 +1,6 @@
 //! Unix sockets on either side.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use rustix::process::Signal;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::client::Client;
+use crate::config::File;
 use crate::origin::Origin;
 use crate::program::{Program, run};
 
@@ -71,4 +73,40 @@ async fn a_socket_in_use_and_other_files_are_left_alone() {
     assert!(stderr.contains("is no socket; remove it or choose another path"), "{stderr}");
     assert_eq!(std::fs::read_to_string(&path).expect("readable"), "precious");
     std::fs::remove_file(&path).expect("removed");
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn a_mode_says_who_may_connect() {
+    let origin = Origin::start().await;
+    let path = socket_path("mode");
+    let input = format!("unix:{}", path.display());
+    // Wider for the group and narrower for others than any usual umask leaves it.
+    for wanted in ["0660", "606"] {
+        let mut program = Program::between(&input, &origin.url(), &["--in-socket-mode", wanted]).await;
+        assert_eq!(format!("{:o}", mode(&path)), wanted.trim_start_matches('0'));
+        assert_eq!(connect(&path).await.get("/size/1").await.status(), 200);
+        program.signal(Signal::TERM);
+        assert_eq!(program.ended().await.code(), Some(0));
+    }
+    let file =
+        |mode: &str| format!("[listener.a]\nurl = \"{input}\"\n{mode}\n[group.a]\nurls = \"{}\"\n", origin.url());
+    let settings = File::new(&file("socket_mode = 600"));
+    let mut program = Program::start(&["--config", &settings.path()]).await;
+    assert_eq!(mode(&path), 0o600);
+    let mut client = connect(&path).await;
+    settings.write(&file("socket_mode = \"666\""));
+    program.signal(Signal::HUP);
+    program.next_line().await;
+    assert_eq!(mode(&path), 0o666, "it changes with the settings");
+    assert_eq!(client.get("/size/1").await.status(), 200, "on the same socket");
+
+    settings.write(&file("socket_mode = 0o660"));
+    let (code, _, stderr) = run(&["check", &settings.path()]).await;
+    assert_eq!(code, Some(2));
+    let want = ":3: listener \"a\": socket_mode 432: is no mode of a socket; write three octal digits";
+    assert!(stderr.contains(want), "{stderr}");
 }

@@ -266,12 +266,14 @@ fn what_does_not_fit_together_is_told() {
 #[test]
 fn one_group_needs_no_routes_and_what_does_nothing_is_told() {
     let settings =
-        load("[listener.a]\ndelay = \"1ms\"\n[group.a]\nurls = \"http://h\"\ngroup_by = \"X-A\"").expect("fine");
+        load("[listener.a]\ndelay = \"1ms\"\nsocket_mode = 660\n[group.a]\nurls = \"http://h\"\ngroup_by = \"X-A\"")
+            .expect("fine");
     assert_eq!(settings.routes.len(), 1);
     assert_eq!(
         settings.idle_options,
         [
             "listener \"a\": delay has no effect: the input is not teleport",
+            "listener \"a\": socket_mode has no effect: the input is no unix socket",
             "group \"a\": group_by has no effect: the outputs are not teleport"
         ]
     );

@@ -1,0 +1,113 @@
+//! Unix sockets, and the files that they are reached by.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
+
+use super::MOST_WAITING;
+use crate::outbound::plain;
+
+/// Who may connect to a unix socket: the permissions of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mode(u32);
+
+impl Mode {
+    /// Reads three octal digits, perhaps with a 0 before them. The owner has to be able to read and write: nobody else can mend the
+    /// file, and an octal number that was read as a decimal one never says so.
+    ///
+    /// # Errors
+    ///
+    /// What to write. The text given is not repeated in it.
+    pub(crate) fn parse(text: &str) -> Result<Mode, &'static str> {
+        let digits = text.strip_prefix('0').unwrap_or(text);
+        let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| digits.len() == 3 && mode & 0o600 == 0o600);
+        mode.map(Mode)
+            .ok_or("is no mode of a socket; write three octal digits of which the first is 6 or 7, such as \"660\"")
+    }
+
+    /// Gives the file of a socket this mode.
+    pub(super) fn apply(self, path: &Path) -> anyhow::Result<()> {
+        fs::set_permissions(path, Permissions::from_mode(self.0))
+            .map_err(|error| anyhow::anyhow!("cannot set the mode of the socket: {}", plain(&error)))
+    }
+}
+
+/// Listens at a path, of which a stale socket is removed. Without a mode the process's umask decides who may connect.
+pub(super) async fn bind(path: &Path, mode: Option<Mode>) -> anyhow::Result<(UnixListener, SocketFile)> {
+    remove_stale(path).await?;
+    let socket = UnixSocket::new_stream().map_err(|error| anyhow::anyhow!("cannot listen: {error}"))?;
+    socket.bind(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => anyhow::anyhow!("its directory does not exist; create it"),
+        io::ErrorKind::PermissionDenied => anyhow::anyhow!("permission denied: its directory must be writable"),
+        _ => anyhow::anyhow!("cannot listen: {error}"),
+    })?;
+    let file = SocketFile(path.to_owned());
+    // Nobody can connect to a socket that does not listen yet, whatever the mode of its file: so it is never open wider than it should
+    // be, and the umask, which is the whole process's, stays as it is.
+    if let Some(mode) = mode {
+        mode.apply(path)?;
+    }
+    let listener = socket.listen(MOST_WAITING).map_err(|error| anyhow::anyhow!("cannot listen: {error}"))?;
+    Ok((listener, file))
+}
+
+/// Removes what a program that died has left behind: only a socket, and only when nobody answers on it.
+async fn remove_stale(path: &Path) -> anyhow::Result<()> {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !metadata.file_type().is_socket() {
+        bail!("a file of that name exists and is no socket; remove it or choose another path");
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).context("cannot remove the stale socket file")
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => {
+            bail!("cannot tell whether the socket there is in use: {error}; remove it or choose another path")
+        }
+        Ok(_) => bail!("address in use: another program listens there; stop it or choose another path"),
+    }
+}
+
+/// A socket's file, removed when its listener is dropped.
+pub(crate) struct SocketFile(PathBuf);
+
+impl SocketFile {
+    /// Gives it another mode.
+    pub(super) fn set_mode(&self, mode: Mode) -> anyhow::Result<()> {
+        mode.apply(&self.0)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Gone already is fine, and nothing can be done about the rest.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_octal_and_leave_the_owner_in() {
+        for (text, want) in [("660", 0o660), ("0600", 0o600), ("777", 0o777), ("0666", 0o666)] {
+            assert_eq!(Mode::parse(text), Ok(Mode(want)), "{text}");
+        }
+        // 432 is what TOML makes of 0o660.
+        for text in
+            ["", "0", "66", "6", "00660", "668", "0o660", "432", "460", "060", "1660", "+660", "-600", "rw", "6 0"]
+        {
+            assert!(Mode::parse(text).is_err(), "{text}");
+        }
+        let decimals = (0o600..=0o777).map(|mode: u32| mode.to_string());
+        assert!(decimals.into_iter().all(|text| Mode::parse(&text).is_err()), "an octal number read as a decimal one");
+    }
+}
