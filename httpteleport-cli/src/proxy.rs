@@ -76,8 +76,8 @@ impl Proxy {
             if self.introduces {
                 sendable.extensions_mut().insert(Introduced { client: caller.client, to: caller.to });
             }
-            let timed = sendable.body().is_whole();
-            let Some(mut attempt) = self.upstreams.begin(&tries.tried, now, timed) else {
+            let upload = sendable.body().progress();
+            let Some(mut attempt) = self.upstreams.begin(&tries.tried, now, upload) else {
                 break;
             };
             match attempt.target().upstream().call(sendable, deadline).await {

@@ -82,11 +82,6 @@ impl RequestBody {
         }
     }
 
-    /// Whether it is at hand.
-    pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.0, Kind::Whole(_))
-    }
-
     /// How far it has come; none for one that is whole.
     pub(crate) fn progress(&self) -> Option<Arc<Progress>> {
         match &self.0 {

@@ -310,7 +310,7 @@ pub(crate) async fn answer_whole<C, H, Fut>(
         None => match collect_request(request.headers(), body, limits, pause).await {
             Ok(body) => body,
             Err(None) => return, // Its caller knows.
-            Err(Some(error)) => return refuse(responder, error.status(), &error.to_string(), limits),
+            Err(Some((status, why))) => return refuse(responder, status, &why, limits),
         },
     };
     request.headers_mut().remove(CONTENT_LENGTH); // The body knows its length.
@@ -337,15 +337,23 @@ fn whole_of(body: &mut BodyReader, headers: &HeaderMap, limits: &Limits) -> Opti
 }
 
 /// The body of a request that comes in pieces, or is not as it should be.
+///
+/// # Errors
+///
+/// What its caller is answered; nothing where that knows.
 async fn collect_request(
     headers: &HeaderMap,
     body: BodyReader,
     limits: &Limits,
     pause: Duration,
-) -> Result<Body, Option<CodecError>> {
+) -> Result<Body, Option<(StatusCode, String)>> {
     let body = Incoming::new(body, MessageKind::Request, headers, false, *limits, Some(pause));
+    let refused = |error: CodecError| (error.status(), error.to_string());
     Body::collect_from(body, limits.max_body()).await.map_err(|error| match error {
-        CollectError::TooLarge { limit } => Some(CodecError::new(MessageKind::Request, Fault::BodyTooLarge { limit })),
-        CollectError::Body(error) => error.codec().copied(),
+        CollectError::TooLarge { limit } => {
+            Some(refused(CodecError::new(MessageKind::Request, Fault::BodyTooLarge { limit })))
+        }
+        CollectError::Body(error) if error.is_timeout() => Some((StatusCode::REQUEST_TIMEOUT, error.to_string())),
+        CollectError::Body(error) => error.codec().copied().map(refused),
     })
 }

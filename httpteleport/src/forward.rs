@@ -79,8 +79,9 @@ macro_rules! forward_framed_setters {
             context_memory(memory: ContextMemory);
         }
 
-        /// The longest pause between two pieces of a body that arrives on the framed wire; the body breaks off then. It does not
-        /// hold for streams that were upgraded. Default: 120 s.
+        /// The longest pause between two pieces of a body that arrives on the framed wire; the body breaks off then. A handler of
+        /// streams may still answer; one of whole messages is not called, and the answer is 408. It does not hold for streams that
+        /// were upgraded. Default: 120 s.
         pub fn body_pause(mut self, limit: Duration) -> Self {
             self.bodies.pause = limit;
             self

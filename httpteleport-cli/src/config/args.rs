@@ -191,6 +191,7 @@ mod tests {
                 "--acme-challenge http: the authority asks a clear http input",
             ),
             ("--in https://:1 --acme-challenge dns --out http://a", "--acme-challenge dns: use tls-alpn or http"),
+            (
                 "--in unix:/a --in-socket-mode 0o660",
                 "--in-socket-mode 0o660: is no mode of a socket; write three octal digits",
             ),

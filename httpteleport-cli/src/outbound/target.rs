@@ -17,6 +17,7 @@ use crate::balance::{Node, Outcome};
 use crate::grpc::Code;
 use crate::metrics::latency::{Latencies, LatenciesSeen};
 use crate::metrics::traffic::BytesSeen;
+use crate::request::Progress;
 
 /// An upstream of a group. Requests that run there keep it alive when the group has it no more.
 pub(crate) struct Target {
@@ -80,8 +81,8 @@ impl fmt::Display for Snapshot {
 pub(crate) struct Attempt {
     target: Arc<Target>,
     began: Instant,
-    /// Whether the time that it takes is the target's: an upload's is its client's.
-    timed: bool,
+    /// How its body gets on, if that streams: the time that it takes is the client's then, not the target's.
+    upload: Option<Arc<Progress>>,
     /// Whether it is known what came of it, as far as the head of a reply tells.
     noted: bool,
     /// What the end of the reply will tell.
@@ -164,13 +165,14 @@ impl Target {
 }
 
 impl Attempt {
-    /// A request begins at the target; `again` if another one has had it, `timed` if the time that it takes is the target's.
-    pub(super) fn begin(target: Arc<Target>, now: Instant, again: bool, timed: bool) -> Attempt {
+    /// A request begins at the target; `again` if another one has had it. `upload` tells of its body, if that
+    /// streams.
+    pub(super) fn begin(target: Arc<Target>, now: Instant, again: bool, upload: Option<Arc<Progress>>) -> Attempt {
         target.node.begin();
         if again {
             target.retries.fetch_add(1, Relaxed);
         }
-        Attempt { target, began: now, timed, noted: false, verdict: None }
+        Attempt { target, began: now, upload, noted: false, verdict: None }
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -182,10 +184,12 @@ impl Attempt {
         self.verdict = Some(Box::new(verdict));
     }
 
-    /// The reply's body has broken off.
+    /// The reply's body has broken off. That says nothing of the target where the request's has broken off first.
     pub(crate) fn note_broken(&mut self) {
         self.verdict = None;
-        self.target.node.note_broken(Instant::now());
+        if self.upload.as_ref().is_none_or(|upload| upload.fault().is_none()) {
+            self.target.node.note_broken(Instant::now());
+        }
     }
 
     /// Trailers have come behind the reply's body.
@@ -198,13 +202,13 @@ impl Attempt {
     /// How long the target has taken by now, if that can be told; from now on it is known what came of it.
     pub(super) fn note(&mut self, now: Instant) -> Option<Duration> {
         self.noted = true;
-        self.timed.then(|| now.saturating_duration_since(self.began))
+        self.upload.is_none().then(|| now.saturating_duration_since(self.began))
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.noted && self.timed {
+        if !self.noted && self.upload.is_none() {
             let now = Instant::now();
             self.target.node.note_abandoned(now.saturating_duration_since(self.began), now);
         }

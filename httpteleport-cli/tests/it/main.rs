@@ -27,6 +27,7 @@ mod program;
 mod proxy_protocol;
 mod reload;
 mod shutdown;
+mod slow_uploads;
 mod stage;
 mod startup;
 mod streaming;

@@ -23,7 +23,8 @@ use crate::{Body, Error, Limits};
 /// # Errors
 ///
 /// It breaks off with its connection, when its sender breaks it off, when it is not as long as it said, and when nothing of it
-/// comes for the longest pause that is allowed.
+/// comes for the longest pause that is allowed ([`Error::is_timeout`]). After such a pause in a request its handler can still
+/// answer, 408 for instance; after the others nobody waits for an answer.
 pub struct Incoming(Source);
 
 enum Source {
@@ -128,7 +129,10 @@ impl Pieces {
         ready!(timer.as_mut().poll(cx));
         self.ended = true;
         let why = format!("nothing of the body came for {pause:?}");
-        self.reader.refuse(ResetCode::Late, why.clone());
+        // Whoever sends a request that stalls can be told so in a response; for one that gets a stalled response nothing is left.
+        if self.of == MessageKind::Reply {
+            self.reader.refuse(ResetCode::Late, why.clone());
+        }
         Poll::Ready(Some(Err(fastrpc::Error::stalled(why).into())))
     }
 
