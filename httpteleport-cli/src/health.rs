@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::outbound::Target;
+use crate::outbound::{Ill, Target};
 
 mod statuses;
 
@@ -74,17 +74,28 @@ async fn check(target: Weak<Target>, options: Options) {
     let mut opinion = Opinion::default();
     while let Some(target) = target.upgrade() {
         let outcome = timeout(options.timeout, target.upstream().probe(&options)).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer in {:?}", options.timeout)));
-        if let Some(ill) = opinion.learn(outcome.is_ok(), &options)
-            && target.set_ill(ill, Instant::now())
-        {
-            match outcome {
-                Ok(()) => tracing::info!("{} is healthy", target.name()),
-                Err(why) => tracing::warn!("{} is unhealthy: {why}; it gets nothing until it is well", target.name()),
-            }
-        }
+        let outcome = outcome.unwrap_or_else(|_| Err(Ill::Bad(format!("no answer in {:?}", options.timeout))));
+        note(&target, &mut opinion, &options, outcome);
         drop(target);
         sleep(options.interval.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
+    }
+}
+
+/// One more check has ended.
+fn note(target: &Target, opinion: &mut Opinion, options: &Options, outcome: Result<(), Ill>) {
+    let why = match outcome {
+        Ok(()) => None,
+        Err(Ill::Bad(why)) => Some(why),
+        // It says nothing of the upstream; requests tell people of it.
+        Err(Ill::Unasked(why)) => return tracing::debug!("{} could not be checked: {why}", target.name()),
+    };
+    if let Some(ill) = opinion.learn(why.is_none(), options)
+        && target.set_ill(ill, Instant::now())
+    {
+        match why {
+            None => tracing::info!("{} is healthy", target.name()),
+            Some(why) => tracing::warn!("{} is unhealthy: {why}; it gets nothing until it is well", target.name()),
+        }
     }
 }
 

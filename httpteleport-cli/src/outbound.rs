@@ -1,5 +1,6 @@
 //! Upstreams: what sends a request on and brings its reply.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 
@@ -24,6 +25,7 @@ mod probe;
 mod stream;
 mod target;
 mod teleport;
+mod undialled;
 mod upgrade;
 mod upgrade_http2;
 mod upstreams;
@@ -33,6 +35,7 @@ pub(crate) use self::http::HttpUpstream;
 pub(crate) use self::introduce::{Introduced, Version};
 pub(crate) use self::options::ConnectOptions;
 pub(crate) use self::place::Place;
+pub(crate) use self::probe::Ill;
 pub(crate) use self::target::{Attempt, Snapshot, Target};
 pub(crate) use self::teleport::TeleportUpstream;
 pub(crate) use self::upstreams::{Build, Options, Upstreams};
@@ -101,8 +104,10 @@ impl Upstream {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
-    /// One line for the client and the log, without the upstream's name.
+    /// One line for the log, without the upstream's name.
     pub(crate) reason: String,
+    /// What its client may know, where the reason says more than that.
+    pub(crate) told: Option<Cow<'static, str>>,
     /// The request, when nothing of it can have been acted upon: another upstream may have it.
     pub(crate) unsent: Option<Outgoing>,
     /// The request, when it may have been acted upon, and it does no harm to make it again.
@@ -114,6 +119,8 @@ pub(crate) struct Failure {
 pub(crate) enum FailureKind {
     /// No connection could be made: the upstream is better avoided for a while.
     Unreachable,
+    /// No connection could be made for want of files or ports here: the upstream has no part in it.
+    Shortage,
     /// Its reply did not come in time.
     Timeout,
     /// All the connections that it may have were in use, for as long as the request could wait.
@@ -128,12 +135,17 @@ pub(crate) enum FailureKind {
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, reason: impl Into<String>) -> Failure {
-        Failure { kind, reason: reason.into(), unsent: None, harmless: None }
+        Failure { kind, reason: reason.into(), told: None, unsent: None, harmless: None }
     }
 
     /// A failure for which the client has to answer.
     pub(crate) fn of_request(fault: BodyFault) -> Failure {
         Failure::new(FailureKind::Request(fault.status()), fault.why())
+    }
+
+    /// What its client may know: it names nothing of the network in here.
+    pub(crate) fn told(&self) -> &str {
+        self.told.as_deref().unwrap_or(&self.reason)
     }
 
     /// The same, with the request that never left.

@@ -13,12 +13,15 @@ use crate::metrics::failures::Failures;
 use crate::outbound::{Attempt, Failure, FailureKind, Introduced, Upstreams};
 use crate::refusal::Caller;
 use crate::request::Outgoing;
+use crate::seldom::Seldom;
 
 /// A group of upstreams, and the way of requests to them.
 pub(crate) struct Proxy {
     upstreams: Arc<Upstreams>,
     timeout: Duration,
     failures: Failures,
+    /// Lines on connections that could not be made for want of something here.
+    shortages: Seldom,
     /// The upstreams are told whose each connection is.
     introduces: bool,
 }
@@ -35,7 +38,7 @@ struct Tries {
 impl Proxy {
     /// A proxy over upstreams, which have so long to reply; what they fail is counted there.
     pub(crate) fn new(upstreams: Arc<Upstreams>, timeout: Duration, failures: Failures) -> Proxy {
-        Proxy { upstreams, timeout, failures, introduces: false }
+        Proxy { upstreams, timeout, failures, shortages: Seldom::default(), introduces: false }
     }
 
     /// What they have failed.
@@ -60,7 +63,7 @@ impl Proxy {
     }
 
     /// Sends the request to the best upstream and brings its reply, or says in a reply why there is none: 504 when none
-    /// came in time, 502 otherwise. The reply holds the request's place to its end.
+    /// came in time, 503 where there is no way to an upstream for want of something here, 502 otherwise. The reply holds the request's place to its end.
     ///
     /// A request that could not leave goes to the next upstream; one whose body streams, as long as nothing of it was taken. So
     /// does one that may have left, if it can be made twice and the budget for that allows it.
@@ -88,7 +91,7 @@ impl Proxy {
                 Err(mut failure) => {
                     now = Instant::now();
                     self.note_failure(&mut attempt, &failure, caller.client, now);
-                    reply = Some(explain(&attempt, &failure, caller));
+                    reply = Some(explain(&failure, caller));
                     request = self.again(&mut failure, &mut tries, &attempt, now);
                     last = failure.kind;
                 }
@@ -116,19 +119,27 @@ impl Proxy {
 
     fn note_failure(&self, attempt: &mut Attempt, failure: &Failure, client: Client, now: Instant) {
         tracing::debug!("request of {client} to {}: {}", attempt.target().name(), failure.reason);
+        if failure.kind == FailureKind::Shortage {
+            let why = &failure.reason;
+            self.shortages.warn(format_args!(
+                "no connection to {}: {why}; raise the limit of open files (LimitNOFILE), or take more addresses or connections that last",
+                attempt.target().name()
+            ));
+        }
         self.failures.note(attempt.target().name(), failure);
         self.upstreams.note_failure(attempt, failure, now);
     }
 }
 
-fn explain(attempt: &Attempt, failure: &Failure, caller: Caller) -> Response<Body> {
+/// Where upstreams are is nothing that clients need to know.
+fn explain(failure: &Failure, caller: Caller) -> Response<Body> {
     let status = match failure.kind {
         FailureKind::Timeout | FailureKind::Busy => StatusCode::GATEWAY_TIMEOUT,
-        FailureKind::Refused(status) => status,
-        FailureKind::Request(status) => return caller.refuse(status, &failure.reason),
+        FailureKind::Shortage => StatusCode::SERVICE_UNAVAILABLE,
+        FailureKind::Refused(status) | FailureKind::Request(status) => status,
         FailureKind::Unreachable | FailureKind::Broken => StatusCode::BAD_GATEWAY,
     };
-    caller.refuse(status, &format!("{}: {}", attempt.target().name(), failure.reason))
+    caller.refuse(status, failure.told())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::recent::Recent;
 use crate::outbound::{Failure, FailureKind};
 
 /// As [`Failures::counts`] tells them apart.
-pub(crate) const KINDS: [&str; 6] = ["unreachable", "timeout", "busy", "refused", "request", "broken"];
+pub(crate) const KINDS: [&str; 7] = ["unreachable", "timeout", "busy", "refused", "request", "broken", "shortage"];
 
 /// Those of one group, by the failure that was told to their clients, and where all failures are noted.
 #[derive(Debug, Default)]
@@ -38,6 +38,7 @@ impl Failures {
             FailureKind::Refused(_) => 3,
             FailureKind::Request(_) => 4,
             FailureKind::Broken => 5,
+            FailureKind::Shortage => 6,
         };
         self.counts[kind].fetch_add(1, Relaxed);
     }

@@ -1,7 +1,6 @@
 //! Connections to HTTP upstreams.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,9 +15,10 @@ use tokio_rustls::TlsConnector;
 use super::connection::Connection;
 use super::http2::{self, Two};
 use super::introduce::{self, Introduced, Version};
+use super::one_line;
 use super::place::Place;
 use super::stream::Stream;
-use super::{one_line, plain};
+use super::undialled::{self, Undialled};
 use crate::balance::Load;
 use crate::endpoint::{Address, Scheme};
 use crate::io::HyperIo;
@@ -111,12 +111,12 @@ impl Dialer {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Connects, with TLS if need be; that tells what the upstream speaks. The error is one line.
-    pub(super) async fn dial(&self) -> Result<Spoken, String> {
+    /// Connects, with TLS if need be; that tells what the upstream speaks.
+    pub(super) async fn dial(&self) -> Result<Spoken, Undialled> {
         self.output.dial(self.dial_either()).await
     }
 
-    async fn dial_either(&self) -> Result<Spoken, String> {
+    async fn dial_either(&self) -> Result<Spoken, Undialled> {
         let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.either), None).await?;
         if two {
             return http2::handshake(stream, self.max_head, Load::of(&self.open)).await.map(Spoken::Two);
@@ -124,11 +124,12 @@ impl Dialer {
         self.speak_one(stream).await.map(Spoken::One)
     }
 
-    /// The same, to speak HTTP/1.1, for a client that the upstream may have to be told of. The error is one line.
-    pub(super) async fn dial_one(&self, whom: Option<Introduced>) -> Result<Box<Connection>, String> {
+    /// The same, to speak HTTP/1.1, for a client that the upstream may have to be told of.
+    pub(super) async fn dial_one(&self, whom: Option<Introduced>) -> Result<Box<Connection>, Undialled> {
         let dial = async {
             let (stream, two) = self.connect(self.tls.as_ref().map(|tls| &tls.one), whom).await?;
-            if two { Err("it speaks HTTP/2 alone".to_owned()) } else { self.speak_one(stream).await }
+            let only_two = "it speaks HTTP/2 alone";
+            if two { Err(Undialled::new(only_two, only_two)) } else { self.speak_one(stream).await }
         };
         self.output.dial(dial).await
     }
@@ -138,23 +139,23 @@ impl Dialer {
         &self,
         connector: Option<&TlsConnector>,
         whom: Option<Introduced>,
-    ) -> Result<(Stream, bool), String> {
+    ) -> Result<(Stream, bool), Undialled> {
         let (host, port) = match &self.address {
             Address::Unix(path) => {
-                let mut stream = self.counted(connect_unix(path).await?);
+                let mut stream = self.counted(UnixStream::connect(path).await.map_err(|error| self.failed(&error))?);
                 self.introduce(&mut stream, whom).await?;
                 return Ok((Stream::Unix(HyperIo::new(stream)), false));
             }
             Address::Tcp { host, port } => (host, *port),
         };
-        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| plain(&error))?;
-        stream.set_nodelay(true).map_err(|error| plain(&error))?;
+        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| self.failed(&error))?;
+        stream.set_nodelay(true).map_err(|error| self.failed(&error))?;
         let mut stream = self.counted(stream);
         self.introduce(&mut stream, whom).await?;
         let Some((connector, tls)) = connector.zip(self.tls.as_ref()) else {
             return Ok((Stream::Tcp(HyperIo::new(stream)), self.two));
         };
-        let stream = connector.connect(tls.name.clone(), stream).await.map_err(|error| tls_error(&error))?;
+        let stream = connector.connect(tls.name.clone(), stream).await.map_err(|error| undialled::tls(&error))?;
         let two = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
         Ok((Stream::Tls(Box::new(HyperIo::new(stream))), two))
     }
@@ -164,13 +165,22 @@ impl Dialer {
     }
 
     /// Says first whose connection it is.
-    async fn introduce(&self, stream: &mut (impl AsyncWrite + Unpin), whom: Option<Introduced>) -> Result<(), String> {
+    async fn introduce(
+        &self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        whom: Option<Introduced>,
+    ) -> Result<(), Undialled> {
         let Some(version) = self.introduce else { return Ok(()) };
-        stream.write_all(&introduce::header(version, whom)).await.map_err(|error| plain(&error))
+        stream.write_all(&introduce::header(version, whom)).await.map_err(|error| self.failed(&error))
     }
 
-    async fn speak_one(&self, stream: Stream) -> Result<Box<Connection>, String> {
-        let (sender, driver) = self.http.handshake(stream).await.map_err(|error| one_line(&error))?;
+    fn failed(&self, error: &io::Error) -> Undialled {
+        Undialled::of_io(error, &self.address)
+    }
+
+    async fn speak_one(&self, stream: Stream) -> Result<Box<Connection>, Undialled> {
+        let opened = self.http.handshake(stream).await;
+        let (sender, driver) = opened.map_err(|error| Undialled::new("no HTTP", one_line(&error)))?;
         Ok(Connection::new(sender, driver, Load::of(&self.open)))
     }
 }
@@ -182,12 +192,4 @@ fn host(place: &Place) -> HeaderValue {
         _ => "localhost".to_owned(),
     };
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
-}
-
-async fn connect_unix(path: &Path) -> Result<UnixStream, String> {
-    UnixStream::connect(path).await.map_err(|error| plain(&error))
-}
-
-fn tls_error(error: &io::Error) -> String {
-    format!("TLS: {}", one_line(error))
 }

@@ -21,6 +21,7 @@ use super::multiplexed::{Got, Multiplexed};
 use super::options::ConnectOptions;
 use super::place::Place;
 use super::pool::{Lease, Pool};
+use super::undialled::Undialled;
 use super::{Failure, FailureKind, one_line};
 use crate::body::Body;
 use crate::endpoint::Scheme;
@@ -219,7 +220,7 @@ impl HttpUpstream {
         &self,
         request: Outgoing,
         deadline: Instant,
-        dial: impl Future<Output = Result<C, String>>,
+        dial: impl Future<Output = Result<C, Undialled>>,
     ) -> Result<(C, Outgoing), Failure> {
         // Half of what is left: should it take longer, another upstream still has a chance.
         let now = Instant::now();
@@ -227,7 +228,7 @@ impl HttpUpstream {
         let limit = now + self.options.connect.map_or(half, |longest| longest.min(half));
         match timeout_at(limit, dial).await {
             Ok(Ok(connection)) => Ok((connection, request)),
-            Ok(Err(reason)) => Err(Failure::new(FailureKind::Unreachable, reason).unsent(request)),
+            Ok(Err(undialled)) => Err(undialled.failure(Some(request))),
             Err(_) => Err(Failure::new(FailureKind::Unreachable, "connecting timed out").unsent(request)),
         }
     }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::http::copy;
 use super::multiplexed::{Lent, Multiplexed};
 use super::stream::Stream;
+use super::undialled::Undialled;
 use super::{Failure, FailureKind, one_line};
 use crate::balance::Load;
 use crate::request::{Outgoing, RequestBody};
@@ -43,13 +44,14 @@ pub(super) struct Two {
 }
 
 /// Opens HTTP/2 on a stream. The connection has a task of its own, which ends when nobody can send on it and all is done.
-pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Result<Two, String> {
+pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Result<Two, Undialled> {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER)
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1);
-    let (sender, mut connection) = http.handshake(stream).await.map_err(|error| one_line(&error))?;
+    let opened = http.handshake(stream).await;
+    let (sender, mut connection) = opened.map_err(|error| Undialled::new("no HTTP/2", one_line(&error)))?;
     let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
     let noted = Arc::clone(&room);
     tokio::spawn(async move {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::connection::Connection;
 use super::dial::{Dialer, Spoken};
 use super::http2::{Sender, Two};
+use super::undialled::Undialled;
 use crate::balance::Load;
 
 /// Connections beyond those that were asked for. They are not closed from here: servers close what is idle.
@@ -98,7 +99,7 @@ impl Multiplexed {
     }
 
     /// A connection: the one that has the fewest requests, or a new one in its place.
-    pub(super) async fn get(&self, dialer: &Dialer) -> Result<Got, String> {
+    pub(super) async fn get(&self, dialer: &Dialer) -> Result<Got, Undialled> {
         let (place, running) = self.pick();
         let lent = |(sender, lease)| Got::Two(Lent { sender, running, lease });
         if let Some(found) = self.open_at(place) {

@@ -9,16 +9,32 @@ use super::connection::Unanswered;
 use super::dial::Spoken;
 use super::http::HttpUpstream;
 use super::multiplexed::Lent;
+use super::undialled::Undialled;
 use super::{Upstream, one_line};
 use crate::health::Options;
 use crate::request::RequestBody;
 
+/// Why it has not shown that it is well, in one line.
+pub(crate) enum Ill {
+    /// It is not.
+    Bad(String),
+    /// It could not be asked, for want of files or ports here.
+    Unasked(String),
+}
+
+impl From<Undialled> for Ill {
+    fn from(undialled: Undialled) -> Ill {
+        let line = undialled.line().to_owned();
+        if undialled.is_shortage() { Ill::Unasked(line) } else { Ill::Bad(line) }
+    }
+}
+
 impl Upstream {
-    /// Asks it whether it is well. The error says in one line how it is not. Has no limit of time of its own; cancel safe.
+    /// Asks it whether it is well. Has no limit of time of its own; cancel safe.
     ///
     /// HTTP upstreams are asked for the path of the options, and have to answer with its status; teleport ones have to open
     /// a connection and answer its first bytes.
-    pub(crate) async fn probe(&self, options: &Options) -> Result<(), String> {
+    pub(crate) async fn probe(&self, options: &Options) -> Result<(), Ill> {
         match self {
             Upstream::Http(upstream) => upstream.probe(options).await,
             Upstream::Teleport(upstream) => upstream.probe().await,
@@ -27,14 +43,18 @@ impl Upstream {
 }
 
 impl HttpUpstream {
-    async fn probe(&self, options: &Options) -> Result<(), String> {
+    async fn probe(&self, options: &Options) -> Result<(), Ill> {
         let status = self.ask(&options.path, options).await?.status();
-        if options.good.has(status) { Ok(()) } else { Err(format!("{} answers {}", options.path, status.as_u16())) }
+        if options.good.has(status) {
+            Ok(())
+        } else {
+            Err(Ill::Bad(format!("{} answers {}", options.path, status.as_u16())))
+        }
     }
 
-    async fn ask(&self, path: &str, options: &Options) -> Result<Response<Incoming>, String> {
+    async fn ask(&self, path: &str, options: &Options) -> Result<Response<Incoming>, Ill> {
         let mut request = Request::new(RequestBody::default());
-        *request.uri_mut() = path.parse().map_err(|_| format!("{path:?} is no path"))?;
+        *request.uri_mut() = path.parse().map_err(|_| Ill::Bad(format!("{path:?} is no path")))?;
         let headers = request.headers_mut();
         headers.insert(HOST, self.dialer.host());
         headers.insert(USER_AGENT, HeaderValue::from_static("httptp-health"));
@@ -46,13 +66,13 @@ impl HttpUpstream {
                 request.headers_mut().remove(CONNECTION);
                 let asked =
                     self.multiplexed.exchange(Lent::alone(connection), Box::new(request), deadline, patience).await;
-                return asked.map(|(reply, _)| reply).map_err(|failure| failure.reason);
+                return asked.map(|(reply, _)| reply).map_err(|failure| Ill::Bad(failure.reason));
             }
         };
         match connection.exchange(request, deadline, patience).await {
             Ok(reply) => Ok(reply),
-            Err(Unanswered::Late) => Err("no reply in time".to_owned()),
-            Err(Unanswered::Failed(error)) => Err(one_line(error.error())),
+            Err(Unanswered::Late) => Err(Ill::Bad("no reply in time".to_owned())),
+            Err(Unanswered::Failed(error)) => Err(Ill::Bad(one_line(error.error()))),
         }
     }
 }

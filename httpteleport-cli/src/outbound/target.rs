@@ -233,7 +233,9 @@ pub(super) fn outcome_of_failure(failure: &Failure) -> Outcome {
     match failure.kind {
         FailureKind::Unreachable => Outcome::Unreachable,
         FailureKind::Timeout | FailureKind::Broken => Outcome::Failed,
-        FailureKind::Busy | FailureKind::Refused(_) | FailureKind::Request(_) => Outcome::Unknown,
+        FailureKind::Shortage | FailureKind::Busy | FailureKind::Refused(_) | FailureKind::Request(_) => {
+            Outcome::Unknown
+        }
     }
 }
 
@@ -254,10 +256,9 @@ mod tests {
         let of_kind = |kind| outcome_of_failure(&Failure::new(kind, ""));
         assert_eq!(of_kind(FailureKind::Unreachable), Outcome::Unreachable);
         assert_eq!([FailureKind::Timeout, FailureKind::Broken].map(of_kind), [Outcome::Failed; 2]);
-        let (status, own) = (StatusCode::BAD_REQUEST, FailureKind::Busy);
-        assert_eq!(
-            [own, FailureKind::Refused(status), FailureKind::Request(status)].map(of_kind),
-            [Outcome::Unknown; 3]
-        );
+        let status = StatusCode::BAD_REQUEST;
+        let own =
+            [FailureKind::Shortage, FailureKind::Busy, FailureKind::Refused(status), FailureKind::Request(status)];
+        assert_eq!(own.map(of_kind), [Outcome::Unknown; 4]);
     }
 }

@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::place::Place;
-use super::{Failure, FailureKind, one_line, plain};
+use super::undialled::Undialled;
+use super::{Failure, FailureKind, Ill, one_line};
 use crate::config::{Group, Largest, MAX_REPLY_BODY};
 use crate::endpoint::Address;
 use crate::ends::Ends;
@@ -59,6 +60,7 @@ pub(crate) struct TeleportUpstream {
 struct Prober {
     builder: ClientBuilder,
     address: (String, u16),
+    place: Address,
     wire: Wire,
 }
 
@@ -105,7 +107,12 @@ impl TeleportUpstream {
             client = client.tls(tls.config, name);
         }
         let checked = (host.clone(), *port);
-        let prober = Box::new(Prober { builder: client.clone(), address: checked, wire: teleport.wire });
+        let prober = Box::new(Prober {
+            builder: client.clone(),
+            address: checked,
+            place: place.endpoint.address.clone(),
+            wire: teleport.wire,
+        });
         let (ends, whom) = (Ends::default(), place.to_string());
         client = client.on_connection_end(move |ended| {
             if let Err(error) = ended {
@@ -132,7 +139,7 @@ impl TeleportUpstream {
     }
 
     /// See [`Upstream::probe`](super::Upstream::probe).
-    pub(super) async fn probe(&self) -> Result<(), String> {
+    pub(super) async fn probe(&self) -> Result<(), Ill> {
         self.prober.probe().await
     }
 
@@ -181,7 +188,10 @@ impl TeleportUpstream {
         if let Some(fault) = progress.and_then(|progress| progress.fault()) {
             return Err(Failure::of_request(fault));
         }
-        let failure = Failure::new(kind(&error), reason(&error));
+        let failure = match kind(&error) {
+            FailureKind::Unreachable => Undialled::of_others(&error, reason(&error), &self.prober.place).failure(None),
+            kind => Failure::new(kind, reason(&error)),
+        };
         let unsent = call.take_unsent().filter(|_| !error.is_timeout());
         Err(match unsent {
             Some(request) => failure.unsent(Box::new(request.map(RequestBody::again))),
@@ -225,22 +235,23 @@ impl TeleportUpstream {
 
 impl Prober {
     /// Opens a connection, by which the peer has to answer on either wire, and ends it.
-    async fn probe(&self) -> Result<(), String> {
+    async fn probe(&self) -> Result<(), Ill> {
         let first = if self.wire == Wire::Classic { Wire::Classic } else { Wire::Framed };
         match self.open(first).await {
-            Err(_) if self.wire == Wire::Auto => self.open(Wire::Classic).await,
+            Err(Ill::Bad(_)) if self.wire == Wire::Auto => self.open(Wire::Classic).await,
             outcome => outcome,
         }
     }
 
-    async fn open(&self, wire: Wire) -> Result<(), String> {
+    async fn open(&self, wire: Wire) -> Result<(), Ill> {
         let (host, port) = &self.address;
-        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| plain(&error))?;
+        let stream = TcpStream::connect((host.as_str(), *port)).await;
+        let stream = stream.map_err(|error| Undialled::of_io(&error, &self.place))?;
         let opened = Box::pin(self.builder.clone().wire(wire).handshake(stream)).await;
-        let (client, driver) = opened.map_err(|error| reason(&error))?;
+        let (client, driver) = opened.map_err(|error| Ill::Bad(reason(&error)))?;
         // The peer has answered; a goodbye keeps its log free of connections that broke.
         let ((), ended) = Box::pin(async { tokio::join!(client.drain(), driver) }).await;
-        ended.map_err(|error| one_line(&error))
+        ended.map_err(|error| Ill::Bad(one_line(&error)))
     }
 }
 
@@ -277,9 +288,11 @@ fn kind(error: &Error) -> FailureKind {
     }
 }
 
-/// The error and its causes without the upstream's address, which the proxy names itself.
+/// The error and its causes without the upstream's address, which the proxy names itself, and clients need not know.
 fn reason(error: &Error) -> String {
     let line = one_line(error);
-    let address = error.peer().map(|peer| format!("{peer}: ")).unwrap_or_default();
-    line.strip_prefix(&address).unwrap_or(&line).to_owned()
+    match error.peer() {
+        Some(peer) => line.replace(&format!("{peer}: "), ""),
+        None => line,
+    }
 }

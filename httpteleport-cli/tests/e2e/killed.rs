@@ -31,7 +31,8 @@ async fn the_far_node_is_killed_and_comes_back() {
         for mut caller in held.drain(..) {
             let reply = caller.reply().await;
             assert_eq!(reply.status, 502, "{reply:?}");
-            assert!(body(&reply).starts_with("http: proxying error: teleport://127.0.0.1:"), "{reply:?}");
+            assert!(body(&reply).starts_with("http: proxying error: "), "{reply:?}");
+            assert!(!body(&reply).contains("127.0.0.1"), "{reply:?}");
         }
         pair.far.start_again();
     }

@@ -29,6 +29,7 @@ mod origin;
 mod origins;
 mod repeat;
 mod schemes;
+mod shortage;
 mod slow;
 mod smuggling;
 mod streaming_origin;

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{BufReader, Lines};
 use tokio::net::TcpListener;
-use tokio::process::ChildStderr;
 use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::origin::Origin;
-use crate::program::{PATIENCE, Program};
+use crate::program::{PATIENCE, Program, logged};
 
 /// An upstream that counts its requests, and answers each with the status that it was told last; `/healthz` with another one.
 struct Upstream {
@@ -92,17 +90,6 @@ async fn get(client: &mut Client, times: usize) -> Vec<u16> {
         statuses.push(client.get(&format!("/{n}")).await.status());
     }
     statuses
-}
-
-/// Waits for a line of the log.
-async fn logged(log: &mut Lines<BufReader<ChildStderr>>, what: &str) -> String {
-    loop {
-        let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("readable");
-        let line = line.unwrap_or_else(|| panic!("it ended before it said: {what}"));
-        if line.contains(what) {
-            return line;
-        }
-    }
 }
 
 fn outs(upstreams: &[Upstream]) -> String {

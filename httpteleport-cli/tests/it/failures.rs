@@ -7,7 +7,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::Client;
 use crate::origin::Origin;
-use crate::program::Program;
+use crate::program::{Program, logged};
+use crate::tls::Identity;
 
 /// An address nobody listens on.
 async fn closed_port() -> String {
@@ -25,14 +26,41 @@ async fn read_head(stream: &mut TcpStream) {
 #[tokio::test]
 async fn an_upstream_that_is_down_is_502_and_comes_back() {
     let address = closed_port().await;
-    let program = Program::http(&format!("http://{address}")).await;
+    let args = ["--in", "http://127.0.0.1:0", "--out", &format!("http://{address}"), "--log-all-errors"];
+    let (program, mut log) = Program::logged(&args).await;
     let mut client = Client::connect(program.address()).await;
     let reply = client.get("/size/1").await;
     assert_eq!(reply.status(), 502);
     assert_eq!(reply.field("content-type"), Some("text/plain; charset=utf-8"));
-    assert_eq!(reply.text(), format!("http: proxying error: http://{address}: connection refused\n"));
+    assert_eq!(reply.text(), "http: proxying error: connection refused\n");
+    let line = logged(&mut log, "request of 127.0.0.1").await;
+    assert!(line.contains(&format!("to http://{address}: connection refused")), "the log says where: {line}");
     let _origin = Origin::on(TcpListener::bind(&address).await.expect("the port is free"), None);
     assert_eq!(client.get("/size/1").await.text(), "x", "the client's connection has lived on");
+}
+
+#[tokio::test]
+async fn clients_are_told_nothing_of_the_network_behind() {
+    let (identity, gone) = (Identity::of("failures_hidden", &["hidden.example"]), closed_port().await);
+    let (cert, key) = identity.files();
+    let shown = ["--in-tls-cert", cert, "--in-tls-key", key];
+    let server = Program::between("https://127.0.0.1:0", &format!("http://{gone}"), &shown).await;
+    // It lets nobody finish a handshake.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let silent = listener.local_addr().expect("an address");
+    let far = Program::between("teleport://127.0.0.1:0", &format!("http://{gone}"), &[]).await;
+    for (out, status, told) in [
+        (format!("https://{}", server.address()), 502, "http: proxying error: TLS: no handshake\n"),
+        (format!("teleport://{gone}"), 502, "http: proxying error: connection refused\n"),
+        (format!("teleport://{silent}"), 502, "http: proxying error: cannot connect\n"),
+        (format!("teleport://{}", far.address()), 502, "teleport: proxying error: connection refused\n"),
+    ] {
+        let trust: &[&str] = if out.starts_with("https") { &["--out-ca", cert] } else { &[] };
+        let program =
+            Program::between("http://127.0.0.1:0", &out, &[&["--out-timeout", "500ms"], trust].concat()).await;
+        let reply = Client::connect(program.address()).await.get("/").await;
+        assert_eq!((reply.status(), reply.text()), (status, told), "{out}");
+    }
 }
 
 #[tokio::test]
@@ -56,7 +84,7 @@ async fn no_reply_in_time_is_504() {
     let reply = client.get("/hold").await;
     let took = start.elapsed();
     assert_eq!(reply.status(), 504);
-    assert_eq!(reply.text(), format!("http: proxying error: {}: no reply in time\n", origin.url()));
+    assert_eq!(reply.text(), "http: proxying error: no reply in time\n");
     assert!(took >= Duration::from_millis(150) && took < Duration::from_secs(2), "{took:?}");
     assert_eq!(client.get("/size/1").await.status(), 200);
     assert_eq!(origin.connections(), 2, "a connection that owes a reply is not used again");

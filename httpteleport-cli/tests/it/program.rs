@@ -113,6 +113,17 @@ pub(crate) fn address_in(line: &str) -> &str {
     input.split_once("://").expect("a TCP input").1.split(' ').next().expect("an address")
 }
 
+/// Waits for a line of the log.
+pub(crate) async fn logged(log: &mut Lines<BufReader<ChildStderr>>, what: &str) -> String {
+    loop {
+        let line = tokio::time::timeout(PATIENCE, log.next_line()).await.expect("in time").expect("readable");
+        let line = line.unwrap_or_else(|| panic!("it ended before it said: {what}"));
+        if line.contains(what) {
+            return line;
+        }
+    }
+}
+
 /// Runs a line of shell: exit code, stdout.
 pub(crate) async fn run_shell(line: &str) -> (Option<i32>, String) {
     let mut shell = Command::new("sh");
