@@ -2,10 +2,8 @@
 
 use std::ffi::OsString;
 
-use std::num::ParseIntError;
 use std::path::PathBuf;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, value_parser};
 use clap_complete::Shell;
 use http::HeaderName;
@@ -24,6 +22,7 @@ mod group;
 mod listener;
 mod papers;
 mod process;
+mod refused;
 mod typed;
 
 pub(crate) use balancing::BalancingArgs;
@@ -31,6 +30,7 @@ pub(crate) use cert::CertArgs;
 pub(crate) use group::GroupArgs;
 pub(crate) use listener::ListenerArgs;
 pub(crate) use process::{ProcessArgs, TeleportArgs};
+pub(crate) use refused::in_a_line;
 
 const ABOUT: &str = "\
 HTTP between servers, teleported: many requests share one batched, compressed connection.
@@ -61,7 +61,8 @@ The flags of Go's httptp, such as -inType=teleport -in=:8345, mean here what the
 Times are written 300ms, 1.5s, 1m30s, 100us. Port 0 in --in takes a free port; the line printed at
 the start names it.
 
-Every option can be set in the environment as well: HTTPTP_IN_MAX_BODY_SIZE for --in-max-body-size.
+Every option can be set in the environment as well: HTTPTP_IN_MAX_BODY_SIZE for --in-max-body-size. A
+variable that is nearly one of these is a mistake; what Kubernetes sets for a service is not looked at.
 In a file, options of an input and of an output are keys without in- and out-; docs/config.md has all.
 
 Examples:
@@ -90,7 +91,7 @@ pub(crate) enum Action {
 pub(crate) enum Stop {
     /// Lines that name an option, or a place in a file, and say what to do.
     Usage(Vec<String>),
-    /// Help, the version, or an error that clap words best (unknown options, with its guess at what was meant).
+    /// Help, or the version.
     Clap(clap::Error),
 }
 
@@ -198,12 +199,27 @@ fn yes_or_no(text: &str) -> Result<bool, &'static str> {
 /// [`Stop`] when there is nothing to run.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Stop> {
     let Translated { args, mut spelt } = go_flags::translate(args).map_err(|line| Stop::Usage(vec![line]))?;
-    let (args, more) = environment::add(&Cli::command(), args, |name| std::env::var_os(name)).map_err(Stop::Usage)?;
-    spelt.extend(more);
-    read(args).map_err(|stop| match stop {
+    let command = Cli::command();
+    if let Some(line) = go_flags::unknown(&args, &options(&command, &args)) {
+        return Err(Stop::Usage(vec![line]));
+    }
+    let found = environment::add(&command, args, std::env::vars_os()).map_err(Stop::Usage)?;
+    spelt.extend(found.spelt);
+    let mut action = read(found.args).map_err(|stop| match stop {
         Stop::Usage(lines) => Stop::Usage(lines.into_iter().map(|line| as_typed(line, &spelt)).collect()),
         other @ Stop::Clap(_) => other,
-    })
+    })?;
+    if let Action::Proxy(settings, _) = &mut action {
+        settings.idle_options.extend(found.idle);
+    }
+    Ok(action)
+}
+
+/// The options of the command that is asked for, with their dashes.
+fn options(command: &clap::Command, args: &[OsString]) -> Vec<String> {
+    let named = args.get(1).and_then(|first| command.find_subcommand(first));
+    let longs = named.unwrap_or(command).get_arguments().filter_map(clap::Arg::get_long);
+    longs.chain(["help", "version"]).map(|long| format!("--{long}")).collect()
 }
 
 fn read(args: Vec<OsString>) -> Result<Action, Stop> {
@@ -243,47 +259,16 @@ fn as_typed(line: String, spelt: &[Spelt]) -> String {
     }
 }
 
-/// Says a bad value in one line, like every other error of this program; the rest is clap's.
+/// Whether a word is one of the commands.
+fn is_command(word: &str) -> bool {
+    Cli::command().find_subcommand(word).is_some()
+}
+
+/// Says what clap says in one line, like every other error of this program; help and the version are clap's.
 fn refuse(error: clap::Error) -> Stop {
-    match in_a_line(&error).or_else(|| stray_word(&error)) {
+    match in_a_line(&error) {
         Some(line) => Stop::Usage(vec![line]),
         None => Stop::Clap(error),
-    }
-}
-
-/// A bad value in one line that begins with its option; `None` if the error is another one.
-pub(crate) fn in_a_line(error: &clap::Error) -> Option<String> {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        _ => None,
-    };
-    let (option, value) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
-    if error.kind() != ErrorKind::ValueValidation {
-        return None;
-    }
-    // "--out <URL[,URL...]>" without what follows the name, and "--in-get-only[=<BOOL>]".
-    let option = option.split([' ', '[', '=']).next().unwrap_or(option);
-    let cause = std::error::Error::source(error);
-    let why = match cause {
-        Some(cause) if cause.is::<ParseIntError>() => "is no whole number of 0 or more".to_owned(),
-        Some(cause) => cause.to_string(),
-        None => "not valid".to_owned(),
-    };
-    Some(format!("{option} {}: {why}", without_password(value)))
-}
-
-/// A word among options that belongs to none of them, which clap takes for a command.
-fn stray_word(error: &clap::Error) -> Option<String> {
-    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
-    let stray = error.kind() == ErrorKind::ArgumentConflict && Cli::command().find_subcommand(word).is_none();
-    stray.then(|| format!("{}: belongs to no option; drop it, or write its option before it", without_password(word)))
-}
-
-/// A URL typed with a password must not end in a log.
-fn without_password(value: &str) -> String {
-    match (value.find("://"), value.rfind('@')) {
-        (Some(start), Some(end)) if start < end => format!("{}***{}", &value[..start + 3], &value[end..]),
-        _ => value.to_owned(),
     }
 }
 
@@ -302,11 +287,5 @@ mod tests {
         command.build();
         let short: String = command.get_arguments().filter_map(clap::Arg::get_short).collect();
         assert_eq!(short, "hV");
-    }
-
-    #[test]
-    fn hides_passwords() {
-        assert_eq!(without_password("http://me:secret@h:1"), "http://***@h:1");
-        assert_eq!(without_password("1@2"), "1@2");
     }
 }

@@ -109,6 +109,9 @@ impl Endpoint {
     /// What is wrong, and what to write instead. The text given is not repeated in it.
     pub(crate) fn parse(text: &str) -> Result<Endpoint, String> {
         let schemes = "http, https, unix, teleport or teleports";
+        if text.trim().is_empty() {
+            return Err("is empty; write for example http://127.0.0.1:8080".to_owned());
+        }
         let (name, rest) = match text.split_once(':') {
             Some((name, rest)) if rest.starts_with("//") || Scheme::parse(name) == Some(Scheme::Unix) => (name, rest),
             _ => return Err(format!("no scheme; write for example http://{}, or use {schemes}", or_example(text))),
@@ -232,7 +235,7 @@ mod tests {
     fn says_what_is_wrong() {
         let long = format!("unix:/{}", "x".repeat(200));
         let cases = [
-            ("", "no scheme; write for example http://127.0.0.1:8080"),
+            ("", "is empty; write for example http://127.0.0.1:8080"),
             ("127.0.0.1:9", "no scheme; write for example http://127.0.0.1:9,"),
             ("ftp://h:21", "unknown scheme \"ftp\"; use http, https, unix, teleport or teleports"),
             ("teleport://h", "no port; write for example teleport://h:9876"),

@@ -5,6 +5,8 @@
 
 use std::ffi::{OsStr, OsString};
 
+use crate::meant::meant;
+
 /// What the value of a flag is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -134,6 +136,24 @@ pub(crate) fn translate(args: impl IntoIterator<Item = OsString>) -> Result<Tran
     Ok(Translated { args: ours, spelt })
 }
 
+/// What is wrong with a word of one dash that is no flag: clap would take its first letter for one. `options` are what there is beside
+/// Go's flags.
+pub(crate) fn unknown(args: &[OsString], options: &[String]) -> Option<String> {
+    let words = args.iter().skip(1).take_while(|arg| *arg != "--").filter_map(|arg| arg.to_str());
+    let flag = |word: &str| {
+        let name = word.strip_prefix('-')?.split('=').next()?;
+        let is_one = name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.len() > 1;
+        is_one.then(|| format!("-{name}"))
+    };
+    let typed = words.filter_map(flag).next()?;
+    let flags: Vec<_> = FLAGS.iter().map(|(name, ..)| format!("-{name}")).collect();
+    let known = flags.iter().chain(options).map(String::as_str);
+    match meant(&typed, known) {
+        guess if guess.is_empty() => Some(format!("{typed}: unknown flag; httptp --help lists what there is")),
+        guess => Some(format!("{typed}: unknown flag{guess}")),
+    }
+}
+
 /// Go would take it for a value; whoever wrote it has forgotten one.
 fn looks_like_a_flag(arg: &OsStr) -> bool {
     let name = arg.as_encoded_bytes().strip_prefix(b"-");
@@ -201,6 +221,11 @@ fn addresses(
             scheme.typed, flag.typed, flag.value
         )),
         (Some(flag), None) if is_url(&flag.value) => Ok(None),
+        (Some(flag), _) if flag.value.split(',').any(|address| address.trim().is_empty()) => Err(format!(
+            "{}: an address is empty; write for example {default_address}, or a URL such as {}",
+            flag.typed,
+            url(default_scheme, default_address)
+        )),
         (Some(flag), _) => {
             let urls: Vec<_> = flag.value.split(',').map(|address| url(name, address.trim())).collect();
             Ok(Some(((flag.option.to_owned(), flag.typed.clone()), urls.join(","))))

@@ -1,10 +1,6 @@
 //! From settings to a running proxy, and to its end.
 
-use std::io;
 use std::sync::Arc;
-
-use anyhow::Context;
-use tokio::runtime::{Builder, Runtime};
 
 use crate::access_log::AccessLog;
 use crate::admin::Admin;
@@ -15,6 +11,7 @@ use crate::open_files;
 use crate::reload::Reload;
 use crate::running::Running;
 use crate::shutdown::{Reopenings, Shutdown, Signals};
+use crate::threads;
 
 /// Runs the proxy until a signal ends it. With a file, it follows what that says.
 ///
@@ -25,23 +22,11 @@ pub(crate) fn proxy(settings: Settings, file: Option<ConfigFile>) -> anyhow::Res
     let recent = Arc::<Recent>::default();
     log::start(settings.process.log, Arc::clone(&recent));
     open_files::raise_limit();
-    let runtime = runtime(settings.process.threads).context("cannot start threads")?;
+    let runtime = threads::runtime(settings.process.threads)?;
     let result = runtime.block_on(run(settings, file, recent));
     // What was cut off must not hold up the end.
     runtime.shutdown_background();
     result
-}
-
-/// One thread needs none of what several need to share work, and is the faster for it.
-fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
-    let mut builder = match threads {
-        Some(1) => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    if let Some(threads) = threads {
-        builder.worker_threads(threads);
-    }
-    builder.enable_all().build()
 }
 
 async fn run(settings: Settings, file: Option<ConfigFile>, recent: Arc<Recent>) -> anyhow::Result<()> {

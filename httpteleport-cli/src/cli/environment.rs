@@ -1,47 +1,98 @@
-//! Options from the environment: `HTTPTP_IN_MAX_BODY_SIZE` is `--in-max-body-size`. `HTTPTP_LOG` is `--log-level`.
+//! Options from the environment: `HTTPTP_IN_MAX_BODY_SIZE` is `--in-max-body-size`. `HTTPTP_LOG` is `--log-level`, too.
+//!
+//! A variable that is nearly an option is a mistake: what was meant to hold would not. One that is like none has a line in the log, as it may be
+//! somebody else's. Kubernetes sets some in every container beside a service whose name begins with httptp: of those nothing is said.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::Command;
 
 use crate::go_flags::Spelt;
+use crate::meant::nearest;
 
-/// Adds the options that the environment sets and the command line does not, and tells under which names it does.
-///
-/// Other variables that begin like these are none of ours: some systems set such of their own.
+/// How all of them begin.
+const PREFIX: &str = "HTTPTP_";
+/// A variable that is as like an option as this is a slip.
+const SLIP: f64 = 0.9;
+
+/// What the environment comes to.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The arguments, with the options that the environment sets and the command line does not.
+    pub(super) args: Vec<OsString>,
+    /// The options that came from it.
+    pub(super) spelt: Vec<Spelt>,
+    /// Variables that mean nothing here, each a line for the log.
+    pub(super) idle: Vec<String>,
+}
+
+/// Reads variables.
 ///
 /// # Errors
 ///
-/// Values that are not UTF-8, each a line.
+/// Values that are not UTF-8, and variables that are nearly options, each a line.
 pub(super) fn add(
     command: &Command,
     mut args: Vec<OsString>,
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<(Vec<OsString>, Vec<Spelt>), Vec<String>> {
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Found, Vec<String>> {
     let is_command = |name: &OsStr| command.get_subcommands().any(|known| name == known.get_name());
     if args.get(1).is_some_and(|first| is_command(first)) {
-        return Ok((args, Vec::new()));
+        return Ok(Found { args, spelt: Vec::new(), idle: Vec::new() });
     }
-    let (mut words, mut spelt, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-    for long in command.get_arguments().filter_map(clap::Arg::get_long) {
-        let name = match long {
-            // As others have it.
-            "log-level" => "HTTPTP_LOG".to_owned(),
-            long => format!("HTTPTP_{}", long.to_ascii_uppercase().replace('-', "_")),
+    let known: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).flat_map(names).collect();
+    let (mut words, mut spelt, mut faults, mut idle) = (Vec::new(), Vec::<Spelt>::new(), Vec::new(), Vec::new());
+    let ours = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let mut ours: Vec<_> = ours.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    // The system has them in any order, and HTTPTP_LOG comes before HTTPTP_LOG_LEVEL.
+    ours.sort();
+    for (name, value) in ours {
+        let Some((option, _)) = known.iter().find(|(_, known)| *known == name) else {
+            match nearest(&name[PREFIX.len()..], known.iter().map(|(_, known)| &known[PREFIX.len()..]), SLIP) {
+                _ if is_of_kubernetes(&name) => {}
+                Some(guess) => faults.push(format!("{name}: is no option; did you mean {PREFIX}{guess}?")),
+                None => idle.push(format!("{name} has no effect: the environment has no such option")),
+            }
+            continue;
         };
-        let option = format!("--{long}");
-        let Some(value) = variable(&name).filter(|_| !is_given(&args, &option)) else { continue };
+        if is_given(&args, option) || spelt.iter().any(|(spelt, _)| spelt == option) {
+            continue;
+        }
         match value.to_str() {
             Some(value) => {
                 words.push(format!("{option}={value}").into());
-                spelt.push((option, name));
+                spelt.push((option.clone(), name));
             }
             None => faults.push(format!("{name}: its value is not UTF-8")),
         }
     }
     let at = 1.min(args.len());
     args.splice(at..at, words);
-    if faults.is_empty() { Ok((args, spelt)) } else { Err(faults) }
+    if faults.is_empty() { Ok(Found { args, spelt, idle }) } else { Err(faults) }
+}
+
+/// An option, once for each variable that sets it.
+fn names(long: &str) -> Vec<(String, String)> {
+    let usual = format!("{PREFIX}{}", long.to_ascii_uppercase().replace('-', "_"));
+    // As others have it.
+    let other = (long == "log-level").then(|| "HTTPTP_LOG".to_owned());
+    other.into_iter().chain([usual]).map(|name| (format!("--{long}"), name)).collect()
+}
+
+/// Whether Kubernetes sets it for a service: `HTTPTP_SERVICE_HOST`, `HTTPTP_PORT`, `HTTPTP_NEAR_PORT_80_TCP_ADDR` and such.
+fn is_of_kubernetes(name: &str) -> bool {
+    // Of a service that is called httptp, or httptp-near.
+    let is_begin = |end: &str| name.strip_suffix(end).is_some_and(|begin| !begin.is_empty());
+    if is_begin("_SERVICE_HOST") || is_begin("_SERVICE_PORT") || is_begin("_PORT") || name.contains("_SERVICE_PORT_") {
+        return true;
+    }
+    let ends = name.rsplit_once("_PORT_").and_then(|(_, rest)| rest.split_once('_'));
+    ends.is_some_and(|(port, rest)| {
+        let mut words = rest.split('_');
+        let protocol = words.next().is_some_and(|word| matches!(word, "TCP" | "UDP" | "SCTP"));
+        let what = words.next().is_none_or(|word| matches!(word, "PROTO" | "PORT" | "ADDR"));
+        port.parse::<u16>().is_ok() && protocol && what && words.next().is_none()
+    })
 }
 
 fn is_given(args: &[OsString], option: &str) -> bool {
@@ -56,17 +107,16 @@ fn is_given(args: &[OsString], option: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn added(typed: &[&str]) -> String {
+    fn found(typed: &[&str], variables: &[(&str, &str)]) -> Result<Found, Vec<String>> {
         let command = Command::new("x")
             .subcommand(Command::new("demo"))
-            .args(["in", "in-delay", "out"].map(|long| clap::Arg::new(long).long(long)));
-        let set = |name: &str| match name {
-            "HTTPTP_IN" => Some("a".into()),
-            "HTTPTP_IN_DELAY" => Some("b".into()),
-            "HTTPTP_SERVICE_HOST" => panic!("nobody asked for that"),
-            _ => None,
-        };
-        let (args, spelt) = add(&command, typed.iter().map(OsString::from).collect(), set).expect("UTF-8");
+            .args(["in", "in-delay", "out", "log-level", "log-format"].map(|long| clap::Arg::new(long).long(long)));
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        add(&command, typed.iter().map(OsString::from).collect(), variables)
+    }
+
+    fn added(typed: &[&str], variables: &[(&str, &str)]) -> String {
+        let Found { args, spelt, .. } = found(typed, variables).expect("fine");
         assert!(
             spelt.iter().all(|(option, _)| args.iter().any(|arg| arg.to_str().expect("UTF-8").starts_with(option)))
         );
@@ -75,10 +125,59 @@ mod tests {
 
     #[test]
     fn what_is_typed_wins() {
-        assert_eq!(added(&["x"]), "x --in=a --in-delay=b");
-        assert_eq!(added(&["x", "--in", "c"]), "x --in-delay=b --in c");
-        assert_eq!(added(&["x", "--in-delay=c"]), "x --in=a --in-delay=c");
-        assert_eq!(added(&["x", "--in=", "--in-delay"]), "x --in= --in-delay");
-        assert_eq!(added(&["x", "demo"]), "x demo", "it has options of its own");
+        let set = [("HTTPTP_IN_DELAY", "b"), ("HTTPTP_IN", "a"), ("HOME", "/")];
+        assert_eq!(added(&["x"], &set), "x --in=a --in-delay=b");
+        assert_eq!(added(&["x", "--in", "c"], &set), "x --in-delay=b --in c");
+        assert_eq!(added(&["x", "--in-delay=c"], &set), "x --in=a --in-delay=c");
+        assert_eq!(added(&["x", "--in=", "--in-delay"], &set), "x --in= --in-delay");
+        assert_eq!(added(&["x", "demo"], &set), "x demo", "it has options of its own");
+    }
+
+    #[test]
+    fn the_log_has_two_names() {
+        assert_eq!(added(&["x"], &[("HTTPTP_LOG", "debug")]), "x --log-level=debug");
+        assert_eq!(added(&["x"], &[("HTTPTP_LOG_LEVEL", "debug")]), "x --log-level=debug");
+        assert_eq!(added(&["x"], &[("HTTPTP_LOG_LEVEL", "warn"), ("HTTPTP_LOG", "debug")]), "x --log-level=debug");
+    }
+
+    #[test]
+    fn a_slip_is_a_mistake_and_what_is_like_nothing_is_told() {
+        for (name, meant) in [("HTTPTP_IN_DELAI", "IN_DELAY"), ("HTTPTP_OUTT", "OUT"), ("HTTPTP_INDELAY", "IN_DELAY")] {
+            let want = format!("{name}: is no option; did you mean HTTPTP_{meant}?");
+            assert_eq!(found(&["x"], &[(name, "1")]).expect_err("a slip"), [want]);
+        }
+        let Found { args, idle, .. } = found(&["x"], &[("HTTPTP_VERSION", "1.2")]).expect("fine");
+        assert_eq!(
+            (args.len(), idle),
+            (1, vec!["HTTPTP_VERSION has no effect: the environment has no such option".to_owned()])
+        );
+    }
+
+    #[test]
+    fn kubernetes_may_set_what_it_sets() {
+        let set = [
+            "HTTPTP_SERVICE_HOST",
+            "HTTPTP_SERVICE_PORT",
+            "HTTPTP_SERVICE_PORT_TELEPORT",
+            "HTTPTP_PORT",
+            "HTTPTP_PORT_80_TCP",
+            "HTTPTP_PORT_80_TCP_PROTO",
+            "HTTPTP_PORT_80_TCP_PORT",
+            "HTTPTP_PORT_80_TCP_ADDR",
+            "HTTPTP_PORT_53_UDP",
+            "HTTPTP_IN_SERVICE_HOST",
+            "HTTPTP_IN_PORT_9876_TCP_ADDR",
+        ];
+        let found = found(&["x"], &set.map(|name| (name, "tcp://10.0.0.1:80"))).expect("fine");
+        assert_eq!((found.args.len(), found.idle.len()), (1, 0), "{:?}", found.idle);
+        for name in [
+            "HTTPTP_PORT_X_TCP",
+            "HTTPTP_PORT_80_X",
+            "HTTPTP_PORT_80_TCP_X",
+            "HTTPTP_PORTS",
+            "HTTPTP_PORT_80_TCP_PORT_X",
+        ] {
+            assert!(!is_of_kubernetes(name), "{name}");
+        }
     }
 }

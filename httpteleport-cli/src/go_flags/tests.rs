@@ -148,6 +148,32 @@ fn numbers_are_those_of_go() {
     }
 }
 
+#[test]
+fn a_flag_that_is_none_is_told_whole_with_a_guess() {
+    let options = ["--config", "--help", "--wire"].map(str::to_owned);
+    let told = |line: &str| unknown(&line.split(' ').map(OsString::from).collect::<Vec<_>>(), &options);
+    let help = "unknown flag; httptp --help lists what there is";
+    assert_eq!(told("httptp -bogus").as_deref(), Some(&*format!("-bogus: {help}")));
+    assert_eq!(told("httptp --wire=a -inAllow=1").as_deref(), Some("-inAllow: unknown flag; did you mean -inAllowIP?"));
+    assert_eq!(told("httptp -config x").as_deref(), Some("-config: unknown flag; did you mean --config?"));
+    assert_eq!(told("httptp -help").as_deref(), Some("-help: unknown flag; did you mean --help?"));
+    for fine in ["httptp -h", "httptp -V", "httptp - x", "httptp --bogus", "httptp -5", "httptp -- -bogus", "-bogus"] {
+        assert_eq!(told(fine), None, "{fine}");
+    }
+}
+
+#[test]
+fn an_empty_address_is_no_address() {
+    for line in ["--in=", "-in=", "-inType=teleport -in=", "-in=:1,,:2"] {
+        let words = std::iter::once("httptp").chain(line.split(' ')).map(OsString::from);
+        let why = translate(words).expect_err(line);
+        assert!(
+            why.contains("in: an address is empty; write for example 127.0.0.1:8080, or a URL such as http://"),
+            "{why}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_is_typed_comes_to_an_end(words in prop::collection::vec("[-=a-zA-Z0-9:/,. _]{0,12}", 0..8)) {

@@ -120,7 +120,9 @@ async fn a_stranger_s_certificate_is_refused_on_teleports_and_https() {
         let near = Node::start("http://127.0.0.1:0", out, &stranger.output());
         let reply = Caller::connect(near.address()).await.get("/").await;
         let body = String::from_utf8_lossy(&reply.body).into_owned();
-        assert!(reply.status == 502 && body.contains("certificate") && body.lines().count() == 1, "{reply:?}");
+        assert!(reply.status == 502 && !body.contains("127.0.0.1") && body.lines().count() == 1, "{reply:?}");
+        let line = near.tells("why", |line| line.contains("cannot be reached").then(|| line.to_owned()));
+        assert!(line.contains("certificate"), "{line}");
     }
     let near = Node::start(
         "https://127.0.0.1:0",

@@ -45,7 +45,16 @@ impl Program {
 
     /// The same, and the lines of its log.
     pub(crate) async fn logged(args: &[&str]) -> (Program, Lines<BufReader<ChildStderr>>) {
+        Program::logged_within(args, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub(crate) async fn logged_within(
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> (Program, Lines<BufReader<ChildStderr>>) {
         let mut command = command(args);
+        command.envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
@@ -134,7 +143,15 @@ pub(crate) async fn run_shell(line: &str) -> (Option<i32>, String) {
 
 /// Runs it to its end: exit code, stdout, stderr.
 pub(crate) async fn run(args: &[&str]) -> (Option<i32>, String, String) {
-    let output = tokio::time::timeout(PATIENCE, command(args).output()).await.expect("it ends").expect("it starts");
+    run_within(args, &[]).await
+}
+
+/// The same with more in its environment.
+pub(crate) async fn run_within(args: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let output = tokio::time::timeout(PATIENCE, command(args).envs(environment.iter().copied()).output())
+        .await
+        .expect("it ends")
+        .expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }

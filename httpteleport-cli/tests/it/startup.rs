@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tokio::net::TcpListener;
 
-use crate::program::{run, run_shell};
+use crate::program::{Program, logged, run, run_shell, run_within};
 use crate::tls::Identity;
 use crate::unix::socket_path;
 
@@ -34,16 +34,17 @@ async fn bad_options_are_2() {
     refuses(&["--out-timeout", "3"], 2, "--out-timeout 3: no unit").await;
     let stray = "httptp: http://***@h: belongs to no option; drop it, or write its option before it";
     refuses(&["--in", "http://:0", "http://u:p@h"], 2, stray).await;
-    let (code, _, stderr) = run(&["--in", "http://:0", "check", "x"]).await;
-    assert_eq!(code, Some(2));
-    assert!(stderr.contains("'check' cannot be used with"), "{stderr}");
+    refuses(&["--in", "http://:0", "check", "x"], 2, "httptp: check: a command stands first").await;
     for name in ["Content-Length", "transfer-encoding", "Host"] {
         let want = format!("--in-client-ip-header {name}: requests need this header for something else");
         refuses(&["--in-client-ip-header", name], 2, &want).await;
     }
-    let (code, _, stderr) = run(&["--inn", "http://:0"]).await;
-    assert_eq!(code, Some(2));
-    assert!(stderr.contains("unexpected argument '--inn'") && stderr.contains("'--in'"), "{stderr}");
+    refuses(&["--inn", "http://:0"], 2, "httptp: --inn: unknown option; did you mean --in?").await;
+    refuses(&["-inAllow=10.0.0.1"], 2, "httptp: -inAllow: unknown flag; did you mean -inAllowIP?").await;
+    refuses(&["demo", "--secnds", "5"], 2, "httptp: --secnds: unknown option; did you mean --seconds?").await;
+    refuses(&["--in", ""], 2, "httptp: --in: an address is empty; write for example 127.0.0.1:8080").await;
+    refuses(&["--out", ""], 2, "httptp: --out: an address is empty; write for example 127.0.0.1:8043").await;
+    refuses(&["--out", "http://h,"], 2, "httptp: --out: is empty; write for example http://127.0.0.1:8080").await;
     let (code, _, stderr) = run(&[]).await;
     assert_eq!(code, Some(2));
     assert!(stderr.contains("Usage: httptp --in URL --out URL"), "{stderr}");
@@ -56,6 +57,29 @@ async fn help_and_version_are_0() {
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{option}");
         assert!(stdout.contains("httptp"), "{option}");
     }
+}
+
+#[tokio::test]
+async fn variables_that_are_nearly_options_are_mistakes_and_others_are_told() {
+    let args = ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1"];
+    let (code, _, told) = run_within(&args, &[("HTTPTP_IN_ALOW", "10.0.0.1")]).await;
+    let want = "httptp: HTTPTP_IN_ALOW: is no option; did you mean HTTPTP_IN_ALLOW?\n";
+    assert_eq!((code, told.as_str()), (Some(2), want));
+    let others = [("HTTPTP_PORT_80_TCP", "tcp://10.0.0.1:80"), ("HTTPTP_VERSION", "7")];
+    let (_program, mut log) = Program::logged_within(&args, &others).await;
+    let line = logged(&mut log, "HTTPTP_").await;
+    assert!(line.contains("HTTPTP_VERSION has no effect: the environment has no such option"), "{line}");
+}
+
+#[tokio::test]
+async fn more_threads_than_can_be_started_are_told() {
+    let line = format!(
+        "ulimit -v 1500000; {} --threads 1024 --in http://127.0.0.1:0 --out http://127.0.0.1:1 2>&1; echo $?",
+        env!("CARGO_BIN_EXE_httptp")
+    );
+    let (_, told) = run_shell(&line).await;
+    assert!(told.starts_with("httptp: --threads 1024: only ") && told.ends_with("\n1\n"), "{told}");
+    assert!(told.contains("use fewer with --threads, or raise the limits") && told.lines().count() == 2, "{told}");
 }
 
 #[tokio::test]

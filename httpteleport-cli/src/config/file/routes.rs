@@ -6,10 +6,11 @@ use http::header::{HOST, HeaderName, HeaderValue};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::table::{kind, meant, text};
+use super::table::{kind, text};
 use super::{Found, Names};
 use crate::config::{Edit, Host, Route};
 use crate::headers::FRAMING;
+use crate::meant::meant;
 
 const KEYS: [&str; 9] = [
     "listener",
@@ -103,6 +104,9 @@ impl Reader<'_> {
 
     fn listeners(&self, value: &DeValue<'_>) -> Result<Vec<Option<usize>>, String> {
         let names = text(value)?;
+        if names.is_empty() {
+            return Err("names none; name one, or drop the key for all of them".to_owned());
+        }
         let find = |name: &str| match self.names.listeners.iter().position(|known| known == name) {
             Some(index) => Ok(Some(index)),
             None => Err(format!("there is no listener {name:?}{}", guess(name, &self.names.listeners))),
@@ -173,7 +177,10 @@ fn field_name(name: &str) -> Result<HeaderName, String> {
 }
 
 fn field_names(value: &DeValue<'_>) -> Result<Vec<HeaderName>, String> {
-    text(value)?.split(',').map(field_name).collect()
+    match value {
+        DeValue::Array(none) if none.is_empty() => Ok(Vec::new()),
+        _ => text(value)?.split(',').map(field_name).collect(),
+    }
 }
 
 fn fields(value: &DeValue<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {

@@ -5,6 +5,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Found;
 use crate::cli;
+use crate::meant::meant;
 
 /// An option with its value: `--in-max-body-size`, `1000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,13 +196,4 @@ fn element(value: &DeValue<'_>) -> Result<String, String> {
         DeValue::Array(_) => Err("a list in a list does not fit here".to_owned()),
         other => text(other),
     }
-}
-
-/// A guess at which word was meant: `; did you mean url?`
-pub(super) fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    // One slip of the finger makes a short word another one altogether.
-    let slip = |known: &str| if strsim::osa_distance(word, known) == 1 { 0.9 } else { 0.0 };
-    let likeness = |known: &&str| strsim::jaro_winkler(word, known).max(slip(known));
-    let guess = known.filter(|known| likeness(known) > 0.75).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    guess.map(|guess| format!("; did you mean {guess}?")).unwrap_or_default()
 }
