@@ -61,8 +61,8 @@ The flags of Go's httptp, such as -inType=teleport -in=:8345, mean here what the
 Times are written 300ms, 1.5s, 1m30s, 100us. Port 0 in --in takes a free port; the line printed at
 the start names it.
 
-Every option can be set in the environment as well: HTTPTP_IN_MAX_BODY_SIZE for --in-max-body-size. A
-variable that is nearly one of these is a mistake; what Kubernetes sets for a service is not looked at.
+Every option can be set in the environment as well: HTTPTP_IN_MAX_BODY_SIZE for --in-max-body-size.
+A variable that is nearly one of these is a mistake; those that Kubernetes sets are not looked at.
 In a file, options of an input and of an output are keys without in- and out-; docs/config.md has all.
 
 Examples:
