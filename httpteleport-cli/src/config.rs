@@ -1,5 +1,6 @@
 //! The settings of a process, free of contradictions: what it listens on, the groups of upstreams it knows, and the routes between.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::acme::Challenge;
@@ -102,8 +103,9 @@ impl Settings {
 
     /// Where requests of a listener may go, each with its group.
     pub(crate) fn ways(&self, listener: usize) -> impl Iterator<Item = (&Group, &Source)> {
-        let taken = move |group: usize| self.routes.iter().any(|route| route.takes(listener) && route.group == group);
-        let groups = self.groups.iter().enumerate().filter(move |(index, _)| taken(*index));
+        let taking = self.routes.iter().filter(|route| route.takes(listener));
+        let taken: HashSet<_> = taking.map(|route| route.group).collect();
+        let groups = self.groups.iter().enumerate().filter(move |(index, _)| taken.contains(index));
         groups.flat_map(|(_, group)| group.sources.iter().map(move |source| (group, source)))
     }
 }

@@ -1,31 +1,29 @@
 //! From a listener's requests to the groups that they go to.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use http::Response;
 use http::header::HOST;
 
+use self::table::Table;
 use crate::balance::{Load, Slots};
 use crate::body::Body;
-use crate::config::{self, Edit, Fields, Host};
+use crate::config::{self, Edit, Fields};
 use crate::proxy::Proxy;
 use crate::refusal::{Reason, Refusal};
 use crate::request::Outgoing;
 
+mod table;
+
 /// The routes of one listener, and the places for requests that all listeners share.
 #[derive(Clone)]
 pub(crate) struct Router {
-    /// The most specific ones first.
-    routes: Arc<[Route]>,
+    routes: Arc<Table<Route>>,
     slots: Arc<Slots>,
 }
 
 /// A route, and the group at its end.
 struct Route {
-    host: Host,
-    /// Without a slash at its end, so empty for every path.
-    path: String,
     edit: Edit,
     /// There only if it changes anything.
     reply: Option<Arc<Fields>>,
@@ -65,9 +63,10 @@ impl Router {
     /// The routes that take requests of the listener of this index, over the groups in the order of the settings.
     pub(crate) fn new(listener: usize, routes: &[config::Route], groups: &[Arc<Proxy>], slots: Arc<Slots>) -> Router {
         let taking = routes.iter().filter(|route| route.takes(listener));
-        let mut routes: Vec<_> = taking.map(|route| Route::new(route, Arc::clone(&groups[route.group]))).collect();
-        routes.sort_by_key(Route::rank);
-        Router { routes: routes.into(), slots }
+        let way = |route: &config::Route| {
+            (route.host.clone(), route.path.clone(), Route::new(route, Arc::clone(&groups[route.group])))
+        };
+        Router { routes: Arc::new(Table::new(taking.map(way))), slots }
     }
 
     /// Gives the request, which has this of its client's limits, its place and its way, and makes it what the upstreams of that
@@ -84,8 +83,7 @@ impl Router {
         };
         let route = self
             .routes
-            .iter()
-            .find(|route| route.takes(&request))
+            .find(|| host_of(&request), request.uri().path())
             .ok_or(Refusal::new(Reason::NoRoute, "no route for this host and path"))?;
         route.edit.apply(request.headers_mut());
         let after = After { load, fields: route.reply.clone() };
@@ -95,45 +93,9 @@ impl Router {
 
 impl Route {
     fn new(route: &config::Route, proxy: Arc<Proxy>) -> Route {
-        let path = route.path.trim_end_matches('/').to_owned();
         let reply = Some(&route.reply).filter(|fields| !fields.is_empty()).cloned().map(Arc::new);
-        Route { host: route.host.clone(), path, edit: route.edit.clone(), reply, proxy }
+        Route { edit: route.edit.clone(), reply, proxy }
     }
-
-    /// What comes first: the host named, then the longest end of it, then any; and the longest path.
-    fn rank(&self) -> (u8, Reverse<usize>, Reverse<usize>) {
-        let (kind, length) = match &self.host {
-            Host::Is(_) => (0, 0),
-            Host::EndsWith(end) => (1, end.len()),
-            Host::Any => (2, 0),
-        };
-        (kind, Reverse(length), Reverse(self.path.len()))
-    }
-
-    fn takes(&self, request: &Outgoing) -> bool {
-        (self.path.is_empty() || is_below(request.uri().path(), &self.path))
-            && (self.host == Host::Any || self.host.takes(host_of(request)))
-    }
-}
-
-impl Host {
-    /// Whether it is one of these. The name comes without its port.
-    fn takes(&self, name: &str) -> bool {
-        let ends_with = |end: &str| {
-            let at = name.len().checked_sub(end.len());
-            at.and_then(|at| name.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
-        };
-        match self {
-            Host::Is(host) => host.eq_ignore_ascii_case(name),
-            Host::EndsWith(end) => name.len() > end.len() && ends_with(end),
-            Host::Any => true,
-        }
-    }
-}
-
-/// Whether a path begins with these segments.
-fn is_below(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The host that a request is for, without its port and without the dot that ends a whole name. Every request has one by now.
@@ -153,6 +115,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::config::Host;
     use crate::metrics::failures::Failures;
     use crate::outbound::Upstreams;
 

@@ -3,6 +3,7 @@
 //! The keys of its tables are the options of the command line, so both have one reader and one set of errors. The tree of values
 //! knows where each stands, and all mistakes are found, not the first alone.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,9 @@ pub(crate) use table::Word;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
+
+/// Most listeners, each of which has a socket, and most groups.
+const MOST: [(&str, usize); 2] = [("listener", 1_000), ("group", 10_000)];
 
 /// A file with settings, and what overrides it.
 #[derive(Clone, Debug)]
@@ -127,8 +131,8 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// The settings; with mistakes they are of no use.
     fn settings(&mut self, mut root: DeTable<'a>) -> Option<Settings> {
-        let listeners = self.named(&mut root, "listener");
-        let groups = self.named(&mut root, "group");
+        let [listeners, groups] = MOST.map(|(kind, most)| self.named(&mut root, kind, most));
+        let (listeners, groups) = (listeners?, groups?);
         let routes = root.remove("route");
 
         let kind = Kind::new(ProcessTable::command(), "", None, &["listener", "group", "route"]);
@@ -192,14 +196,22 @@ impl<'a> Reader<'a> {
         Some(settings)
     }
 
-    /// The tables of `[kind.NAME]`, in the order of the file.
-    fn named(&mut self, root: &mut DeTable<'a>, kind: &str) -> Vec<(String, usize, DeTable<'a>)> {
-        let Some(tables) = root.remove(kind) else { return Vec::new() };
+    /// The tables of `[kind.NAME]`, in the order of the file; `None` if they are too many to be looked at.
+    fn named(&mut self, root: &mut DeTable<'a>, kind: &str, most: usize) -> Option<Vec<(String, usize, DeTable<'a>)>> {
+        let Some(tables) = root.remove(kind) else { return Some(Vec::new()) };
         let at = tables.span().start;
         let DeValue::Table(tables) = tables.into_inner() else {
             self.note(at, &format!("{kind}: is no table; write [{kind}.NAME]"));
-            return Vec::new();
+            return Some(Vec::new());
         };
+        if tables.len() > most {
+            let line = format!(
+                "{kind}: there are {} of them, and {most} are the most; divide them among processes",
+                tables.len()
+            );
+            self.note(at, &line);
+            return None;
+        }
         let mut named = Vec::new();
         for (name, value) in tables {
             let at = name.span().start;
@@ -214,7 +226,7 @@ impl<'a> Reader<'a> {
             named.push((name, at, table));
         }
         named.sort_by_key(|(_, at, _)| *at);
-        named
+        Some(named)
     }
 
     fn table(&mut self, kind: &Kind, title: String, at: usize, table: DeTable<'_>, typed: &[Word]) -> Table {
@@ -270,8 +282,9 @@ impl<'a> Reader<'a> {
             );
             self.found.push((usize::MAX, self.lines.whole(&line)));
         }
+        let used: HashSet<_> = settings.routes.iter().map(|route| route.group).collect();
         for (index, group) in settings.groups.iter().enumerate() {
-            if !settings.routes.iter().any(|route| route.group == index) {
+            if !used.contains(&index) {
                 self.idle.push(format!("group \"{}\" has no effect: no route leads to it", group.name));
             }
         }

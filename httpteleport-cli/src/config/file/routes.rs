@@ -24,9 +24,15 @@ const KEYS: [&str; 9] = [
     "remove_reply_headers",
 ];
 
+/// Most routes, each counted for every listener whose requests it takes.
+const MOST: usize = 100_000;
+
+/// Bytes of the longest name that DNS has, and a dot before it.
+const LONGEST_HOST: usize = 254;
+
 /// Reads them; what is wrong is returned as well.
 pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names) -> (Vec<Route>, Vec<Found>) {
-    let mut reader = Reader { names, routes: Vec::new(), taken: HashSet::new(), found: Vec::new() };
+    let mut reader = Reader { names, routes: Vec::new(), left: Some(MOST), taken: HashSet::new(), found: Vec::new() };
     let at = routes.span().start;
     let DeValue::Array(tables) = routes.into_inner() else {
         return (Vec::new(), vec![(at, "route: is no list of tables; write [[route]]".to_owned())]);
@@ -37,6 +43,13 @@ pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names) -> (Vec<Route>, 
             DeValue::Table(table) => reader.route(at, table),
             _ => reader.note(at, "is no table; write [[route]]"),
         }
+        if reader.left.is_none() {
+            let line = format!(
+                "there are too many: {MOST} are the most, each counted for every listener whose requests it takes"
+            );
+            reader.note(at, &line);
+            break;
+        }
     }
     (reader.routes, reader.found)
 }
@@ -44,6 +57,8 @@ pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names) -> (Vec<Route>, 
 struct Reader<'a> {
     names: &'a Names,
     routes: Vec<Route>,
+    /// How many more there may be; `None` once there was one too many.
+    left: Option<usize>,
     /// What those with which nothing is wrong take: a listener, hosts, a path without a slash at its end.
     taken: HashSet<(Option<usize>, Host, String)>,
     found: Vec<Found>,
@@ -87,6 +102,11 @@ impl Reader<'_> {
             route.group = 0;
         }
         for listener in listeners {
+            let counts = if listener.is_some() { 1 } else { self.names.listeners.len() };
+            self.left = self.left.and_then(|left| left.checked_sub(counts));
+            if self.left.is_none() {
+                return;
+            }
             let route = Route { listener, ..route.clone() };
             if sound {
                 self.check_it_is_new(at, &route);
@@ -139,7 +159,7 @@ fn read_host(text: &str) -> Result<Host, String> {
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
         let named = if brackets { text[1..text.len() - 1].parse::<std::net::Ipv6Addr>().is_ok() } else { plain };
         let form = "write a name without port, such as example.com, or *.example.com for all below it";
-        (named && !text.is_empty())
+        (named && (1..=LONGEST_HOST).contains(&text.len()))
             .then(|| text.to_ascii_lowercase())
             .ok_or_else(|| format!("{text:?} is no host; {form}"))
     };

@@ -264,6 +264,36 @@ fn what_does_not_fit_together_is_told() {
 }
 
 #[test]
+fn what_a_file_may_hold_has_bounds() {
+    let listeners = |count| {
+        (0..count).fold(String::new(), |text, n| text + &format!("[listener.l{n}]\nurl = \"http://:{}\"\n", n + 1))
+    };
+    let groups = |count| (0..count).fold(String::new(), |text, n| text + &format!("[group.g{n}]\n"));
+    let fine = "urls = \"http://h\"\n";
+    let tables = format!("{}{}", listeners(1_001), groups(10_001));
+    let want = [
+        "web.toml:1: listener: there are 1001 of them, and 1000 are the most; divide them among processes",
+        "web.toml:2003: group: there are 10001 of them, and 10000 are the most; divide them among processes",
+    ];
+    assert_eq!(mistakes(&tables), want);
+
+    // Each of them is one for each of so many listeners.
+    let (head, every) = (format!("{}[group.a]\n{fine}", listeners(250)), 400);
+    let route = |n| format!("[[route]]\npath = \"/{n}\"\n");
+    let most = (0..every).fold(head, |text, n| text + &route(n));
+    assert_eq!(load(&most).map(|settings| settings.routes.len()), Ok(every));
+    let more = format!("{most}{}[[route]]\nhots = \"not looked at\"\n", route(every));
+    let line = format!("web.toml:{}: ", most.lines().count() + 1);
+    let want = line
+        + "route: there are too many: 100000 are the most, each counted for every listener whose requests it takes";
+    assert_eq!(mistakes(&more), [want]);
+
+    let host = |length: usize| format!("[listener.a]\n[group.a]\n{fine}[[route]]\nhost = \"{}\"\n", "h".repeat(length));
+    assert!(load(&host(254)).is_ok());
+    assert!(mistakes(&host(255))[0].starts_with("web.toml:5: route: host: \"hhh"));
+}
+
+#[test]
 fn one_group_needs_no_routes_and_what_does_nothing_is_told() {
     let settings =
         load("[listener.a]\ndelay = \"1ms\"\nsocket_mode = 660\n[group.a]\nurls = \"http://h\"\ngroup_by = \"X-A\"")
