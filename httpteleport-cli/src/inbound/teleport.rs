@@ -34,6 +34,10 @@ use crate::shutdown::Shutdown;
 use crate::tls::RefusedClients;
 use crate::trace_context;
 
+/// So many more handlers than requests may run: the process refuses requests, with a counter and a line, before the library does it
+/// in its own way. A thread has one at most that is about to be refused, and there are no more threads than that.
+const HANDLERS_AHEAD: usize = 1024;
+
 /// What every connection of the input shares.
 pub(super) struct Shared {
     server: Server,
@@ -68,7 +72,7 @@ impl Shared {
             .max_age(teleport.max_age)
             .max_collected(MAX_REPLY_BODY)
             .batch_delay(settings.delay)
-            .concurrency(parts.concurrency)
+            .concurrency(parts.concurrency + HANDLERS_AHEAD)
             .handshake_timeout(timeouts.teleport_handshake)
             .body_pause(timeouts.body)
             .read_timeout(timeouts.body)

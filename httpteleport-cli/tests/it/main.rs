@@ -9,6 +9,7 @@ mod certificates;
 mod client;
 mod client_certificates;
 mod clients;
+mod concurrency;
 mod config;
 mod demo;
 mod estimate;
