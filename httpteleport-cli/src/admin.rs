@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use self::answer::Answer;
 use self::token::Token;
 use crate::config;
+use crate::listen::{Given, Socket};
 use crate::metrics::Metrics;
 use crate::outbound::plain;
 
@@ -39,15 +40,26 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Opens the address. If nobody has asked for one and the usual one is not to be had, there is none, and a warning in the log.
+    /// Opens the address, or takes the socket that is there already. If nobody has asked for one and the usual one is not to be had, there is none, and a warning in the log.
     ///
     /// # Errors
     ///
     /// One line that names the option and says what to do.
-    pub(crate) async fn open(settings: &config::Admin, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Admin>> {
+    pub(crate) async fn open(
+        settings: &config::Admin,
+        metrics: &Arc<Metrics>,
+        given: &mut Given,
+    ) -> anyhow::Result<Option<Admin>> {
         let token = settings.token_file.as_deref().map(Token::read).transpose()?;
         let (host, port) = &settings.address;
-        let (listener, address) = match bind(host, *port).await {
+        let opened = match given.take(&settings.endpoint()).await {
+            Ok(Some(Socket::Tcp(listener, address))) => {
+                TcpListener::from_std(listener).map(|listener| (listener, address)).map_err(|error| plain(&error))
+            }
+            // Whose host is unknown is told there.
+            _ => bind(host, *port).await,
+        };
+        let (listener, address) = match opened {
             Ok(bound) => bound,
             Err(why) if settings.asked_for => anyhow::bail!("--admin {host}:{port}: {why}; choose another address"),
             Err(why) => {

@@ -66,6 +66,12 @@ impl Settings {
         of_listeners.chain(self.groups.iter().flat_map(|group| group.tls.files()))
     }
 
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        let admin = self.process.admin.as_ref().map(Admin::endpoint);
+        self.listeners.iter().map(|listener| listener.endpoint.address.clone()).chain(admin).collect()
+    }
+
     /// What there is, for people.
     pub(crate) fn summary(&self) -> String {
         let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });

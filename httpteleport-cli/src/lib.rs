@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use crate::listen::Misfit;
+
 mod access;
 mod access_log;
 mod acme;
@@ -43,6 +45,7 @@ mod listen;
 mod log;
 mod meant;
 mod metrics;
+mod notify;
 mod open_files;
 mod outbound;
 mod proxy;
@@ -98,7 +101,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&[format!("{error:#}")], FAILED),
+        Err(error) => complain(&[format!("{error:#}")], if error.is::<Misfit>() { USAGE } else { FAILED }),
     }
 }
 

@@ -8,12 +8,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+pub(crate) use self::given::{Given, Socket};
+pub(crate) use self::inherited::inherited;
+pub(crate) use self::misfit::Misfit;
 pub(crate) use self::unix::Mode;
 use self::unix::SocketFile;
 
 use crate::counters::Count;
 use crate::endpoint::{Address, Endpoint};
 
+mod given;
+mod inherited;
+mod misfit;
 mod tcp;
 mod unix;
 
@@ -101,13 +107,29 @@ pub(crate) struct Sharing {
 }
 
 impl Listener {
-    /// Opens the endpoint of `--in`.
+    /// Opens the endpoint of `--in`, or takes the socket that is there already.
     ///
     /// # Errors
     ///
     /// One line that begins with `--in URL` and says what to do.
-    pub(crate) async fn bind(endpoint: &Endpoint, how: Sharing) -> anyhow::Result<Listener> {
-        bind(&endpoint.address, how).await.with_context(|| format!("--in {endpoint}"))
+    pub(crate) async fn open(endpoint: &Endpoint, how: Sharing, given: &mut Given) -> anyhow::Result<Listener> {
+        let open = async {
+            match given.take(&endpoint.address).await? {
+                Some(socket) => Listener::taken(socket),
+                None => bind(&endpoint.address, how).await,
+            }
+        };
+        open.await.with_context(|| format!("--in {endpoint}"))
+    }
+
+    fn taken(socket: Socket) -> anyhow::Result<Listener> {
+        Ok(match socket {
+            Socket::Tcp(listener, address) => Listener::Tcp(TcpListener::from_std(listener)?, address),
+            Socket::Unix(listener, path) => {
+                let file = SocketFile::of_another(path.unwrap_or_default());
+                Listener::Unix { socket: UnixListener::from_std(listener)?, file }
+            }
+        })
     }
 
     /// Lets those connect from now on that this says, if it says anything of it.

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 
 use crate::config::{ConfigFile, Settings};
+use crate::notify;
 use crate::running::Running;
 use crate::shutdown::Hangups;
 
@@ -54,10 +55,12 @@ impl Reload {
             }
             self.know(&files);
             self.changed(&files).await;
+            notify::reloading();
             match &self.settings {
                 Some(follow) => apply(&follow.file, running).await,
                 None => read_certificates(running).await,
             }
+            notify::ready();
         }
     }
 

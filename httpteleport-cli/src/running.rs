@@ -12,7 +12,7 @@ use crate::config::{self, Largest, Settings};
 use crate::endpoint::Scheme;
 use crate::groups;
 use crate::inbound::{Input, Parts};
-use crate::listen::Listener;
+use crate::listen::{Given, Listener};
 use crate::metrics::certificates::Certificates;
 use crate::metrics::recent::Recent;
 use crate::metrics::{GroupSource, InputSource, Metrics, Sources};
@@ -46,13 +46,14 @@ struct Live {
 }
 
 impl Running {
-    /// Makes everything that the settings ask for and opens the ports. Nothing is accepted yet.
+    /// Makes everything that the settings ask for and opens the ports, or takes those that are given. Nothing is accepted yet.
     ///
     /// # Errors
     ///
     /// One line that names the option and says what to do.
     pub(crate) async fn open(
         settings: Settings,
+        given: &mut Given,
         recent: Arc<Recent>,
         access_log: Option<Arc<AccessLog>>,
         shutdown: &Shutdown,
@@ -68,7 +69,7 @@ impl Running {
             tokens: Tokens::default(),
             shutdown: shutdown.clone(),
         };
-        running.change(settings).await?;
+        running.apply(settings, given).await?;
         Ok(running)
     }
 
@@ -79,6 +80,20 @@ impl Running {
     ///
     /// One line that names the option and says what to do. Nothing has changed then.
     pub(crate) async fn change(&mut self, settings: Settings) -> anyhow::Result<()> {
+        self.apply(settings, &mut Given::default()).await
+    }
+
+    /// Has the files of unix sockets that others have made be as the settings say.
+    ///
+    /// # Errors
+    ///
+    /// One line that begins with `--in URL`: the system does not let it.
+    pub(crate) fn set_modes(&self) -> anyhow::Result<()> {
+        let mut inputs = self.inputs().zip(&self.settings.listeners);
+        inputs.try_for_each(|(input, settings)| input.listener().keep_to(&settings.endpoint, settings.sharing))
+    }
+
+    async fn apply(&mut self, settings: Settings, given: &mut Given) -> anyhow::Result<()> {
         let files: Vec<_> = settings.groups.iter().map(|group| tls::digest(group.tls.files())).collect();
         let groups = self.groups_of(&settings, &files).await?;
         let acme = self.acme_of(&settings)?;
@@ -90,7 +105,7 @@ impl Running {
                 modes.push((Arc::clone(&kept.input), listener));
                 inputs.push(kept);
             } else {
-                let socket = Listener::bind(&listener.endpoint, listener.sharing).await?;
+                let socket = Listener::open(&listener.endpoint, listener.sharing, given).await?;
                 let input = Arc::new(Input::new(socket, listener, parts, self.shutdown.part())?);
                 inputs.push(Live { input, serves: false });
             }

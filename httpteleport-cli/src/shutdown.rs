@@ -8,11 +8,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What still runs after this long is cut off.
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
+
+/// Where the listening sockets outlive the process, clients do not see it end: so long a connection on which nothing runs may bring one
+/// more request, whose reply says that it was the last. This is for a process whose successor starts when it has ended, while those
+/// wait who connect.
+pub(crate) const SHORT_PARTING: Duration = Duration::from_millis(250);
 
 /// The exit code when a second signal ends the program at once.
 const CUT_OFF: i32 = 1;
@@ -20,44 +26,74 @@ const CUT_OFF: i32 = 1;
 /// Tells every part of the program to drain, and waits for what they run.
 #[derive(Clone)]
 pub(crate) struct Shutdown {
-    begun: CancellationToken,
+    begun: Stage,
+    /// Connections on which nothing runs are to end.
+    parting: Stage,
+    tasks: TaskTracker,
+}
+
+/// A step on the way to the end.
+#[derive(Clone, Default)]
+struct Stage {
+    reached: CancellationToken,
     /// The same, without a lock for whoever asks often.
-    draining: Arc<AtomicBool>,
+    flag: Arc<AtomicBool>,
     /// That of the whole that this is a part of.
     whole: Option<Arc<AtomicBool>>,
-    tasks: TaskTracker,
+}
+
+impl Stage {
+    /// That of a part: it is reached by itself, or with the whole.
+    fn part(&self) -> Stage {
+        let whole = Some(Arc::clone(&self.flag));
+        Stage { reached: self.reached.child_token(), flag: Arc::default(), whole }
+    }
+
+    fn reach(&self) {
+        self.flag.store(true, Ordering::Release);
+        self.reached.cancel();
+    }
+
+    fn is_reached(&self) -> bool {
+        let reached = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        reached(&self.flag) || self.whole.as_deref().is_some_and(reached)
+    }
 }
 
 impl Shutdown {
     pub(crate) fn new() -> Shutdown {
-        Shutdown { begun: CancellationToken::new(), draining: Arc::default(), whole: None, tasks: TaskTracker::new() }
+        Shutdown { begun: Stage::default(), parting: Stage::default(), tasks: TaskTracker::new() }
     }
 
     /// One for a part of what this is for: it begins by itself, or with the whole, which waits for its tasks.
     pub(crate) fn part(&self) -> Shutdown {
-        Shutdown {
-            begun: self.begun.child_token(),
-            draining: Arc::default(),
-            whole: Some(Arc::clone(&self.draining)),
-            tasks: self.tasks.clone(),
-        }
+        Shutdown { begun: self.begun.part(), parting: self.parting.part(), tasks: self.tasks.clone() }
     }
 
     /// Begins draining, and waits for nothing.
     pub(crate) fn begin(&self) {
-        self.draining.store(true, Ordering::Release);
-        self.begun.cancel();
+        self.begun.reach();
+        self.parting.reach();
     }
 
     /// Resolves once draining has begun. Cancel safe.
     pub(crate) async fn begun(&self) {
-        self.begun.cancelled().await;
+        self.begun.reached.cancelled().await;
     }
 
     /// Whether draining has begun.
     pub(crate) fn has_begun(&self) -> bool {
-        let begun = |draining: &AtomicBool| draining.load(Ordering::Acquire);
-        begun(&self.draining) || self.whole.as_deref().is_some_and(begun)
+        self.begun.is_reached()
+    }
+
+    /// Resolves once connections on which nothing runs are to end: with the beginning, or some time after it. Cancel safe.
+    pub(crate) async fn parting(&self) {
+        self.parting.reached.cancelled().await;
+    }
+
+    /// Whether they are to end.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.parting.is_reached()
     }
 
     /// Runs a task that draining waits for.
@@ -65,11 +101,19 @@ impl Shutdown {
         self.tasks.spawn(task);
     }
 
-    /// Begins draining, and waits until every task has ended or the bound is over.
-    pub(crate) async fn drain(&self) {
-        self.begin();
+    /// Begins draining, and waits until every task has ended or the bound is over. Connections on which nothing runs stay for so long,
+    /// so that what their clients have sent by then is answered. Cancel safe: it may be called again, with less.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        self.begun.reach();
         self.tasks.close();
-        if tokio::time::timeout(LONGEST_DRAIN, self.tasks.wait()).await.is_err() {
+        let ended = async {
+            if !patience.is_zero() {
+                let _ = timeout(patience, self.tasks.wait()).await;
+            }
+            self.parting.reach();
+            self.tasks.wait().await;
+        };
+        if timeout(LONGEST_DRAIN, ended).await.is_err() {
             tracing::warn!("{} connections cut off after {} s", self.tasks.len(), LONGEST_DRAIN.as_secs());
         }
     }

@@ -9,6 +9,7 @@ use super::Mistakes;
 use crate::access_log;
 use crate::cli::{ProcessArgs, TeleportArgs};
 use crate::compress::Compress;
+use crate::endpoint::Address;
 use crate::log;
 
 /// What holds for the whole process.
@@ -40,6 +41,12 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
+    /// Its address as that of a listener.
+    pub(crate) fn endpoint(&self) -> Address {
+        let (host, port) = self.address.clone();
+        Address::Tcp { host, port }
+    }
+
     fn new(args: &ProcessArgs, mistakes: &mut Mistakes) -> Option<Admin> {
         let given = args.admin.as_deref().unwrap_or("localhost:8040");
         if given.is_empty() {

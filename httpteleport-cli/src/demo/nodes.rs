@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::origin::{Origin, Replies};
 use crate::cli::{Action, Stop, parse};
 use crate::config::Settings;
+use crate::listen::Given;
 use crate::proxy::Proxy;
 use crate::running::Running;
 use crate::shutdown::Shutdown;
@@ -95,7 +97,7 @@ impl Node {
     async fn start(address: &str, out: &str) -> anyhow::Result<Node> {
         let settings = settings(&["httptp", "--in", address, "--out", out, "--out-timeout", TIMEOUT])?;
         let shutdown = Shutdown::new();
-        let mut running = Running::open(*settings, Arc::default(), None, &shutdown).await?;
+        let mut running = Running::open(*settings, &mut Given::default(), Arc::default(), None, &shutdown).await?;
         let (input, proxy) =
             running.inputs().next().zip(running.groups().first()).context("demo: a node without sides")?;
         let bound = input.listener().local_addr().with_context(|| format!("--in {address}: has no address"))?;
@@ -105,7 +107,7 @@ impl Node {
     }
 
     async fn stop(self) {
-        self.shutdown.drain().await;
+        self.shutdown.drain(Duration::ZERO).await;
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::counters::Count;
 use crate::endpoint::Endpoint;
-use crate::listen::{Accepted, Listener, Sharing};
+use crate::listen::{Accepted, Given, Listener, Sharing};
 
 /// Largest request that is read; the nodes in front let no larger one through.
 const MAX_BODY: usize = 4 << 20;
@@ -84,7 +84,8 @@ impl Origin {
     /// There is none.
     pub(super) async fn start() -> anyhow::Result<Origin> {
         let endpoint = Endpoint::parse("http://127.0.0.1:0").map_err(anyhow::Error::msg)?;
-        let listener = Listener::bind(&endpoint, Sharing::default()).await.context("demo: the origin")?;
+        let listener =
+            Listener::open(&endpoint, Sharing::default(), &mut Given::default()).await.context("demo: the origin")?;
         let address = listener.local_addr().context("demo: the origin has no address")?;
         let replies = Arc::<Replies>::default();
         let serving = tokio::spawn(serve(listener, Arc::clone(&replies)));

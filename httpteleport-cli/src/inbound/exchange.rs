@@ -60,6 +60,10 @@ impl Shared {
                 reply
             }
         };
+        // Said in time it is believed: a client sends nothing more on this connection.
+        if version < Version::HTTP_2 && self.shutdown.has_begun() {
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         reply.body_mut().keep_busy(running);
         let mut reply = match asked {
             None => reply,

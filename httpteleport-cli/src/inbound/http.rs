@@ -126,7 +126,7 @@ impl Shared {
         let handshake = timeout(self.timeouts.handshake, handshake);
         let result = tokio::select! {
             result = handshake => result,
-            () = self.shutdown.begun() => return,
+            () = self.shutdown.parting() => return,
         };
         match result {
             Ok(Ok(Some(stream))) => self.connection(stream, ends).await,
@@ -156,7 +156,7 @@ impl Shared {
         // What was agreed on with TLS says no more than this does.
         let first = tokio::select! {
             first = timeout_at(deadline, first_bytes(&mut stream)) => first,
-            () = self.shutdown.begun() => Ok(None),
+            () = self.shutdown.parting() => Ok(None),
         };
         if first.is_err() {
             self.counters.slow_head.add();

@@ -68,7 +68,7 @@ where
         if first.is_empty() {
             let next = tokio::select! {
                 next = rest::next_byte(&mut stream, heads.deadline()) => next,
-                () = shared.shutdown.begun() => None,
+                () = shared.shutdown.parting() => None,
             };
             let Some(byte) = next else { return };
             first = byte;
@@ -99,22 +99,22 @@ where
     let io = ClientIo::new(stream, first, Arc::clone(activity), shared).timing(heads);
     let mut connection = Box::new(http.serve_connection(io, service));
     let mut watch = Watch::new(Arc::clone(activity), TIRED);
-    let mut begun = pin!(shared.shutdown.begun());
-    // Once polled it wakes this task when draining begins; to poll it each time would take a lock each time.
+    let mut parting = pin!(shared.shutdown.parting());
+    // Once polled it wakes this task when it is time; to poll it each time would take a lock each time.
     let mut listening = false;
-    let mut draining = false;
+    let mut ending = false;
     let resting = poll_fn(|cx| {
         if !mem::replace(&mut listening, true) {
-            let _ = begun.as_mut().poll(cx);
+            let _ = parting.as_mut().poll(cx);
         }
-        if !draining && shared.shutdown.has_begun() {
-            draining = true;
+        if !ending && shared.shutdown.is_parting() {
+            ending = true;
             Pin::new(&mut *connection).graceful_shutdown();
         }
         if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
             return Poll::Ready(result.map(|()| false));
         }
-        if draining { Poll::Pending } else { watch.poll_tired(cx).map(|()| Ok(true)) }
+        if ending { Poll::Pending } else { watch.poll_tired(cx).map(|()| Ok(true)) }
     })
     .await;
     let resting = match resting {

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
@@ -45,7 +46,7 @@ pub(super) async fn bind(path: &Path, mode: Option<Mode>) -> anyhow::Result<(Uni
         io::ErrorKind::PermissionDenied => anyhow::anyhow!("permission denied: its directory must be writable"),
         _ => anyhow::anyhow!("cannot listen: {error}"),
     })?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::new(path);
     // Nobody can connect to a socket that does not listen yet, whatever the mode of its file: so it is never open wider than it should
     // be, and the umask, which is the whole process's, stays as it is.
     if let Some(mode) = mode {
@@ -75,20 +76,35 @@ async fn remove_stale(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// A socket's file, removed when its listener is dropped.
-pub(crate) struct SocketFile(PathBuf);
+/// A socket's file. If it is this process's it is removed when its listener is dropped.
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    ours: AtomicBool,
+}
 
 impl SocketFile {
+    /// One that this process has made.
+    fn new(path: &Path) -> SocketFile {
+        SocketFile { path: path.to_owned(), ours: AtomicBool::new(true) }
+    }
+
+    /// One that somebody else removes.
+    pub(super) fn of_another(path: PathBuf) -> SocketFile {
+        SocketFile { path, ours: AtomicBool::new(false) }
+    }
+
     /// Gives it another mode.
     pub(super) fn set_mode(&self, mode: Mode) -> anyhow::Result<()> {
-        mode.apply(&self.0)
+        mode.apply(&self.path)
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Gone already is fine, and nothing can be done about the rest.
-        let _ = fs::remove_file(&self.0);
+        if *self.ours.get_mut() {
+            // Gone already is fine, and nothing can be done about the rest.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

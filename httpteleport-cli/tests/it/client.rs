@@ -58,6 +58,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.0.get_mut().flush().await.expect("sent");
     }
 
+    /// Whether the connection has not ended, as far as can be seen now.
+    pub(crate) async fn is_open(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.0.fill_buf() => false,
+            () = std::future::ready(()) => true,
+        }
+    }
+
     /// Sends a request and reads its reply.
     pub(crate) async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Reply {
         self.send(bytes).await;

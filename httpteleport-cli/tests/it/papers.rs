@@ -81,12 +81,39 @@ async fn the_sidecar_starts_with_settings_that_are_fine() {
 #[test]
 fn units_and_images_call_the_program_as_it_is() {
     let unit = packaging("httptp.service");
-    for word in ["/usr/local/bin/httptp check /etc/httptp/httptp.toml", "/usr/local/bin/httptp --config ", "kill -HUP"]
-    {
+    for word in [
+        "/usr/local/bin/httptp check /etc/httptp/httptp.toml",
+        "/usr/local/bin/httptp --config ",
+        "kill -HUP",
+        "Type=notify",
+    ] {
         assert!(unit.contains(word), "{word}");
     }
     let image = packaging("Dockerfile");
     for word in ["--package httpteleport-cli", "+crt-static", "ldd /httptp", "USER 65534", "ENTRYPOINT [\"/httptp\"]"] {
         assert!(image.contains(word), "{word}");
     }
+}
+
+/// systemd's own tool finds nothing wrong with them, and little that the service may do and need not.
+#[test]
+fn systemd_is_content_with_the_units() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let units = ["httptp.service", "httptp.socket"].map(|name| {
+        let unit = packaging(name).replace("/usr/local/bin/httptp", env!("CARGO_BIN_EXE_httptp"));
+        let path = folder.path().join(name);
+        std::fs::write(&path, unit).expect("room");
+        path
+    });
+    let analyze = |args: &[&str], units: &[PathBuf]| {
+        let output = Command::new("systemd-analyze").args(args).args(units).env("SYSTEMD_COLORS", "0").output();
+        let output = output.expect("systemd-analyze is there: `cargo xtask test` gets it");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    };
+    // The manual page is not installed here.
+    let (fine, _, told) = analyze(&["verify", "--man=no"], &units);
+    assert!(fine && told.is_empty(), "{told}");
+    let (fine, told, _) = analyze(&["security", "--offline=true", "--threshold=20", "--no-pager"], &units[..1]);
+    assert!(fine, "{told}");
 }

@@ -36,11 +36,23 @@ impl Program {
 
     /// The same with more in its environment.
     pub(crate) async fn within(args: &[&str], environment: &[(&str, &str)]) -> Program {
-        let mut child =
-            command(args).envs(environment.iter().copied()).stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut command = command(args);
+        command.envs(environment.iter().copied());
+        Program::spawn(command).await
+    }
+
+    /// What a command starts that becomes the program in the end.
+    pub(crate) async fn spawn(mut command: Command) -> Program {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let line = tokio::time::timeout(PATIENCE, stdout.next_line()).await.expect("in time").expect("readable");
         Program { child, stdout, line: line.expect("it says what it does before it ends") }
+    }
+
+    /// One that runs already; what it says at the start is not heard.
+    pub(crate) fn running(mut child: Child) -> Program {
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Program { child, stdout, line: String::new() }
     }
 
     /// The same, and the lines of its log.

@@ -1,17 +1,14 @@
 //! Other settings while requests go on.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, sleep_until};
 
 use crate::client::Client;
 use crate::clients::log_has;
 use crate::config::File;
+use crate::load::Load;
 use crate::origin::Origin;
 use crate::program::{Program, address_in};
 use crate::tls::Identity;
@@ -213,10 +210,8 @@ async fn a_listener_can_become_one_of_another_kind() {
     assert_eq!(program.ended().await.code(), Some(0));
 }
 
-/// 500 requests a second, half of them on connections of their own, for as long as settings change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_under_load_fail_no_request() {
-    const CALLERS: u32 = 10;
     const CHANGES: usize = 8;
     let origins = [Origin::start().await, Origin::start().await];
     // The far node changes as well: from one group to another, each with connections of its own.
@@ -236,36 +231,10 @@ async fn changes_under_load_fail_no_request() {
     let mut near = Program::start(&["--config", &near_config.path()]).await;
     let address = near.address().to_owned();
 
-    let (over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let start = Instant::now();
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|caller| {
-            let (over, served, address) = (Arc::clone(&over), Arc::clone(&served), address.clone());
-            tokio::spawn(async move {
-                let mut kept = Client::connect(&address).await;
-                for turn in 0.. {
-                    if over.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    sleep_until(start + Duration::from_millis(20) * turn + Duration::from_millis(2) * caller).await;
-                    let reply = if turn % 2 == 0 {
-                        kept.get("/size/300").await
-                    } else {
-                        Client::connect(&address).await.get("/size/300").await
-                    };
-                    assert_eq!((reply.status(), reply.body.len()), (200, 300), "{}", reply.head);
-                    served.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        })
-        .collect();
+    let load = Load::start(&address);
     for n in 1..=CHANGES {
         // A change every fifty requests or so.
-        let until = served.load(Ordering::Relaxed) + 50;
-        while served.load(Ordering::Relaxed) < until {
-            tokio::task::yield_now().await;
-            assert!(callers.iter().all(|caller| !caller.is_finished()), "a request failed");
-        }
+        load.served(50).await;
         near_config.write(&near_file(n));
         far_config.write(&far_file(n));
         near.signal(Signal::HUP);
@@ -273,11 +242,7 @@ async fn changes_under_load_fail_no_request() {
         assert_eq!(address_in(&near.next_line().await), address);
         assert_eq!(address_in(&far.next_line().await), out);
     }
-    over.store(true, Ordering::Relaxed);
-    for caller in callers {
-        caller.await.expect("no request failed");
-    }
-    let rate = served.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
+    let rate = load.stop().await;
     assert!(rate > 100.0, "the machine was so slow that nothing was under load: {rate}");
     assert!(origins.iter().all(|origin| origin.connections() > 0));
 }

@@ -75,7 +75,7 @@ async fn a_socket_in_use_and_other_files_are_left_alone() {
     std::fs::remove_file(&path).expect("removed");
 }
 
-fn mode(path: &Path) -> u32 {
+pub(crate) fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
 }
 

@@ -1,0 +1,160 @@
+//! Listening sockets that others have opened: the service manager, or the process that was here before.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
+
+use super::{Misfit, tcp};
+use crate::endpoint::Address;
+
+/// A listening socket, and where it listens.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    /// Of TCP.
+    Tcp(TcpListener, SocketAddr),
+    /// A unix one; without a path if no file leads to it.
+    Unix(UnixListener, Option<PathBuf>),
+}
+
+impl Socket {
+    /// What a file that came from elsewhere is.
+    ///
+    /// # Errors
+    ///
+    /// It is no listening socket of TCP or unix; the words go on after "it".
+    pub(crate) fn new(fd: OwnedFd) -> Result<Socket, &'static str> {
+        let odd = "is no socket of TCP or unix";
+        if sockopt::socket_type(&fd).map_err(|_| odd)? != SocketType::STREAM {
+            return Err(odd);
+        }
+        if !sockopt::socket_acceptconn(&fd).map_err(|_| odd)? {
+            return Err("is a socket that does not listen");
+        }
+        Socket::of(fd).map_err(|_| odd)
+    }
+
+    fn of(fd: OwnedFd) -> io::Result<Socket> {
+        let socket = match getsockname(&fd)?.address_family() {
+            AddressFamily::INET | AddressFamily::INET6 => {
+                let listener = TcpListener::from(fd);
+                listener.set_nonblocking(true)?;
+                let address = listener.local_addr()?;
+                Socket::Tcp(listener, address)
+            }
+            AddressFamily::UNIX => {
+                let listener = UnixListener::from(fd);
+                listener.set_nonblocking(true)?;
+                let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
+                Socket::Unix(listener, path)
+            }
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        Ok(socket)
+    }
+
+    /// Where it listens, for people.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Socket::Tcp(_, address) => address.to_string(),
+            Socket::Unix(_, Some(path)) => path.display().to_string(),
+            Socket::Unix(_, None) => "an address without a path".to_owned(),
+        }
+    }
+
+    fn is_at(&self, wanted: &Wanted<'_>) -> bool {
+        match (self, wanted) {
+            (Socket::Tcp(_, own), Wanted::Tcp { addresses, any }) => {
+                let every = *any && own.ip().is_unspecified() && addresses.iter().any(|one| one.port() == own.port());
+                every || addresses.contains(own)
+            }
+            (Socket::Unix(_, Some(own)), Wanted::Unix(path)) => same_file(own, path),
+            _ => false,
+        }
+    }
+}
+
+/// An address that was looked up.
+enum Wanted<'a> {
+    Tcp {
+        addresses: Vec<SocketAddr>,
+        /// No host was named. Who opens a port for a service usually opens it for IPv6 and IPv4 together, and nothing says that this
+        /// is not meant.
+        any: bool,
+    },
+    Unix(&'a Path),
+}
+
+impl Wanted<'_> {
+    async fn new(address: &Address) -> anyhow::Result<Wanted<'_>> {
+        Ok(match address {
+            Address::Tcp { host, port } => {
+                Wanted::Tcp { addresses: tcp::resolve(host, *port).await?, any: host.is_empty() }
+            }
+            Address::Unix(path) => Wanted::Unix(path),
+        })
+    }
+}
+
+/// Whether two paths lead to one socket, as /run and /var/run do.
+fn same_file(one: &Path, other: &Path) -> bool {
+    one == other || matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Sockets that wait for the listeners that name their addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Given(Vec<Socket>);
+
+impl Given {
+    /// These.
+    pub(crate) fn new(sockets: Vec<Socket>) -> Given {
+        Given(sockets)
+    }
+
+    /// The one that listens at an address, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// One line: the host has no address.
+    pub(crate) async fn take(&mut self, address: &Address) -> anyhow::Result<Option<Socket>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let wanted = Wanted::new(address).await?;
+        let found = self.0.iter().position(|socket| socket.is_at(&wanted));
+        Ok(found.map(|index| self.0.swap_remove(index)))
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Checks that each is at one of these addresses.
+    ///
+    /// # Errors
+    ///
+    /// One line that names those that are not.
+    pub(crate) async fn all_named(&self, addresses: &[Address]) -> Result<(), Misfit> {
+        let mut left: Vec<&Socket> = self.0.iter().collect();
+        for address in addresses {
+            // Who listens at a host that is unknown says so.
+            let Ok(wanted) = Wanted::new(address).await else { return Ok(()) };
+            if let Some(index) = left.iter().position(|socket| socket.is_at(&wanted)) {
+                left.remove(index);
+            }
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        let places = left.iter().map(|socket| socket.place()).collect::<Vec<_>>().join(", ");
+        Err(Misfit::new(format!(
+            "sockets were handed to this process that no listener and no admin address names: {places}; name them with --in or --admin, \
+             or take them out of the socket unit"
+        )))
+    }
+}

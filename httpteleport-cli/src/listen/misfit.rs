@@ -1,0 +1,22 @@
+//! Options that do not fit what this process was started with.
+
+use std::fmt;
+
+/// Says in a line what does not fit, and what to do. It ends the program as bad options do.
+#[derive(Debug)]
+pub(crate) struct Misfit(String);
+
+impl Misfit {
+    /// That line.
+    pub(crate) fn new(line: impl Into<String>) -> Misfit {
+        Misfit(line.into())
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misfit {}
