@@ -19,6 +19,8 @@ mod balancing;
 mod cert;
 mod environment;
 mod group;
+#[cfg(test)]
+mod listed;
 mod listener;
 mod papers;
 mod process;

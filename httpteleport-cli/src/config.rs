@@ -17,6 +17,8 @@ mod process;
 mod route;
 mod tls;
 
+#[cfg(test)]
+pub(crate) use file::keys;
 pub(crate) use file::{ConfigFile, Typed, Word};
 pub(crate) use group::{ClientTls, Group};
 pub(crate) use listener::{Limits, Listener, Timeouts};

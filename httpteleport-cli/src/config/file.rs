@@ -105,6 +105,21 @@ impl ConfigFile {
     }
 }
 
+/// Each option with its key, behind its table if it is not of the top: `--in-delay`, `listener.delay`.
+#[cfg(test)]
+pub(crate) fn keys() -> Vec<(String, String)> {
+    let kinds = [
+        ("", Kind::new(ProcessTable::command(), "", None, &[])),
+        ("listener.", Kind::new(ListenerTable::command(), "in-", Some("url"), &[])),
+        ("group.", Kind::new(GroupTable::command(), "out-", Some("urls"), &[])),
+    ];
+    let keys = |(table, kind): &(&str, Kind)| {
+        let words = kind.words().map(|(option, key)| (option.to_owned(), format!("{table}{key}")));
+        words.collect::<Vec<_>>()
+    };
+    kinds.iter().flat_map(keys).collect()
+}
+
 fn read(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     // Not by the length that the system tells: a pipe or a device has none.

@@ -48,3 +48,23 @@ impl Failures {
         std::array::from_fn(|kind| self.counts[kind].load(Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::Counters;
+
+    #[test]
+    fn the_docs_tell_what_each_reason_and_kind_means() {
+        let docs = include_str!("../../../docs/operations.md");
+        let told = docs.split("\n## What clients get\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+        let told = told.expect("a list of them");
+        let reasons = Counters::default().each().map(|(reason, _)| reason);
+        for name in reasons.iter().filter(|reason| **reason != "accepted").chain(&KINDS) {
+            assert!(
+                told.contains(&format!("`{name}`")),
+                "docs/operations.md lacks {name}, below \"## What clients get\""
+            );
+        }
+    }
+}

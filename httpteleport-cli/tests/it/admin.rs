@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::client::{Client, Reply};
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program, run};
+use crate::tls::Identity;
 
 const ANY: &str = "127.0.0.1:0";
 
@@ -124,12 +125,55 @@ async fn metrics_pass_promtool_and_tell_what_went_through() {
     every_one_is_explained(&far);
 }
 
-/// In docs/metrics.md.
+/// What docs/operations.md lists.
+fn documented() -> &'static str {
+    let docs = include_str!("../../../docs/operations.md");
+    docs.split("\n## Every metric\n").nth(1).expect("the list of metrics")
+}
+
+/// In docs/operations.md.
 pub(crate) fn every_one_is_explained(metrics: &str) {
-    let docs = include_str!("../../../docs/metrics.md");
-    for line in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
-        let name = line.split(' ').next().expect("a name");
-        assert!(docs.contains(&format!("`{name}`")), "{name} is not in docs/metrics.md");
+    let label = |sample: &str| {
+        let labels = sample.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(labels, _)| labels);
+        let names = labels.unwrap_or_default().split("\",").filter_map(|label| label.split_once('='));
+        names.map(|(name, _)| name).filter(|name| *name != "le").collect::<Vec<_>>().join(", ")
+    };
+    for line in metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+        let (name, help) = line.split_once(' ').expect("a name");
+        let sample = metrics.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| !rest.starts_with(' ')));
+        let labels = sample.map(label).unwrap_or_default();
+        assert!(
+            documented().contains(&format!("`{name}`")),
+            "docs/operations.md lacks, below \"## Every metric\":\n| `{name}` | {labels} | {help} |"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_the_docs_list_is_served() {
+    let pair = Pair::start().await;
+    assert_eq!(Client::connect(pair.near.address()).await.get("/size/9").await.status(), 200);
+    let identity = Identity::new("admin_listed");
+    let (cert, key) = identity.files();
+    let shown = ["--in-tls-cert", cert, "--in-tls-key", key];
+    let args = [&["--in", "https://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--admin", ANY][..], &shown].concat();
+    let mut tls = Program::start(&args).await;
+    let orders = ["--autocert-host-regexp", "a.example", "--acme-directory", "https://127.0.0.1:1/"];
+    let args = [&["--in", "https://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--admin", ANY][..], &orders].concat();
+    let mut acme = Program::start(&args).await;
+    let mut served = String::new();
+    for admin in [&pair.near_admin, &pair.far_admin, &tls.admin().await, &acme.admin().await] {
+        served += get(admin, "/metrics").await.text();
+    }
+    let names = documented().lines().filter(|line| line.starts_with("| `")).flat_map(|line| {
+        let cell = line.split(" | ").next().unwrap_or_default();
+        cell.split('`').skip(1).step_by(2)
+    });
+    for name in names {
+        assert!(
+            served.contains(&format!("# TYPE {name} ")),
+            "docs/operations.md has {name}, which nobody serves any more"
+        );
     }
 }
 

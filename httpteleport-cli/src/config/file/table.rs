@@ -51,6 +51,12 @@ impl Kind {
         self.keys.iter().map(|(_, key)| key.as_str())
     }
 
+    /// The options that may stand in it, with their keys.
+    #[cfg(test)]
+    pub(super) fn words(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.keys.iter().map(|(option, key)| (option.as_str(), key.as_str()))
+    }
+
     fn option(&self, key: &str) -> Option<&str> {
         self.keys.iter().find(|(_, known)| known == key).map(|(option, _)| option.as_str())
     }
