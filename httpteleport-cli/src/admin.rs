@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,11 @@ impl Admin {
         }
         let answer = Arc::new(Answer::new(Arc::clone(metrics), token, settings.price_per_gb));
         Ok(Some(Admin { listener, address, answer }))
+    }
+
+    /// Its socket.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 
     /// Says where it is, in a line on stdout.

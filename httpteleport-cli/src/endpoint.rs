@@ -118,7 +118,7 @@ impl Endpoint {
         };
         let scheme = Scheme::parse(name).ok_or_else(|| format!("unknown scheme {name:?}; use {schemes}"))?;
         let address = match scheme {
-            Scheme::Unix => socket_path(rest)?,
+            Scheme::Unix => unix_address(rest)?,
             _ => tcp_address(scheme, rest.strip_prefix("//").unwrap_or(rest))?,
         };
         Ok(Endpoint { scheme, address })
@@ -131,7 +131,7 @@ fn or_example(text: &str) -> &str {
     if plain && !text.is_empty() { text } else { "127.0.0.1:8080" }
 }
 
-fn socket_path(rest: &str) -> Result<Address, String> {
+fn unix_address(rest: &str) -> Result<Address, String> {
     let path = match rest.strip_prefix("//") {
         Some(path) if path.starts_with('/') || path.is_empty() => path,
         Some(path) => {
@@ -142,10 +142,19 @@ fn socket_path(rest: &str) -> Result<Address, String> {
     if path.is_empty() {
         return Err("no socket path; write for example unix:///run/httptp.sock".to_owned());
     }
+    socket_path(path).map(Address::Unix)
+}
+
+/// Reads the path of a unix socket.
+///
+/// # Errors
+///
+/// It is longer than such paths can be.
+pub(crate) fn socket_path(path: &str) -> Result<PathBuf, String> {
     if path.len() > LONGEST_SOCKET_PATH {
         return Err(format!("the socket path is longer than {LONGEST_SOCKET_PATH} bytes; use a shorter one"));
     }
-    Ok(Address::Unix(PathBuf::from(path)))
+    Ok(PathBuf::from(path))
 }
 
 fn tcp_address(scheme: Scheme, rest: &str) -> Result<Address, String> {

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 pub(crate) use self::given::{Given, Socket};
-pub(crate) use self::inherited::inherited;
+pub(crate) use self::inherited::{MOST_SOCKETS, inherited};
 pub(crate) use self::misfit::Misfit;
-pub(crate) use self::unix::Mode;
-use self::unix::SocketFile;
+pub(crate) use self::unix::{Mode, SocketFile, bind as bind_unix};
 
 use crate::counters::Count;
 use crate::endpoint::{Address, Endpoint};
@@ -143,6 +143,21 @@ impl Listener {
                 file.set_mode(mode).with_context(|| format!("--in {endpoint}"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The socket itself.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener, _) => listener.as_fd(),
+            Listener::Unix { socket, .. } => socket.as_fd(),
+        }
+    }
+
+    /// Whether the file of a unix socket is this process's from now on, and goes with it.
+    pub(crate) fn own_file(&self, ours: bool) {
+        if let Listener::Unix { file, .. } = self {
+            file.own(ours);
         }
     }
 

@@ -118,7 +118,9 @@ async fn apply(file: &ConfigFile, running: &mut Running) {
     };
     let process = &running.settings().process;
     if settings.process != *process {
-        tracing::warn!("{path}: concurrency, threads, the admin address and logs change with a restart alone");
+        tracing::warn!(
+            "{path}: concurrency, threads, the admin address, logs and the handover change with a restart alone"
+        );
         settings.process = process.clone();
     }
     let summary = settings.summary();

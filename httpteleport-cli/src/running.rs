@@ -13,6 +13,7 @@ use crate::endpoint::Scheme;
 use crate::groups;
 use crate::inbound::{Input, Parts};
 use crate::listen::{Given, Listener};
+use crate::listening::Listening;
 use crate::metrics::certificates::Certificates;
 use crate::metrics::recent::Recent;
 use crate::metrics::{GroupSource, InputSource, Metrics, Sources};
@@ -35,6 +36,7 @@ pub(crate) struct Running {
     acme: Vec<Option<Arc<Manager>>>,
     /// What they show to authorities that ask by HTTP.
     tokens: Tokens,
+    listening: Arc<Listening>,
     shutdown: Shutdown,
 }
 
@@ -67,6 +69,7 @@ impl Running {
             groups_files: Vec::new(),
             acme: Vec::new(),
             tokens: Tokens::default(),
+            listening: Arc::default(),
             shutdown: shutdown.clone(),
         };
         running.apply(settings, given).await?;
@@ -125,6 +128,7 @@ impl Running {
         (self.inputs, self.groups, self.groups_files) = (inputs, groups, files);
         (self.acme, self.settings) = (acme, settings);
         self.metrics.follow(self.sources());
+        self.listening.follow(self.inputs().cloned().collect());
         Ok(())
     }
 
@@ -223,6 +227,12 @@ impl Running {
     /// Lets go of the inputs, so that each closes its port as soon as it stops accepting.
     pub(crate) fn let_go(&mut self) {
         self.inputs.clear();
+        self.listening.clear();
+    }
+
+    /// What it listens on, as long as it does.
+    pub(crate) fn listening(&self) -> &Arc<Listening> {
+        &self.listening
     }
 
     /// The inputs, in the order of the settings.

@@ -16,8 +16,10 @@ use tokio_util::task::TaskTracker;
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 
 /// Where the listening sockets outlive the process, clients do not see it end: so long a connection on which nothing runs may bring one
-/// more request, whose reply says that it was the last. This is for a process whose successor starts when it has ended, while those
-/// wait who connect.
+/// more request, whose reply says that it was the last.
+pub(crate) const PARTING: Duration = Duration::from_secs(2);
+
+/// The same for a process whose successor starts when it has ended, while those wait who connect.
 pub(crate) const SHORT_PARTING: Duration = Duration::from_millis(250);
 
 /// The exit code when a second signal ends the program at once.

@@ -1,11 +1,16 @@
 //! From settings to a running proxy, and to its end.
 
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use anyhow::Context as _;
 
 use crate::access_log::AccessLog;
 use crate::admin::Admin;
 use crate::config::{ConfigFile, Settings};
+use crate::handover::{Claim, Handover};
 use crate::listen::{Given, inherited};
 use crate::log;
 use crate::metrics::recent::Recent;
@@ -13,7 +18,7 @@ use crate::notify;
 use crate::open_files;
 use crate::reload::Reload;
 use crate::running::Running;
-use crate::shutdown::{Reopenings, SHORT_PARTING, Shutdown, Signals};
+use crate::shutdown::{PARTING, Reopenings, SHORT_PARTING, Shutdown, Signals};
 use crate::threads;
 
 /// Runs the proxy until a signal ends it. With a file, it follows what that says.
@@ -49,30 +54,59 @@ async fn run(
     }
     let patience = if given.is_empty() { Duration::ZERO } else { SHORT_PARTING };
     given.all_named(&settings.addresses()).await?;
+    let claim = match &settings.process.handover {
+        Some(path) => Some(Claim::make(path, &mut given).await?),
+        None => None,
+    };
     let mut running = Running::open(settings, &mut given, recent, access_log.clone(), &shutdown).await?;
     let admin = match &running.settings().process.admin {
         Some(admin) => Admin::open(admin, running.metrics(), &mut given).await?,
         None => None,
     };
+    if let Some(admin) = &admin {
+        running.listening().add_admin(admin.as_fd()).context("cannot share the admin address")?;
+    }
     running.set_modes()?;
+    // The last that can fail: from here on this process serves.
+    let handover = match claim {
+        Some(claim) => Some(claim.settle(given, running.listening()).await?),
+        None => None,
+    };
     running.serve();
     running.announce();
-    if let Some(admin) = admin {
+    // Whoever waits for the end of the process wants to see it.
+    let admin = admin.map(|admin| {
         admin.announce();
-        // Whoever waits for the end of the process wants to see it.
-        tokio::spawn(admin.serve());
-    }
+        tokio::spawn(admin.serve())
+    });
     notify::ready();
 
-    tokio::select! {
-        () = signals.first() => {}
-        () = reload.follow(&mut running) => {}
-    }
-    tracing::info!("draining; a second signal ends at once");
+    let mut asked_to_end = pin!(signals.first());
+    let successor = tokio::select! {
+        () = &mut asked_to_end => None,
+        () = reload.follow(&mut running) => None,
+        successor = taken_over(handover.as_ref()) => Some(successor),
+    };
     notify::stopping();
+    drop(handover);
     // Accepting ends as soon as draining begins; the requests that run get their time.
     running.let_go();
-    shutdown.drain(patience).await;
+    match successor {
+        None => {
+            tracing::info!("draining; a second signal ends at once");
+            shutdown.drain(patience).await;
+        }
+        Some(successor) => {
+            tracing::info!("process {successor} has taken over; draining; a second signal ends at once");
+            if let Some(admin) = admin {
+                admin.abort();
+            }
+            tokio::select! {
+                () = shutdown.drain(PARTING) => {}
+                () = asked_to_end => shutdown.drain(Duration::ZERO).await,
+            }
+        }
+    }
     running.sum_up();
     if let Some(log) = access_log {
         log.flush();
@@ -85,5 +119,13 @@ async fn reopen(log: Arc<AccessLog>, mut signals: Reopenings) {
     loop {
         signals.next().await;
         log.reopen();
+    }
+}
+
+/// Waits until another process has taken over, if one can.
+async fn taken_over(handover: Option<&Arc<Handover>>) -> i32 {
+    match handover {
+        Some(handover) => handover.taken_over().await,
+        None => pending().await,
     }
 }

@@ -11,6 +11,7 @@ use super::yes_or_no;
 use crate::access_log;
 use crate::compress::wire;
 use crate::duration;
+use crate::endpoint;
 use crate::estimate::price;
 use crate::log;
 
@@ -25,6 +26,11 @@ pub(crate) struct ProcessArgs {
     /// Threads that serve; more than the machine has cores gain nothing [default: one for each core]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
+
+    /// Path of a unix socket where the next process, started with the same option, takes the listening sockets over from this one; when
+    /// it is ready this one finishes what runs and ends: a restart that refuses no connection [default: none]
+    #[arg(long, value_name = "PATH", value_parser = handover)]
+    pub(crate) handover: Option<PathBuf>,
 
     /// HOST:PORT where metrics and a page about this process are served over HTTP; empty for nowhere [default: localhost:8040]
     #[arg(long, value_name = "ADDRESS", help_heading = "Admin")]
@@ -98,5 +104,15 @@ impl TeleportArgs {
             max_connection_age: self.max_connection_age.or(those.max_connection_age),
             compress_alone: self.compress_alone.or(those.compress_alone),
         }
+    }
+}
+
+/// Reads a path of which every process thinks the same.
+fn handover(text: &str) -> Result<PathBuf, String> {
+    let path = endpoint::socket_path(text)?;
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err("is no absolute path; write for example /run/httptp/handover.sock".to_owned())
     }
 }

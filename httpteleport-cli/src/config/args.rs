@@ -16,7 +16,9 @@ impl Settings {
         let mut mistakes = Mistakes::default();
         let teleport = Teleport::new(&args.teleport, &mut mistakes);
         let mut settings = Settings::empty(Process::new(&args.process, &mut mistakes));
-        settings.listeners.push(Listener::new(args.listener, teleport, &mut mistakes));
+        let listener = Listener::new(args.listener, teleport, &mut mistakes);
+        listener.check_handover(&settings.process, &mut mistakes);
+        settings.listeners.push(listener);
         settings.groups.push(Group::new("out".to_owned(), args.group, teleport, &mut mistakes));
         settings.routes.push(Route::everything(0));
         for (_, out) in settings.circles() {
@@ -195,6 +197,8 @@ mod tests {
                 "--in unix:/a --in-socket-mode 0o660",
                 "--in-socket-mode 0o660: is no mode of a socket; write three octal digits",
             ),
+            ("--out http://a --handover a/b", "--handover a/b: is no absolute path"),
+            ("--in unix:a --out http://a --handover /b", "--in: is no absolute path; with --handover the next process"),
             ("--out http://a --out-ca f", "--out-ca: no output uses TLS"),
             ("--out http://a --out-timeout 0", "--out-timeout 0: "),
             ("--out http://a --out-timeout 3", "--out-timeout 3: no unit"),

@@ -168,6 +168,7 @@ impl<'a> Reader<'a> {
             let mut mistakes = Mistakes::default();
             let teleport = Teleport::new(&own.teleport.or(&args.teleport), &mut mistakes);
             let listener = Listener::new(own.listener, teleport, &mut mistakes);
+            listener.check_handover(&settings.process, &mut mistakes);
             if !mistakes.any()
                 && let Some(Err(error)) =
                     listener.tls.as_ref().map(|identity| tls::server_config(identity, None, false))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Mistakes, Teleport, Tls, tls};
+use super::{Mistakes, Process, Teleport, Tls, tls};
 use crate::access::{Access, Networks};
 use crate::cli::ListenerArgs;
 use crate::clients::ClientLimits;
@@ -113,6 +113,15 @@ impl Listener {
 }
 
 impl Listener {
+    /// Checks whether it can be handed over, if it is to be.
+    pub(super) fn check_handover(&self, process: &Process, mistakes: &mut Mistakes) {
+        let relative = matches!(&self.endpoint.address, Address::Unix(path) if path.is_relative());
+        if process.handover.is_some() && relative {
+            mistakes
+                .add("--in: is no absolute path; with --handover the next process may be started elsewhere".to_owned());
+        }
+    }
+
     /// Whether it wants the port of another one. Two that let the system choose get two.
     pub(super) fn listens_where(&self, other: &Listener) -> bool {
         let chosen = matches!(self.endpoint.address, Address::Tcp { port: 0, .. });

@@ -19,6 +19,8 @@ pub(crate) struct Process {
     pub(crate) concurrency: usize,
     /// Threads that serve; `None` for one on each core.
     pub(crate) threads: Option<usize>,
+    /// Where the next process takes over from this one.
+    pub(crate) handover: Option<PathBuf>,
     /// Where metrics are served, if they are.
     pub(crate) admin: Option<Admin>,
     /// What is logged of the program itself.
@@ -80,6 +82,7 @@ impl Process {
         Process {
             concurrency: args.concurrency.unwrap_or(100_000) as usize,
             threads: args.threads.map(usize::from),
+            handover: args.handover.clone(),
             admin,
             log: log::Options {
                 format: args.log_format.unwrap_or_default(),

@@ -134,6 +134,16 @@ impl Given {
         self.0.is_empty()
     }
 
+    /// Closes them, and removes the files of unix sockets: nobody else does it.
+    pub(crate) fn close(self) {
+        for socket in self.0 {
+            if let Socket::Unix(_, Some(path)) = socket {
+                // Gone already is fine, and nothing can be done about the rest.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
     /// Checks that each is at one of these addresses.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
@@ -17,6 +17,9 @@ use crate::outbound::plain;
 pub(crate) struct Mode(u32);
 
 impl Mode {
+    /// Its owner alone.
+    pub(crate) const PRIVATE: Mode = Mode(0o600);
+
     /// Reads three octal digits, perhaps with a 0 before them. The owner has to be able to read and write: nobody else can mend the
     /// file, and an octal number that was read as a decimal one never says so.
     ///
@@ -38,7 +41,7 @@ impl Mode {
 }
 
 /// Listens at a path, of which a stale socket is removed. Without a mode the process's umask decides who may connect.
-pub(super) async fn bind(path: &Path, mode: Option<Mode>) -> anyhow::Result<(UnixListener, SocketFile)> {
+pub(crate) async fn bind(path: &Path, mode: Option<Mode>) -> anyhow::Result<(UnixListener, SocketFile)> {
     remove_stale(path).await?;
     let socket = UnixSocket::new_stream().map_err(|error| anyhow::anyhow!("cannot listen: {error}"))?;
     socket.bind(path).map_err(|error| match error.kind() {
@@ -89,8 +92,13 @@ impl SocketFile {
     }
 
     /// One that somebody else removes.
-    pub(super) fn of_another(path: PathBuf) -> SocketFile {
+    pub(crate) fn of_another(path: PathBuf) -> SocketFile {
         SocketFile { path, ours: AtomicBool::new(false) }
+    }
+
+    /// Whether it is this process's from now on.
+    pub(crate) fn own(&self, ours: bool) {
+        self.ours.store(ours, Ordering::Relaxed);
     }
 
     /// Gives it another mode.

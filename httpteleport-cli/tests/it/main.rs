@@ -16,6 +16,7 @@ mod estimate;
 mod expiry;
 mod failures;
 mod go_lines;
+mod handover;
 mod http2;
 mod identity;
 mod limits;

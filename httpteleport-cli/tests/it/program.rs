@@ -116,9 +116,13 @@ impl Program {
         }
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it still runs")
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("it still runs");
-        let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not zero");
+        let pid = Pid::from_raw(i32::try_from(self.id()).expect("a process id")).expect("not zero");
         kill_process(pid, signal).expect("a signal");
     }
 
