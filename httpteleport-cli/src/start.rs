@@ -39,12 +39,7 @@ pub(crate) fn proxy(settings: Settings, file: Option<ConfigFile>) -> anyhow::Res
     result
 }
 
-async fn run(
-    settings: Settings,
-    file: Option<ConfigFile>,
-    mut given: Given,
-    recent: Arc<Recent>,
-) -> anyhow::Result<()> {
+async fn run(settings: Settings, file: Option<ConfigFile>, given: Given, recent: Arc<Recent>) -> anyhow::Result<()> {
     let signals = Signals::take()?;
     let reload = Reload::new(file, &settings)?;
     let shutdown = Shutdown::new();
@@ -53,25 +48,7 @@ async fn run(
         tokio::spawn(reopen(Arc::clone(log), Reopenings::take()?));
     }
     let patience = if given.is_empty() { Duration::ZERO } else { SHORT_PARTING };
-    given.all_named(&settings.addresses()).await?;
-    let claim = match &settings.process.handover {
-        Some(path) => Some(Claim::make(path, &mut given).await?),
-        None => None,
-    };
-    let mut running = Running::open(settings, &mut given, recent, access_log.clone(), &shutdown).await?;
-    let admin = match &running.settings().process.admin {
-        Some(admin) => Admin::open(admin, running.metrics(), &mut given).await?,
-        None => None,
-    };
-    if let Some(admin) = &admin {
-        running.listening().add_admin(admin.as_fd()).context("cannot share the admin address")?;
-    }
-    running.set_modes()?;
-    // The last that can fail: from here on this process serves.
-    let handover = match claim {
-        Some(claim) => Some(claim.settle(given, running.listening()).await?),
-        None => None,
-    };
+    let (mut running, admin, handover) = open(settings, given, recent, access_log.clone(), &shutdown).await?;
     running.serve();
     running.announce();
     // Whoever waits for the end of the process wants to see it.
@@ -97,10 +74,10 @@ async fn run(
             shutdown.drain(patience).await;
         }
         Some(successor) => {
-            tracing::info!("process {successor} has taken over; draining; a second signal ends at once");
             if let Some(admin) = admin {
                 admin.abort();
             }
+            tracing::info!("process {successor} has taken over; draining; a second signal ends at once");
             tokio::select! {
                 () = shutdown.drain(PARTING) => {}
                 () = asked_to_end => shutdown.drain(Duration::ZERO).await,
@@ -112,6 +89,35 @@ async fn run(
         log.flush();
     }
     Ok(())
+}
+
+/// Opens everything, and takes over from the process before, if there is one. Nothing is accepted yet, and from here on nothing fails.
+async fn open(
+    settings: Settings,
+    mut given: Given,
+    recent: Arc<Recent>,
+    access_log: Option<Arc<AccessLog>>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<(Running, Option<Admin>, Option<Arc<Handover>>)> {
+    given.all_named(&settings.addresses()).await?;
+    let claim = match &settings.process.handover {
+        Some(path) => Some(Claim::make(path, &mut given).await?),
+        None => None,
+    };
+    let running = Running::open(settings, &mut given, recent, access_log, shutdown).await?;
+    let admin = match &running.settings().process.admin {
+        Some(admin) => Admin::open(admin, running.metrics(), &mut given).await?,
+        None => None,
+    };
+    if let Some(admin) = &admin {
+        running.listening().add_admin(admin.as_fd()).context("cannot share the admin address")?;
+    }
+    running.set_modes()?;
+    let handover = match claim {
+        Some(claim) => Some(claim.settle(given, running.listening()).await?),
+        None => None,
+    };
+    Ok((running, admin, handover))
 }
 
 /// Opens the log anew whenever a signal asks for that.

@@ -39,7 +39,8 @@ async fn slow_clients_are_ended(mode: &[&str], target: &str, reason: &str) {
         others.good(20).await;
     }
     others.good(20).await;
-    assert_eq!(others.stop().await.failed(), 0);
+    let counts = others.stop().await;
+    assert_eq!(counts.failed(), 0, "{counts:?} {near:?}");
     near.signal(Signal::TERM);
     assert!(near.ended().success(), "{near:?}");
     // `connections and refusals: accepted 205, slow_head 200`; the tool itself may have ended a few when its time was over.

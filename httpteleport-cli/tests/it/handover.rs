@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use testkit::programs::free_address;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::process::ChildStderr;
 use tokio::time::timeout;
 
 use crate::client::Client;
@@ -51,15 +52,17 @@ impl House {
     }
 
     async fn next_with(&self, more: &[&str]) -> Program {
-        let args = self.args();
-        Program::start(&args.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>()).await
+        Program::start(&words(&self.args(), more)).await
+    }
+
+    /// One with its log.
+    async fn logged(&self, more: &[&str]) -> (Program, Lines<BufReader<ChildStderr>>) {
+        Program::logged(&words(&self.args(), more)).await
     }
 
     /// Starts one that fails, and expects one line on stderr that begins so.
     async fn fails(&self, more: &[&str], code: i32, want: &str) {
-        let args = self.args();
-        let args: Vec<_> = args.iter().map(String::as_str).chain(more.iter().copied()).collect();
-        let (status, stdout, stderr) = run(&args).await;
+        let (status, stdout, stderr) = run(&words(&self.args(), more)).await;
         let error = stderr.lines().find(|line| line.starts_with("httptp: ")).unwrap_or_default();
         let want = want.replace("PATH", &self.path().display().to_string());
         assert!(error.contains(&want), "{want}: {stderr}");
@@ -79,6 +82,10 @@ impl House {
     }
 }
 
+fn words<'a>(args: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
+    args.iter().map(String::as_str).chain(more.iter().copied()).collect()
+}
+
 async fn ends(mut old: Program) {
     assert_eq!(old.ended().await.code(), Some(0));
 }
@@ -92,7 +99,7 @@ async fn restarts_under_load_fail_no_request_and_refuse_no_connection() {
         args[3] = far_house.input.clone();
         args
     };
-    let start = async |args: Vec<String>| Program::start(&args.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let start = async |args: Vec<String>| Program::start(&words(&args, &[])).await;
     let mut far = far_house.next().await;
     let mut near = start(near_args(&near_house)).await;
     let load = Load::start(near_house.address());
@@ -136,8 +143,7 @@ async fn who_waits_to_be_accepted_is_answered_by_the_new_process() {
 #[tokio::test]
 async fn a_process_that_does_not_start_changes_nothing() {
     let house = House::new("http").await;
-    let args = house.args();
-    let (old, mut log) = Program::logged(&args.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let (old, mut log) = house.logged(&[]).await;
     let mut kept = house.client().await;
     assert_eq!(kept.get("/size/1").await.status(), 200);
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -185,11 +191,12 @@ async fn files_of_sockets_go_with_the_last_process_that_has_them() {
 async fn the_admin_address_goes_along() {
     let house = House::new("http").await;
     let admin = free_address().to_string();
-    let old = house.next_with(&["--admin", &admin]).await;
+    let (old, mut log) = house.logged(&["--admin", &admin]).await;
     let mut held = house.client().await;
     held.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n").await;
     house.origin.holds().await;
     let new = house.next_with(&["--admin", &admin]).await;
+    log_has(&mut log, "has taken over; draining").await;
     for _ in 0..8 {
         let reply = Client::connect(&admin).await.get("/readyz").await;
         assert_eq!(reply.text(), "ready\n", "none of them comes to the old one, which drains");
@@ -261,8 +268,7 @@ impl Stranger {
 #[tokio::test]
 async fn one_takes_over_at_a_time_and_strangers_are_no_matter() {
     let house = House::new("http").await;
-    let args = house.args();
-    let (old, mut log) = Program::logged(&args.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let (old, mut log) = house.logged(&[]).await;
     let _silent = Stranger::connect(&house).await;
     for (words, why) in [
         (&b"GET / HTTP/1.1\r\n\r\n"[..], "is no httptp"),

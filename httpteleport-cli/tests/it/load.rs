@@ -1,15 +1,20 @@
-//! About 500 requests a second, half of them on connections of their own, half on kept ones.
+//! About 500 requests a second: most of them over HTTP/1.1, half of these on connections of their own, half on kept ones; some over HTTP/2.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::Request;
+use http_body_util::BodyExt as _;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::client::{Client, Reply};
+use crate::http2;
+use crate::program::PATIENCE;
 
-const CALLERS: u32 = 10;
+/// Those who speak HTTP/1.1, and those who speak HTTP/2; each asks 50 times a second.
+const CALLERS: (u32, u32) = (8, 2);
 
 /// Callers of an HTTP input that ask until they are stopped. A request that fails, a connection that is refused, and a kept one that
 /// ends under a request end the test.
@@ -24,10 +29,16 @@ impl Load {
     pub(crate) fn start(address: &str) -> Load {
         let (over, served, start) = (Arc::default(), Arc::default(), Instant::now());
         let caller = |number| {
-            let caller = Caller { address: address.to_owned(), over: Arc::clone(&over), served: Arc::clone(&served) };
-            tokio::spawn(caller.keep_calling(start + Duration::from_millis(2) * number))
+            let start = start + Duration::from_millis(2) * number;
+            let caller =
+                Caller { address: address.to_owned(), over: Arc::clone(&over), served: Arc::clone(&served), start };
+            if number < CALLERS.0 {
+                tokio::spawn(caller.keep_calling())
+            } else {
+                tokio::spawn(caller.keep_calling_http2())
+            }
         };
-        let callers = (0..CALLERS).map(caller).collect();
+        let callers = (0..CALLERS.0 + CALLERS.1).map(caller).collect();
         Load { over, served, start, callers }
     }
 
@@ -54,16 +65,15 @@ struct Caller {
     address: String,
     over: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
+    start: Instant,
 }
 
 impl Caller {
-    async fn keep_calling(self, start: Instant) {
+    async fn keep_calling(self) {
         let mut kept: Option<Client> = None;
-        for turn in 0.. {
-            if self.over.load(Ordering::Relaxed) {
-                return;
-            }
-            sleep_until(start + Duration::from_millis(20) * turn).await;
+        let mut turn = 0;
+        while self.waits_for(turn).await {
+            turn += 1;
             if turn % 2 == 1 {
                 self.ask(&mut Client::connect(&self.address).await).await;
                 continue;
@@ -82,6 +92,35 @@ impl Caller {
                 kept = Some(client);
             }
         }
+    }
+
+    async fn keep_calling_http2(self) {
+        let mut kept = http2::connect(&self.address).await;
+        let mut turn = 0;
+        while self.waits_for(turn).await {
+            turn += 1;
+            let reply = loop {
+                let request = Request::get("http://test/size/300").body(http2::empty()).expect("a request");
+                if kept.ready().await.is_ok() {
+                    match timeout(PATIENCE, kept.send_request(request)).await.expect("in time") {
+                        Ok(reply) => break reply,
+                        Err(error) => assert!(error.is_canceled(), "it may have left: {error:?}"),
+                    }
+                }
+                // It has been told to take another one.
+                kept = http2::connect(&self.address).await;
+            };
+            assert_eq!(reply.status(), 200);
+            let body = reply.into_body().collect().await.expect("a body").to_bytes();
+            assert_eq!(body.len(), 300);
+            self.served.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until it is time to ask again; false when that is over.
+    async fn waits_for(&self, turn: u32) -> bool {
+        sleep_until(self.start + Duration::from_millis(20) * turn).await;
+        !self.over.load(Ordering::Relaxed)
     }
 
     async fn ask(&self, client: &mut Client) -> Reply {
