@@ -107,7 +107,7 @@ fn word(error: &io::Error) -> Option<&'static str> {
 
 /// TLS has failed, and what it says may name names.
 pub(super) fn tls(error: &io::Error) -> Undialled {
-    Undialled::new("TLS: no handshake", format!("TLS: {}", one_line(error)))
+    Undialled::new("TLS: the handshake failed", format!("TLS: {}", one_line(error)))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ async fn clients_are_told_nothing_of_the_network_behind() {
     let silent = listener.local_addr().expect("an address");
     let far = Program::between("teleport://127.0.0.1:0", &format!("http://{gone}"), &[]).await;
     for (out, status, told) in [
-        (format!("https://{}", server.address()), 502, "http: proxying error: TLS: no handshake\n"),
+        (format!("https://{}", server.address()), 502, "http: proxying error: TLS: the handshake failed\n"),
         (format!("teleport://{gone}"), 502, "http: proxying error: connection refused\n"),
         (format!("teleport://{silent}"), 502, "http: proxying error: cannot connect\n"),
         (format!("teleport://{}", far.address()), 502, "teleport: proxying error: connection refused\n"),

@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::client::Client;
 use crate::origin::Origin;
-use crate::program::Program;
+use crate::program::{Program, logged};
 
 /// A self-signed certificate for 127.0.0.1 and localhost, in files.
 pub(crate) struct Identity {
@@ -97,17 +97,18 @@ async fn https_out_trusts_out_ca_alone() {
     let start = |ca: &Identity| {
         let ca = ca.cert.to_str().expect("UTF-8").to_owned();
         let url = url.clone();
-        async move { Program::start(&["--in", "http://127.0.0.1:0", "--out", &url, "--out-ca", &ca]).await }
+        async move { Program::logged(&["--in", "http://127.0.0.1:0", "--out", &url, "--out-ca", &ca]).await }
     };
-    let program = start(&identity).await;
+    let (program, _log) = start(&identity).await;
     let mut client = Client::connect(program.address()).await;
     for _ in 0..3 {
         assert_eq!(client.get("/size/2").await.text(), "xx");
     }
     assert_eq!(origin.connections(), 1);
 
-    let program = start(&stranger).await;
+    let (program, mut log) = start(&stranger).await;
     let reply = Client::connect(program.address()).await.get("/").await;
-    assert_eq!(reply.status(), 502);
-    assert!(reply.text().contains(&format!("{url}: TLS: invalid peer certificate")), "{}", reply.text());
+    assert_eq!((reply.status(), reply.text()), (502, "http: proxying error: TLS: the handshake failed\n"));
+    let line = logged(&mut log, "cannot be reached").await;
+    assert!(line.contains(&format!("{url} cannot be reached: TLS: invalid peer certificate")), "{line}");
 }
