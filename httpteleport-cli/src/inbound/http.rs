@@ -155,6 +155,7 @@ impl Shared {
         let deadline = Instant::now() + self.timeouts.head;
         // What was agreed on with TLS says no more than this does.
         let first = tokio::select! {
+            biased;
             first = timeout_at(deadline, first_bytes(&mut stream)) => first,
             () = self.shutdown.parting() => Ok(None),
         };

@@ -67,6 +67,8 @@ where
         (stream, first) = (left, unread);
         if first.is_empty() {
             let next = tokio::select! {
+                // What has come is answered, if it came in the last moment.
+                biased;
                 next = rest::next_byte(&mut stream, heads.deadline()) => next,
                 () = shared.shutdown.parting() => None,
             };
@@ -109,6 +111,10 @@ where
         }
         if !ending && shared.shutdown.is_parting() {
             ending = true;
+            // What has come is answered, if it came in the last moment.
+            if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
+                return Poll::Ready(result.map(|()| false));
+            }
             Pin::new(&mut *connection).graceful_shutdown();
         }
         if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
