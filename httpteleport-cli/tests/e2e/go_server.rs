@@ -5,6 +5,7 @@ use testkit::wire::http::{chunked, read_request};
 use testkit::wire::{Compression, Frame, Hello, HttpReply, HttpRequest, frame};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -19,7 +20,8 @@ const CODING: usize = 13;
 /// A near node whose far end is this test.
 struct Far {
     near: Node,
-    listener: TcpListener,
+    /// Its connections that speak as Go does.
+    accepted: Mutex<mpsc::Receiver<TcpStream>>,
 }
 
 impl Far {
@@ -30,25 +32,19 @@ impl Far {
     async fn of(scheme: &str, options: &[&str]) -> Far {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let out = format!("{scheme}://{}", listener.local_addr().expect("an address"));
-        Far { near: Node::start("http://127.0.0.1:0", &out, options), listener }
+        let (sender, accepted) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(sort(stream, sender.clone()));
+            }
+        });
+        Far { near: Node::start("http://127.0.0.1:0", &out, options), accepted: Mutex::new(accepted) }
     }
 
-    /// The node's next connection that speaks as Go does. It asks for the framed wire first; a Go server answers a coding that
-    /// it does not know with its hello and the end, and anything else at once with the end.
+    /// The node's next connection that speaks as Go does.
     async fn accept(&self) -> TcpStream {
-        loop {
-            let (mut stream, _) =
-                timeout(PATIENCE, self.listener.accept()).await.expect("in time").expect("a connection");
-            let mut hello = [0; HELLO];
-            while timeout(PATIENCE, stream.peek(&mut hello)).await.expect("in time").expect("a hello") < HELLO {}
-            if !hello.starts_with(b"httpteleport") {
-                continue;
-            }
-            if hello[CODING] < 3 {
-                return stream;
-            }
-            stream.write_all(&Hello::http(Compression::Flate).bytes()).await.expect("a hello");
-        }
+        let mut accepted = self.accepted.lock().await;
+        timeout(PATIENCE, accepted.recv()).await.expect("in time").expect("a connection")
     }
 
     /// The node's next connection, greeted.
@@ -60,6 +56,24 @@ impl Far {
     async fn ask(&self, request: HttpRequest) -> JoinHandle<HttpReply> {
         let mut caller = Caller::connect(self.near.address()).await;
         tokio::spawn(async move { caller.ask(&request).await })
+    }
+}
+
+/// Hands over a connection that speaks as Go does. The node asks for the framed wire first, at times more than once; a Go server
+/// answers a coding that it does not know with its hello and the end, and anything else at once with the end.
+async fn sort(mut stream: TcpStream, as_go: mpsc::Sender<TcpStream>) {
+    let mut hello = [0; HELLO];
+    loop {
+        match stream.peek(&mut hello).await {
+            Ok(HELLO) => break,
+            Ok(1..) => tokio::task::yield_now().await,
+            _ => return,
+        }
+    }
+    if hello.starts_with(b"httpteleport") && hello[CODING] < 3 {
+        let _ = as_go.send(stream).await; // Unless the test is over.
+    } else if hello.starts_with(b"httpteleport") {
+        let _ = stream.write_all(&Hello::http(Compression::Flate).bytes()).await; // Unless the node is.
     }
 }
 

@@ -205,7 +205,7 @@ async fn an_output_that_accepts_and_says_nothing_is_passed_over() {
     let origin = Origin::start().await;
     let fars = [0, 1].map(|_| Node::start("teleport://127.0.0.1:0", &origin.url, &[]));
     let outs = format!("{},{}", fars[0].url(), fars[1].url());
-    let near = Node::start("http://127.0.0.1:0", &outs, &["--out-timeout", "1s"]);
+    let near = Node::start("http://127.0.0.1:0", &outs, &["--out-connect-timeout", "2s", "--out-timeout", "20s"]);
     // Frozen before anybody has spoken to it: its system accepts connections, and no hello comes.
     fars[0].signal(Signal::STOP);
     stopped(fars[0].id()).await;

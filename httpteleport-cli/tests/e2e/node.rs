@@ -30,7 +30,8 @@ impl Node {
     /// The same by these options, which may name a file of settings; of several inputs it is known by the first.
     pub(crate) fn run(args: &[&str]) -> Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_httptp"));
-        command.args(args);
+        // What it has by default is short for a machine that is busy; who says another time gets that.
+        command.env("HTTPTP_OUT_TIMEOUT", "15s").args(args);
         let running = Running::start(command);
         // It prints: httptp: teleport://127.0.0.1:4711 (flate) -> http://127.0.0.1:80
         let url = running.line("where it listens", |line| {

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::program::PATIENCE;
@@ -15,6 +14,7 @@ use crate::stage::Stage;
 /// Far over what all sockets on the way hold.
 const LARGE: usize = 64 << 20;
 const MOST_AHEAD: usize = 32 << 20;
+const PIECE: usize = 64 * 1024;
 
 fn post(length: usize) -> String {
     format!("POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n")
@@ -26,49 +26,27 @@ fn chunk(size: usize) -> Vec<u8> {
     [format!("{size:x}\r\n").as_bytes(), &vec![b'c'; size], b"\r\n"].concat()
 }
 
-/// Waits until whoever counts here does not get on any more.
-async fn held_back(count: &AtomicUsize) -> usize {
-    loop {
-        let before = count.load(Ordering::SeqCst);
-        sleep(Duration::from_millis(200)).await;
-        if count.load(Ordering::SeqCst) == before {
-            return before;
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_large_upload_is_nowhere_held_whole() {
-    let stage = Stage::with(&["--in-max-body-size", &LARGE.to_string()]).await;
+    let stage = Stage::with(&["--in-max-body-size", &LARGE.to_string(), "--out-timeout", "300ms"]).await;
+    let (mut reader, mut writer) = stage.client().await.into_split();
     let sent = Arc::new(AtomicUsize::new(0));
-    let mut client = TcpStream::connect(stage.program.address()).await.expect("a connection");
-    client.write_all(post(LARGE).as_bytes()).await.expect("sent");
-    let (mut reader, mut writer) = client.into_split();
     let counter = Arc::clone(&sent);
     let upload = tokio::spawn(async move {
-        while counter.load(Ordering::SeqCst) < LARGE {
-            writer.write_all(&[b'u'; 64 * 1024]).await.expect("sent");
-            counter.fetch_add(64 * 1024, Ordering::SeqCst);
+        writer.write_all(post(LARGE).as_bytes()).await.expect("sent");
+        for _ in 0..LARGE / PIECE {
+            writer.write_all(&[b'u'; PIECE]).await.expect("sent");
+            counter.fetch_add(PIECE, Ordering::SeqCst);
         }
-        writer
     });
-    let mut origin = stage.accept().await;
-    assert_eq!(origin.head().await.field("content-length"), Some(&*LARGE.to_string()));
-    let mut received = 0;
-    while received < LARGE {
-        if received.is_multiple_of(LARGE / 4) {
-            let ahead = held_back(&sent).await - received;
-            assert!(ahead <= MOST_AHEAD, "{ahead} bytes were taken from the client that the origin has not");
-        }
-        let piece = origin.exactly(64 * 1024).await;
-        assert!(piece.iter().all(|byte| *byte == b'u'));
-        received += piece.len();
-    }
-    origin.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    let _writer = upload.await.expect("no panic");
-    let mut reply = [0; 15];
+    // Takes nothing. Once all on the way to it is full, nothing moves any more, and then its time begins.
+    let _origin = stage.accept().await;
+    let mut reply = [0; 12];
     timeout(PATIENCE, reader.read_exact(&mut reply)).await.expect("in time").expect("a reply");
-    assert_eq!(&reply, b"HTTP/1.1 200 OK");
+    let ahead = sent.load(Ordering::SeqCst);
+    assert_eq!(&reply, b"HTTP/1.1 504");
+    assert!(ahead <= MOST_AHEAD, "{ahead} bytes were taken from the client, and nobody has them");
+    upload.abort();
 }
 
 #[tokio::test]
@@ -135,19 +113,22 @@ async fn an_origin_that_refuses_and_hangs_up_is_heard() {
 
 #[tokio::test]
 async fn a_client_that_reads_only_when_it_has_sent_all_is_served() {
-    let stage = Stage::with(&["--in-max-body-size", &LARGE.to_string()]).await;
+    let stage = Stage::with(&["--in-max-body-size", &LARGE.to_string(), "--out-timeout", "60s"]).await;
     let mut client = stage.client().await;
     client.send(post(LARGE)).await;
     let mut origin = stage.accept().await;
-    origin.head().await;
+    assert_eq!(origin.head().await.field("content-length"), Some(&*LARGE.to_string()));
     let (mut from_client, mut to_client) = origin.into_split();
     let reply = tokio::spawn(async move {
         to_client.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n").as_bytes()).await?;
         to_client.write_all(&vec![b'd'; LARGE]).await
     });
-    let request = tokio::spawn(async move { from_client.read_exact(&mut vec![0; LARGE]).await });
+    let request = tokio::spawn(async move {
+        let mut body = vec![0; LARGE];
+        from_client.read_exact(&mut body).await.map(|_| body)
+    });
     client.send(vec![b'u'; LARGE]).await;
-    assert_eq!(request.await.expect("no panic").expect("all of it"), LARGE);
+    assert!(request.await.expect("no panic").expect("all of it").iter().all(|byte| *byte == b'u'));
     assert_eq!(client.reply().await.body.len(), LARGE);
     reply.await.expect("no panic").expect("sent");
 }
@@ -252,8 +233,11 @@ async fn the_time_for_a_reply_begins_when_its_request_is_there() {
     let mut origin = stage.accept().await;
     origin.head().await;
     for _ in 0..4 {
-        // The client's time is not the upstream's.
-        sleep(Duration::from_millis(400)).await;
+        // Meanwhile another request has had all of its time. The client's is not the upstream's.
+        let mut other = stage.client().await;
+        other.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let _unanswered = stage.accept().await;
+        assert_eq!(other.reply().await.status(), 504);
         client.send(chunk(10)).await;
         origin.exactly(15).await;
     }
@@ -265,15 +249,15 @@ async fn the_time_for_a_reply_begins_when_its_request_is_there() {
 
 #[tokio::test]
 async fn a_connection_is_not_put_to_rest_inside_a_body() {
-    let stage = Stage::start().await;
+    // Longer than it takes to be put to rest.
+    let stage = Stage::with(&["--in-head-timeout", "2500ms"]).await;
     let mut client = stage.client().await;
     client.send(post(1_000_000)).await;
     let mut origin = stage.accept().await;
     origin.head().await;
     origin.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").await;
     assert_eq!(client.reply().await.text(), "early");
-    // Longer than it takes to be put to rest.
-    sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(stage.client().await.rest().await, b"", "one that says nothing has had its time");
     let inner = b"GET /inner HTTP/1.1\r\nHost: h\r\n\r\n";
     client.send([inner, &vec![b'b'; 1_000_000 - inner.len()][..]].concat()).await;
     assert!(origin.exactly(1_000_000).await.starts_with(inner), "it is a body still, not the next request");
