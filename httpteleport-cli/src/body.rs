@@ -16,8 +16,9 @@ use tokio::time::{Instant, Sleep};
 
 use crate::access_log::Exchange;
 use crate::balance::Load;
-use crate::outbound::Attempt;
 use crate::outbound::pool::Lease;
+use crate::outbound::{Attempt, FailureKind};
+use crate::spans::Span;
 use crate::trailers;
 
 /// Any error of a body; the client sees its connection end early.
@@ -31,6 +32,9 @@ pub(crate) struct Body {
     client: Option<Load>,
     /// Where its line of the access log is made.
     logged: Option<Box<Exchange>>,
+    /// What ends with it: the span of the request to the upstream, and then that of the request itself.
+    attempted: Option<Span>,
+    span: Option<Span>,
 }
 
 enum Kind {
@@ -63,6 +67,10 @@ enum Source {
 }
 
 impl Body {
+    fn of(kind: Kind) -> Body {
+        Body { kind, held: None, caller: None, client: None, logged: None, attempted: None, span: None }
+    }
+
     /// A streamed body that comes over the connection leased, with pauses of at most so long; `early` if the body of its
     /// request has not ended.
     pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool, patience: Duration) -> Body {
@@ -71,30 +79,31 @@ impl Body {
         if early {
             stream.part();
         }
-        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None, logged: None }
+        Body::of(Kind::Stream(stream))
     }
 
     /// A streamed body that comes over a connection of HTTP/2, which has a task.
     pub(crate) fn multiplexed(incoming: Incoming, held: (OwnedSemaphorePermit, Load), patience: Duration) -> Body {
         let mut stream = Stream { incoming, source: Source::Shared(held), patience, pause: None };
         stream.release_if_done();
-        Body { kind: Kind::Stream(stream), held: None, caller: None, client: None, logged: None }
+        Body::of(Kind::Stream(stream))
     }
 
     /// A body that comes over teleport.
     pub(crate) fn teleport(incoming: httpteleport::stream::Incoming) -> Body {
-        Body { kind: Kind::Teleport(incoming), held: None, caller: None, client: None, logged: None }
+        Body::of(Kind::Teleport(incoming))
     }
 
     /// A body that comes from wherever, with its own limits.
     pub(crate) fn boxed(body: UnsyncBoxBody<Bytes, BoxError>) -> Body {
-        Body { kind: Kind::Other(body), held: None, caller: None, client: None, logged: None }
+        Body::of(Kind::Other(body))
     }
 
     /// Makes the body hold what its request occupies, and keep the upstream that it comes from: other settings may have no
-    /// place for that.
-    pub(crate) fn holding(mut self, upstream: Attempt, process: Load) -> Body {
+    /// place for that. The span of that request ends with it.
+    pub(crate) fn holding(mut self, upstream: Attempt, process: Load, span: Option<Span>) -> Body {
         self.held = Some((upstream, process));
+        self.attempted = span;
         self
     }
 
@@ -117,11 +126,16 @@ impl Body {
         }
         self.logged = Some(exchange);
     }
+
+    /// Makes the span of the request end when the body is dropped.
+    pub(crate) fn end_span(&mut self, span: Span) {
+        self.span = Some(span);
+    }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        Body { kind: Kind::Full(Full::new(bytes)), held: None, caller: None, client: None, logged: None }
+        Body::of(Kind::Full(Full::new(bytes)))
     }
 }
 
@@ -140,7 +154,12 @@ impl http_body::Body for Body {
             match frame.as_ref().map(Frame::trailers_ref) {
                 Ok(None) => {}
                 Ok(Some(trailers)) => attempt.note_trailers(trailers),
-                Err(_) => attempt.note_broken(),
+                Err(_) => {
+                    attempt.note_broken();
+                    if let Some(span) = &mut self.attempted {
+                        span.failed(FailureKind::Broken);
+                    }
+                }
             }
         }
         if let (Poll::Ready(Some(Ok(frame))), Some(exchange)) = (&next, &mut self.logged) {

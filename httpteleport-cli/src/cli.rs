@@ -22,6 +22,7 @@ mod group;
 #[cfg(test)]
 mod listed;
 mod listener;
+mod otlp;
 mod papers;
 mod process;
 mod refused;
@@ -31,6 +32,7 @@ pub(crate) use balancing::BalancingArgs;
 pub(crate) use cert::CertArgs;
 pub(crate) use group::GroupArgs;
 pub(crate) use listener::ListenerArgs;
+pub(crate) use otlp::OtlpArgs;
 pub(crate) use process::{ProcessArgs, TeleportArgs};
 pub(crate) use refused::in_a_line;
 

@@ -19,6 +19,7 @@ use crate::metrics::servers::Servers;
 use crate::metrics::traffic;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
+use crate::spans::Spans;
 
 mod delivery;
 mod door;
@@ -80,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) counters: Arc<Counters>,
     /// Likewise.
     pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// Likewise.
+    pub(crate) spans: Option<Arc<Spans>>,
 }
 
 /// What an input is to do from now on.

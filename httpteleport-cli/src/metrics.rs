@@ -23,6 +23,7 @@ use crate::interims::Interims;
 use crate::outbound::Snapshot;
 use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
+use crate::spans::{Counts, Spans};
 
 pub(crate) mod certificates;
 pub(crate) mod counted;
@@ -45,6 +46,8 @@ pub(crate) struct Metrics {
     pub(crate) counters: Arc<Counters>,
     pub(crate) recent: Arc<Recent>,
     pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// Where spans of requests go.
+    pub(crate) spans: Option<Arc<Spans>>,
     /// What has become of orders of certificates.
     pub(crate) orders: Arc<Tally>,
     pub(crate) shutdown: Shutdown,
@@ -98,6 +101,8 @@ pub(crate) struct Seen {
     pub(crate) troubles: Vec<Trouble>,
     /// Lines of the access log that were dropped.
     pub(crate) unlogged: u64,
+    /// What has become of spans, if there are any.
+    pub(crate) spans: Option<Counts>,
     pub(crate) go_reads: u64,
 }
 
@@ -131,6 +136,7 @@ impl Metrics {
         concurrency: usize,
         recent: Arc<Recent>,
         access_log: Option<Arc<AccessLog>>,
+        spans: Option<Arc<Spans>>,
         shutdown: Shutdown,
     ) -> Metrics {
         Metrics {
@@ -141,6 +147,7 @@ impl Metrics {
             counters: Arc::default(),
             recent,
             access_log,
+            spans,
             orders: Arc::default(),
             shutdown,
             go_reads: AtomicU64::new(0),
@@ -168,6 +175,7 @@ impl Metrics {
             contexts: ContextMemory::process().used() as u64,
             process: Process::now(),
             troubles: self.recent.all(),
+            spans: self.spans.as_ref().map(|spans| spans.counts()),
             unlogged: self.access_log.as_ref().map_or(0, |log| log.dropped()),
             go_reads: self.go_reads.load(Relaxed),
         }

@@ -14,6 +14,7 @@ use crate::outbound::{Attempt, Failure, FailureKind, Introduced, Upstreams};
 use crate::refusal::Caller;
 use crate::request::Outgoing;
 use crate::seldom::Seldom;
+use crate::spans::Span;
 
 /// A group of upstreams, and the way of requests to them.
 pub(crate) struct Proxy {
@@ -67,8 +68,14 @@ impl Proxy {
     ///
     /// A request that could not leave goes to the next upstream; one whose body streams, as long as nothing of it was taken. So
     /// does one that may have left, if it can be made twice and the budget for that allows it.
-    /// Dropping the future abandons the request.
-    pub(crate) async fn forward(&self, request: Outgoing, caller: Caller, slot: Load) -> Response<Body> {
+    /// Dropping the future abandons the request. Each upstream that has it is a span below that of the request.
+    pub(crate) async fn forward(
+        &self,
+        request: Outgoing,
+        caller: Caller,
+        slot: Load,
+        span: Option<&Span>,
+    ) -> Response<Body> {
         let mut now = Instant::now();
         let deadline = now + self.timeout;
         let mut tries = Tries::default();
@@ -83,12 +90,19 @@ impl Proxy {
             let Some(mut attempt) = self.upstreams.begin(&tries.tried, now, upload) else {
                 break;
             };
+            let mut part = span.map(|span| span.attempt(&mut sendable, attempt.target().place(), tries.tried.len()));
             match attempt.target().upstream().call(sendable, deadline).await {
                 Ok(found) => {
                     self.upstreams.note_reply(&mut attempt, &found);
-                    return found.map(|body| body.holding(attempt, slot));
+                    if let Some(part) = &mut part {
+                        part.replied(found.status());
+                    }
+                    return found.map(|body| body.holding(attempt, slot, part));
                 }
                 Err(mut failure) => {
+                    if let Some(part) = &mut part {
+                        part.failed(failure.kind);
+                    }
                     now = Instant::now();
                     self.note_failure(&mut attempt, &failure, caller.client, now);
                     reply = Some(explain(&failure, caller));
@@ -166,7 +180,7 @@ mod tests {
         let proxy = Proxy::new(Arc::clone(&upstreams), Duration::from_secs(3), Failures::default());
         let slot = Slots::new(1).take().expect("a place");
         let reply = proxy
-            .forward(Outgoing::default(), Caller { client: Client::Unix, input: Scheme::Http, to: None }, slot)
+            .forward(Outgoing::default(), Caller { client: Client::Unix, input: Scheme::Http, to: None }, slot, None)
             .await;
         assert_eq!(reply.status(), StatusCode::BAD_GATEWAY);
         let mut tried: Vec<_> = upstreams.snapshot().iter().map(|upstream| upstream.requests).collect();

@@ -20,6 +20,7 @@ use crate::metrics::{GroupSource, InputSource, Metrics, Sources};
 use crate::proxy::Proxy;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
+use crate::spans::Spans;
 use crate::tls::{self, Digest};
 
 /// A running process. Dropped, it goes on until its shutdown begins.
@@ -58,9 +59,10 @@ impl Running {
         given: &mut Given,
         recent: Arc<Recent>,
         access_log: Option<Arc<AccessLog>>,
+        spans: Option<Arc<Spans>>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Running> {
-        let metrics = Metrics::new(settings.process.concurrency, recent, access_log, shutdown.clone());
+        let metrics = Metrics::new(settings.process.concurrency, recent, access_log, spans, shutdown.clone());
         let mut running = Running {
             metrics: Arc::new(metrics),
             settings: Settings::empty(settings.process.clone()),
@@ -202,6 +204,7 @@ impl Running {
             largest: settings.largest(),
             counters: Arc::clone(&self.metrics.counters),
             access_log: self.metrics.access_log.clone(),
+            spans: self.metrics.spans.clone(),
         })
     }
 

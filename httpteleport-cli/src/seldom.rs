@@ -1,4 +1,4 @@
-//! Lines in the log that whoever can connect can cause: no more than one a second, so that nobody fills a disk.
+//! Lines in the log that others can cause at will: no more than one a second, or in whatever time it is, so that nobody fills a disk.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two lines.
+/// Between two lines, unless it is said otherwise.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Writes them. Clones keep the pause together.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Seldom(Arc<Mutex<Said>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Seldom {
+    pause: Duration,
+    said: Arc<Mutex<Said>>,
+}
 
 #[derive(Debug, Default)]
 struct Said {
@@ -20,7 +23,19 @@ struct Said {
     more: u64,
 }
 
+impl Default for Seldom {
+    fn default() -> Seldom {
+        Seldom { pause: PAUSE, said: Arc::default() }
+    }
+}
+
 impl Seldom {
+    /// One line in this time.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn each(pause: Duration) -> Seldom {
+        Seldom { pause, ..Seldom::default() }
+    }
+
     /// A warning, or where that would be too many a line that is there for who wants all of them.
     pub(crate) fn warn(&self, line: impl Display) {
         match self.turn(Instant::now()) {
@@ -32,8 +47,8 @@ impl Seldom {
 
     /// Whether a line may be written, and how many were not since the last.
     fn turn(&self, now: Instant) -> Option<u64> {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.last.is_some_and(|last| now < last + PAUSE) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.last.is_some_and(|last| now < last + self.pause) {
             said.more += 1;
             return None;
         }

@@ -19,6 +19,7 @@ use crate::open_files;
 use crate::reload::Reload;
 use crate::running::Running;
 use crate::shutdown::{PARTING, Reopenings, SHORT_PARTING, Shutdown, Signals};
+use crate::spans::Spans;
 use crate::threads;
 
 /// Runs the proxy until a signal ends it. With a file, it follows what that says.
@@ -47,8 +48,10 @@ async fn run(settings: Settings, file: Option<ConfigFile>, given: Given, recent:
     if let Some(log) = &access_log {
         tokio::spawn(reopen(Arc::clone(log), Reopenings::take()?));
     }
+    let spans = settings.process.otlp.as_ref().map(Spans::start).transpose()?;
     let patience = if given.is_empty() { Duration::ZERO } else { SHORT_PARTING };
-    let (mut running, admin, handover) = open(settings, given, recent, access_log.clone(), &shutdown).await?;
+    let (mut running, admin, handover) =
+        open(settings, given, recent, access_log.clone(), spans.clone(), &shutdown).await?;
     running.serve();
     running.announce();
     // Whoever waits for the end of the process wants to see it.
@@ -85,6 +88,9 @@ async fn run(settings: Settings, file: Option<ConfigFile>, given: Given, recent:
         }
     }
     running.sum_up();
+    if let Some(spans) = spans {
+        spans.flush().await;
+    }
     if let Some(log) = access_log {
         log.flush();
     }
@@ -97,6 +103,7 @@ async fn open(
     mut given: Given,
     recent: Arc<Recent>,
     access_log: Option<Arc<AccessLog>>,
+    spans: Option<Arc<Spans>>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<(Running, Option<Admin>, Option<Arc<Handover>>)> {
     given.all_named(&settings.addresses()).await?;
@@ -104,7 +111,7 @@ async fn open(
         Some(path) => Some(Claim::make(path, &mut given).await?),
         None => None,
     };
-    let running = Running::open(settings, &mut given, recent, access_log, shutdown).await?;
+    let running = Running::open(settings, &mut given, recent, access_log, spans, shutdown).await?;
     let admin = match &running.settings().process.admin {
         Some(admin) => Admin::open(admin, running.metrics(), &mut given).await?,
         None => None,

@@ -7,7 +7,7 @@ use clap::{Args, value_parser};
 use httpteleport::Wire;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::yes_or_no;
+use super::{OtlpArgs, yes_or_no};
 use crate::access_log;
 use crate::compress::wire;
 use crate::duration;
@@ -67,6 +67,9 @@ pub(crate) struct ProcessArgs {
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = yes_or_no
     )]
     pub(crate) log_all_errors: Option<bool>,
+
+    #[command(flatten)]
+    pub(crate) otlp: OtlpArgs,
 }
 
 /// As typed; [`Teleport`](crate::config::Teleport) is what they mean together.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use httpteleport::{RecordCodec, Wire};
 
-use super::Mistakes;
+use super::{Mistakes, Otlp};
 use crate::access_log;
 use crate::cli::{ProcessArgs, TeleportArgs};
 use crate::compress::Compress;
@@ -27,6 +27,8 @@ pub(crate) struct Process {
     pub(crate) log: log::Options,
     /// Where requests are logged, if they are.
     pub(crate) access_log: Option<access_log::Options>,
+    /// Where spans of requests go, if there are any.
+    pub(crate) otlp: Option<Otlp>,
 }
 
 /// Where metrics and the page are served, and to whom.
@@ -90,6 +92,7 @@ impl Process {
                 all_errors: args.log_all_errors.unwrap_or_default(),
             },
             access_log: args.access_log.clone().map(|path| access_log::Options { path, format }),
+            otlp: Otlp::new(&args.otlp, cfg!(feature = "otlp"), mistakes),
         }
     }
 }

@@ -97,7 +97,8 @@ impl Node {
     async fn start(address: &str, out: &str) -> anyhow::Result<Node> {
         let settings = settings(&["httptp", "--in", address, "--out", out, "--out-timeout", TIMEOUT])?;
         let shutdown = Shutdown::new();
-        let mut running = Running::open(*settings, &mut Given::default(), Arc::default(), None, &shutdown).await?;
+        let mut running =
+            Running::open(*settings, &mut Given::default(), Arc::default(), None, None, &shutdown).await?;
         let (input, proxy) =
             running.inputs().next().zip(running.groups().first()).context("demo: a node without sides")?;
         let bound = input.listener().local_addr().with_context(|| format!("--in {address}: has no address"))?;

@@ -19,7 +19,7 @@ use crate::listen::Client;
 use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
-use crate::trace_context;
+use crate::spans;
 
 impl Shared {
     /// The reply; what has to follow it, if it agrees to another protocol, is left in `next`.
@@ -37,17 +37,18 @@ impl Shared {
         if let Some(reply) = self.tokens.as_ref().and_then(|tokens| tokens.reply(&request)) {
             return Ok(self.proven(&request, reply, ends, running));
         }
-        if self.begin_traces {
-            trace_context::begin(request.headers_mut());
-        }
+        let mut span = self.traces.begin(&mut request, ends.caller);
         let version = request.version();
         let (client, admitted) = self.admit(&request, ends.caller.client);
         let caller = Caller { client, ..ends.caller };
+        if let Some(span) = &mut span {
+            span.of(client);
+        }
         let logged = self.access_log.as_ref().map(|log| log.begin(&request, client));
         let mut asked = None;
         let mut reply = match self.read(request, ends, client, admitted, activity, &mut asked).await {
             Ok(Routed { request, proxy, slot, after }) => {
-                let mut reply = proxy.forward(request, caller, slot).await;
+                let mut reply = proxy.forward(request, caller, slot, span.as_ref()).await;
                 after.apply(&mut reply);
                 reply
             }
@@ -71,6 +72,7 @@ impl Shared {
         };
         self.traffic.requests.replied(reply.status());
         access_log::answered(logged, &mut reply);
+        spans::answered(span, &mut reply);
         Ok(reply)
     }
 

@@ -25,6 +25,7 @@ use crate::metrics::traffic::Input;
 use crate::outbound::one_line;
 use crate::refusal::Caller;
 use crate::shutdown::Shutdown;
+use crate::spans::Traces;
 use crate::tls::RefusedClients;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
@@ -48,7 +49,7 @@ pub(super) struct Shared {
     /// What goes through the input.
     pub(super) traffic: Arc<Input>,
     pub(super) access_log: Option<Arc<AccessLog>>,
-    pub(super) begin_traces: bool,
+    pub(super) traces: Traces,
     scheme: Scheme,
     pub(super) shutdown: Shutdown,
 }
@@ -79,7 +80,7 @@ impl Shared {
             policy,
             counters: parts.counters,
             access_log: parts.access_log,
-            begin_traces: settings.begin_traces,
+            traces: Traces { begin: settings.begin_traces, spans: parts.spans },
             traffic,
             scheme: settings.endpoint.scheme,
             shutdown,

@@ -31,8 +31,8 @@ use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
 use crate::shutdown::Shutdown;
+use crate::spans::{self, Traces};
 use crate::tls::RefusedClients;
-use crate::trace_context;
 
 /// So many more handlers than requests may run: the process refuses requests, with a counter and a line, before the library does it
 /// in its own way. A thread has one at most that is about to be refused, and there are no more threads than that.
@@ -85,7 +85,7 @@ impl Shared {
             policy,
             traffic,
             access_log: parts.access_log,
-            begin_traces: settings.begin_traces,
+            traces: Traces { begin: settings.begin_traces, spans: parts.spans },
             own_address,
             input: settings.endpoint.scheme,
         });
@@ -155,7 +155,7 @@ struct Answer {
     /// What goes through the input.
     traffic: Arc<Input>,
     access_log: Option<Arc<AccessLog>>,
-    begin_traces: bool,
+    traces: Traces,
     /// Stands in for the `Host` that an HTTP/1.0 request may lack.
     own_address: Option<SocketAddr>,
     /// The scheme of the input.
@@ -169,17 +169,18 @@ impl StreamHandler for Answer {
         let peer = context.peer_addr().map_or(Client::Unix, Client::Tcp);
         let start = Instant::now();
         self.traffic.requests.started();
-        if self.begin_traces {
-            trace_context::begin(request.headers_mut());
-        }
+        let mut span = self.traces.begin(&mut request, self.caller(peer));
         let mut logged = self.access_log.as_ref().map(|log| log.begin(&request, peer));
         let (caller, routed) = self.admit(request, peer);
         if let Some(exchange) = &mut logged {
             exchange.of(caller.client);
         }
+        if let Some(span) = &mut span {
+            span.of(caller.client);
+        }
         let (mut reply, deadline) = match routed {
             Ok(Routed { request, proxy, slot, after }) => {
-                let mut reply = proxy.forward(request, caller, slot).await;
+                let mut reply = proxy.forward(request, caller, slot, span.as_ref()).await;
                 let deadline = start + proxy.timeout();
                 after.apply(&mut reply);
                 (reply, deadline)
@@ -194,16 +195,21 @@ impl StreamHandler for Answer {
         }
         self.traffic.requests.replied(reply.status());
         access_log::answered(logged, &mut reply);
+        spans::answered(span, &mut reply);
         reply
     }
 }
 
 impl Answer {
+    fn caller(&self, client: Client) -> Caller {
+        Caller { client, input: self.input, to: self.own_address }
+    }
+
     /// Whose request it is, and its way, or the reply to one that may not go on.
     fn admit(&self, request: Request<Incoming>, peer: Client) -> (Caller, Result<Routed, Response<Body>>) {
         let policy = self.policy.load();
         let client = policy.gate.client(request.headers(), peer);
-        let caller = Caller { client, input: self.input, to: self.own_address };
+        let caller = self.caller(client);
         let routed = self.prepare(&policy, request, peer, client);
         (caller, routed.map_err(|refusal| caller.turn_away(&refusal, &policy.gate.counters)))
     }

@@ -9,6 +9,19 @@ use crate::outbound::{Failure, FailureKind};
 /// As [`Failures::counts`] tells them apart.
 pub(crate) const KINDS: [&str; 7] = ["unreachable", "timeout", "busy", "refused", "request", "broken", "shortage"];
 
+/// Where a kind is among [`KINDS`].
+pub(crate) fn place(kind: FailureKind) -> usize {
+    match kind {
+        FailureKind::Unreachable => 0,
+        FailureKind::Timeout => 1,
+        FailureKind::Busy => 2,
+        FailureKind::Refused(_) => 3,
+        FailureKind::Request(_) => 4,
+        FailureKind::Broken => 5,
+        FailureKind::Shortage => 6,
+    }
+}
+
 /// Those of one group, by the failure that was told to their clients, and where all failures are noted.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
@@ -31,16 +44,7 @@ impl Failures {
 
     /// The client was told of this one.
     pub(crate) fn told(&self, kind: FailureKind) {
-        let kind = match kind {
-            FailureKind::Unreachable => 0,
-            FailureKind::Timeout => 1,
-            FailureKind::Busy => 2,
-            FailureKind::Refused(_) => 3,
-            FailureKind::Request(_) => 4,
-            FailureKind::Broken => 5,
-            FailureKind::Shortage => 6,
-        };
-        self.counts[kind].fetch_add(1, Relaxed);
+        self.counts[place(kind)].fetch_add(1, Relaxed);
     }
 
     /// In the order of [`KINDS`].

@@ -61,6 +61,12 @@ fn process(families: &mut Families, seen: &Seen) {
         "Lines of the access log that were dropped, as the disk was too slow or took none.",
         seen.unlogged as f64,
     );
+    let Some(spans) = seen.spans else { return };
+    counter("httptp_spans_sent_total", "Spans of requests that the collector has taken.", spans.sent as f64);
+    for (reason, count) in [("crowded", spans.crowded), ("refused", spans.refused)] {
+        let help = "Spans that were dropped: too many waited, or the collector did not take them.";
+        families.add("httptp_spans_dropped_total", help, Kind::Counter, &[("reason", reason)], count as f64);
+    }
 }
 
 fn inputs(families: &mut Families, inputs: &[InputSeen]) {

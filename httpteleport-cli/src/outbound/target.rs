@@ -127,7 +127,8 @@ impl Target {
         self.node.requests().saturating_sub(self.retries.load(Relaxed))
     }
 
-    pub(super) fn place(&self) -> &Place {
+    /// Where it is.
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 

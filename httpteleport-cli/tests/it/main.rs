@@ -9,6 +9,8 @@ mod certificates;
 mod client;
 mod client_certificates;
 mod clients;
+#[cfg(feature = "otlp")]
+mod collector;
 mod concurrency;
 mod config;
 mod demo;
@@ -23,6 +25,8 @@ mod limits;
 mod load;
 mod logs;
 mod origin;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod page;
 mod papers;
 mod pass;
