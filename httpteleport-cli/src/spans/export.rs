@@ -20,7 +20,7 @@ use super::{Counts, message};
 use crate::config;
 use crate::counters::Count;
 use crate::fetch::fetch;
-use crate::outbound::one_line;
+use crate::outbound::{one_line, plain};
 use crate::seldom::Seldom;
 use crate::tls;
 
@@ -160,7 +160,10 @@ impl Exporter {
         let request = request.body(Full::new(bytes)).map_err(|error| passing(one_line(&error)))?;
         match timeout(PATIENCE, fetch(self.tls.as_ref(), request)).await {
             Ok(Ok(reply)) => self.taken(&reply),
-            Ok(Err(error)) => Err(passing(one_line(&*error))),
+            Ok(Err(error)) => {
+                let why = error.downcast_ref().map_or_else(|| one_line(&*error), plain);
+                Err(passing(why))
+            }
             Err(_) => Err(passing(format!("no answer within {PATIENCE:?}"))),
         }
     }
