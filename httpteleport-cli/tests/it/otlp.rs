@@ -9,6 +9,7 @@ use crate::client::{Client, Reply};
 use crate::collector::{Collector, Told, hex};
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
+use crate::stage::Stage;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -169,6 +170,23 @@ async fn each_try_is_a_span_and_what_went_wrong_is_told() {
         assert_eq!((told.all(["error.type"]), told.get("http.response.status_code")), (["cancelled".into()], None));
     }
     origin.let_go();
+}
+
+#[tokio::test]
+async fn a_reply_that_breaks_off_is_an_error_of_its_upstream() {
+    let mut collector = Collector::start().await;
+    let stage = Stage::with(&collector.options("node")).await;
+    let mut client = stage.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let mut origin = stage.accept().await;
+    origin.try_head().await.expect("a request");
+    origin.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").await;
+    drop(origin);
+    client.rest().await;
+    let spans = collector.take(2).await;
+    let part = only(&spans, "node", false);
+    assert_eq!(part.all(["http.response.status_code", "error.type"]), ["200", "broken"]);
+    assert!(part.is_error() && !only(&spans, "node", true).is_error(), "its head was good");
 }
 
 #[tokio::test]
