@@ -2,7 +2,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::HeaderValue;
 use http::uri::Authority;
 use http::{Method, Version};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -17,10 +16,6 @@ use super::record::{Record, Side};
 use crate::endpoint::{Address, Endpoint};
 use crate::listen::Client;
 
-/// Most bytes of a text: paths can be as long as a head.
-const LONGEST: usize = 1024;
-/// So much of a `tracestate` is told, which is what everybody has to take.
-const LONGEST_STATE: usize = 512;
 /// It is known whether the parent is of another process, and it is.
 const REMOTE: u32 = 0x300;
 /// It is known, and it is not.
@@ -45,19 +40,18 @@ fn span(record: &Record) -> Span {
     let mut attributes = Attributes::default();
     attributes.method(&record.method);
     let (kind, remote, fails_from) = match &record.side {
-        Side::Server { input, version, host, agent, peer, client } => {
+        Side::Server { input, version, authority, agent, peer, client } => {
             attributes.text("url.scheme", if input.is_tls() { "https" } else { "http" });
-            attributes.text("url.path", record.target.path());
-            let host = || host.as_ref().and_then(text)?.parse().ok();
-            attributes.host(record.target.authority().cloned().or_else(host));
+            attributes.text("url.path", &record.path);
+            attributes.host(authority.as_deref().unwrap_or_default());
             attributes.address("client.address", *client);
             attributes.peer(*peer);
             attributes.protocol(input.is_teleport(), *version);
-            attributes.text("user_agent.original", agent.as_ref().and_then(text).unwrap_or_default());
+            attributes.text("user_agent.original", agent.as_deref().unwrap_or_default());
             (SpanKind::Server, record.parent.is_some(), 500)
         }
         Side::Client { upstream, resends } => {
-            attributes.upstream(upstream, record.target.path());
+            attributes.upstream(upstream, &record.path);
             if *resends > 0 {
                 attributes.number("http.request.resend_count", *resends as u64);
             }
@@ -81,7 +75,7 @@ fn span(record: &Record) -> Span {
         trace_id: record.context.trace.to_be_bytes().to_vec(),
         span_id: record.context.span.to_be_bytes().to_vec(),
         parent_span_id: record.parent.map(|parent| parent.to_be_bytes().to_vec()).unwrap_or_default(),
-        trace_state: state(&record.state),
+        trace_state: record.state.as_ref().to_owned(),
         flags: u32::from(record.context.flags) | if remote { REMOTE } else { LOCAL },
         name: known(&record.method).unwrap_or("HTTP").to_owned(),
         kind: kind.into(),
@@ -105,7 +99,7 @@ impl Attributes {
     /// Nothing is not told.
     fn text(&mut self, key: &str, value: &str) {
         if !value.is_empty() {
-            self.add(key, Value::StringValue(shortened(value).to_owned()));
+            self.add(key, Value::StringValue(value.to_owned()));
         }
     }
 
@@ -122,8 +116,8 @@ impl Attributes {
     }
 
     /// Whom the client has asked for.
-    fn host(&mut self, authority: Option<Authority>) {
-        let Some(authority) = authority else { return };
+    fn host(&mut self, authority: &str) {
+        let Ok(authority) = authority.parse::<Authority>() else { return };
         self.text("server.address", authority.host().trim_matches(['[', ']']));
         if let Some(port) = authority.port_u16() {
             self.number("server.port", port.into());
@@ -188,25 +182,6 @@ fn known(method: &Method) -> Option<&str> {
     all.contains(method).then_some(method.as_str())
 }
 
-fn text(value: &HeaderValue) -> Option<&str> {
-    value.to_str().ok()
-}
-
-/// As much of it as is told.
-fn shortened(text: &str) -> &str {
-    let mut end = text.len().min(LONGEST);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-/// The fields as one, or nothing if that is too long.
-fn state(fields: &[HeaderValue]) -> String {
-    let joined = fields.iter().filter_map(text).collect::<Vec<_>>().join(",");
-    if joined.len() > LONGEST_STATE { String::new() } else { joined }
-}
-
 fn nanos(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
@@ -219,24 +194,25 @@ mod tests {
     use crate::endpoint::Scheme;
     use crate::spans::context::Context;
 
-    fn record(target: &str, side: Side) -> Record {
+    fn record(path: &str, side: Side) -> Record {
         Record {
             context: Context { trace: 7, span: 9, flags: 1 },
             parent: None,
-            state: Vec::new(),
+            state: "".into(),
             began: UNIX_EPOCH + Duration::from_secs(5),
             took: Duration::from_nanos(11),
             method: Method::GET,
-            target: target.parse().expect("a target"),
+            path: path.into(),
             status: Some(http::StatusCode::OK),
             fault: None,
             side,
         }
     }
 
-    fn server(input: Scheme, version: Version, host: Option<&'static str>) -> Side {
-        let (host, agent) = (host.map(HeaderValue::from_static), Some(HeaderValue::from_static("")));
-        Side::Server { input, version, host, agent, peer: Client::Unix, client: Client::Unix }
+    /// A request that came to this authority.
+    fn server(input: Scheme, version: Version, authority: &str) -> Side {
+        let (authority, agent) = (Some(authority.into()), Some("".into()));
+        Side::Server { input, version, authority, agent, peer: Client::Unix, client: Client::Unix }
     }
 
     /// Each attribute as `key=value`.
@@ -250,8 +226,8 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_http_2_names_its_host_in_its_target() {
-        let span = span(&record("https://[::1]:8/a%2Fb?q", server(Scheme::Https, Version::HTTP_2, None)));
+    fn a_request_that_came_tells_whom_it_was_for() {
+        let span = span(&record("/a%2Fb", server(Scheme::Https, Version::HTTP_2, "[::1]:8")));
         let want = [
             "http.request.method=GET",
             "url.scheme=https",
@@ -276,26 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_send_is_cut() {
-        let path = format!("/{}", "x".repeat(5000));
-        let mut long = record(&path, server(Scheme::Unix, Version::HTTP_10, Some("not a host")));
-        long.state = vec![HeaderValue::from_str(&"a=1,".repeat(200)).expect("a value")];
-        let span = span(&long);
-        assert_eq!(attributes(&span)[2].len(), "url.path=".len() + LONGEST);
-        assert!(span.trace_state.is_empty() && !attributes(&span).iter().any(|one| one.starts_with("server.")));
-        assert_eq!(shortened(&"\u{e4}".repeat(1000)).len(), LONGEST);
-        let odd = format!("x{}", "\u{e4}".repeat(1000));
-        assert_eq!(shortened(&odd).len(), LONGEST - 1, "no character is cut in two");
-    }
-
-    #[test]
     fn errors_are_those_of_the_side() {
         let upstream = Endpoint::parse("http://h").expect("an endpoint");
         for (code, of_server, of_client) in
             [(200, None, None), (404, None, Some("404")), (503, Some("503"), Some("503"))]
         {
             for (side, want) in [
-                (server(Scheme::Http, Version::HTTP_11, Some("h")), of_server),
+                (server(Scheme::Http, Version::HTTP_11, "no host"), of_server),
                 (Side::Client { upstream: upstream.clone(), resends: 1 }, of_client),
             ] {
                 let mut record = record("/", side);

@@ -1,10 +1,9 @@
 //! Begins spans, and hands them over when they end.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use http::header::{HOST, HeaderName, USER_AGENT};
 use http::{Request, StatusCode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Counts;
 use super::context::{Context, SAMPLED};
 use super::export::{Exporter, Tally};
-use super::record::{Record, Side};
+use super::record::{self, Record, Side, TRACESTATE};
 use crate::config;
 use crate::listen::Client;
 use crate::metrics::failures::{KINDS, place};
@@ -22,8 +21,6 @@ use crate::outbound::{FailureKind, Place};
 use crate::refusal::Caller;
 use crate::request::Outgoing;
 use crate::trace_context::TRACEPARENT;
-
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Spans that wait to be sent.
 const MOST_WAITING: usize = 4096;
@@ -47,6 +44,9 @@ pub(crate) struct Span(Box<Open>);
 struct Open {
     spans: Arc<Spans>,
     clock: Instant,
+    /// For those that begin below it.
+    context: Context,
+    state: Arc<str>,
     /// Taken only by `drop`.
     record: Option<Record>,
 }
@@ -78,27 +78,9 @@ impl Spans {
             Some(before) => Context { span, ..before },
             None => self.begin_trace(request, span, &mut random)?,
         };
-        let headers = request.headers();
-        let record = Record {
-            context,
-            parent: before.map(|before| before.span),
-            state: headers.get_all(TRACESTATE).iter().cloned().collect(),
-            began: SystemTime::now(),
-            took: Duration::ZERO,
-            method: request.method().clone(),
-            target: request.uri().clone(),
-            status: None,
-            fault: None,
-            side: Side::Server {
-                input: caller.input,
-                version: request.version(),
-                host: headers.get(HOST).cloned(),
-                agent: headers.get(USER_AGENT).cloned(),
-                peer: caller.client,
-                client: caller.client,
-            },
-        };
-        Some(self.span(record))
+        let (parent, state) = (before.map(|before| before.span), record::state(request.headers()));
+        let side = Side::server(request, caller);
+        Some(self.span(Record::new(request, context, parent, state, side)))
     }
 
     /// The place of the first span of a trace, if it is sampled; either way the request tells of the trace from now on.
@@ -115,7 +97,8 @@ impl Spans {
     }
 
     fn span(self: &Arc<Self>, record: Record) -> Span {
-        Span(Box::new(Open { spans: Arc::clone(self), clock: Instant::now(), record: Some(record) }))
+        let (context, state) = (record.context, Arc::clone(&record.state));
+        Span(Box::new(Open { spans: Arc::clone(self), clock: Instant::now(), context, state, record: Some(record) }))
     }
 
     /// What has become of spans so far.
@@ -145,26 +128,17 @@ impl Span {
 
     /// The request goes to an upstream, after so many others have had it: the span of that, which the request names from now on.
     pub(crate) fn attempt(&self, request: &mut Outgoing, to: &Place, resends: usize) -> Span {
-        let parent = self.0.record.as_ref().map_or(Context { trace: 0, span: 0, flags: 0 }, |record| record.context);
-        let context = Context { span: Rng::new().u64(1..), ..parent };
+        let above = &self.0;
+        let context = Context { span: Rng::new().u64(1..), ..above.context };
         // A route may have removed it.
         if let Some(field) = request.headers_mut().get_mut(TRACEPARENT)
             && let Some(value) = context.value()
         {
             *field = value;
         }
-        self.0.spans.span(Record {
-            context,
-            parent: Some(parent.span),
-            state: request.headers().get_all(TRACESTATE).iter().cloned().collect(),
-            began: SystemTime::now(),
-            took: Duration::ZERO,
-            method: request.method().clone(),
-            target: request.uri().clone(),
-            status: None,
-            fault: None,
-            side: Side::Client { upstream: to.endpoint.clone(), resends },
-        })
+        let side = Side::Client { upstream: to.endpoint.clone(), resends };
+        let (parent, state) = (Some(above.context.span), Arc::clone(&above.state));
+        above.spans.span(Record::new(request, context, parent, state, side))
     }
 
     /// The head of the reply is there.
