@@ -19,9 +19,11 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message as _;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use crate::program::PATIENCE;
 
@@ -47,13 +49,23 @@ pub(crate) struct Told {
 impl Collector {
     /// One that takes everything.
     pub(crate) async fn start() -> Collector {
-        Collector::answering(vec![]).await
+        Collector::with(vec![], None).await
+    }
+
+    /// The same over TLS.
+    pub(crate) async fn tls(config: ServerConfig) -> Collector {
+        Collector::with(vec![], Some(TlsAcceptor::from(Arc::new(config)))).await
     }
 
     /// One that answers so, one message after the other, and then takes everything. Spans that it does not take are not told.
     pub(crate) async fn answering(answers: Vec<Answer>) -> Collector {
+        Collector::with(answers, None).await
+    }
+
+    async fn with(answers: Vec<Answer>, tls: Option<TlsAcceptor>) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}/below", listener.local_addr().expect("an address"));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}/below", listener.local_addr().expect("an address"));
         let (sender, spans) = channel(MOST);
         let answers = Arc::new(std::sync::Mutex::new(answers.into_iter()));
         tokio::spawn(async move {
@@ -63,7 +75,16 @@ impl Collector {
                     let answer = answers.lock().expect("no panic").next().unwrap_or((200, 0));
                     take(request, sender.clone(), answer)
                 });
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                let (http, tls) = (http1::Builder::new(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => http.serve_connection(TokioIo::new(stream), service).await,
+                        Some(tls) => {
+                            let stream = tls.accept(stream).await.expect("a handshake");
+                            http.serve_connection(TokioIo::new(stream), service).await
+                        }
+                    }
+                });
             }
         });
         Collector { url, spans }

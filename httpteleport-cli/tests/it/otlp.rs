@@ -10,6 +10,7 @@ use crate::collector::{Collector, Told, hex};
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
 use crate::stage::Stage;
+use crate::tls::Identity;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -215,6 +216,15 @@ async fn what_is_sent_and_what_is_dropped_is_counted() {
     let metrics = metrics().await;
     assert_eq!(promtool(&metrics).await, "");
     every_one_is_explained(&metrics);
+}
+
+#[tokio::test]
+async fn a_collector_may_be_behind_tls() {
+    let identity = Identity::new("collector");
+    let (origin, mut collector) = (Origin::start().await, Collector::tls(identity.server()).await);
+    let node = node(&origin.url(), &[&collector.options("node"), &["--otlp-ca", identity.files().0]]).await;
+    assert_eq!(ask(&node, "GET /size/1 HTTP/1.1").await.status(), 200);
+    assert_eq!(collector.take(2).await.len(), 2);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ impl Identity {
         Identity { cert, key, made }
     }
 
-    fn server(&self) -> ServerConfig {
+    pub(crate) fn server(&self) -> ServerConfig {
         let key = PrivateKeyDer::try_from(self.made.signing_key.serialize_der()).expect("a key");
         let ring = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
