@@ -67,8 +67,8 @@ async fn wrk_on_a_pair_before_nginx() {
     let program = installed("wrk").expect("wrk is not installed: `cargo xtask test` gets it, or `apt-get install wrk`");
     let mut command = Command::new(program);
     command.args(["--threads", "2", "--connections", "64", "--duration", "2s", &pair.url("/page")]);
-    let mut wrk = Running::start(command);
-    assert!(tokio::task::block_in_place(|| wrk.wait()).success(), "{wrk:?}");
+    let wrk = Running::start(command);
+    tokio::task::block_in_place(|| wrk.line("its end", |line| line.starts_with("Transfer/sec:").then_some(())));
     let said = wrk.output().join("\n");
     let requests = said.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse::<u64>().ok());
     assert!(requests.is_some_and(|requests| requests > 100), "{said}");
