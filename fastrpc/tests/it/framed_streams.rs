@@ -9,6 +9,9 @@ use fastrpc::wire::framed::frame::{self, CloseCode, Frame, ResetCode, TooLong};
 use fastrpc::wire::framed::settings::Settings;
 use tokio::time::Instant;
 
+mod credit;
+mod rules;
+
 /// Both ends, and the time.
 pub(crate) struct Pair {
     pub(crate) client: Streams<()>,
@@ -103,6 +106,16 @@ pub(crate) fn settings(connection: u32, stream: u32) -> Settings {
     Settings { connection_credit: connection, stream_credit: stream, ..Settings::default() }
 }
 
+pub(crate) fn frames(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut record = Vec::new();
+    write(&mut record);
+    record.into()
+}
+
+pub(crate) fn data(id: u32, length: usize, end: bool) -> Bytes {
+    frames(|out| frame::put_data(out, id, [&vec![0; length][..]].into_iter(), end).unwrap())
+}
+
 // ---- whose turn it is ----
 
 #[test]
@@ -166,98 +179,6 @@ fn bodies_that_do_not_compress_have_records_of_their_own_and_starve_nobody() {
         bytes.push(raw);
     }
     assert_eq!(kinds[..4], [Filled::Frames, Filled::Raw, Filled::Frames, Filled::Raw]);
-}
-
-// ---- credit ----
-
-#[test]
-fn a_body_waits_for_credit_and_a_reader_gives_it() {
-    let mut pair = Pair::new(settings(100_000, 20_000));
-    let (up, key) = pair.call(b"", true);
-    pair.client.push(up, Bytes::from(vec![1; 50_000]));
-    pair.up();
-    assert!(record(&mut pair.client, pair.now).is_none(), "20,000 are under way");
-    let mut read = 0;
-    while read < 50_000 {
-        while let Poll::Ready(Some(piece)) = piece(&mut pair.server, key) {
-            read += piece.len();
-        }
-        pair.down();
-        pair.up();
-    }
-    assert_eq!(read, 50_000);
-}
-
-#[test]
-fn a_slow_reader_does_not_stall_its_neighbour() {
-    let mut pair = Pair::new(settings(160_000, 20_000));
-    let (slow, _) = pair.call(b"", true);
-    pair.client.push(slow, Bytes::from(vec![1; 500_000]));
-    let (quick, key) = pair.call(b"", true);
-    pair.client.push(quick, Bytes::from(vec![2; 500_000]));
-    let mut read = 0;
-    for _ in 0..200 {
-        pair.up();
-        while let Poll::Ready(Some(piece)) = piece(&mut pair.server, key) {
-            assert!(piece.iter().all(|byte| *byte == 2));
-            read += piece.len();
-        }
-        pair.down();
-    }
-    assert_eq!(read, 500_000);
-}
-
-#[test]
-fn windows_open_on_a_long_way_and_stay_an_eighth() {
-    let mut pair = Pair::new(settings(1 << 20, 1 << 16));
-    pair.server.measured(Duration::from_millis(150));
-    let (up, key) = pair.call(b"", true);
-    let mut rates = Vec::new();
-    for _ in 0..12 {
-        let mut read = 0;
-        while let Poll::Ready(Ok(())) = pair.client.poll_room(up, Waker::noop()) {
-            pair.client.push(up, Bytes::from(vec![0; 1 << 22]));
-        }
-        pair.up();
-        while let Poll::Ready(Some(piece)) = piece(&mut pair.server, key) {
-            read += piece.len();
-        }
-        pair.now += Duration::from_millis(150);
-        pair.down();
-        rates.push(read);
-    }
-    // 200 Mbit/s at 150 ms are 3.75 MB under way; it ends at an eighth of 16 MiB.
-    assert!(rates[0] == 1 << 16 && rates[11] == 1 << 21, "{rates:?}");
-}
-
-#[test]
-fn unread_bodies_are_broken_off_when_the_whole_connection_waits_for_them() {
-    let mut pair = Pair::new(settings(20_000, 20_000));
-    let (whole, lying) = pair.call(b"", true);
-    pair.client.push(whole, Bytes::from(vec![1; 10_000]));
-    pair.client.finish(whole, None).unwrap();
-    let (endless, lying_too) = pair.call(b"", true);
-    pair.client.push(endless, Bytes::from(vec![1; 20_000]));
-    pair.up();
-
-    let limit = Duration::from_secs(10);
-    pair.server.reset_stalled(pair.now, limit);
-    pair.server.reset_stalled(pair.now + Duration::from_secs(9), limit);
-    assert_eq!((pair.server.reset_of(lying), pair.server.reset_of(lying_too)), (None, None));
-    pair.server.reset_stalled(pair.now + limit, limit);
-    for key in [lying, lying_too] {
-        let Poll::Ready(Some(Err(gone))) = pair.server.poll_piece(key, Waker::noop()) else { panic!("it is told") };
-        assert_eq!(
-            gone.0.unwrap().to_string(),
-            "this side reset the stream: stalled (nobody has read its body for 10 s while others waited)"
-        );
-    }
-    pair.down();
-    assert_eq!(
-        pair.client.reset_of(endless).map(|reset| (reset.code, reset.by_peer)),
-        Some((ResetCode::Stalled, true))
-    );
-    assert_eq!(pair.server.balance().unread, 0);
 }
 
 // ---- ends ----
@@ -364,129 +285,4 @@ fn close_is_the_last_word() {
     let mut ping = Vec::new();
     frame::put_ping(&mut ping, [0; 8]);
     assert_eq!(receive(&mut pair.client, &ping.into()).unwrap_err().text, "a frame came behind the last one");
-}
-
-// ---- peers that break the rules ----
-
-pub(crate) fn frames(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let mut record = Vec::new();
-    write(&mut record);
-    record.into()
-}
-
-pub(crate) fn data(id: u32, length: usize, end: bool) -> Bytes {
-    frames(|out| frame::put_data(out, id, [&vec![0; length][..]].into_iter(), end).unwrap())
-}
-
-fn reply(id: u32, end: bool) -> Bytes {
-    frames(|out| assert!(frame::put_reply(out, id, 9, writes(b"r"), b"", end).unwrap()))
-}
-
-#[test]
-fn what_a_server_may_not_send() {
-    let cases: [(&[Bytes], &str); 7] = [
-        (&[reply(2, true)], "a frame is for call 2, and the last one was 1"),
-        (&[reply(1, false), reply(1, true)], "call 1 was answered twice"),
-        (&[data(1, 1, false)], "a body came ahead of the reply to call 1"),
-        (&[reply(1, false), data(1, 20_001, false)], "more came than the credit of call 1"),
-        (&[reply(1, true), data(1, 1, false)], "more came for call 1 behind its end"),
-        (
-            &[reply(1, false), frames(|out| frame::put_interim(out, 1, b"i").unwrap())],
-            "an interim head came behind the reply to call 1",
-        ),
-        (
-            &[frames(|out| assert!(frame::put_call(out, 0, false, 9, writes(b"c"), b"", true).unwrap()))],
-            "a server opened a call",
-        ),
-    ];
-    for (records, text) in cases {
-        let mut pair = Pair::new(settings(100_000, 20_000));
-        pair.call(b"", true);
-        let outcome = records.iter().try_for_each(|record| receive(&mut pair.client, record).map(drop));
-        assert_eq!(outcome.unwrap_err().text, text);
-    }
-}
-
-#[test]
-fn what_a_client_may_not_send() {
-    let credit = |id, bytes| frames(|out| frame::put_credit(out, id, bytes));
-    let cases: [(&[Bytes], CloseCode, &str); 7] = [
-        (&[reply(1, true)], CloseCode::Protocol, "a client sent a reply (to call 1)"),
-        (&[data(2, 1, false)], CloseCode::Protocol, "a frame is for call 2, and the last one was 1"),
-        (&[data(1, 1, true), data(1, 1, true)], CloseCode::Protocol, "more came for call 1 behind its end"),
-        (&[data(1, 20_001, false)], CloseCode::Credit, "more came than the credit of call 1"),
-        (&[data(1, 20_000, false), data(1, 1, false)], CloseCode::Credit, "more came than the credit of call 1"),
-        (&[credit(0, u32::MAX)], CloseCode::Credit, "credit was granted beyond 2^31 - 1"),
-        (&[credit(1, (1 << 31) - 1)], CloseCode::Credit, "credit was granted beyond 2^31 - 1"),
-    ];
-    for (records, code, text) in cases {
-        let mut pair = Pair::new(settings(100_000, 20_000));
-        pair.call(b"", true);
-        let outcome = records.iter().try_for_each(|record| receive(&mut pair.server, record).map(drop));
-        assert_eq!(outcome.unwrap_err(), Violation { code, text: text.into() });
-    }
-}
-
-#[test]
-fn a_body_that_is_whole_needs_no_credit_and_has_a_limit() {
-    let mut pair = Pair::new(settings(0, 0));
-    let (call, key) = pair.call(&[1; 16_384], false);
-    pair.server.reply(key, writes(b""), &Bytes::from(vec![2; 16_384]), false).unwrap();
-    let received = pair.down();
-    assert!(matches!(&received[..], [Received::Reply { body: Some(body), .. }] if body.len() == 16_384));
-    pair.client.release(call);
-
-    open(&mut pair.client, b"call", &[1; 16_385], false);
-    assert_eq!(words(&record(&mut pair.client, pair.now).unwrap()), ["call+0"], "the body waits for credit");
-    let long = frames(|out| {
-        assert!(frame::put_call(out, 0, false, 9, writes(b"c"), &[0; 16_385], true).unwrap());
-    });
-    let text = "16385 bytes came whole with the head of call 2: 16384 may";
-    assert_eq!(receive(&mut pair.server, &long).unwrap_err().text, text);
-}
-
-#[test]
-fn what_crosses_a_reset_is_dropped_and_its_credit_returns() {
-    let mut pair = Pair::new(settings(100_000, 20_000));
-    let (up, key) = pair.call(b"", true);
-    pair.client.push(up, Bytes::from(vec![0; 9000]));
-    let under_way = record(&mut pair.client, pair.now).unwrap();
-    pair.server.reset(key, ResetCode::Failed, "broken");
-    receive(&mut pair.server, &under_way).unwrap();
-    receive(&mut pair.server, &data(1, 5000, true)).unwrap();
-    assert_eq!(pair.server.balance().unread, 0);
-}
-
-#[test]
-fn floods_end_the_connection_with_their_name() {
-    let cases: [(Bytes, usize, &str); 4] = [
-        (frames(|out| frame::put_ping(out, [0; 8])), 11, "too many pings"),
-        (frames(|out| frame::put_credit(out, 0, 63)), 110, "too many tiny credits"),
-        (data(1, 0, false), 110, "too many empty frames"),
-        (
-            frames(|out| {
-                assert!(frame::put_call(out, 0, false, 9, writes(b"c"), b"", false).unwrap());
-            }),
-            1100,
-            "too many resets",
-        ),
-    ];
-    for (record, most, text) in cases {
-        let mut pair = Pair::new(settings(100_000, 20_000));
-        pair.call(b"", true);
-        let mut told = None;
-        for n in 0..most {
-            let received = receive(&mut pair.server, &record);
-            told = received.err();
-            if told.is_some() {
-                break;
-            }
-            if text.ends_with("resets") {
-                let id = u32::try_from(n).unwrap() + 2;
-                let reset = frames(|out| frame::put_reset(out, id, ResetCode::Cancelled, ""));
-                told = receive(&mut pair.server, &reset).err();
-            }
-        }
-        assert_eq!(told, Some(Violation { code: CloseCode::Flood, text: text.into() }));
-    }
 }

@@ -1,0 +1,81 @@
+//! Who may read there, and where it is.
+
+use super::*;
+
+fn file(name: &str, text: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).expect("written");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_where_there_is_one() {
+    let token = file("admin_token", "an-admin-token\n");
+    let args =
+        ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--admin", ANY, "--admin-token-file", &token];
+    let mut program = Program::start(&args).await;
+    let admin = program.admin().await;
+    for target in ["/", "/metrics", "/prometheus", "/expvar", "/api/now", "/none", "/?token=another-token"] {
+        let reply = get(&admin, target).await;
+        assert_eq!((reply.status(), reply.field("www-authenticate")), (401, Some("Bearer")), "{target}");
+        assert!(!reply.text().contains("an-admin-token"));
+    }
+    for target in ["/healthz", "/readyz"] {
+        assert_eq!(get(&admin, target).await.status(), 200, "{target}");
+    }
+    assert_eq!(with(&admin, "/metrics", "Authorization: Bearer an-admin-token").await.status(), 200);
+    assert_eq!(with(&admin, "/metrics", "Authorization: Bearer an-admin-tokem").await.status(), 401);
+    let reply = get(&admin, "/?token=an-admin-token").await;
+    assert_eq!((reply.status(), reply.field("location")), (303, Some("/")));
+    let cookie = reply.field("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
+    assert_eq!(with(&admin, "/api/now", &format!("Cookie: {cookie}")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_matters_only_where_it_was_asked_for() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let (code, _, stderr) =
+        run(&["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--admin", &address]).await;
+    assert_eq!(code, Some(1));
+    let want =
+        format!("httptp: --admin {address}: address in use: another program listens there; choose another address");
+    assert_eq!(stderr.lines().last(), Some(want.as_str()), "{stderr}");
+
+    // Somebody has the usual one now, be it another test.
+    let _usual = TcpListener::bind("127.0.0.1:8040").await;
+    let args = ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_httptp"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut program = command.spawn().expect("the program starts");
+    let mut log = BufReader::new(program.stderr.take().expect("a pipe")).lines();
+    let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("text").expect("a line");
+    assert!(line.contains("WARN metrics are not served: localhost:8040: address in use"), "{line}");
+}
+
+#[tokio::test]
+async fn who_opens_it_to_others_is_warned_and_mistakes_are_told() {
+    let args = ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--admin", "0.0.0.0:0"];
+    let (_program, mut log) = Program::logged(&args).await;
+    let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("text").expect("a line");
+    assert!(line.contains("WARN ANYBODY WHO REACHES 0.0.0.0:") && line.contains("--admin-token-file"), "{line}");
+
+    let short = file("admin_token_short", "short\n");
+    for (args, code, want) in [
+        (vec!["--admin", "nonsense"], 2, "--admin nonsense: write HOST:PORT, or nothing to turn it off"),
+        (vec!["--admin", "h:99999"], 2, "--admin h:99999: write HOST:PORT"),
+        (vec!["--price-per-gb", "much"], 2, "--price-per-gb much: give a number from 0 to 1000000"),
+        (vec!["--admin=", "--admin-token-file", "t"], 2, "--admin-token-file: there is no admin address"),
+        (
+            vec!["--admin", ANY, "--admin-token-file", "/nonexistent/t"],
+            1,
+            "--admin-token-file /nonexistent/t: cannot read the file: no such",
+        ),
+        (vec!["--admin", ANY, "--admin-token-file", &short], 1, "holds no token; it should have one of 8 to 512"),
+    ] {
+        let (status, _, stderr) =
+            run(&[&["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1"], &args[..]].concat()).await;
+        assert_eq!(status, Some(code), "{args:?}: {stderr}");
+        assert!(stderr.lines().last().is_some_and(|line| line.contains(want)), "{args:?}: {stderr}");
+    }
+}
