@@ -80,7 +80,7 @@ async fn run(settings: Settings, file: Option<ConfigFile>, given: Given, recent:
             if let Some(admin) = admin {
                 admin.abort();
             }
-            tracing::info!("process {successor} has taken over; draining; a second signal ends at once");
+            tracing::info!("process {successor} has taken over; draining");
             tokio::select! {
                 () = shutdown.drain(PARTING) => {}
                 () = asked_to_end => shutdown.drain(Duration::ZERO).await,
