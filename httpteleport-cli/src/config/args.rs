@@ -198,7 +198,7 @@ mod tests {
                 "--in-socket-mode 0o660: is no mode of a socket; write three octal digits",
             ),
             ("--out http://a --handover a/b", "--handover a/b: is no absolute path"),
-            ("--in unix:a --out http://a --handover /b", "--in: is no absolute path; with --handover the next process"),
+            ("--in unix:a --out http://a --handover /b", "--in unix:a: is no absolute path; with --handover the next"),
             ("--out http://a --out-ca f", "--out-ca: no output uses TLS"),
             ("--out http://a --out-timeout 0", "--out-timeout 0: "),
             ("--out http://a --out-timeout 3", "--out-timeout 3: no unit"),

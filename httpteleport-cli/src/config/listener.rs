@@ -117,8 +117,8 @@ impl Listener {
     pub(super) fn check_handover(&self, process: &Process, mistakes: &mut Mistakes) {
         let relative = matches!(&self.endpoint.address, Address::Unix(path) if path.is_relative());
         if process.handover.is_some() && relative {
-            mistakes
-                .add("--in: is no absolute path; with --handover the next process may be started elsewhere".to_owned());
+            let why = "is no absolute path; with --handover the next process may be started elsewhere";
+            mistakes.add(format!("--in {}: {why}", self.endpoint));
         }
     }
 
