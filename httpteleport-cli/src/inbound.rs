@@ -18,6 +18,7 @@ use crate::listen::{Accepted, Listener};
 use crate::metrics::servers::Servers;
 use crate::metrics::traffic;
 use crate::router::Router;
+use crate::seldom::Seldom;
 use crate::shutdown::Shutdown;
 use crate::spans::Spans;
 
@@ -149,10 +150,11 @@ impl Input {
     /// Accepts connections until draining begins, then returns. What runs on them goes on, as tasks of the shutdown.
     pub(crate) async fn serve(self: Arc<Self>) {
         let accept = async {
+            let failures = Seldom::default();
             loop {
                 // The system queues what comes beyond the limit.
                 let permit = Arc::clone(&self.connections).acquire_owned().await;
-                let accepted = self.listener.accept(&self.traffic.accept_errors).await;
+                let accepted = self.listener.accept(&self.traffic.accept_errors, &failures).await;
                 let open = self.traffic.accepted();
                 let serving = self.serving.load_full();
                 let Some(accepted) = serving.door.open(accepted) else { continue };

@@ -16,6 +16,7 @@ pub(crate) use self::unix::{Mode, SocketFile, bind as bind_unix};
 
 use crate::counters::Count;
 use crate::endpoint::{Address, Endpoint};
+use crate::seldom::Seldom;
 
 mod given;
 mod inherited;
@@ -177,15 +178,16 @@ impl Listener {
         }
     }
 
-    /// Waits for the next connection. Never fails: what the system lacks now it may have later; that is counted. Cancel safe.
-    pub(crate) async fn accept(&self, errors: &Count) -> Accepted {
+    /// Waits for the next connection. Never fails: what the system lacks now it may have later; that is counted, and told now and
+    /// then. Cancel safe.
+    pub(crate) async fn accept(&self, errors: &Count, lines: &Seldom) -> Accepted {
         loop {
             match self.try_accept().await {
                 Ok(accepted) => return accepted,
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
                     errors.add();
-                    tracing::warn!("cannot accept a connection: {error}; trying again");
+                    lines.warn(format_args!("cannot accept a connection: {error}; trying again"));
                     tokio::time::sleep(REST).await;
                 }
             }

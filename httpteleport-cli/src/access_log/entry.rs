@@ -43,14 +43,26 @@ impl Asked {
             at: SystemTime::now(),
             client,
             method: request.method().clone(),
-            target: request.uri().clone(),
+            target: target(request),
             version: request.version(),
-            host: field(HOST),
+            host: authority(request.uri()).or_else(|| field(HOST)),
             referer: field(REFERER),
             agent: field(USER_AGENT),
             trace: trace_context::trace(headers).map(str::to_owned),
         }
     }
+}
+
+/// The target as the client has said it; over HTTP/2 it says the host apart.
+fn target<B>(request: &Request<B>) -> Uri {
+    let path = request.uri().path_and_query().filter(|_| request.version() == Version::HTTP_2);
+    path.map_or_else(|| request.uri().clone(), |path| path.clone().into())
+}
+
+/// The host that the target names.
+fn authority(target: &Uri) -> Option<HeaderValue> {
+    let authority = target.authority()?.as_str();
+    HeaderValue::from_str(authority.rsplit('@').next().unwrap_or_default()).ok()
 }
 
 /// A request that is being served. When it is dropped, whatever became of it, its line is written.

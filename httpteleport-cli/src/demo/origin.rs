@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::counters::Count;
 use crate::endpoint::Endpoint;
 use crate::listen::{Accepted, Given, Listener, Sharing};
+use crate::seldom::Seldom;
 
 /// Largest request that is read; the nodes in front let no larger one through.
 const MAX_BODY: usize = 4 << 20;
@@ -95,7 +96,7 @@ impl Origin {
 
 async fn serve(listener: Listener, replies: Arc<Replies>) {
     loop {
-        let Accepted::Tcp(stream, _) = listener.accept(&Count::default()).await else { continue };
+        let Accepted::Tcp(stream, _) = listener.accept(&Count::default(), &Seldom::default()).await else { continue };
         let replies = Arc::clone(&replies);
         tokio::spawn(async move {
             let service = service_fn(|request| {

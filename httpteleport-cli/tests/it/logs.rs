@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use http_body_util::BodyExt as _;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::client::Client;
+use crate::http2;
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program, run};
 
@@ -84,6 +86,22 @@ async fn json_tells_the_upstream_and_the_trace_and_who_gave_up() {
     assert_eq!(good["trace"], "0af7651916cd43dd8448eb211c80319c");
     assert!(good["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
     assert_eq!((&gone["status"], &gone["target"]), (&499.into(), &"/hold".into()));
+}
+
+#[tokio::test]
+async fn hosts_and_targets_are_told_alike_over_http_2() {
+    let logged = Logged::start(&["--access-log-format", "json"]).await;
+    let mut client = http2::connect(logged.program.address()).await;
+    let request = http::Request::get("http://h.example:81/size/5?x").body(http2::empty()).expect("a request");
+    let reply = client.send_request(request).await.expect("a reply");
+    reply.into_body().collect().await.expect("a body");
+    let absolute = "GET http://h.example:81/size/5?x HTTP/1.1\r\nHost: other\r\n\r\n";
+    Client::connect(logged.program.address()).await.ask(absolute).await;
+    let lines = lines(&logged.file(), 2).await;
+    for (line, target) in lines.iter().zip(["/size/5?x", "http://h.example:81/size/5?x"]) {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!((&line["host"], &line["target"]), (&"h.example:81".into(), &target.into()));
+    }
 }
 
 #[tokio::test]
