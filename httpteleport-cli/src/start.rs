@@ -119,11 +119,15 @@ async fn open(
     if let Some(admin) = &admin {
         running.listening().add_admin(admin.as_fd()).context("cannot share the admin address")?;
     }
-    running.set_modes()?;
     let handover = match claim {
         Some(claim) => Some(claim.settle(given, running.listening()).await?),
         None => None,
     };
+    match running.set_modes() {
+        // Another process may have given up its sockets for this one: too late to end.
+        Err(error) if handover.is_some() => tracing::warn!("{error:#}"),
+        outcome => outcome?,
+    }
     Ok((running, admin, handover))
 }
 

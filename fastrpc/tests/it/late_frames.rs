@@ -1,17 +1,18 @@
 //! Frames of the framed wire that change nothing: a few are honest, many are a flood.
 
 use bytes::Bytes;
-use fastrpc::internals::framed::{Role, Violation};
+use fastrpc::internals::framed::{Key, Received, Role, Streams, Violation};
 use fastrpc::wire::framed::frame::{self, CloseCode, ResetCode};
+use fastrpc::wire::framed::settings::Settings;
 
-use crate::framed_streams::{Pair, data, frames, receive, settings, writes};
+use crate::framed_streams::{Pair, data, frames, open, receive, record, settings, writes};
 
 /// Beyond what a peer may send at once.
 const MANY: usize = 10_001;
 
 /// A pair whose first call is over, at both ends.
 fn over() -> Pair {
-    let mut pair = Pair::new(settings(100_000, 20_000));
+    let mut pair = Pair::new(Settings { calls: 1000, ..settings(100_000, 20_000) });
     let (call, key) = pair.call(b"", false);
     pair.server.reply(key, writes(b"done"), &Bytes::new(), false).unwrap();
     pair.down();
@@ -68,5 +69,42 @@ fn what_comes_late_for_honest_calls_is_no_flood() {
             frame::put_reset(out, id, ResetCode::Cancelled, "");
         });
         receive(&mut pair.server, &late).unwrap();
+    }
+}
+
+/// What ends either side, where so many calls at a time are all given up: before their server has answered them, or while all
+/// replies are under way.
+fn given_up_together(calls: usize, answered: bool) -> [Option<Violation>; 2] {
+    let at_a_time = u32::try_from(calls).unwrap();
+    let mut pair = Pair::new(Settings { calls: at_a_time, ..settings(1 << 24, 1 << 16) });
+    let keys: Vec<_> = (0..calls).map(|_| open(&mut pair.client, b"call", b"", false)).collect();
+    let arrived: Vec<_> = pair.up().iter().filter_map(called).collect();
+    assert_eq!(arrived.len(), calls);
+    for key in arrived.into_iter().filter(|_| answered) {
+        pair.server.interim(key, writes(b"soon")).unwrap();
+        pair.server.reply(key, writes(b"reply"), &Bytes::new(), false).unwrap();
+        pair.server.release(key);
+    }
+    let down: Vec<_> = std::iter::from_fn(|| record(&mut pair.server, pair.now)).collect();
+    for key in keys {
+        pair.client.reset(key, ResetCode::Cancelled, "");
+        pair.client.release(key);
+    }
+    let up: Vec<_> = std::iter::from_fn(|| record(&mut pair.client, pair.now)).collect();
+    let ends = |end: &mut Streams<()>, records: &[Bytes]| records.iter().find_map(|record| receive(end, record).err());
+    [ends(&mut pair.client, &down), ends(&mut pair.server, &up)]
+}
+
+/// The call that has come, if it is one.
+pub(crate) fn called(received: &Received) -> Option<Key> {
+    if let Received::Call { key, .. } = received { Some(*key) } else { None }
+}
+
+#[test]
+fn as_many_calls_as_there_may_be_can_be_given_up_together() {
+    for calls in [900, 20_000] {
+        for answered in [false, true] {
+            assert_eq!(given_up_together(calls, answered), [None, None], "{calls} {answered}");
+        }
     }
 }

@@ -133,7 +133,8 @@ impl Shared {
         let mut connection = pin!(connection);
         tokio::select! {
             ended = &mut connection => return ended,
-            () = self.shutdown.begun() => self.server.shutdown(),
+            // Who says hello in the last moment may have calls for this connection, and is told to drain once it is open.
+            () = self.shutdown.parting() => self.server.shutdown(),
         }
         connection.await
     }

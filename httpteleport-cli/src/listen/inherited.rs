@@ -1,6 +1,5 @@
 //! Sockets that the service manager has opened for this process: systemd, or whoever speaks as it does (sd_listen_fds(3)).
 
-use std::env;
 use std::os::fd::OwnedFd;
 
 use listenfd::ListenFd;
@@ -19,11 +18,10 @@ pub(crate) const MOST_SOCKETS: usize = 1024;
 ///
 /// Something else was handed to this process.
 pub(crate) fn inherited() -> Result<Given, Misfit> {
-    let told = env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<usize>().ok());
-    if told.is_some_and(|count| count > MOST_SOCKETS) {
+    let mut files = ListenFd::from_env(); // None if the variables are for another process.
+    if files.len() > MOST_SOCKETS {
         return Err(Misfit::new("LISTEN_FDS: more than 1024 sockets cannot be taken; give fewer of them"));
     }
-    let mut files = ListenFd::from_env();
     let sockets = (0..files.len()).map(|index| {
         let socket = take(&mut files, index).ok_or("is no socket of TCP or unix").and_then(Socket::new);
         // Those that the service manager hands on begin behind stdin, stdout and stderr.

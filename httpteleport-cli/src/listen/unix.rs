@@ -2,11 +2,13 @@
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::OFlags;
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use super::MOST_WAITING;
@@ -33,10 +35,19 @@ impl Mode {
             .ok_or("is no mode of a socket; write three octal digits of which the first is 6 or 7, such as \"660\"")
     }
 
-    /// Gives the file of a socket this mode.
+    /// Gives the file of a socket this mode. Whoever may write to its folder can put another file or a link in its place: so it is
+    /// opened as what it is, and nothing but a socket gets the mode.
     pub(super) fn apply(self, path: &Path) -> anyhow::Result<()> {
-        fs::set_permissions(path, Permissions::from_mode(self.0))
-            .map_err(|error| anyhow::anyhow!("cannot set the mode of the socket: {}", plain(&error)))
+        let set = || {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = fs::File::from(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?);
+            if !file.metadata()?.file_type().is_socket() {
+                return Err(io::Error::other("its file is no socket any more; remove what is there"));
+            }
+            // A file that was opened so can be changed by this name alone.
+            fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(self.0))
+        };
+        set().map_err(|error| anyhow::anyhow!("cannot set the mode of the socket: {}", plain(&error)))
     }
 }
 
@@ -119,6 +130,20 @@ impl Drop for SocketFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_or_a_file_in_the_socket_s_place_keeps_its_mode() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [file, link, socket] = ["file", "link", "socket"].map(|name| folder.path().join(name));
+        fs::write(&file, "secret").expect("written");
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("its owner's");
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        let _listens = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        assert!(Mode(0o666).apply(&link).is_err() && Mode(0o666).apply(&file).is_err());
+        Mode(0o666).apply(&socket).expect("it is one");
+        let mode = |path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!((mode(&file), mode(&socket)), (0o600, 0o666));
+    }
 
     #[test]
     fn modes_are_octal_and_leave_the_owner_in() {

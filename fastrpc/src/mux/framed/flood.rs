@@ -46,6 +46,7 @@ impl Budget {
 #[derive(Debug)]
 pub(super) struct Floods {
     resets: Budget,
+    refusals: Budget,
     pings: Budget,
     empty: Budget,
     credits: Budget,
@@ -59,30 +60,44 @@ pub(super) struct Floods {
 const LATE: u32 = 8;
 /// Late frames that a peer may send before it has any call.
 const LATE_AT_FIRST: u32 = 10_000;
-/// As many as may come at once when all calls of a large client are over at the same moment.
-const MOST_LATE: u32 = 1 << 20;
+/// What a connection may have of calls at a time, as far as budgets go by that.
+const FEW_CALLS: u32 = 1000;
+const MANY_CALLS: u32 = 1 << 20;
 
 /// Credit below this is hardly worth its frame.
 pub(super) const TINY: u32 = 64;
 
 impl Floods {
-    /// For a peer that was told the least time between two pings.
-    pub(super) fn new(ping_ms: u32, now: Instant) -> Self {
+    /// For a peer that was told the least time between two pings, on a connection of so many calls at a time. Those may honestly be
+    /// given up together, by many clients that wait for the same thing: what a call may cost at its end is there for each of them,
+    /// and again after ten seconds.
+    pub(super) fn new(ping_ms: u32, calls: u32, now: Instant) -> Self {
         let ms = Duration::from_millis;
+        let calls = calls.clamp(FEW_CALLS, MANY_CALLS);
+        let again = Duration::from_secs(10) / calls;
         Self {
-            resets: Budget::new("resets", 1000, ms(10), now),
+            resets: Budget::new("resets", calls, again, now),
+            refusals: Budget::new("calls that have to be refused", FEW_CALLS, ms(10), now),
             pings: Budget::new("pings", 10, ms(u64::from(ping_ms).max(1)), now),
             empty: Budget::new("empty frames", 100, ms(100), now),
             credits: Budget::new("tiny credits", 100, ms(100), now),
-            interims: Budget::new("interim heads", 1000, ms(10), now),
-            late: Budget { left: LATE_AT_FIRST, ..Budget::new("frames that change nothing", MOST_LATE, ms(1), now) },
+            interims: Budget::new("interim heads", calls, again, now),
+            late: Budget {
+                left: LATE_AT_FIRST,
+                ..Budget::new("frames that change nothing", LATE * calls + LATE_AT_FIRST, ms(1), now)
+            },
             calls: 0,
         }
     }
 
-    /// A call was broken off while it cost something, or was such that it had to be.
+    /// A call was broken off while it cost something.
     pub(super) fn reset(&mut self, now: Instant) -> Result<(), Violation> {
         self.resets.spend(now)
+    }
+
+    /// A call was such that it had to be broken off.
+    pub(super) fn refusal(&mut self, now: Instant) -> Result<(), Violation> {
+        self.refusals.spend(now)
     }
 
     pub(super) fn ping(&mut self, now: Instant) -> Result<(), Violation> {
@@ -112,6 +127,7 @@ impl Floods {
     /// So many calls came to their end as calls should.
     pub(super) fn honest(&mut self, calls: u32) {
         self.resets.earn(calls);
+        self.refusals.earn(calls);
         self.interims.earn(calls);
     }
 }
@@ -123,7 +139,7 @@ mod tests {
     #[test]
     fn a_budget_is_spent_and_earned() {
         let start = Instant::now();
-        let mut floods = Floods::new(500, start);
+        let mut floods = Floods::new(500, 1000, start);
         for _ in 0..10 {
             floods.ping(start).unwrap();
         }
@@ -139,21 +155,21 @@ mod tests {
     #[test]
     fn each_call_makes_up_for_what_may_come_late_for_it() {
         let start = Instant::now();
-        let mut floods = Floods::new(500, start);
+        let mut floods = Floods::new(500, 1000, start);
         for call in 1..=5000 {
             (0..LATE).for_each(|_| floods.late(start, call).unwrap());
         }
         let spent = (0..20_000).take_while(|_| floods.late(start, 5000).is_ok()).count();
         assert_eq!(spent, LATE_AT_FIRST as usize);
         floods.late(start + Duration::from_millis(1), 5000).unwrap();
-        // A hundred thousand calls are given up at once, and answered all the same.
-        (0..100_000).for_each(|_| floods.late(start, 105_000).unwrap());
+        // A thousand calls are over at once.
+        (0..LATE * 1000).for_each(|_| floods.late(start, 6000).unwrap());
     }
 
     #[test]
     fn honest_traffic_makes_up_for_resets() {
         let start = Instant::now();
-        let mut floods = Floods::new(500, start);
+        let mut floods = Floods::new(500, 1000, start);
         for _ in 0..5000 {
             floods.reset(start).unwrap();
             floods.honest(1);

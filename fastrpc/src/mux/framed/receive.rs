@@ -124,7 +124,7 @@ impl<T> Streams<T> {
         let id = self.last;
         self.check_first(id, body.len(), end)?;
         if let Some((code, text)) = self.refusal(head.len()) {
-            self.floods.reset(now)?;
+            self.floods.refusal(now)?;
             self.forget_first(body.len(), end);
             self.control.resets.push_back((id, code, text));
             if self.passes {
@@ -254,7 +254,7 @@ impl<T> Streams<T> {
         let stream = self.table.get_mut(key).expect("it was just found");
         let incoming = expect_body(stream, id, self.role)?;
         if trailers.len() > limit as usize {
-            self.floods.reset(now)?;
+            self.floods.refusal(now)?;
             let text = format!("trailers of {} bytes are over the limit of {limit}", trailers.len());
             self.reset(key, ResetCode::TooLarge, text);
             return Ok(Received::Reset { key });

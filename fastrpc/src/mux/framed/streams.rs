@@ -136,7 +136,7 @@ impl<T> Streams<T> {
             role,
             credit: SendCredit::new(theirs.connection_credit),
             window: RecvWindow::of_connection(ours.connection_credit, most_window, now),
-            floods: Floods::new(ours.ping_ms, now),
+            floods: Floods::new(ours.ping_ms, if role == Role::Server { ours.calls } else { theirs.calls }, now),
             ours,
             theirs,
             table: Table::default(),

@@ -1,6 +1,9 @@
 //! Peers that break the rules.
 
+use fastrpc::wire::framed::settings::Settings;
+
 use super::*;
+use crate::late_frames::called;
 
 fn reply(id: u32, end: bool) -> Bytes {
     frames(|out| assert!(frame::put_reply(out, id, 9, writes(b"r"), b"", end).unwrap()))
@@ -96,19 +99,26 @@ fn floods_end_the_connection_with_their_name() {
         ),
     ];
     for (record, most, text) in cases {
-        let mut pair = Pair::new(settings(100_000, 20_000));
+        let mut pair = Pair::new(Settings { calls: 1000, ..settings(100_000, 20_000) });
         pair.call(b"", true);
         let mut told = None;
         for n in 0..most {
-            let received = receive(&mut pair.server, &record);
-            told = received.err();
-            if told.is_some() {
-                break;
-            }
+            let received = match receive(&mut pair.server, &record) {
+                Ok(received) => received,
+                Err(violation) => {
+                    told = Some(violation);
+                    break;
+                }
+            };
             if text.ends_with("resets") {
                 let id = u32::try_from(n).unwrap() + 2;
                 let reset = frames(|out| frame::put_reset(out, id, ResetCode::Cancelled, ""));
                 told = receive(&mut pair.server, &reset).err();
+                // Its handler is gone.
+                received.iter().filter_map(called).for_each(|key| _ = pair.server.release(key));
+                if told.is_some() {
+                    break;
+                }
             }
         }
         assert_eq!(told, Some(Violation { code: CloseCode::Flood, text: text.into() }));

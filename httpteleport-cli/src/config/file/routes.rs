@@ -155,12 +155,17 @@ fn string(value: &DeValue<'_>) -> Result<String, String> {
 /// `example.com`, `*.example.com` or `*`.
 fn read_host(text: &str) -> Result<Host, String> {
     let name = |text: &str| {
-        let brackets = text.starts_with('[') && text.ends_with(']');
-        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        let named = if brackets { text[1..text.len() - 1].parse::<std::net::Ipv6Addr>().is_ok() } else { plain };
+        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        let name = match inner {
+            // As clients write it.
+            Some(address) => address.parse::<std::net::Ipv6Addr>().ok().map(|address| format!("[{address}]")),
+            None => {
+                let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+                plain.then(|| text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase())
+            }
+        };
         let form = "write a name without port, such as example.com, or *.example.com for all below it";
-        (named && (1..=LONGEST_HOST).contains(&text.len()))
-            .then(|| text.to_ascii_lowercase())
+        name.filter(|name| (1..=LONGEST_HOST).contains(&name.len()))
             .ok_or_else(|| format!("{text:?} is no host; {form}"))
     };
     match text.strip_prefix('*') {
@@ -214,4 +219,25 @@ fn fields(value: &DeValue<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, String>
         Ok((field_name(name)?, value))
     };
     table.iter().map(field).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_kept_as_requests_have_them() {
+        for (text, want) in [
+            ("Example.COM.", Host::Is("example.com".to_owned())),
+            ("*.Example.com.", Host::EndsWith(".example.com".to_owned())),
+            ("[0:0:0:0:0:0:0:1]", Host::Is("[::1]".to_owned())),
+            ("[2001:DB8::A]", Host::Is("[2001:db8::a]".to_owned())),
+            ("*", Host::Any),
+        ] {
+            assert_eq!(read_host(text), Ok(want), "{text}");
+        }
+        for text in ["", ".", "*.", "a b", "[::1", "[a]", "::1", "a:80"] {
+            assert!(read_host(text).is_err(), "{text}");
+        }
+    }
 }
