@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::outbound::plain;
 
 mod answer;
+mod cmdline;
 mod now;
 mod page;
 mod token;

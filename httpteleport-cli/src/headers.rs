@@ -146,8 +146,12 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes an upstream's reply what a client should see.
+/// Makes an upstream's reply what a client should see. Where its coding told where it ends, a length beside that says nothing
+/// (RFC 9112, 6.3).
 pub(crate) fn prepare_reply<B>(reply: &mut Response<B>) {
+    if reply.headers().contains_key(TRANSFER_ENCODING) {
+        reply.headers_mut().remove(CONTENT_LENGTH);
+    }
     remove_hop_by_hop(reply.headers_mut());
     *reply.version_mut() = Version::HTTP_11;
 }

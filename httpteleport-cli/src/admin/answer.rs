@@ -11,6 +11,7 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
+use super::cmdline;
 use super::now;
 use super::page::Page;
 use super::token::Token;
@@ -75,7 +76,7 @@ impl Answer {
             }
             "/expvar" => {
                 let cmdline = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
-                let json = go::json(&self.metrics.seen(), cmdline);
+                let json = go::json(&self.metrics.seen(), cmdline::without_keys(cmdline));
                 reply(StatusCode::OK, JSON, Bytes::from(format!("{json:#}\n")))
             }
             _ => text(

@@ -31,6 +31,21 @@ async fn talkative() -> Origin {
     .await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_beside_chunks_says_nothing() {
+    let origin = Origin::scripted(|_| {
+        let both = HttpReply::new(200, "OK").header("Content-Length", "2").header("Transfer-Encoding", "chunked");
+        Answer::Last([both.bytes(), b"3\r\nabc\r\n0\r\n\r\n".to_vec()].concat())
+    })
+    .await;
+    let pair = Pair::start(&origin.url);
+    let node = Node::start("http://127.0.0.1:0", &origin.url, &[]);
+    for near in [&node, &pair.near] {
+        let reply = Caller::connect(near.address()).await.get("/").await;
+        assert_eq!((reply.status, &*body(&reply)), (200, "abc"), "{reply:?}");
+    }
+}
+
 async fn nobody_is_poisoned(near: &Node) {
     let mut caller = Caller::connect(near.address()).await;
     for round in 0..20 {
