@@ -1,7 +1,7 @@
 //! Where a request goes: its target, and the host that it is for. Whoever comes next must not be able to see another one.
 
 use http::header::{HOST, HeaderValue};
-use http::uri::{Parts, PathAndQuery, Scheme};
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{Method, Request, Uri, Version};
 
 use crate::refusal::{Reason, Refusal};
@@ -26,7 +26,7 @@ pub(crate) fn settle<B>(request: &mut Request<B>, own_address: impl FnOnce() -> 
     if let Some(authority) = request.uri().authority() {
         // HTTP/2 has no excuse for two that differ (RFC 9113, 8.3.1).
         let strict = request.version() == Version::HTTP_2;
-        let theirs = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let theirs = without_user(authority);
         if strict && host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(theirs.as_bytes())) {
             return Err(malformed("Host is not the authority"));
         }
@@ -47,6 +47,11 @@ pub(crate) fn settle<B>(request: &mut Request<B>, own_address: impl FnOnce() -> 
         }
         None => Err(malformed("no Host header")),
     }
+}
+
+/// Host and port of an authority, as `Host` has them.
+pub(crate) fn without_user(authority: &Authority) -> &str {
+    authority.as_str().rsplit('@').next().unwrap_or_default()
 }
 
 const fn malformed(why: &'static str) -> Refusal {

@@ -7,6 +7,7 @@ use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use http::{Method, Request, StatusCode, Uri, Version};
 
 use super::AccessLog;
+use crate::host::without_user;
 use crate::listen::Client;
 use crate::trace_context;
 
@@ -61,8 +62,7 @@ fn target<B>(request: &Request<B>) -> Uri {
 
 /// The host that the target names.
 fn authority(target: &Uri) -> Option<HeaderValue> {
-    let authority = target.authority()?.as_str();
-    HeaderValue::from_str(authority.rsplit('@').next().unwrap_or_default()).ok()
+    HeaderValue::from_str(without_user(target.authority()?)).ok()
 }
 
 /// A request that is being served. When it is dropped, whatever became of it, its line is written.
