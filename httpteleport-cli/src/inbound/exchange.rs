@@ -20,6 +20,7 @@ use crate::refusal::{Caller, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
 use crate::spans;
+use crate::trailers;
 
 impl Shared {
     /// The reply; what has to follow it, if it agrees to another protocol, is left in `next`.
@@ -64,6 +65,9 @@ impl Shared {
         // Said in time it is believed: a client sends nothing more on this connection.
         if version < Version::HTTP_2 && self.shutdown.has_begun() {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if version == Version::HTTP_11 {
+            trailers::announce_those_of_grpc(&mut reply);
         }
         reply.body_mut().keep_busy(running);
         let mut reply = match asked {
@@ -129,6 +133,7 @@ impl Shared {
                 let mut upload = Upload::new(body, &parts, bodies, activity.hold(), &self.counters);
                 headers::check_expectation(&parts.headers)?;
                 upload.read_ahead().await.map_err(BodyFault::refusal)?;
+                upload.announce(&mut parts.headers);
                 upload.into_body()
             }
             Some(protocol) => {

@@ -22,6 +22,7 @@ use crate::balance::Load;
 use crate::body::BoxError;
 use crate::counters::Counters;
 use crate::request::{BodyFault, RequestBody};
+use crate::trailers;
 
 /// A body that ends within so many bytes is read whole before any of it goes on, so that it can be sent again if it never
 /// left; a longer one is not held.
@@ -128,6 +129,14 @@ impl Upload {
             }
         }
         Ok(())
+    }
+
+    /// Says in its head which trailers it has, if that is known: who sends them over HTTP/1.1 sends no others.
+    pub(super) fn announce(&mut self, headers: &mut HeaderMap) {
+        if let Some(trailers) = &mut self.trailers {
+            trailers::clean_fields(trailers);
+            trailers::announce(headers, trailers);
+        }
     }
 
     /// The body for an upstream, and its length if that is known.

@@ -34,3 +34,4 @@ mod slow;
 mod smuggling;
 mod streaming_origin;
 mod streams;
+mod trailers;

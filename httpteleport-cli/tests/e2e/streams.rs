@@ -3,12 +3,8 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::StatusCode;
 use rustix::process::Signal;
 use testkit::programs::Curl;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -74,25 +70,6 @@ async fn a_web_socket_talks_through_the_pair() {
     // The pair still serves others, and another one.
     let mut caller = Caller::connect(pair.near.address()).await;
     assert_eq!(caller.get("/gone").await.status, 502, "that origin has taken one connection alone");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn trailers_come_through_an_http_2_front() {
-    let origin = StreamingOrigin::start().await;
-    let pair = Pair::start(&origin.url);
-    let stream = TcpStream::connect(pair.near.address()).await.expect("a connection");
-    let (mut sender, connection) =
-        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
-    tokio::spawn(connection);
-    let request = Request::post("http://far.example/trailers").header("te", "trailers").body(Empty::new());
-    let reply = timeout(PATIENCE, sender.send_request(request.expect("a request"))).await.expect("in time");
-    let reply = reply.expect("a reply").into_body().collect().await.expect("a body");
-    let trailers = reply.trailers().expect("there are some");
-    assert_eq!(
-        (&trailers["grpc-status"], &trailers["grpc-message"]),
-        (&"5".parse().unwrap(), &"not found".parse().unwrap())
-    );
-    assert_eq!(reply.to_bytes(), "data");
 }
 
 /// The most memory a process has had so far, in MiB.
