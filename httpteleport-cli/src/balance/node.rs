@@ -101,9 +101,13 @@ impl Node {
     }
 
     /// A request is sent to it. It is busy with that until [`Node::end`].
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self, now: Instant) {
         self.pending.fetch_add(1, Relaxed);
         self.requests.fetch_add(1, Relaxed);
+        if self.ailing.load(Relaxed) {
+            self.lock().try_again(now);
+            self.settle(now);
+        }
     }
 
     /// The last byte of the reply has come, or nobody waits for it any more.
@@ -168,9 +172,13 @@ impl Node {
                     self.in_a_row.store(0, Relaxed);
                 }
             }
-            Outcome::Error | Outcome::Failed | Outcome::Unreachable => {
+            Outcome::Error | Outcome::Failed => {
                 self.failures.fetch_add(1, Relaxed);
                 self.learnt.bad(now);
+            }
+            // Its rests keep requests away, and none of them is lost. To remember it would keep them away long after it is back.
+            Outcome::Unreachable => {
+                self.failures.fetch_add(1, Relaxed);
             }
         }
         match outcome {
@@ -224,8 +232,10 @@ impl Node {
     fn settle(&self, now: Instant) {
         let standing = self.lock();
         let until = standing.out_until(now);
-        if let Some(until) = until {
-            self.start_slowly(until);
+        match until {
+            Some(until) => self.start_slowly(until),
+            // It may be back before that.
+            None => drop(self.start.fetch_min(self.nanos(now).saturating_add(1), Relaxed)),
         }
         self.out_until.store(until.map_or(0, |until| self.nanos(until)), Relaxed);
         self.ailing.store(!standing.is_clear(), Relaxed);

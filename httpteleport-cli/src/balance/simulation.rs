@@ -29,7 +29,7 @@ struct Simulation {
 /// A reply on its way: when it comes, of whom, how long it took, how it turned out.
 type Reply = Reverse<(Duration, usize, Duration, u8)>;
 
-const OUTCOMES: [Outcome; 3] = [Outcome::Good, Outcome::Failed, Outcome::Error];
+const OUTCOMES: [Outcome; 4] = [Outcome::Good, Outcome::Failed, Outcome::Error, Outcome::Unreachable];
 
 impl Simulation {
     fn of<const N: usize>(behaviour: [Behaviour; N]) -> Simulation {
@@ -70,7 +70,7 @@ impl Simulation {
                 nodes[index].end();
             }
             let index = table.choose(&[], epoch + at, &self.options, &mut rng).expect("one");
-            nodes[index].begin();
+            nodes[index].begin(epoch + at);
             let (took, outcome) = (self.behaviour[index])(at, &mut rng);
             let outcome = OUTCOMES.iter().position(|one| *one == outcome).expect("one of them");
             replies.push(Reverse((at + took, index, took, u8::try_from(outcome).expect("few"))));
@@ -116,6 +116,14 @@ fn errs_at_once(_: Duration, rng: &mut Rng) -> (Duration, Outcome) {
 
 fn fails_until_200(at: Duration, rng: &mut Rng) -> (Duration, Outcome) {
     if at.as_secs() < 200 { fails_at_once(at, rng) } else { well(at, rng) }
+}
+
+fn refuses_until_65(at: Duration, rng: &mut Rng) -> (Duration, Outcome) {
+    if (20..65).contains(&at.as_secs()) { (about(0.1, rng), Outcome::Unreachable) } else { well(at, rng) }
+}
+
+fn is_silent_until_65(at: Duration, rng: &mut Rng) -> (Duration, Outcome) {
+    if (20..65).contains(&at.as_secs()) { (Duration::from_millis(1500), Outcome::Unreachable) } else { well(at, rng) }
 }
 
 #[track_caller]
@@ -170,6 +178,28 @@ fn one_that_fails_is_ejected_for_longer_and_longer_and_is_back_when_it_is_well()
         .map(|change| if let Change::Ejected(rest) = change { *rest } else { panic!("{changes:?}") })
         .collect();
     assert!(lengths.len() >= 3 && lengths.is_sorted(), "{changes:?}");
+}
+
+#[test]
+fn one_that_cannot_be_reached_for_long_has_its_part_within_seconds_and_costs_little_before() {
+    for behaviour in [refuses_until_65 as Behaviour, is_silent_until_65] {
+        for (rate, count) in [(20.0, 2), (200.0, 3), (5000.0, 4)] {
+            let shares = |from, seconds| {
+                let mut simulation = Simulation { rate, from, seconds, ..Simulation::of([well; 4]) };
+                simulation.behaviour[0] = behaviour;
+                simulation.weights.truncate(count);
+                simulation.shares()
+            };
+            // A rest of five seconds and a quarter, and the last that found nobody.
+            assert_near(&shares(74, 94), &vec![1.0 / to_f64(count); count], 0.06);
+            let tried = shares(30, 65)[0] * rate * 35.0;
+            assert!((1.0..15.0).contains(&tried), "{tried} times at {rate}");
+        }
+    }
+}
+
+fn to_f64(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
 #[test]

@@ -9,7 +9,8 @@ use super::node::Change;
 
 /// How long an upstream is avoided after its first failure to connect; doubles with each further one.
 const FIRST_REST: Duration = Duration::from_millis(100);
-/// It is never avoided for longer than this, give or take the jitter.
+/// It is never avoided for longer than this, give or take the jitter. So long, too, others wait for the one request that finds out whether
+/// it can be reached again.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// The part of failures is taken of so long.
@@ -41,6 +42,8 @@ struct Ejected {
 struct Out {
     why: Why,
     until: Instant,
+    /// One request is on its way there all the same.
+    tried: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,15 +84,26 @@ impl Standing {
         self.out.is_none()
     }
 
+    /// A request goes there. If the rest of one that could not be reached is over, others wait for what comes of it: where connecting takes
+    /// long it is one that has to be patient, and not many.
+    pub(super) fn try_again(&mut self, now: Instant) {
+        if let Some(out) = &mut self.out
+            && out.why == Why::Unreachable
+            && out.until <= now
+        {
+            (out.until, out.tried) = (now + LONGEST_REST, true);
+        }
+    }
+
     /// It could not be connected to. `jitter` stretches the rest, so that many proxies do not come back at the same moment.
     pub(super) fn unreachable(&mut self, now: Instant, jitter: f64) -> Option<Change> {
-        if self.out_until(now).is_some() {
+        if self.out.is_some_and(|out| out.until > now && !out.tried) {
             // Calls that began together fail together: one failure, not many.
             return None;
         }
         let rest = FIRST_REST.saturating_mul(1 << self.unreachable.min(16)).min(LONGEST_REST).mul_f64(jitter);
         self.unreachable = self.unreachable.saturating_add(1);
-        self.out = Some(Out { why: Why::Unreachable, until: now + rest });
+        self.out = Some(Out { why: Why::Unreachable, until: now + rest, tried: false });
         (self.unreachable == 1).then_some(Change::Unreachable)
     }
 
@@ -102,6 +116,10 @@ impl Standing {
         jitter: f64,
         room: impl FnOnce() -> bool,
     ) -> Option<Change> {
+        if let Some(out) = self.out.as_mut().filter(|out| out.tried) {
+            // It was reached: what it did with the request is another matter.
+            (out.until, out.tried) = (now, false);
+        }
         if self.out_until(now).is_some() {
             return None;
         }
@@ -113,7 +131,7 @@ impl Standing {
             return None;
         }
         let rest = self.ejected.again(now, options).mul_f64(jitter);
-        self.out = Some(Out { why: Why::Failing, until: now + rest });
+        self.out = Some(Out { why: Why::Failing, until: now + rest, tried: false });
         self.window = None;
         Some(Change::Ejected(rest))
     }
@@ -134,13 +152,11 @@ impl Standing {
     /// It answered well.
     pub(super) fn succeeded(&mut self, now: Instant) -> Option<Change> {
         let out = self.out?;
-        if out.why == Why::Failing {
-            if out.until > now {
-                // It was sent before that.
-                return None;
-            }
-            self.ejected.well_since = Some(now);
+        if out.why == Why::Failing && out.until > now {
+            // It was sent before that.
+            return None;
         }
+        self.ejected.well_since = Some(now);
         self.out = None;
         self.unreachable = 0;
         Some(Change::Back)
@@ -193,6 +209,47 @@ mod tests {
         assert_eq!((standing.out_until(now), standing.succeeded(now)), (None, None));
         assert_eq!(standing.unreachable(now, 1.5), Some(Change::Unreachable));
         assert_eq!(standing.out_until(now), Some(now + FIRST_REST.mul_f64(1.5)), "from the beginning");
+    }
+
+    #[test]
+    fn one_request_at_a_time_finds_out_whether_it_can_be_reached_again() {
+        let (mut standing, start) = (Standing::default(), Instant::now());
+        standing.try_again(start);
+        assert!(standing.is_clear(), "nothing speaks against it");
+        standing.unreachable(start, 1.0);
+        let out_until = |standing: &Standing, now| standing.out_until(now).map(|until| until - now);
+        let mut now = start + FIRST_REST;
+        assert_eq!(out_until(&standing, now), None);
+        standing.try_again(now);
+        assert_eq!(out_until(&standing, now), Some(LONGEST_REST), "others wait for it");
+        assert_eq!(standing.unreachable(now, 1.0), None, "no news");
+        assert_eq!(out_until(&standing, now), Some(FIRST_REST * 2));
+        // One whose client goes away tells nothing: another one is sent.
+        now += FIRST_REST * 2;
+        standing.try_again(now);
+        now += LONGEST_REST;
+        assert_eq!(out_until(&standing, now), None);
+        // One that is reached and answers badly is not avoided for that.
+        standing.try_again(now);
+        assert_eq!(fail(&mut standing, now, in_a_row(1)), None);
+        assert_eq!(out_until(&standing, now), None);
+        standing.try_again(now);
+        assert_eq!(standing.succeeded(now), Some(Change::Back));
+        assert!(standing.is_clear());
+    }
+
+    #[test]
+    fn who_was_ejected_unreachable_and_then_well_for_long_begins_anew() {
+        let (mut standing, mut now) = (Standing::default(), Instant::now());
+        for _ in 0..3 {
+            // It is killed: its requests break off, and then there is nobody.
+            assert_eq!(fail(&mut standing, now, in_a_row(5)), Some(Change::Ejected(5 * SECOND)));
+            now += 5 * SECOND;
+            assert_eq!(standing.unreachable(now, 1.0), Some(Change::Unreachable));
+            now += SECOND;
+            assert_eq!(standing.succeeded(now), Some(Change::Back));
+            now += 5 * SECOND;
+        }
     }
 
     #[test]

@@ -253,7 +253,7 @@ mod tests {
         let (table, nodes) = table(&[(1, 0); 10], now);
         for _ in 0..1000 {
             let index = choose(&table, &[], now, &mut rng).expect("one");
-            nodes[index].begin();
+            nodes[index].begin(now);
         }
         let pending: Vec<_> = nodes.iter().map(|node| node.pending()).collect();
         // Of two that are within a quarter of each other either will do.

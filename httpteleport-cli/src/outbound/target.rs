@@ -169,7 +169,7 @@ impl Attempt {
     /// A request begins at the target; `again` if another one has had it. `upload` tells of its body, if that
     /// streams.
     pub(super) fn begin(target: Arc<Target>, now: Instant, again: bool, upload: Option<Arc<Progress>>) -> Attempt {
-        target.node.begin();
+        target.node.begin(now);
         if again {
             target.retries.fetch_add(1, Relaxed);
         }

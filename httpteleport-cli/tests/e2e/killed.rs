@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::caller::{Caller, body, request};
@@ -176,6 +177,43 @@ async fn one_of_two_outputs_dies_and_only_its_calls_in_flight_fail() {
     fars[1].kill();
     load.until("the first one is found again", |counts| counts.good >= 1000).await;
     load.stop().await;
+}
+
+/// Takes connections and ends them, as a system does whose program is gone, until there were so many.
+async fn hangs_up_on(mut count: usize) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("teleport://{}", listener.local_addr().expect("an address"));
+    let over = tokio::spawn(async move {
+        while count > 0 {
+            drop(listener.accept().await.expect("a connection"));
+            count -= 1;
+        }
+    });
+    (url, over)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_was_gone_for_long_is_used_again_within_seconds() {
+    let origins = [Origin::start().await, Origin::start().await];
+    let (gone, mut over) = hangs_up_on(6).await;
+    let far = Node::start("teleport://127.0.0.1:0", &origins[1].url, &[]);
+    let near = Node::start("http://127.0.0.1:0", &format!("{gone},{}", far.url()), &["--wire", "framed"]);
+    let mut caller = Caller::connect(near.address()).await;
+    let asked = async {
+        while !over.is_finished() {
+            assert_eq!(caller.get("/meanwhile").await.status, 200);
+        }
+        (&mut over).await.expect("no panic");
+    };
+    timeout(PATIENCE, asked).await.expect("it is tried again and again");
+    let _back = Node::start(&gone, &origins[0].url, &[]);
+    let asked = async {
+        while origins[0].requests().is_empty() {
+            assert_eq!(caller.get("/again").await.status, 200);
+        }
+    };
+    timeout(Duration::from_secs(10), asked).await.expect("five seconds and a quarter at the most");
+    near.says(&format!("{gone} is back"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
