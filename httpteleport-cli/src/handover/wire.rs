@@ -165,6 +165,9 @@ impl Peer {
 mod tests {
     use std::os::fd::AsFd as _;
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     async fn pair() -> (Peer, Peer) {
@@ -217,5 +220,55 @@ mod tests {
         new.stop_hearing();
         assert!(old.say(Word::Yours, None).await.is_err());
         assert!(new.hear().await.is_err());
+    }
+
+    /// What a peer of ours says, with a few bytes put in, taken out or changed.
+    fn damaged() -> impl Strategy<Value = Vec<u8>> {
+        let said = format!("{NAME} {VERSION} 77\nssspbryx");
+        let bytes = said.len();
+        let damage = (0..bytes, 0..3_u8, any::<u8>());
+        vec(damage, 0..4).prop_map(move |damages| {
+            let mut said = said.clone().into_bytes();
+            for (at, how, byte) in damages {
+                match how {
+                    0 => said.insert(at.min(said.len()), byte),
+                    1 if at < said.len() => drop(said.remove(at)),
+                    _ if at < said.len() => said[at] = byte,
+                    _ => {}
+                }
+            }
+            said
+        })
+    }
+
+    /// Everything that is read of somebody who says this and then hangs up: how many words, and why that is all.
+    async fn heard(said: &[u8]) -> (usize, String) {
+        let (stream, mut other) = UnixStream::pair().expect("a pair");
+        other.write_all(said).await.expect("sent");
+        other.shutdown().await.expect("said");
+        let peer = match Peer::meet(stream).await {
+            Ok(peer) => peer,
+            Err(error) => return (0, format!("{error:#}")),
+        };
+        let mut words = 0;
+        loop {
+            match peer.hear().await {
+                Ok((_, None)) => words += 1,
+                Ok((word, Some(_))) => panic!("a file came with {word:?}"),
+                Err(error) => return (words, format!("{error:#}")),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_said_has_an_end_and_one_line_says_why(
+            said in prop_oneof![damaged(), vec(any::<u8>(), 0..200), damaged().prop_map(|mut said| { said.truncate(20); said })],
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let (words, why) = runtime.block_on(heard(&said));
+            prop_assert!(words <= said.len());
+            prop_assert!(why.len() < 300 && !why.contains('\n'), "{}", why);
+        }
     }
 }
