@@ -174,7 +174,7 @@ impl Running {
         for listener in &settings.listeners {
             let wanted = listener.tls.as_ref().and_then(|tls| tls.acme.as_ref());
             let there = |wanted| self.acme.iter().chain(&all).flatten().find(|one| one.has(wanted)).cloned();
-            let start = |wanted| Manager::start(wanted, &self.tokens, &self.metrics.orders).map(Arc::new);
+            let start = |wanted| Manager::new(wanted, &self.tokens, &self.metrics.orders).map(Arc::new);
             let one = wanted.map(|wanted| there(wanted).map_or_else(|| start(wanted), Ok));
             all.push(one.transpose()?);
         }
@@ -218,8 +218,11 @@ impl Running {
         inputs.filter(|(old, live)| same(old) && free(live)).map(|(_, live)| live.clone()).next()
     }
 
-    /// Lets those inputs accept that do not yet.
+    /// Lets those inputs accept that do not yet, and orders certificates for them.
     pub(crate) fn serve(&mut self) {
+        for acme in self.acme.iter().flatten() {
+            acme.begin(&self.shutdown);
+        }
         for live in self.inputs.iter_mut().filter(|live| !live.serves) {
             live.serves = true;
             // Waited for, as its end removes a socket's file.

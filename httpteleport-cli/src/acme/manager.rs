@@ -1,7 +1,7 @@
 //! Orders certificates when somebody needs them, and again before they end.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,6 +24,7 @@ use super::tally::Tally;
 use super::tls_alpn::Challenges;
 use crate::config;
 use crate::outbound::one_line;
+use crate::shutdown::Shutdown;
 use crate::tls;
 
 /// Orders that are under way at a time.
@@ -39,7 +40,9 @@ pub(crate) struct Manager {
     pub(super) known: Arc<Known>,
     pub(super) challenge: Arc<ServerConfig>,
     orders: mpsc::Sender<String>,
-    _task: AbortOnDropHandle<()>,
+    /// What makes them, before it begins.
+    waiting: Mutex<Option<(Arc<Orders>, mpsc::Receiver<String>)>>,
+    task: OnceLock<AbortOnDropHandle<()>>,
 }
 
 /// Certificates, and who waits for them.
@@ -61,23 +64,19 @@ struct Orders {
 }
 
 impl Manager {
-    /// Opens the cache and begins to renew what is in it. Nothing is ordered before somebody needs it. An authority that asks by
-    /// HTTP is shown what it wants to see by `tokens`; what becomes of orders is counted in `tally`.
+    /// Opens the cache. Nothing is ordered before it [begins](Manager::begin), and nothing new before somebody needs it. An authority that
+    /// asks by HTTP is shown what it wants to see by `tokens`; what becomes of orders is counted in `tally`.
     ///
     /// # Errors
     ///
     /// The cache or the file of authorities is of no use: one line that names the option.
-    pub(crate) fn start(settings: &config::Acme, tokens: &Tokens, tally: &Arc<Tally>) -> anyhow::Result<Manager> {
-        let (cache, now) = (Cache::open(&settings.cache)?, Instant::now());
-        let mut hosts = Hosts::new(now);
-        for (name, held) in cache.certificates().into_iter().filter(|(name, _)| settings.hosts.takes(name)) {
-            hosts.hold(&name, held, now);
-        }
-        let known = Arc::new(Known { hosts: Mutex::new(hosts), changed: watch::Sender::new(()) });
+    pub(crate) fn new(settings: &config::Acme, tokens: &Tokens, tally: &Arc<Tally>) -> anyhow::Result<Manager> {
+        let cache = Cache::open(&settings.cache)?;
+        let known = Arc::new(Known { hosts: Mutex::new(Hosts::new(Instant::now())), changed: watch::Sender::new(()) });
         let challenges = Challenges::default();
         let (orders, wanted) = mpsc::channel(MOST);
         let challenge = challenges.server_config()?;
-        let task = Arc::new(Orders {
+        let makes = Arc::new(Orders {
             settings: settings.clone(),
             cache,
             tls: tls::trusting(settings.ca.as_deref(), "--acme-ca")?,
@@ -89,8 +88,26 @@ impl Manager {
             known: Arc::clone(&known),
             tally: Arc::clone(tally),
         });
-        let task = AbortOnDropHandle::new(tokio::spawn(task.run(wanted)));
-        Ok(Manager { settings: settings.clone(), known, challenge, orders, _task: task })
+        makes.read_cache();
+        let waiting = Mutex::new(Some((makes, wanted)));
+        Ok(Manager { settings: settings.clone(), known, challenge, orders, waiting, task: OnceLock::new() })
+    }
+
+    /// Renews, and makes the orders that come, from now on until draining begins. The process that was here before has made them until now:
+    /// what it has kept since is read. Called again it does nothing.
+    pub(crate) fn begin(&self, shutdown: &Shutdown) {
+        let Some((orders, wanted)) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        orders.read_cache();
+        let shutdown = shutdown.clone();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = orders.run(wanted) => {}
+                // The authority would look at the process that is here next.
+                () = shutdown.begun() => {}
+            }
+        });
+        // It is the first.
+        let _ = self.task.set(AbortOnDropHandle::new(task));
     }
 
     /// Whether it does what these settings say.
@@ -119,7 +136,12 @@ impl Manager {
         if need == Need::Order && self.orders.try_send(name.to_owned()).is_err() {
             self.known.hosts().fail(name, Instant::now(), 0.0);
         }
-        while matches!(need, Need::Order | Need::Wait) && changed.changed().await.is_ok() {
+        while matches!(need, Need::Order | Need::Wait) {
+            tokio::select! {
+                _ = changed.changed() => {}
+                // Draining has begun.
+                () = self.orders.closed() => return,
+            }
             need = if self.known.hosts().is_ordering(name) { Need::Wait } else { Need::Nothing };
         }
     }
@@ -138,6 +160,17 @@ impl ResolvesServerCert for Known {
 }
 
 impl Orders {
+    /// Takes what is kept, but for names that it orders.
+    fn read_cache(&self) {
+        let (now, kept) = (Instant::now(), self.cache.certificates());
+        let mut hosts = self.known.hosts();
+        for (name, held) in kept.into_iter().filter(|(name, _)| self.settings.hosts.takes(name)) {
+            if !hosts.is_ordering(&name) {
+                hosts.hold(&name, held, now);
+            }
+        }
+    }
+
     /// Makes the orders that come, and those of renewals. Never ends.
     async fn run(self: Arc<Self>, mut wanted: mpsc::Receiver<String>) {
         let mut running = JoinSet::new();
@@ -241,5 +274,53 @@ fn is_forgotten(error: &anyhow::Error) -> bool {
 impl fmt::Debug for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Manager({:?})", self.settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::net::TcpListener;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::acme::HostPattern;
+
+    fn is_pending(future: impl Future) -> bool {
+        matches!(pin!(future).poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_ordered_before_it_begins_nor_once_draining_has_begun() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let settings = config::Acme {
+            hosts: HostPattern::parse("(www|api)\\.example\\.test").expect("a pattern"),
+            cache: folder.path().join("cache"),
+            directory: format!("https://{}/dir", authority.local_addr().expect("an address")),
+            ca: None,
+            contact: Vec::new(),
+            challenge: Challenge::TlsAlpn,
+        };
+        let manager = Manager::new(&settings, &Tokens::default(), &Arc::default()).expect("fine");
+        let mut first = pin!(manager.ready("www.example.test"));
+        assert!(is_pending(first.as_mut()), "it waits");
+        sleep(Duration::from_secs(3600)).await;
+        assert!(is_pending(authority.accept()), "nobody has asked the authority");
+
+        let shutdown = Shutdown::new();
+        manager.begin(&shutdown);
+        manager.begin(&shutdown);
+        let asked = authority.accept().await.expect("a connection");
+        assert!(is_pending(first.as_mut()), "it still waits");
+        shutdown.begin();
+        first.await;
+        manager.ready("api.example.test").await;
+        drop(asked);
+        sleep(Duration::from_secs(3600)).await;
+        assert!(is_pending(authority.accept()), "nobody asks it again");
     }
 }
