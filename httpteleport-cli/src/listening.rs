@@ -4,11 +4,16 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
+
 use crate::inbound::Input;
 
 /// The sockets of inputs and of the admin address, as they are now.
 #[derive(Default)]
-pub(crate) struct Listening(Mutex<Open>);
+pub(crate) struct Listening {
+    open: Mutex<Open>,
+    steady: AsyncMutex<()>,
+}
 
 #[derive(Default)]
 struct Open {
@@ -17,6 +22,16 @@ struct Open {
 }
 
 impl Listening {
+    /// Waits for a time at which nobody else changes them or hands them over; neither begins before what comes back is dropped. Cancel safe.
+    pub(crate) async fn steady(&self) -> AsyncMutexGuard<'_, ()> {
+        self.steady.lock().await
+    }
+
+    /// The same if it is such a time.
+    pub(crate) fn try_steady(&self) -> Option<AsyncMutexGuard<'_, ()>> {
+        self.steady.try_lock().ok()
+    }
+
     /// From now on there are these inputs.
     pub(crate) fn follow(&self, inputs: Vec<Arc<Input>>) {
         self.lock().inputs = inputs;
@@ -57,6 +72,6 @@ impl Listening {
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::future::pending;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
@@ -55,6 +56,14 @@ impl Reload {
             }
             self.know(&files);
             self.changed(&files).await;
+            let listening = Arc::clone(running.listening());
+            let _steady = match listening.try_steady() {
+                Some(steady) => steady,
+                None => {
+                    tracing::info!("settings are read again when the process that has the sockets has not taken over");
+                    listening.steady().await
+                }
+            };
             notify::reloading();
             match &self.settings {
                 Some(follow) => apply(&follow.file, running).await,

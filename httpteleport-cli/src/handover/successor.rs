@@ -82,6 +82,8 @@ impl Handover {
             peer.say(Word::Busy, None).await.context("has ended")?;
             return Ok(false);
         };
+        // What is shared is what it takes over: settings that are read again would open and close others meanwhile.
+        let _steady = self.listening.steady().await;
         timeout(GREETING, self.share(&peer)).await.ok().context("has not taken the sockets in time")??;
         tracing::info!("--handover {}: process {who} has the sockets and starts", self.path.display());
         let late = || format!("was not ready within {} s", STARTING.as_secs());

@@ -18,45 +18,45 @@ use crate::program::{PATIENCE, Program, run};
 use crate::unix::mode;
 
 /// One input that is there through all restarts, in a folder for its files.
-struct House {
+pub(crate) struct House {
     folder: TempDir,
-    origin: Origin,
-    input: String,
+    pub(crate) origin: Origin,
+    pub(crate) input: String,
 }
 
 impl House {
     /// With an input of this scheme.
-    async fn new(scheme: &str) -> House {
+    pub(crate) async fn new(scheme: &str) -> House {
         let input = format!("{scheme}://{}", free_address());
         House { folder: tempfile::tempdir().expect("a folder"), origin: Origin::start().await, input }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Where one process takes over from another.
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.file("handover")
     }
 
     /// The options of each process.
-    fn args(&self) -> Vec<String> {
+    pub(crate) fn args(&self) -> Vec<String> {
         let path = self.path().display().to_string();
         ["--in", &self.input, "--out", &self.origin.url(), "--handover", &path].map(str::to_owned).to_vec()
     }
 
     /// The next process; it serves when this returns.
-    async fn next(&self) -> Program {
+    pub(crate) async fn next(&self) -> Program {
         self.next_with(&[]).await
     }
 
-    async fn next_with(&self, more: &[&str]) -> Program {
+    pub(crate) async fn next_with(&self, more: &[&str]) -> Program {
         Program::start(&words(&self.args(), more)).await
     }
 
     /// One with its log.
-    async fn logged(&self, more: &[&str]) -> (Program, Lines<BufReader<ChildStderr>>) {
+    pub(crate) async fn logged(&self, more: &[&str]) -> (Program, Lines<BufReader<ChildStderr>>) {
         Program::logged(&words(&self.args(), more)).await
     }
 
@@ -69,7 +69,7 @@ impl House {
         assert_eq!((status, stdout.as_str()), (Some(code), ""), "{stderr}");
     }
 
-    fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.input.split_once("://").expect("a URL").1
     }
 
@@ -77,16 +77,16 @@ impl House {
         Client::connect(self.address()).await
     }
 
-    async fn serves(&self) {
+    pub(crate) async fn serves(&self) {
         assert_eq!(self.client().await.get("/size/1").await.text(), "x");
     }
 }
 
-fn words<'a>(args: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn words<'a>(args: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
     args.iter().map(String::as_str).chain(more.iter().copied()).collect()
 }
 
-async fn ends(mut old: Program) {
+pub(crate) async fn ends(mut old: Program) {
     assert_eq!(old.ended().await.code(), Some(0));
 }
 
@@ -241,24 +241,24 @@ async fn what_a_killed_process_leaves_is_replaced_and_other_files_are_not() {
 }
 
 /// Somebody at the path who says and does what a test wants.
-struct Stranger(BufReader<UnixStream>);
+pub(crate) struct Stranger(BufReader<UnixStream>);
 
 impl Stranger {
-    async fn connect(house: &House) -> Stranger {
+    pub(crate) async fn connect(house: &House) -> Stranger {
         Stranger(BufReader::new(UnixStream::connect(house.path()).await.expect("somebody listens")))
     }
 
-    async fn says(&mut self, bytes: &[u8]) {
+    pub(crate) async fn says(&mut self, bytes: &[u8]) {
         self.0.get_mut().write_all(bytes).await.expect("sent");
     }
 
-    async fn line(&mut self) -> String {
+    pub(crate) async fn line(&mut self) -> String {
         let mut line = String::new();
         timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("in time").expect("readable");
         line
     }
 
-    async fn rest(mut self) -> String {
+    pub(crate) async fn rest(mut self) -> String {
         let mut rest = String::new();
         let _ = timeout(PATIENCE, self.0.read_to_string(&mut rest)).await.expect("in time");
         rest

@@ -19,6 +19,7 @@ mod expiry;
 mod failures;
 mod go_lines;
 mod handover;
+mod handover_between;
 mod http2;
 mod identity;
 mod limits;
