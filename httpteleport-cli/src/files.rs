@@ -1,4 +1,4 @@
-//! Files that are written whole, for their owner or for everybody.
+//! Files that are written whole, for their owner or for everybody; and whether one can be.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use rustix::fs::{Access, access};
 
 use crate::outbound::plain;
 
@@ -26,6 +27,28 @@ pub(crate) enum Secrecy {
 pub(crate) fn folder(path: &Path, option: &str) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| anyhow!("{option} {}: cannot make the folder: {}", path.display(), plain(&error)))
+}
+
+/// Whether a file can be written, or made if it is not there. Nothing is made.
+///
+/// # Errors
+///
+/// Why not, in a line.
+pub(crate) fn writable(path: &Path) -> Result<(), String> {
+    let plain = |error| plain(&error);
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => Err("is a folder".to_owned()),
+        Ok(_) => access(path, Access::WRITE_OK).map_err(|error| plain(error.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                return Err(format!("there is no folder {}", folder.display()));
+            }
+            let made = access(folder, Access::WRITE_OK | Access::EXEC_OK);
+            made.map_err(|error| format!("nothing can be made in {}: {}", folder.display(), plain(error.into())))
+        }
+        Err(error) => Err(plain(error)),
+    }
 }
 
 /// Writes a file that is not there, or with `replace` one that may be; nobody sees half of it then.
@@ -61,4 +84,23 @@ fn create(path: &Path, text: &str, secrecy: Secrecy) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_file_can_be_written_is_known_without_making_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(writable(&at("a.log")), Ok(()));
+        assert!(!at("a.log").exists());
+        fs::write(at("a.log"), "kept").expect("written");
+        assert_eq!(writable(&at("a.log")), Ok(()));
+        assert_eq!(fs::read_to_string(at("a.log")).expect("there"), "kept");
+        assert_eq!(writable(folder.path()), Err("is a folder".to_owned()));
+        assert_eq!(writable(&at("b/a.log")), Err(format!("there is no folder {}", at("b").display())));
+        assert_eq!(writable(&at("a.log/b")), Err("not a directory".to_owned()));
+    }
 }

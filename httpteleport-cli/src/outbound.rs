@@ -164,13 +164,14 @@ impl Failure {
 /// An I/O error in plain words, without the system's error number where its kind says it all.
 pub(crate) fn plain(error: &io::Error) -> String {
     use io::ErrorKind::{
-        AddrNotAvailable, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable,
-        NotFound, PermissionDenied, TimedOut,
+        AddrNotAvailable, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, IsADirectory,
+        NetworkUnreachable, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, TimedOut,
     };
     match error.kind() {
         NotFound => "no such file".to_owned(),
         kind @ (AddrNotAvailable | ConnectionAborted | ConnectionRefused | ConnectionReset | HostUnreachable
-        | NetworkUnreachable | PermissionDenied | TimedOut) => kind.to_string(),
+        | IsADirectory | NetworkUnreachable | NotADirectory | PermissionDenied | ReadOnlyFilesystem
+        | TimedOut) => kind.to_string(),
         _ => one_line(error),
     }
 }

@@ -1,6 +1,6 @@
 //! What holds for the whole process, and on teleport for either side.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use httpteleport::{RecordCodec, Wire};
@@ -10,6 +10,7 @@ use crate::access_log;
 use crate::cli::{ProcessArgs, TeleportArgs};
 use crate::compress::Compress;
 use crate::endpoint::Address;
+use crate::files;
 use crate::log;
 
 /// What holds for the whole process.
@@ -79,6 +80,11 @@ impl Process {
         let admin = Admin::new(args, mistakes);
         if args.access_log.is_none() && args.access_log_format.is_some() {
             mistakes.add("--access-log-format: there is no access log; give its file with --access-log".to_owned());
+        }
+        if let Some(path) = args.access_log.as_deref().filter(|path| *path != Path::new("-"))
+            && let Err(why) = files::writable(path)
+        {
+            mistakes.add(format!("--access-log {}: cannot write to the file: {why}", path.display()));
         }
         let format = args.access_log_format.unwrap_or_default();
         Process {

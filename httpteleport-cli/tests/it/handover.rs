@@ -154,7 +154,7 @@ async fn a_process_that_does_not_start_changes_nothing() {
     log_has(&mut log, "has ended: unexpected end of file; this one goes on").await;
     house.fails(&["--out-timeout", "0"], 2, "--out-timeout 0").await;
     let lost = house.file("lost.pem").display().to_string();
-    house.fails(&["--access-log", "/dev/null/x"], 1, "--access-log").await;
+    house.fails(&["--access-log", "/dev/null/x"], 2, "--access-log").await;
     house.fails(&["--out-ca", &lost], 2, "--out-ca").await;
     assert_eq!(kept.get("/size/2").await.field("connection"), None);
     house.serves().await;

@@ -222,8 +222,8 @@ async fn mistakes_are_told() {
     for (more, code, want) in [
         (
             ["--access-log", "/nonexistent/x.log"],
-            1,
-            "--access-log /nonexistent/x.log: cannot write to the file: no such",
+            2,
+            "--access-log /nonexistent/x.log: cannot write to the file: there is no folder /nonexistent",
         ),
         (["--access-log-format", "json"], 2, "--access-log-format: there is no access log; give its file"),
         (["--access-log-format", "xml"], 2, "--access-log-format xml: use combined or json"),

@@ -1,9 +1,12 @@
-//! What a package brings along: the manual page, completions, units and manifests.
+//! What a package brings along: the manual page, completions, the image, units and manifests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::program::run;
+
+mod kubernetes;
+mod units;
 
 /// What it prints.
 async fn printed(args: &[&str]) -> String {
@@ -61,59 +64,11 @@ fn packaging(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The settings that they bring are such as the program takes.
-#[tokio::test]
-async fn the_sidecar_starts_with_settings_that_are_fine() {
-    let manifest = packaging("kubernetes.yaml");
-    let (_, settings) = manifest.split_once("httptp.toml: |\n").expect("they are in the manifest");
-    let settings: Vec<_> = settings.lines().take_while(|line| line.is_empty() || line.starts_with("    ")).collect();
-    let folder = tempfile::tempdir().expect("a folder");
-    let token = folder.path().join("token");
-    std::fs::write(&token, "a-token-that-nobody-guesses").expect("room");
-    let file = folder.path().join("httptp.toml");
-    let settings = settings.join("\n").replace("/etc/httptp-admin/token", token.to_str().expect("a path"));
-    std::fs::write(&file, settings).expect("room");
-    let (code, _, errors) = run(&["check", file.to_str().expect("a path")]).await;
-    assert_eq!(code, Some(0), "{errors}");
-}
-
-/// Bounds of the end, and words that only the program's own help can make true.
+/// Words that only the program's own help can make true.
 #[test]
-fn units_and_images_call_the_program_as_it_is() {
-    let unit = packaging("httptp.service");
-    for word in [
-        "/usr/local/bin/httptp check /etc/httptp/httptp.toml",
-        "/usr/local/bin/httptp --config ",
-        "kill -HUP",
-        "Type=notify",
-    ] {
-        assert!(unit.contains(word), "{word}");
-    }
+fn the_image_calls_the_program_as_it_is() {
     let image = packaging("Dockerfile");
     for word in ["--package httpteleport-cli", "+crt-static", "ldd /httptp", "USER 65534", "ENTRYPOINT [\"/httptp\"]"] {
         assert!(image.contains(word), "{word}");
     }
-}
-
-/// systemd's own tool finds nothing wrong with them, and little that the service may do and need not.
-#[test]
-fn systemd_is_content_with_the_units() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let units = ["httptp.service", "httptp.socket"].map(|name| {
-        let unit = packaging(name).replace("/usr/local/bin/httptp", env!("CARGO_BIN_EXE_httptp"));
-        let path = folder.path().join(name);
-        std::fs::write(&path, unit).expect("room");
-        path
-    });
-    let analyze = |args: &[&str], units: &[PathBuf]| {
-        let output = Command::new("systemd-analyze").args(args).args(units).env("SYSTEMD_COLORS", "0").output();
-        let output = output.expect("systemd-analyze is there: `cargo xtask test` gets it");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.success(), text(&output.stdout), text(&output.stderr))
-    };
-    // The manual page is not installed here.
-    let (fine, _, told) = analyze(&["verify", "--man=no"], &units);
-    assert!(fine && told.is_empty(), "{told}");
-    let (fine, told, _) = analyze(&["security", "--offline=true", "--threshold=20", "--no-pager"], &units[..1]);
-    assert!(fine, "{told}");
 }
