@@ -14,6 +14,6 @@ mod tls_alpn;
 
 pub(crate) use challenge::Challenge;
 pub(crate) use http_01::Tokens;
-pub(crate) use manager::Manager;
+pub(crate) use manager::{Manager, faults};
 pub(crate) use pattern::HostPattern;
 pub(crate) use tally::Tally;

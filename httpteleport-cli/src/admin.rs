@@ -112,6 +112,16 @@ impl Admin {
     }
 }
 
+/// All that is wrong with what the admin address needs, each a line that begins with the option. It is not opened.
+pub(crate) async fn faults(settings: &config::Admin) -> Vec<String> {
+    let token = settings.token_file.as_deref().and_then(|path| Token::read(path).err());
+    let (host, port) = &settings.address;
+    // The usual one may be missing.
+    let place = if settings.asked_for { resolve(host, *port).await.err() } else { None };
+    let place = place.map(|why| format!("--admin {host}:{port}: {why}; choose another address"));
+    token.map(|error| format!("{error:#}")).into_iter().chain(place).collect()
+}
+
 async fn connection(stream: TcpStream, answer: Arc<Answer>) {
     let service = service_fn(|request| std::future::ready(Ok::<_, std::convert::Infallible>(answer.to(&request))));
     let mut http = http1::Builder::new();
@@ -121,14 +131,10 @@ async fn connection(stream: TcpStream, answer: Arc<Answer>) {
     }
 }
 
-/// Listens on the first of the host's addresses that will do, those of IPv4 before others.
+/// Listens on the first of the host's addresses that will do.
 async fn bind(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), String> {
-    let host = if host.is_empty() { "0.0.0.0" } else { host };
-    let found = lookup_host((host, port)).await.map_err(|_| format!("cannot find the address of {host:?}"))?;
-    let mut addresses: Vec<SocketAddr> = found.collect();
-    addresses.sort_by_key(SocketAddr::is_ipv6);
     let mut failed = "it has no address".to_owned();
-    for address in addresses {
+    for address in resolve(host, port).await? {
         match listen(address).await {
             Ok(bound) => return Ok(bound),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -138,6 +144,15 @@ async fn bind(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), String
         }
     }
     Err(failed)
+}
+
+/// The addresses of a host, those of IPv4 before others; an empty one is every address of IPv4.
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    let found = lookup_host((host, port)).await.map_err(|_| format!("cannot find the address of {host:?}"))?;
+    let mut addresses: Vec<_> = found.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    Ok(addresses)
 }
 
 async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {

@@ -79,8 +79,8 @@ Examples:
 pub(crate) enum Action {
     /// Run the proxy, as the file says if there is one.
     Proxy(Box<Settings>, Option<ConfigFile>),
-    /// Say that this file is fine.
-    Checked(PathBuf, Box<Settings>),
+    /// Say what is wrong with this file.
+    Check(ConfigFile),
     /// Make certificates for a link.
     Cert(CertArgs),
     /// Show what teleporting saves.
@@ -235,11 +235,7 @@ fn read(args: Vec<OsString>) -> Result<Action, Stop> {
         Some(Command::Estimate(options)) => Ok(Action::Estimate(options)),
         Some(Command::Man) => Ok(Action::Print(papers::manual(Cli::command()))),
         Some(Command::Completions { shell }) => Ok(Action::Print(papers::completions(Cli::command(), shell))),
-        Some(Command::Check { file }) => {
-            let config = ConfigFile { path: file, typed: Typed::default() };
-            let settings = config.load().map_err(Stop::Usage)?;
-            Ok(Action::Checked(config.path, Box::new(settings)))
-        }
+        Some(Command::Check { file }) => Ok(Action::Check(ConfigFile { path: file, typed: Typed::default() })),
         None => proxy(cli.proxy, &matches),
     }
 }

@@ -41,14 +41,25 @@ pub(crate) fn writable(path: &Path) -> Result<(), String> {
         Ok(_) => access(path, Access::WRITE_OK).map_err(|error| plain(error.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if !folder.is_dir() {
-                return Err(format!("there is no folder {}", folder.display()));
-            }
-            let made = access(folder, Access::WRITE_OK | Access::EXEC_OK);
-            made.map_err(|error| format!("nothing can be made in {}: {}", folder.display(), plain(error.into())))
+            if folder.is_dir() { is_room(folder) } else { Err(format!("there is no folder {}", folder.display())) }
         }
         Err(error) => Err(plain(error)),
     }
+}
+
+/// Whether there is a folder in which files can be made, or one can be made. Nothing is made.
+///
+/// # Errors
+///
+/// Why not, in a line.
+pub(crate) fn is_room(folder: &Path) -> Result<(), String> {
+    let there = folder.ancestors().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let there = there.into_iter().find(|folder| folder.exists()).unwrap_or(folder);
+    if !there.is_dir() {
+        return Err(format!("{} is no folder", there.display()));
+    }
+    let made = access(there, Access::WRITE_OK | Access::EXEC_OK);
+    made.map_err(|error| format!("nothing can be made in {}: {}", there.display(), plain(&error.into())))
 }
 
 /// Writes a file that is not there, or with `replace` one that may be; nobody sees half of it then.

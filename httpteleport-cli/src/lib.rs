@@ -18,6 +18,7 @@ mod admin;
 mod balance;
 mod body;
 mod cert;
+mod check;
 mod cli;
 mod clients;
 mod compress;
@@ -84,11 +85,14 @@ const FAILED: u8 = 1;
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse(args) {
         Ok(cli::Action::Proxy(settings, file)) => finish(start::proxy(*settings, file)),
-        Ok(cli::Action::Checked(file, settings)) => {
-            // Nobody may be reading, and the exit code says it as well.
-            let _ = writeln!(std::io::stdout(), "{}: is fine: {}", file.display(), settings.summary());
-            ExitCode::SUCCESS
-        }
+        Ok(cli::Action::Check(file)) => match check::run(&file) {
+            Ok(settings) => {
+                // Nobody may be reading, and the exit code says it as well.
+                let _ = writeln!(std::io::stdout(), "{}: is fine: {}", file.path.display(), settings.summary());
+                ExitCode::SUCCESS
+            }
+            Err(lines) => complain(&lines, USAGE),
+        },
         Ok(cli::Action::Cert(options)) => finish(cert::run(&options)),
         Ok(cli::Action::Demo(options)) => finish(demo::run(&options)),
         Ok(cli::Action::Estimate(options)) => finish(estimate::run(&options)),

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 pub(crate) use self::given::{Given, Socket};
 pub(crate) use self::inherited::{MOST_SOCKETS, inherited};
 pub(crate) use self::misfit::Misfit;
-pub(crate) use self::unix::{Mode, SocketFile, bind as bind_unix};
+pub(crate) use self::unix::{Mode, SocketFile, bind as bind_unix, try_to as try_unix};
 
 use crate::counters::Count;
 use crate::endpoint::{Address, Endpoint};
@@ -212,6 +212,20 @@ impl Listener {
 fn is_the_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused | NotConnected | InvalidInput)
+}
+
+/// Whether the endpoint of `--in` could be opened, as far as that is known without doing it: its host has an address, or its socket's
+/// file could be made.
+///
+/// # Errors
+///
+/// One line that begins with `--in URL` and says what to do.
+pub(crate) async fn try_to(endpoint: &Endpoint) -> anyhow::Result<()> {
+    let option = format!("--in {endpoint}");
+    match &endpoint.address {
+        Address::Tcp { host, port } => tcp::resolve(host, *port).await.map(drop).context(option),
+        Address::Unix(path) => try_unix(path, &option),
+    }
 }
 
 async fn bind(address: &Address, how: Sharing) -> anyhow::Result<Listener> {

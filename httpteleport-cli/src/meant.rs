@@ -5,7 +5,17 @@ const ENOUGH: f64 = 0.75;
 
 /// A guess at which word was meant: `; did you mean url?` Dashes before words do not count.
 pub(crate) fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    nearest(word, known, ENOUGH).map(|guess| format!("; did you mean {guess}?")).unwrap_or_default()
+    asked(likely(word, known))
+}
+
+/// The known word that was meant, as far as that may be told.
+pub(crate) fn likely<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    nearest(word, known, ENOUGH)
+}
+
+/// Asks whether a guess is right, if there is one.
+pub(crate) fn asked(guess: Option<&str>) -> String {
+    guess.map(|guess| format!("; did you mean {guess}?")).unwrap_or_default()
 }
 
 /// The known word that is likest, if it is like enough: 1 is the same, 0 another one altogether.

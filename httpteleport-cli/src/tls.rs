@@ -20,13 +20,13 @@ mod refused;
 mod server;
 mod tickets;
 
-pub(crate) use client::{Client, trusting};
+pub(crate) use client::{Client, client_faults, trusting};
 pub(crate) use client_names::{ClientNames, is_issued};
 pub(crate) use files::{Digest, digest};
 pub(crate) use lifetime::{name_and_end, validity};
 pub(crate) use pair::is_pair;
 pub(crate) use refused::RefusedClients;
-pub(crate) use server::server_config;
+pub(crate) use server::{server_config, server_faults};
 
 /// What is offered to HTTP peers that negotiate a protocol.
 pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";

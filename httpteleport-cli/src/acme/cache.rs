@@ -29,12 +29,24 @@ impl Cache {
     /// It cannot be made, or is open to others: one line that names the option.
     pub(super) fn open(folder: &Path) -> anyhow::Result<Cache> {
         files::folder(folder, "--autocert-cache-dir")?;
+        Cache::check(folder)?;
+        Ok(Cache(folder.to_owned()))
+    }
+
+    /// Whether a folder will do, or one can be made there. Nothing is made.
+    ///
+    /// # Errors
+    ///
+    /// It will not: one line that names the option.
+    pub(super) fn check(folder: &Path) -> anyhow::Result<()> {
         let option = || format!("--autocert-cache-dir {}", folder.display());
-        let mode = fs::metadata(folder).with_context(option)?.permissions().mode();
-        if mode & 0o077 != 0 {
+        if let Err(why) = files::is_room(folder) {
+            bail!("{}: {why}", option());
+        }
+        if fs::metadata(folder).is_ok_and(|there| there.permissions().mode() & 0o077 != 0) {
             bail!("{}: others can look into it, and there are keys in it; chmod 700 it", option());
         }
-        Ok(Cache(folder.to_owned()))
+        Ok(())
     }
 
     /// The certificates that are there, with their names. What is no good is left alone; it is ordered when somebody needs it.

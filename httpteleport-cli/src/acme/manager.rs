@@ -63,6 +63,13 @@ struct Orders {
     tally: Arc<Tally>,
 }
 
+/// All that is wrong with the files that orders need, each a line that names the option. Nothing is made.
+pub(crate) fn faults(settings: &config::Acme) -> Vec<String> {
+    let cache = Cache::check(&settings.cache).err();
+    let trusted = tls::trusting(settings.ca.as_deref(), "--acme-ca").err();
+    cache.into_iter().chain(trusted).map(|error| format!("{error:#}")).collect()
+}
+
 impl Manager {
     /// Opens the cache. Nothing is ordered before it [begins](Manager::begin), and nothing new before somebody needs it. An authority that
     /// asks by HTTP is shown what it wants to see by `tokens`; what becomes of orders is counted in `tally`.

@@ -109,7 +109,8 @@ impl Group {
             let given =
                 [("--out-ca", tls.ca.is_some()), ("--out-tls-cert", pair), ("--out-tls-name", tls.name.is_some())];
             for (option, _) in given.iter().filter(|option| option.1) {
-                mistakes.add(format!("{option}: no output uses TLS; use https:// or teleports://, or drop the option"));
+                let line = format!("{option}: no output uses TLS; use https:// or teleports://, or drop the option");
+                mistakes.add_if_read("--out", line);
             }
         }
         if self.timeout.is_zero() {

@@ -87,9 +87,10 @@ fn identity(args: &ListenerArgs, endpoint: &Endpoint, mistakes: &mut Mistakes) -
             ("--in-tls-client-names", args.in_tls_client_names.is_some()),
         ];
         for (option, _) in options.iter().filter(|option| option.1) {
-            mistakes.add(format!(
+            let line = format!(
                 "{option}: the input {endpoint} does not use TLS; use https:// or teleports://, or drop the option"
-            ));
+            );
+            mistakes.add_if_read("--in", line);
         }
         return None;
     }
@@ -114,7 +115,9 @@ fn identity(args: &ListenerArgs, endpoint: &Endpoint, mistakes: &mut Mistakes) -
         );
     }
     let clients = clients(args, mistakes);
-    let pairs = certs.into_iter().zip(keys).map(|(cert, key)| Pair { cert, key }).collect();
+    // Of unequal lists nobody knows which key is whose.
+    let both = if certs.len() == keys.len() { certs } else { Vec::new() };
+    let pairs = both.into_iter().zip(keys).map(|(cert, key)| Pair { cert, key }).collect();
     Some(Tls { pairs, ticket_key: args.in_tls_session_ticket_key.clone(), acme, clients })
 }
 

@@ -4,15 +4,19 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
-use rustix::fs::OFlags;
+use rustix::fs::{Access, OFlags, access};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use super::MOST_WAITING;
 use crate::outbound::plain;
+
+const TOO_LONG: &str = "the path is too long for a socket; use one of at most 107 bytes";
+const NO_SOCKET: &str = "a file of that name exists and is no socket; remove it or choose another path";
 
 /// Who may connect to a unix socket: the permissions of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +59,8 @@ impl Mode {
 pub(crate) async fn bind(path: &Path, mode: Option<Mode>) -> anyhow::Result<(UnixListener, SocketFile)> {
     remove_stale(path).await?;
     let socket = UnixSocket::new_stream().map_err(|error| anyhow::anyhow!("cannot listen: {error}"))?;
-    socket.bind(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => anyhow::anyhow!("its directory does not exist; create it"),
-        io::ErrorKind::PermissionDenied => anyhow::anyhow!("permission denied: its directory must be writable"),
-        _ => anyhow::anyhow!("cannot listen: {error}"),
-    })?;
+    SocketAddr::from_pathname(path).map_err(|_| anyhow::anyhow!(TOO_LONG))?;
+    socket.bind(path).map_err(|error| no_room(&error))?;
     let file = SocketFile::new(path);
     // Nobody can connect to a socket that does not listen yet, whatever the mode of its file: so it is never open wider than it should
     // be, and the umask, which is the whole process's, stays as it is.
@@ -70,13 +71,39 @@ pub(crate) async fn bind(path: &Path, mode: Option<Mode>) -> anyhow::Result<(Uni
     Ok((listener, file))
 }
 
+/// Whether a socket could listen at the path of an option, as far as that is known without trying.
+///
+/// # Errors
+///
+/// One line that begins with the option and says what to do.
+pub(crate) fn try_to(path: &Path, option: &str) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let tried = || {
+        SocketAddr::from_pathname(path).map_err(|_| anyhow::anyhow!(TOO_LONG))?;
+        if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
+            bail!(NO_SOCKET);
+        }
+        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| no_room(&error.into()))
+    };
+    tried().with_context(|| option.to_owned())
+}
+
+/// Why no socket's file can be made.
+fn no_room(error: &io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => anyhow::anyhow!("its directory does not exist; create it"),
+        io::ErrorKind::PermissionDenied => anyhow::anyhow!("permission denied: its directory must be writable"),
+        _ => anyhow::anyhow!("cannot listen: {}", plain(error)),
+    }
+}
+
 /// Removes what a program that died has left behind: only a socket, and only when nobody answers on it.
 async fn remove_stale(path: &Path) -> anyhow::Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return Ok(());
     };
     if !metadata.file_type().is_socket() {
-        bail!("a file of that name exists and is no socket; remove it or choose another path");
+        bail!(NO_SOCKET);
     }
     match UnixStream::connect(path).await {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

@@ -72,6 +72,13 @@ pub(crate) fn trusting(ca: Option<&Path>, option: &str) -> anyhow::Result<Arc<Cl
     Ok(Arc::new(builder.with_root_certificates(roots(ca, option)?).with_no_client_auth()))
 }
 
+/// All that is wrong with the files of a group, each a line that names the option.
+pub(crate) fn client_faults(settings: &ClientTls) -> Vec<String> {
+    let trusted = settings.ca.as_deref().and_then(|ca| roots(Some(ca), "--out-ca").err());
+    let shown = settings.pair.as_ref().and_then(|pair| certified(pair, "out").err());
+    trusted.into_iter().chain(shown).map(|error| format!("{error:#}")).collect()
+}
+
 fn roots(ca: Option<&Path>, option: &str) -> anyhow::Result<RootCertStore> {
     match ca {
         Some(path) => roots_of(path).with_context(|| format!("{option} {}", path.display())),

@@ -45,6 +45,13 @@ pub(crate) fn server_config(
     Ok(Arc::new(config))
 }
 
+/// All that is wrong with the files of an input, each a line that names the option.
+pub(crate) fn server_faults(identity: &Tls) -> Vec<String> {
+    let pairs = identity.pairs.iter().filter_map(|pair| certified(pair, "in").err());
+    let clients = identity.clients.iter().filter_map(|clients| verifier(clients).err());
+    pairs.chain(clients).map(|error| format!("{error:#}")).collect()
+}
+
 fn verifier(clients: &ClientCa) -> anyhow::Result<Named> {
     let option = || format!("--in-tls-client-ca {}", clients.ca.display());
     let roots = roots_of(&clients.ca).with_context(option)?;

@@ -32,7 +32,7 @@ impl File {
 
 #[tokio::test]
 async fn a_file_is_checked() {
-    let fine = File::new("[listener.a]\n[group.a]\nurls = \"http://127.0.0.1:1\"\n");
+    let fine = File::new("[listener.a]\nurl = \"http://:80\"\n[group.a]\nurls = \"http://127.0.0.1:1\"\n");
     let (code, stdout, stderr) = run(&["check", &fine.path()]).await;
     let want = format!("{}: is fine: 1 listener, 1 group, 1 route\n", fine.path());
     assert_eq!((code, stdout, stderr.as_str()), (Some(0), want, ""));

@@ -6,6 +6,7 @@ mod admin;
 mod balance;
 mod browser;
 mod certificates;
+mod check;
 mod client;
 mod client_certificates;
 mod clients;

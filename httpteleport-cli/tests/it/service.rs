@@ -161,7 +161,7 @@ async fn the_service_manager_is_told() {
     let mut program = Program::within(&["--config", &file.path()], &[("NOTIFY_SOCKET", path)]).await;
     assert_eq!(next().await, "READY=1\n");
     assert_eq!(Client::connect(program.address()).await.get("/size/1").await.status(), 200);
-    for text in ["nonsense", "[listener.a]\n[group.a]\nurls = \"http://127.0.0.1:1\"\n"] {
+    for text in ["nonsense", "[listener.a]\nurl = \"http://127.0.0.1:0\"\n[group.a]\nurls = \"http://127.0.0.1:1\"\n"] {
         file.write(text);
         program.signal(Signal::HUP);
         let reloading = next().await;

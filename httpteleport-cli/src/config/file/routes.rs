@@ -6,8 +6,9 @@ use http::header::{HOST, HeaderName, HeaderValue};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::table::{kind, text};
-use super::{Found, Names};
+use super::Found;
+use super::reader::Names;
+use super::table::{element, kind, text};
 use crate::config::{Edit, Host, Route};
 use crate::headers::FRAMING;
 use crate::meant::meant;
@@ -54,6 +55,9 @@ pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names) -> (Vec<Route>, 
     (reader.routes, reader.found)
 }
 
+/// What is wrong with the value of a key, and where, if that is known more exactly.
+type Faults = Vec<(Option<usize>, String)>;
+
 struct Reader<'a> {
     names: &'a Names,
     routes: Vec<Route>,
@@ -76,22 +80,22 @@ impl Reader<'_> {
         for (key, value) in table {
             let at = key.span().start;
             let result = match &**key.get_ref() {
-                "listener" => self.listeners(value.get_ref()).map(|named| listeners = named),
-                "host" => string(value.get_ref()).and_then(|host| read_host(&host)).map(|host| route.host = host),
-                "path" => string(value.get_ref()).and_then(read_path).map(|path| route.path = path),
-                "group" => self.group(value.get_ref()).map(|group| route.group = group),
-                "set_headers" => fields(value.get_ref()).map(|fields| route.edit.fields.set = fields),
-                "remove_headers" => field_names(value.get_ref()).map(|names| route.edit.fields.remove = names),
-                "set_reply_headers" => fields(value.get_ref()).map(|fields| route.reply.set = fields),
-                "remove_reply_headers" => field_names(value.get_ref()).map(|names| route.reply.remove = names),
-                "rewrite_host" => string(value.get_ref()).and_then(|host| new_host(&host, &mut route.edit)),
+                "listener" => self.listeners(&value).map(|named| listeners = named),
+                "host" => one(&value, |value| read_host(&string(value)?)).map(|host| route.host = host),
+                "path" => one(&value, |value| read_path(string(value)?)).map(|path| route.path = path),
+                "group" => one(&value, |value| self.group(value)).map(|group| route.group = group),
+                "set_headers" => fields(&value).map(|fields| route.edit.fields.set = fields),
+                "remove_headers" => field_names(&value).map(|names| route.edit.fields.remove = names),
+                "set_reply_headers" => fields(&value).map(|fields| route.reply.set = fields),
+                "remove_reply_headers" => field_names(&value).map(|names| route.reply.remove = names),
+                "rewrite_host" => one(&value, |value| new_host(&string(value)?, &mut route.edit)),
                 unknown => {
                     self.note(at, &format!("unknown key {unknown}{}", meant(unknown, KEYS.into_iter())));
                     continue;
                 }
             };
-            if let Err(why) = result {
-                self.note(at, &format!("{}: {why}", key.get_ref()));
+            for (part, why) in result.err().into_iter().flatten() {
+                self.note(part.unwrap_or(at), &format!("{}: {why}", key.get_ref()));
             }
         }
         let sound = self.found.len() == before;
@@ -122,16 +126,15 @@ impl Reader<'_> {
         }
     }
 
-    fn listeners(&self, value: &DeValue<'_>) -> Result<Vec<Option<usize>>, String> {
-        let names = text(value)?;
-        if names.is_empty() {
-            return Err("names none; name one, or drop the key for all of them".to_owned());
-        }
+    fn listeners(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<Option<usize>>, Faults> {
         let find = |name: &str| match self.names.listeners.iter().position(|known| known == name) {
             Some(index) => Ok(Some(index)),
             None => Err(format!("there is no listener {name:?}{}", guess(name, &self.names.listeners))),
         };
-        names.split(',').map(find).collect()
+        if text(value.get_ref()).is_ok_and(|names| names.is_empty()) {
+            return Err(vec![(None, "names none; name one, or drop the key for all of them".to_owned())]);
+        }
+        each(value, find)
     }
 
     fn group(&self, value: &DeValue<'_>) -> Result<usize, String> {
@@ -201,24 +204,54 @@ fn field_name(name: &str) -> Result<HeaderName, String> {
     Ok(field)
 }
 
-fn field_names(value: &DeValue<'_>) -> Result<Vec<HeaderName>, String> {
-    match value {
-        DeValue::Array(none) if none.is_empty() => Ok(Vec::new()),
-        _ => text(value)?.split(',').map(field_name).collect(),
-    }
+fn field_names(value: &Spanned<DeValue<'_>>) -> Result<Vec<HeaderName>, Faults> {
+    each(value, field_name)
 }
 
-fn fields(value: &DeValue<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    let DeValue::Table(table) = value else {
-        return Err("write a table, such as { X-Tenant = \"a\" }".to_owned());
+fn fields(value: &Spanned<DeValue<'_>>) -> Result<Vec<(HeaderName, HeaderValue)>, Faults> {
+    let DeValue::Table(table) = value.get_ref() else {
+        return Err(vec![(None, "write a table, such as { X-Tenant = \"a\" }".to_owned())]);
     };
     let field = |(name, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
-        let name: &str = AsRef::<str>::as_ref(name.get_ref());
-        let text = text(value.get_ref())?;
-        let value = HeaderValue::from_str(&text).map_err(|_| format!("{text:?} cannot be the value of a header"))?;
-        Ok((field_name(name)?, value))
+        let read = |name: &str| {
+            let text = text(value.get_ref()).map_err(|why| format!("{name}: {why}"))?;
+            let value =
+                HeaderValue::from_str(&text).map_err(|_| format!("{text:?} cannot be the value of a header"))?;
+            Ok((field_name(name)?, value))
+        };
+        read(AsRef::<str>::as_ref(name.get_ref())).map_err(|why| (Some(name.span().start), why))
     };
-    table.iter().map(field).collect()
+    all(table.iter().map(field))
+}
+
+/// A value that is one thing.
+fn one<T>(value: &Spanned<DeValue<'_>>, read: impl FnOnce(&DeValue<'_>) -> Result<T, String>) -> Result<T, Faults> {
+    read(value.get_ref()).map_err(|why| vec![(None, why)])
+}
+
+/// A list of names, or names with commas between them.
+fn each<T>(value: &Spanned<DeValue<'_>>, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Faults> {
+    if let DeValue::Array(values) = value.get_ref() {
+        let value = |value: &Spanned<DeValue<'_>>| {
+            let read = element(value.get_ref()).and_then(|name| read(&name));
+            read.map_err(|why| (Some(value.span().start), why))
+        };
+        return all(values.iter().map(value));
+    }
+    let names = text(value.get_ref()).map_err(|why| vec![(None, why)])?;
+    all(names.split(',').map(|name| read(name).map_err(|why| (None, why))))
+}
+
+/// All of them, or all that is wrong with them.
+fn all<T>(read: impl Iterator<Item = Result<T, (Option<usize>, String)>>) -> Result<Vec<T>, Faults> {
+    let (mut good, mut faults) = (Vec::new(), Vec::new());
+    for one in read {
+        match one {
+            Ok(one) => good.push(one),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() { Ok(good) } else { Err(faults) }
 }
 
 #[cfg(test)]

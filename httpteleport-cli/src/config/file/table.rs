@@ -5,7 +5,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Found;
 use crate::cli;
-use crate::meant::meant;
+use crate::meant::{asked, likely};
 
 /// An option with its value: `--in-max-body-size`, `1000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,30 @@ impl Kind {
         self.keys.iter().find(|(_, known)| known == key).map(|(option, _)| option.as_str())
     }
 
+    /// Checks an option by itself, and each part of its value if that is a list; what is wrong, and where that is known.
+    fn faults(&self, word: &Word, value: &DeValue<'_>) -> Vec<(Option<usize>, String)> {
+        let part = |value: &str| Word { option: word.option.clone(), value: value.to_owned() };
+        let parts: Vec<_> = match value {
+            DeValue::Array(values) => {
+                let parts =
+                    values.iter().filter_map(|value| Some((Some(value.span().start), text(value.get_ref()).ok()?)));
+                parts.collect()
+            }
+            _ if self.takes_list(&word.option) => word.value.split(',').map(|value| (None, value.to_owned())).collect(),
+            _ => Vec::new(),
+        };
+        let faults = parts.into_iter().filter_map(|(at, value)| Some((at, self.check(&part(&value)).err()?)));
+        let faults: Vec<_> = faults.collect();
+        if faults.is_empty() { self.check(word).err().map(|line| (None, line)).into_iter().collect() } else { faults }
+    }
+
+    /// Whether commas divide what an option takes.
+    fn takes_list(&self, option: &str) -> bool {
+        let long = option.trim_start_matches('-');
+        let mut args = self.command.get_arguments();
+        args.any(|arg| arg.get_long() == Some(long) && arg.get_value_delimiter().is_some())
+    }
+
     /// Checks one option by itself.
     fn check(&self, word: &Word) -> Result<(), String> {
         match self.command.clone().try_get_matches_from([word.arg()]) {
@@ -86,7 +110,7 @@ pub(super) struct Table {
     /// Its words for the options.
     keys: Vec<(String, String)>,
     typed: Vec<String>,
-    /// Options whose values here cannot be read.
+    /// Options whose values here cannot be read, or whose keys have a slip.
     left_out: Vec<String>,
 }
 
@@ -107,7 +131,9 @@ impl Table {
             let key = key.into_inner();
             let Some(option) = kind.option(&key) else {
                 let known = kind.keys.iter().map(|(_, key)| key.as_str()).chain(kind.more.iter().copied());
-                found.push((at, format!("{prefix}unknown key {key}{}", meant(&key, known))));
+                let guess = likely(&key, known);
+                left_out.extend(guess.and_then(|guess| kind.option(guess)).map(str::to_owned));
+                found.push((at, format!("{prefix}unknown key {key}{}", asked(guess))));
                 continue;
             };
             let option = option.to_owned();
@@ -119,8 +145,12 @@ impl Table {
                     continue;
                 }
             };
-            if let Err(line) = kind.check(&word) {
-                found.push((at, format!("{prefix}{}", reword(&kind.keys, &line))));
+            let faults = kind.faults(&word, value.get_ref());
+            if !faults.is_empty() {
+                let told = |(part, line): (Option<usize>, String)| {
+                    (part.unwrap_or(at), format!("{prefix}{}", reword(&kind.keys, &line)))
+                };
+                found.extend(faults.into_iter().map(told));
                 left_out.push(word.option);
                 continue;
             }
@@ -142,6 +172,21 @@ impl Table {
     /// Whether what it says of an option cannot be read: nobody knows what was meant.
     pub(super) fn leaves_out(&self, option: &str) -> bool {
         self.left_out.iter().any(|left| left == option)
+    }
+
+    /// Whether it, or what was typed, says something of an option that can be read.
+    pub(super) fn says(&self, option: &str) -> bool {
+        self.places.iter().any(|(known, _)| known == option) || self.typed.iter().any(|typed| typed == option)
+    }
+
+    /// The options whose values cannot be read.
+    pub(super) fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// That something is wrong with it as a whole.
+    pub(super) fn whole(&self, line: &str) -> Found {
+        (self.at, format!("{}: {line}", self.title))
     }
 
     /// Says a line by keys, with the table's name.
@@ -196,7 +241,8 @@ pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-fn element(value: &DeValue<'_>) -> Result<String, String> {
+/// A value in a list, as it would be typed between commas.
+pub(super) fn element(value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) if text.contains(',') => Err("what is in the list may have no comma in it".to_owned()),
         DeValue::Array(_) => Err("a list in a list does not fit here".to_owned()),

@@ -7,6 +7,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::Host;
 
+mod unread;
+
 /// A file of this text, in a folder that goes with the test.
 fn file(text: &str, typed: Typed) -> (TempDir, ConfigFile) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -74,7 +76,7 @@ fn the_example_of_the_docs_is_what_it_says() {
 
 #[test]
 fn mistakes_are_told_as_the_docs_say() {
-    let text = "concurrency = 5\n\n[listener.web]\nmax_body = 5\n\n[group.far]\nurls = \"http://h\"\n\n[group.near]\n\n[[route]]\n\
+    let text = "concurrency = 5\n[listener.web]\nurl = \"http://:23\"\nmax_body = 5\n\n[group.far]\nurls = \"http://h\"\n\n[group.near]\nurls = \"http://127.0.0.1\"\n[[route]]\n\
                 group = \"fra\"\n";
     let told = DOCS.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
     let want: Vec<_> = told.lines().map(|line| line.strip_prefix("httptp: ").expect("a line of the program")).collect();
@@ -123,8 +125,8 @@ group = "fra"
 hots = "a"
 host = "a b"
 path = "api"
-set_headers = { Content-Length = "1" }
-remove_headers = ["Host"]
+set_headers = { Content-Length = "1", X-A = "b\u0001", "a b" = "1", X-Good = "1" }
+remove_headers = ["Host", "X-Good", "a:b"]
 rewrite_host = "a/b"
 [[route]]
 "#;
@@ -135,7 +137,7 @@ rewrite_host = "a/b"
         "web.toml:6: listener \"web\": unknown key max_body; did you mean max_body_size?",
         "web.toml:7: listener \"web\": max_header_size huge: is no whole number of 0 or more",
         "web.toml:8: listener \"web\": tls_cert: the input http://:80 does not use TLS; use https:// or teleports://, or drop the option",
-        "web.toml:9: listener \"web\": allow 10.0.0.0/8,10.0.0: \"10.0.0\" is no network; write an address such as 10.0.0.1 or a network such as 10.0.0.0/8 or 2001:db8::/32",
+        "web.toml:9: listener \"web\": allow 10.0.0: \"10.0.0\" is no network; write an address such as 10.0.0.1 or a network such as 10.0.0.0/8 or 2001:db8::/32",
         "web.toml:10: listener \"web\": get_only maybe: use true or false",
         "web.toml:11: listener \"web\": client_burst: says nothing without client_rate; give that as well",
         "web.toml:13: listener \"api\": url 80: no scheme; write for example http://80, or use http, https, unix, teleport or teleports",
@@ -148,7 +150,10 @@ rewrite_host = "a/b"
         "web.toml:25: route: host: \"a b\" is no host; write a name without port, such as example.com, or *.example.com for all below it",
         "web.toml:26: route: path: \"api\" is no path that others begin with; write for example /api",
         "web.toml:27: route: set_headers: Content-Length is of the connection, and no route can change it",
+        "web.toml:27: route: set_headers: \"b\\u{1}\" cannot be the value of a header",
+        "web.toml:27: route: set_headers: \"a b\" is no name of a header; write for example X-Tenant",
         "web.toml:28: route: remove_headers: Host is changed by rewrite_host",
+        "web.toml:28: route: remove_headers: \"a:b\" is no name of a header; write for example X-Tenant",
         "web.toml:29: route: rewrite_host: \"a/b\" is no host; write for example inner.example.com:8080",
         "web.toml:30: route: has no group; say where its requests go with group",
     ];
@@ -169,50 +174,50 @@ fn what_does_not_fit_together_is_told() {
                 "web.toml:1: there is no group; write a table [group.NAME]",
             ][..],
         ),
+        ("listener = 5\n[group.a]\nurls = \"http://a\"", &["web.toml:1: listener: is no table; write [listener.NAME]"]),
         (
-            "listener = 5\n[group.a]\nurls = \"http://a\"",
-            &["web.toml:1: there is no listener", "web.toml:1: listener: is no table; write [listener.NAME]"],
+            "[listener]\nurl = \"http://:80\"\n[group.a]\nurls = \"http://127.0.0.1\"",
+            &["web.toml:2: listener: it has no name; write [listener.NAME]"],
         ),
         (
-            "[listener]\nurl = \"http://:80\"\n[group.a]",
-            &["web.toml:1: there is no listener", "web.toml:2: listener: it has no name; write [listener.NAME]"],
+            "[listener.\"a b\"]\nurl = \"http://:1\"\n[group.a]\nurls = \"http://127.0.0.1\"",
+            &["web.toml:1: listener \"a b\": is no name"],
         ),
-        ("[listener.\"a b\"]\n[group.a]", &["web.toml:1: listener \"a b\": is no name"]),
         (
-            "[listener.a]\nurl = \"http://:80\"\n[listener.b]\nurl = \"teleport://:80\"\n[group.a]",
+            "[listener.a]\nurl = \"http://:80\"\n[listener.b]\nurl = \"teleport://:80\"\n[group.a]\nurls = \"http://127.0.0.1\"",
             &["web.toml:3: listener \"b\": listens where listener \"a\" does; give it another url"],
         ),
         (
-            "[listener.a]\nurl = \"htp://:1\"\n[listener.b]\nurl = 5\n[listener.c]\n[group.a]",
+            "[listener.a]\nurl = \"htp://:1\"\n[listener.b]\nurl = 5\n[listener.c]\nurl = \"http://:3\"\n[group.a]\nurls = \"http://127.0.0.1\"",
             &[
                 "web.toml:2: listener \"a\": url htp://:1: unknown scheme",
                 "web.toml:4: listener \"b\": url 5: no scheme",
             ],
         ),
         (
-            "[listener.a]\n[group.a]\n[[route]]\nhost = [\"h\"]\npath = 5",
+            "[listener.a]\nurl = \"http://:1\"\n[group.a]\nurls = \"http://127.0.0.1\"\n[[route]]\nhost = [\"h\"]\npath = 5",
             &[
-                "web.toml:4: route: host: a list does not fit here; write a text in quotes",
-                "web.toml:5: route: path: an integer does not fit here; write a text in quotes",
+                "web.toml:6: route: host: a list does not fit here; write a text in quotes",
+                "web.toml:7: route: path: an integer does not fit here; write a text in quotes",
             ],
         ),
         (
-            "[listener.a]\nclient_ip_header = \"transfer-encoding\"\n[group.a]",
+            "[listener.a]\nurl = \"http://:1\"\nclient_ip_header = \"transfer-encoding\"\n[group.a]\nurls = \"http://127.0.0.1\"",
             &[
-                "web.toml:2: listener \"a\": client_ip_header transfer-encoding: requests need this header for something else; write for example X-Real-IP",
+                "web.toml:3: listener \"a\": client_ip_header transfer-encoding: requests need this header for something else; write for example X-Real-IP",
             ],
         ),
         (
-            "[listener.a]\n[group.a]\n[group.b]",
+            "[listener.a]\nurl = \"http://:1\"\n[group.a]\nurls = \"http://127.0.0.1\"\n[group.b]\nurls = \"http://127.0.0.1\"",
             &["web.toml:1: there is no route to several groups; write tables [[route]]"],
         ),
         (
-            "[listener.a]\n[listener.b]\nurl = \"http://:81\"\n[group.a]\n[[route]]\nlistener = \"a\"",
+            "[listener.a]\nurl = \"http://:1\"\n[listener.b]\nurl = \"http://:81\"\n[group.a]\nurls = \"http://127.0.0.1\"\n[[route]]\nlistener = \"a\"",
             &["web.toml:1: listener \"b\": no route takes its requests; write a [[route]] for it"],
         ),
         (
-            "[listener.a]\n[group.a]\n[[route]]\n[[route]]\npath = \"/\"",
-            &["web.toml:4: route: takes what an earlier one takes"],
+            "[listener.a]\nurl = \"http://:1\"\n[group.a]\nurls = \"http://127.0.0.1\"\n[[route]]\n[[route]]\npath = \"/\"",
+            &["web.toml:6: route: takes what an earlier one takes"],
         ),
         (
             "[listener.a]\nurl = \"http://h:1\"\n[group.g]\nurls = \"http://h:1\"",
@@ -221,37 +226,40 @@ fn what_does_not_fit_together_is_told() {
             ],
         ),
         (
-            "[listener.a]\nurl = \"https://:1\"\nautocert_host_regexp = \"a\"\nacme_challenge = \"http\"\n[group.a]",
+            "[listener.a]\nurl = \"https://:1\"\nautocert_host_regexp = \"a\"\nacme_challenge = \"http\"\n[group.a]\nurls = \"http://127.0.0.1\"",
             &[
                 "web.toml: listener \"a\": acme_challenge: the authority asks a listener that is http, and there is none; add one with \
                  url = \"http://:80\", or use tls-alpn",
             ],
         ),
         (
-            "[listener.a]\nurl = \"https://:1\"\n[group.a]",
+            "[listener.a]\nurl = \"https://:1\"\n[group.a]\nurls = \"http://127.0.0.1\"",
             &["web.toml:2: listener \"a\": url https://:1: needs a certificate; give its PEM file with tls_cert"],
         ),
         (
-            "[listener.a]\nurl = \"https://:1\"\ntls_cert = \"/none.pem\"\ntls_key = \"/none.pem\"\n[group.a]",
+            "[listener.a]\nurl = \"https://:1\"\ntls_cert = \"/none.pem\"\ntls_key = \"/none.pem\"\n[group.a]\nurls = \"http://127.0.0.1\"",
             &["web.toml:3: listener \"a\": tls_cert /none.pem: cannot read the file: no such file"],
         ),
         (
-            "[listener.a]\n[group.a]\nurls = \"https://h\"\nca = \"/none.pem\"",
-            &["web.toml:4: group \"a\": ca /none.pem: cannot read the file: no such file"],
+            "[listener.a]\nurl = \"http://:1\"\n[group.a]\nurls = \"https://h\"\nca = \"/none.pem\"",
+            &["web.toml:5: group \"a\": ca /none.pem: cannot read the file: no such file"],
         ),
         (
-            "[listener.a]\ndeny = [[\"x\"]]\n[group.a]",
-            &["web.toml:2: listener \"a\": deny: a list in a list does not fit here"],
+            "[listener.a]\nurl = \"http://:1\"\ndeny = [[\"x\"]]\n[group.a]\nurls = \"http://127.0.0.1\"",
+            &["web.toml:3: listener \"a\": deny: a list in a list does not fit here"],
         ),
         (
-            "[listener.a]\ntls_cert = [\"a,b\"]\n[group.a]",
-            &["web.toml:2: listener \"a\": tls_cert: what is in the list may have no comma in it"],
+            "[listener.a]\nurl = \"http://:1\"\ntls_cert = [\"a,b\"]\n[group.a]\nurls = \"http://127.0.0.1\"",
+            &["web.toml:3: listener \"a\": tls_cert: what is in the list may have no comma in it"],
         ),
         (
-            "[listener.a]\nmax_body_size = 99999999999999999999\n[group.a]",
-            &["web.toml:2: listener \"a\": max_body_size: the number is too large"],
+            "[listener.a]\nurl = \"http://:1\"\nmax_body_size = 99999999999999999999\n[group.a]\nurls = \"http://127.0.0.1\"",
+            &["web.toml:3: listener \"a\": max_body_size: the number is too large"],
         ),
-        ("route = 1\n[listener.a]\n[group.a]", &["web.toml:1: route: is no list of tables; write [[route]]"]),
+        (
+            "route = 1\n[listener.a]\nurl = \"http://:1\"\n[group.a]\nurls = \"http://127.0.0.1\"",
+            &["web.toml:1: route: is no list of tables; write [[route]]"],
+        ),
         ("[listener.a\n[group.a]\nurls =\n", &["web.toml:1: ", "web.toml:3: "]),
     ];
     for (text, want) in cases {
@@ -288,15 +296,17 @@ fn what_a_file_may_hold_has_bounds() {
         + "route: there are too many: 100000 are the most, each counted for every listener whose requests it takes";
     assert_eq!(mistakes(&more), [want]);
 
-    let host = |length: usize| format!("[listener.a]\n[group.a]\n{fine}[[route]]\nhost = \"{}\"\n", "h".repeat(length));
+    let host = |length: usize| {
+        format!("[listener.a]\nurl = \"http://:1\"\n[group.a]\n{fine}[[route]]\nhost = \"{}\"\n", "h".repeat(length))
+    };
     assert!(load(&host(254)).is_ok());
-    assert!(mistakes(&host(255))[0].starts_with("web.toml:5: route: host: \"hhh"));
+    assert!(mistakes(&host(255))[0].starts_with("web.toml:6: route: host: \"hhh"));
 }
 
 #[test]
 fn one_group_needs_no_routes_and_what_does_nothing_is_told() {
     let settings =
-        load("[listener.a]\ndelay = \"1ms\"\nsocket_mode = 660\n[group.a]\nurls = \"http://h\"\ngroup_by = \"X-A\"")
+        load("[listener.a]\nurl = \"http://:1\"\ndelay = \"1ms\"\nsocket_mode = 660\n[group.a]\nurls = \"http://h\"\ngroup_by = \"X-A\"")
             .expect("fine");
     assert_eq!(settings.routes.len(), 1);
     assert_eq!(
@@ -307,7 +317,7 @@ fn one_group_needs_no_routes_and_what_does_nothing_is_told() {
             "group \"a\": group_by has no effect: the outputs are not teleport"
         ]
     );
-    let text = "[listener.a]\n[group.a]\nurls = \"http://h\"\n[group.b]\nurls = \"http://i\"\n[[route]]\ngroup = \"a\"";
+    let text = "[listener.a]\nurl = \"http://:1\"\n[group.a]\nurls = \"http://h\"\n[group.b]\nurls = \"http://i\"\n[[route]]\ngroup = \"a\"";
     assert_eq!(load(text).expect("fine").idle_options, ["group \"b\" has no effect: no route leads to it"]);
 }
 
@@ -319,7 +329,7 @@ fn what_was_typed_wins_and_its_mistakes_are_told_as_such() {
         group: vec![word("--out-timeout", "9s")],
         process: vec![word("--concurrency", "3"), word("--wire", "classic")],
     };
-    let text = "concurrency = 5\n[listener.a]\nmax_body_size = 1\n[listener.b]\nurl = \"http://:81\"\n[group.a]\ntimeout = \"1s\"";
+    let text = "concurrency = 5\n[listener.a]\nurl = \"http://:1\"\nmax_body_size = 1\n[listener.b]\nurl = \"http://:81\"\n[group.a]\nurls = \"http://127.0.0.1\"\ntimeout = \"1s\"";
     let (_folder, config) = file(text, typed);
     let settings = config.load().expect("fine");
     assert!(settings.listeners.iter().all(|listener| listener.limits.max_body_size == 7));

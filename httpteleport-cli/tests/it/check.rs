@@ -1,0 +1,152 @@
+//! `httptp check`: what it passes starts, and what it does not pass would not.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use testkit::programs::free_address;
+
+use crate::program::{Program, run};
+
+/// Settings in a file of their own, with `{here}` for its folder.
+struct Settings(TempDir);
+
+impl Settings {
+    fn new(text: &str) -> Settings {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = text.replace("{here}", folder.path().to_str().expect("UTF-8"));
+        fs::write(folder.path().join("web.toml"), text).expect("written");
+        Settings(folder)
+    }
+
+    fn path(&self) -> String {
+        self.0.path().join("web.toml").to_str().expect("UTF-8").to_owned()
+    }
+
+    fn here(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// What `check` says, without the folder, and its exit code.
+    async fn check(&self) -> (Option<i32>, Vec<String>) {
+        let (code, _, errors) = run(&["check", &self.path()]).await;
+        let folder = self.here().to_str().expect("UTF-8").to_owned();
+        (
+            code,
+            errors
+                .lines()
+                .map(|line| line.replace(&format!("httptp: {folder}/web.toml:"), "").replace(&folder, "{here}"))
+                .collect(),
+        )
+    }
+
+    /// Tells a start's exit code and last line.
+    async fn start(&self) -> (Option<i32>, String) {
+        let (code, _, errors) = run(&["--config", &self.path(), "--admin="]).await;
+        (code, errors.lines().last().unwrap_or_default().to_owned())
+    }
+}
+
+const LISTENER: &str = "[listener.web]\nurl = \"http://127.0.0.1:0\"\n";
+const GROUP: &str = "[group.a]\nurls = \"http://127.0.0.1:1\"\n";
+
+#[tokio::test]
+async fn what_no_start_would_take_has_its_line() {
+    let acme = "[listener.web]\nurl = \"https://127.0.0.1:0\"\nautocert_host_regexp = \"a\"\n";
+    let cases = [
+        (
+            format!("admin = \"127.0.0.1:0\"\nadmin_token_file = \"{{here}}/none\"\n{LISTENER}{GROUP}"),
+            "2: admin_token_file {here}/none: cannot read the file: no such file",
+        ),
+        (
+            format!("access_log = \"{{here}}/none/a.log\"\n{LISTENER}{GROUP}"),
+            "1: access_log {here}/none/a.log: cannot write to the file: there is no folder {here}/none",
+        ),
+        (
+            format!("handover = \"{{here}}/none/h.sock\"\n{LISTENER}{GROUP}"),
+            "1: handover {here}/none/h.sock: its directory does not exist; create it",
+        ),
+        (
+            "[listener.web]\nurl = \"unix:{here}/none/a.sock\"\n".to_owned() + GROUP,
+            "2: listener \"web\": url unix:{here}/none/a.sock: its directory does not exist; create it",
+        ),
+        (
+            "[listener.web]\nurl = \"unix:{here}/web.toml\"\n".to_owned() + GROUP,
+            "2: listener \"web\": url unix:{here}/web.toml: a file of that name exists and is no socket; remove it or choose another path",
+        ),
+        (format!("[listener.web]\nurl = \"unix:/{}\"\n{GROUP}", "x".repeat(120)), "2: listener \"web\": url unix:/"),
+        (
+            "[listener.web]\nurl = \"http://nobody.invalid:0\"\n".to_owned() + GROUP,
+            "2: listener \"web\": url http://nobody.invalid:0: cannot find the address of \"nobody.invalid\"; use one of this machine's addresses",
+        ),
+        (
+            format!("{acme}autocert_cache_dir = \"{{here}}/web.toml\"\n{GROUP}"),
+            "4: listener \"web\": autocert_cache_dir {here}/web.toml: {here}/web.toml is no folder",
+        ),
+        (
+            format!("{acme}autocert_cache_dir = \"{{here}}/new\"\nacme_ca = \"{{here}}/none.pem\"\n{GROUP}"),
+            "5: listener \"web\": acme_ca {here}/none.pem: cannot read the file: no such file",
+        ),
+        (
+            format!("{LISTENER}[group.a]\nurls = \"file:{{here}}/none\"\n"),
+            "4: group \"a\": urls file:{here}/none: no such file",
+        ),
+        (
+            format!("{LISTENER}[group.a]\nurls = \"file:{{here}}/web.toml\"\n"),
+            "4: group \"a\": urls file:{here}/web.toml: line 1: no scheme",
+        ),
+        (
+            format!("{LISTENER}[group.a]\nurls = [\"http://127.0.0.1:1\", \"http://nobody.invalid\"]\n"),
+            "4: group \"a\": urls http://nobody.invalid:80: cannot find the address of \"nobody.invalid\"",
+        ),
+        (
+            format!("{LISTENER}[group.a]\nurls = \"unix:{{here}}/none.sock\"\n"),
+            "4: group \"a\": urls unix:{here}/none.sock: no such file; start the upstream first, or correct the path",
+        ),
+    ];
+    for (text, want) in cases {
+        let settings = Settings::new(&text);
+        let (code, lines) = settings.check().await;
+        assert_eq!(code, Some(2), "{text}");
+        assert!(lines.len() == 1 && lines[0].starts_with(want), "{text}\n{lines:#?}\n{want}");
+        let left: Vec<_> = fs::read_dir(settings.here()).expect("it is there").collect();
+        assert_eq!(left.len(), 1, "{text}: nothing is made");
+        // The admin address has its own place in the settings.
+        if !text.contains("admin") {
+            let (code, said) = settings.start().await;
+            assert!(matches!(code, Some(1 | 2)), "{text}: {said}");
+        }
+    }
+}
+
+/// Of several that are wrong each is told, in the order of the file.
+#[tokio::test]
+async fn all_that_a_start_would_find_is_told_at_once() {
+    let settings = Settings::new(
+        "admin = \"127.0.0.1:0\"\nadmin_token_file = \"{here}/none\"\nhandover = \"{here}/none/h\"\n[listener.web]\nurl = \
+         \"unix:{here}/none/a\"\n[group.a]\nurls = [\"file:{here}/none\", \"unix:{here}/none.sock\"]\n",
+    );
+    let (code, lines) = settings.check().await;
+    assert_eq!(code, Some(2));
+    let begin = |line: &String| line.split([' ']).next().map(str::to_owned).unwrap_or_default();
+    assert_eq!(lines.iter().map(begin).collect::<Vec<_>>(), ["2:", "3:", "5:", "7:", "7:"], "{lines:#?}");
+}
+
+#[tokio::test]
+async fn what_it_passes_starts() {
+    let settings = Settings::new(
+        "admin = \"127.0.0.1:0\"\nadmin_token_file = \"{here}/token\"\naccess_log = \"{here}/a.log\"\nhandover = \"{here}/h.sock\"\n\
+         [listener.web]\nurl = \"http://localhost:0\"\n[listener.unix]\nurl = \"unix:{here}/a.sock\"\n\
+         [listener.ordered]\nurl = \"https://127.0.0.1:0\"\nautocert_host_regexp = \"a\"\nautocert_cache_dir = \"{here}/deep/cache\"\n\
+         [group.a]\nurls = [\"file:{here}/urls\", \"http://localhost:1\"]\n",
+    );
+    fs::write(settings.here().join("token"), "a-token-that-nobody-guesses").expect("written");
+    fs::write(settings.here().join("urls"), format!("http://{}\n", free_address())).expect("written");
+    let before = fs::read_dir(settings.here()).expect("it is there").count();
+    assert_eq!(settings.check().await, (Some(0), Vec::new()));
+    assert_eq!(fs::read_dir(settings.here()).expect("it is there").count(), before, "nothing is made");
+    let admin = [("HTTPTP_ADMIN", "127.0.0.1:0")];
+    let mut program = Program::within(&["--config", &settings.path()], &admin).await;
+    assert!(!program.admin().await.is_empty());
+    assert_eq!(settings.check().await, (Some(0), Vec::new()), "also while it runs");
+}
