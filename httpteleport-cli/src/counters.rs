@@ -31,6 +31,8 @@ pub(crate) struct Counters {
     pub(crate) accepted: Count,
     /// Connections that were closed at once: their client may not connect.
     pub(crate) denied: Count,
+    /// Connections that were closed at once: their client has too many.
+    pub(crate) client_connections: Count,
     /// Connections without the PROXY header that they should begin with.
     pub(crate) bad_proxy_header: Count,
     /// TLS handshakes that failed.
@@ -69,10 +71,11 @@ pub(crate) struct Counters {
 
 impl Counters {
     /// All of them with their names.
-    pub(crate) fn each(&self) -> [(&'static str, u64); 19] {
+    pub(crate) fn each(&self) -> [(&'static str, u64); 20] {
         [
             ("accepted", self.accepted.get()),
             ("denied", self.denied.get()),
+            ("client_connections", self.client_connections.get()),
             ("bad_proxy_header", self.bad_proxy_header.get()),
             ("failed_handshake", self.failed_handshake.get()),
             ("client_certificate", self.client_certificate.get()),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use httpteleport::Server;
 use rustls::ServerConfig;
-use tokio::sync::Semaphore;
 
-use self::door::Door;
+use self::activity::Activity;
+use self::door::{Door, Guest};
 use self::gate::Gate;
 use self::policy::{Bodies, Current, Policy};
+use self::room::Room;
 use crate::access_log::AccessLog;
 use crate::acme::{Manager, Tokens};
 use crate::config::{self, Largest};
@@ -22,6 +23,7 @@ use crate::seldom::Seldom;
 use crate::shutdown::Shutdown;
 use crate::spans::Spans;
 
+mod activity;
 mod delivery;
 mod door;
 mod exchange;
@@ -32,6 +34,7 @@ mod http2;
 mod policy;
 mod proxy_header;
 mod rest;
+mod room;
 mod teleport;
 mod upgrade;
 mod upload;
@@ -47,14 +50,16 @@ pub(crate) struct Input {
     traffic: Arc<traffic::Input>,
     /// What serves its teleport connections, and what did before.
     servers: Arc<Servers>,
-    /// One permit a connection.
-    connections: Arc<Semaphore>,
+    /// Where its connections have their places.
+    room: Room,
     /// Ends the accepting; every connection's task is spawned on it.
     shutdown: Shutdown,
 }
 
 /// What an input does with connections.
 struct Serving {
+    /// What the input is called in logs.
+    name: String,
     door: Door,
     service: Service,
 }
@@ -104,14 +109,14 @@ impl Input {
         parts: Parts,
         shutdown: Shutdown,
     ) -> anyhow::Result<Input> {
-        let connections = Arc::new(Semaphore::new(parts.concurrency.min(Semaphore::MAX_PERMITS)));
         let policy = Arc::new(ArcSwap::new(Arc::new(policy(settings, &parts, None))));
         let traffic = Arc::<traffic::Input>::default();
-        let serving = serving(&listener, settings, parts, &policy, &traffic, &shutdown)?;
+        let room = Room::new(parts.concurrency, Arc::clone(&traffic));
+        let serving = serving(&listener, settings, parts, (&policy, None), &traffic, &shutdown)?;
         let servers = Arc::<Servers>::default();
         servers.add(serving.service.server());
         let serving = ArcSwap::new(Arc::new(serving));
-        Ok(Input { listener, serving, policy, traffic, servers, connections, shutdown })
+        Ok(Input { listener, serving, policy, traffic, servers, room, shutdown })
     }
 
     /// Prepares other settings for it.
@@ -121,7 +126,9 @@ impl Input {
     /// They cannot be served.
     pub(crate) fn prepare(&self, settings: &config::Listener, parts: Parts) -> anyhow::Result<Change> {
         let policy = Arc::new(policy(settings, &parts, Some(&self.policy.load().gate)));
-        let serving = serving(&self.listener, settings, parts, &self.policy, &self.traffic, &self.shutdown)?;
+        let before = self.serving.load();
+        let known = (&self.policy, Some(&before.door));
+        let serving = serving(&self.listener, settings, parts, known, &self.traffic, &self.shutdown)?;
         Ok(Change { serving: Arc::new(serving), policy })
     }
 
@@ -149,26 +156,37 @@ impl Input {
 
     /// Accepts connections until draining begins, then returns. What runs on them goes on, as tasks of the shutdown.
     pub(crate) async fn serve(self: Arc<Self>) {
-        let accept = async {
-            let failures = Seldom::default();
-            loop {
-                // The system queues what comes beyond the limit.
-                let permit = Arc::clone(&self.connections).acquire_owned().await;
-                let accepted = self.listener.accept(&self.traffic.accept_errors, &failures).await;
-                let open = self.traffic.accepted();
-                let serving = self.serving.load_full();
-                let Some(accepted) = serving.door.open(accepted) else { continue };
-                self.shutdown.spawn(async move {
-                    if let Some(accepted) = serving.door.identify(accepted).await {
-                        serving.service.connection(accepted).await;
-                    }
-                    drop((permit, open));
-                });
-            }
-        };
-        tokio::select! {
-            () = accept => {}
-            () = self.shutdown.begun() => {}
+        let failures = Seldom::default();
+        let mut draining = false;
+        while !draining {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept(&self.traffic.accept_errors, &failures) => accepted,
+                () = self.shutdown.begun() => return,
+            };
+            let open = self.traffic.accepted();
+            let serving = self.serving.load_full();
+            let Some(guest) = serving.door.open(accepted) else { continue };
+            // The system queues what comes while this waits.
+            let place = tokio::select! {
+                biased;
+                place = self.room.place(&serving.name) => place,
+                () = self.shutdown.begun() => {
+                    draining = true;
+                    self.room.one_too_many()
+                }
+            };
+            self.shutdown.spawn(async move {
+                let known = tokio::select! {
+                    biased;
+                    known = serving.door.identify(guest) => known,
+                    () = place.activity.asked() => None,
+                };
+                if let Some(Guest { accepted, held }) = known {
+                    serving.service.connection(accepted, &place.activity).await;
+                    drop(held);
+                }
+                drop((place, open));
+            });
         }
     }
 }
@@ -185,11 +203,12 @@ fn serving(
     listener: &Listener,
     settings: &config::Listener,
     parts: Parts,
-    policy: &Current,
+    (policy, before): (&Current, Option<&Door>),
     traffic: &Arc<traffic::Input>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Serving> {
-    let door = Door::new(settings, Arc::clone(&parts.counters));
+    let name = listener.describe(&settings.endpoint);
+    let door = Door::new(settings, Arc::clone(&parts.counters), before);
     let (policy, traffic, shutdown) = (Arc::clone(policy), Arc::clone(traffic), shutdown.clone());
     let service = if settings.endpoint.scheme.is_teleport() {
         Service::Teleport(Arc::new(teleport::Shared::new(
@@ -203,7 +222,7 @@ fn serving(
     } else {
         Service::Http(Arc::new(http::Shared::new(settings, parts, policy, traffic, shutdown)))
     };
-    Ok(Serving { door, service })
+    Ok(Serving { name, door, service })
 }
 
 impl Service {
@@ -216,10 +235,10 @@ impl Service {
     }
 
     /// Serves one connection to its end.
-    async fn connection(&self, accepted: Accepted) {
+    async fn connection(&self, accepted: Accepted, activity: &Arc<Activity>) {
         match self {
-            Service::Http(shared) => Arc::clone(shared).accepted(accepted).await,
-            Service::Teleport(shared) => Box::pin(shared.accepted(accepted)).await,
+            Service::Http(shared) => Arc::clone(shared).accepted(accepted, activity).await,
+            Service::Teleport(shared) => Box::pin(shared.accepted(accepted, activity)).await,
         }
     }
 }

@@ -47,6 +47,12 @@ struct Heads {
     timer: LazyTimer,
     /// When the head that is waited for has to be here.
     deadline: Option<Instant>,
+    /// Since when it is waited for, or has begun; `None` for the first one.
+    since: Option<Instant>,
+    /// Heads that were waited for before it.
+    before: usize,
+    /// How long it may take to begin.
+    idle: Duration,
     /// Whether hyper is about to ask for that same head again.
     same: bool,
     /// From its first byte on; `None` where it has what is left of the time until then.
@@ -59,8 +65,16 @@ impl HeadTimer {
     /// Gives each head so long, and so long until it begins.
     pub(crate) fn new(head: Duration, idle: Duration) -> HeadTimer {
         let limit = Some(head).filter(|head| *head != idle);
-        let heads = Heads { timer: LazyTimer::default(), deadline: None, same: false, limit, awaited: false };
-        HeadTimer(Arc::new(Mutex::new(heads)))
+        HeadTimer(Arc::new(Mutex::new(Heads {
+            timer: LazyTimer::default(),
+            deadline: None,
+            since: None,
+            before: 0,
+            idle,
+            same: false,
+            limit,
+            awaited: false,
+        })))
     }
 
     /// Whether it has to hear when heads begin.
@@ -71,6 +85,13 @@ impl HeadTimer {
     /// When the head that is waited for has to be here.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.lock().deadline
+    }
+
+    /// How many were waited for before it, and since when it is, or has begun where the connection was at rest; `None` for the first
+    /// one.
+    pub(crate) fn waits(&self) -> (usize, Option<Instant>) {
+        let heads = self.lock();
+        (heads.before, heads.since)
     }
 
     /// A new connection of hyper goes on with the head that the last one has waited for; so does its time.
@@ -87,10 +108,11 @@ impl HeadTimer {
 
     /// The same for a head whose first byte has just come.
     pub(crate) fn begin_head(&self) {
-        let mut heads = self.lock();
+        let (mut heads, now) = (self.lock(), Instant::now());
         if let Some(limit) = heads.limit {
-            heads.deadline = Some(Instant::now() + limit);
+            heads.deadline = Some(now + limit);
         }
+        heads.since = Some(now);
         heads.same = true;
     }
 
@@ -121,6 +143,10 @@ impl hyper::rt::Timer for HeadTimer {
         heads.awaited = !same;
         let tells = heads.limit.is_some();
         heads.deadline = Some(if same { heads.deadline.unwrap_or(asked) } else { asked });
+        if !same {
+            heads.since = asked.checked_sub(heads.idle);
+            heads.before += 1;
+        }
         drop(heads);
         Box::pin(HeadSleep { timer: self.clone(), tells })
     }

@@ -111,6 +111,11 @@ pub(crate) struct ListenerArgs {
     #[arg(long, value_name = "BYTES", help_heading = "Limits", value_parser = value_parser!(u64).range(0..=1 << 40))]
     pub(crate) in_max_body_size: Option<u64>,
 
+    /// Most connections of one client, IPv6 clients by their /64; one more is closed at once. Those of --trusted-proxies and of unix sockets
+    /// have no limit [default: no limit]
+    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) client_connections: Option<u32>,
+
     /// Most requests of one client at a time, IPv6 clients by their /64; one more is answered 429 [default: no limit]
     #[arg(long, value_name = "N", help_heading = "Limits", value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub(crate) client_concurrency: Option<u32>,

@@ -18,8 +18,8 @@ use crate::log;
 /// As typed; [`Process`](crate::config::Process) is what they mean together.
 #[derive(Args, Debug, Default)]
 pub(crate) struct ProcessArgs {
-    /// Most requests at a time: those beyond are answered 503. Also most client connections of an input, where those beyond wait to be
-    /// accepted, and most connections to all HTTP outputs [default: 100000]
+    /// Most requests at a time: those beyond are answered 503. Also most client connections of an input, where one more takes the place
+    /// of one on which no request is under way, or waits; and most connections to all HTTP outputs [default: 100000]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub(crate) concurrency: Option<u32>,
 

@@ -49,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) max_headers: Option<usize>,
     /// Bytes of a request's body.
     pub(crate) max_body_size: usize,
+    /// Connections of one client.
+    pub(crate) client_connections: Option<usize>,
     /// No other methods than GET.
     pub(crate) get_only: bool,
     /// What one client may ask for.
@@ -138,6 +140,7 @@ fn limits(args: &ListenerArgs, mistakes: &mut Mistakes) -> Limits {
         max_header_size: args.in_max_header_size.unwrap_or(4096) as usize,
         max_headers: args.in_max_headers.map(usize::from),
         max_body_size: usize::try_from(args.in_max_body_size.unwrap_or(4_194_304)).unwrap_or(usize::MAX),
+        client_connections: args.client_connections.map(|most| most as usize),
         get_only: args.in_get_only.unwrap_or_default(),
         client: ClientLimits { concurrency: args.client_concurrency.map(|most| most as usize), rate },
     }

@@ -6,9 +6,9 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
+use super::activity::Activity;
 use super::http::{Ends, Shared};
 use super::policy::Bodies;
-use super::rest::Activity;
 use super::upgrade::{Asked, Next};
 use super::upload::Upload;
 use crate::access_log;

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use super::activity::Activity;
 use super::policy::Current;
 use super::{Parts, http1 as one, http2 as two};
 use crate::access_log::AccessLog;
@@ -87,22 +88,24 @@ impl Shared {
         }
     }
 
-    /// Serves one connection to its end.
-    pub(super) async fn accepted(self: Arc<Self>, accepted: Accepted) {
+    /// Serves one connection to its end; to that of the requests that run, where its place is wanted.
+    pub(super) async fn accepted(self: Arc<Self>, accepted: Accepted, activity: &Arc<Activity>) {
         match accepted {
             Accepted::Unix(stream) => {
                 let stream = self.counted(stream);
                 let caller = Caller { client: Client::Unix, input: self.scheme, to: None };
-                self.connection(stream, Ends { caller }).await;
+                self.connection(stream, Ends { caller }, activity).await;
             }
             Accepted::Tcp(stream, peer) => {
                 let stream = self.counted(stream);
                 let caller = Caller { client: Client::Tcp(peer.remote), input: self.scheme, to: Some(peer.local) };
                 let ends = Ends { caller };
                 match &self.tls {
-                    None => Arc::clone(&self).connection(stream, ends).await,
+                    None => Arc::clone(&self).connection(stream, ends, activity).await,
                     // Larger, and not a part of every connection.
-                    Some(acceptor) => Box::pin(Arc::clone(&self).tls_connection(acceptor, stream, ends)).await,
+                    Some(acceptor) => {
+                        Box::pin(Arc::clone(&self).tls_connection(acceptor, stream, ends, activity)).await;
+                    }
                 }
             }
         }
@@ -112,7 +115,13 @@ impl Shared {
         Counted::new(stream, Arc::clone(&self.traffic))
     }
 
-    async fn tls_connection(self: Arc<Self>, acceptor: &TlsAcceptor, stream: Counted<TcpStream, Input>, ends: Ends) {
+    async fn tls_connection(
+        self: Arc<Self>,
+        acceptor: &TlsAcceptor,
+        stream: Counted<TcpStream, Input>,
+        ends: Ends,
+        activity: &Arc<Activity>,
+    ) {
         let handshake = async {
             match &self.acme {
                 None => acceptor
@@ -128,9 +137,10 @@ impl Shared {
         let result = tokio::select! {
             result = handshake => result,
             () = self.shutdown.parting() => return,
+            () = activity.asked() => return,
         };
         match result {
-            Ok(Ok(Some(stream))) => self.connection(stream, ends).await,
+            Ok(Ok(Some(stream))) => self.connection(stream, ends, activity).await,
             Ok(Ok(None)) => {}
             Ok(Err((error, stream))) if self.refused_clients.note(ends.caller.client, &error, &self.counters) => {
                 if let Some(stream) = stream {
@@ -149,7 +159,7 @@ impl Shared {
     }
 
     /// Serves one connection to its end; once draining has begun, to the end of the requests that run.
-    async fn connection<S>(self: Arc<Self>, mut stream: S, ends: Ends)
+    async fn connection<S>(self: Arc<Self>, mut stream: S, ends: Ends, activity: &Arc<Activity>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -159,6 +169,7 @@ impl Shared {
             biased;
             first = timeout_at(deadline, first_bytes(&mut stream)) => first,
             () = self.shutdown.parting() => Ok(None),
+            () = activity.asked() => Ok(None),
         };
         if first.is_err() {
             self.counters.slow_head.add();
@@ -167,8 +178,8 @@ impl Shared {
         let first = first.ok().flatten();
         match first {
             None => {}
-            Some(first) if first == PREFACE[..] => Box::pin(two::serve(&self, stream, first, ends)).await,
-            Some(first) => one::serve(&self, stream, first, deadline, ends).await,
+            Some(first) if first == PREFACE[..] => Box::pin(two::serve(&self, stream, first, ends, activity)).await,
+            Some(first) => one::serve(&self, stream, first, deadline, ends, activity).await,
         }
     }
 }

@@ -13,8 +13,9 @@ use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
+use super::activity::Activity;
 use super::http::{Ends, Shared};
-use super::rest::{self, Activity, ClientIo, TIRED, Watch};
+use super::rest::{self, ClientIo, TIRED, Watch};
 use super::upgrade::{Agreed, Next};
 use crate::config::{self, Timeouts};
 use crate::timer::HeadTimer;
@@ -48,29 +49,42 @@ enum Ended<S> {
     Upgraded(S, Bytes, Box<Agreed>),
 }
 
-/// Serves one connection to its end; once draining has begun, to the end of the request that runs. `first` was read of it
-/// already; the rest of its first head has to be here by the deadline.
-pub(super) async fn serve<S>(shared: &Arc<Shared>, mut stream: S, mut first: Bytes, deadline: Instant, ends: Ends)
-where
+/// Serves one connection to its end; once draining has begun, or its place is wanted, to the end of the request that runs. `first` was
+/// read of it already; the rest of its first head has to be here by the deadline.
+pub(super) async fn serve<S>(
+    shared: &Arc<Shared>,
+    mut stream: S,
+    mut first: Bytes,
+    deadline: Instant,
+    ends: Ends,
+    activity: &Arc<Activity>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Arc::<Activity>::default();
     let heads = HeadTimer::new(shared.timeouts.head, shared.timeouts.idle);
     heads.begin(deadline);
+    activity.time_heads(&heads);
     loop {
-        let (left, unread) = match awake(shared, stream, first, &activity, &heads, ends).await {
+        let (left, unread) = match awake(shared, stream, first, activity, &heads, ends).await {
             Ok(Ended::Resting(stream, unread)) => (stream, unread),
             Ok(Ended::Upgraded(stream, unread, agreed)) => return Box::pin(agreed.carry(stream, unread)).await,
             Ok(Ended::Over) => return,
             Err(error) => return shared.note(ends, &error),
         };
         (stream, first) = (left, unread);
+        if activity.is_asked() {
+            if !first.is_empty() {
+                Box::pin(tell_it_is_late(stream)).await;
+            }
+            return;
+        }
         if first.is_empty() {
             let next = tokio::select! {
                 // What has come is answered, if it came in the last moment.
                 biased;
                 next = rest::next_byte(&mut stream, heads.deadline()) => next,
                 () = shared.shutdown.parting() => None,
+                () = activity.asked() => None,
             };
             let Some(byte) = next else { return };
             first = byte;
@@ -101,19 +115,23 @@ where
     let io = ClientIo::new(stream, first, Arc::clone(activity), shared).timing(heads);
     let mut connection = Box::new(http.serve_connection(io, service));
     let mut watch = Watch::new(Arc::clone(activity), TIRED);
-    let mut parting = pin!(shared.shutdown.parting());
-    // Once polled it wakes this task when it is time; to poll it each time would take a lock each time.
+    let (mut parting, mut asked) = (pin!(shared.shutdown.parting()), pin!(activity.asked()));
+    // Once polled they wake this task when it is time; to poll them each time would take a lock each time.
     let mut listening = false;
     let mut ending = false;
     let resting = poll_fn(|cx| {
         if !mem::replace(&mut listening, true) {
             let _ = parting.as_mut().poll(cx);
+            let _ = asked.as_mut().poll(cx);
         }
-        if !ending && shared.shutdown.is_parting() {
+        if !ending && (shared.shutdown.is_parting() || activity.is_asked()) {
             ending = true;
             // What has come is answered, if it came in the last moment.
             if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
                 return Poll::Ready(result.map(|()| false));
+            }
+            if activity.is_asked() && !activity.is_busy() {
+                return Poll::Ready(Ok(true));
             }
             Pin::new(&mut *connection).graceful_shutdown();
         }
@@ -145,7 +163,7 @@ where
     })
 }
 
-/// Answers a head that has not come whole in time. hyper itself just hangs up.
+/// Answers a head that has not come whole in time, or while its place was its own. hyper itself just hangs up.
 async fn tell_it_is_late(mut stream: impl AsyncWrite + Unpin) {
     let reply = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let _ = timeout(LAST_WORDS, async {

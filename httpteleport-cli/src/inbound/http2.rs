@@ -1,6 +1,7 @@
 //! A client's connection that speaks HTTP/2.
 
 use std::future::{Future as _, poll_fn};
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,12 +12,15 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
+use super::activity::{Activity, Usage};
 use super::delivery::{Delivered, Deliveries, Look};
 use super::http::{Ends, Shared};
-use super::rest::{Activity, ClientIo, Watch};
+use super::rest::{ClientIo, Watch};
 use super::upgrade::Next;
 use crate::config;
+use crate::timer::LazyTimer;
 
 /// Requests of one connection at a time.
 const MOST_STREAMS: u32 = 200;
@@ -24,6 +28,19 @@ const MOST_STREAMS: u32 = 200;
 const SEND_BUFFER: usize = 64 * 1024;
 /// A client is asked so often whether it is still there, and has so long to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+
+/// How a connection has ended.
+enum Ended {
+    /// By itself.
+    Over(hyper::Result<()>),
+    /// Its client takes nothing of its replies.
+    Stuck,
+    /// Its place was wanted.
+    Left,
+}
+
+/// Who was told to leave, and has nothing under way, has so long for that.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// hyper, with the input's limits.
 pub(super) fn builder(limits: &config::Limits) -> http2::Builder<TokioExecutor> {
@@ -38,16 +55,15 @@ pub(super) fn builder(limits: &config::Limits) -> http2::Builder<TokioExecutor> 
     http
 }
 
-/// Serves one connection to its end; once draining has begun, or when it has had nothing to do for long, to the end of the
-/// requests that run. `first` was read of it already.
-pub(super) async fn serve<S>(shared: &Arc<Shared>, stream: S, first: Bytes, ends: Ends)
+/// Serves one connection to its end; once draining has begun, when it has had nothing to do for long, or when its place is wanted, to
+/// the end of the requests that run. `first` was read of it already.
+pub(super) async fn serve<S>(shared: &Arc<Shared>, stream: S, first: Bytes, ends: Ends, activity: &Arc<Activity>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Arc::<Activity>::default();
     let deliveries = Arc::<Deliveries>::default();
     let service = service_fn(|mut request| {
-        let (shared, activity, deliveries) = (Arc::clone(shared), Arc::clone(&activity), Arc::clone(&deliveries));
+        let (shared, activity, deliveries) = (Arc::clone(shared), Arc::clone(activity), Arc::clone(&deliveries));
         Box::pin(async move {
             let switched = hyper::upgrade::on(&mut request);
             let next = Next::default();
@@ -58,27 +74,45 @@ where
             reply.map(|reply| reply.map(|body| Delivered::new(body, deliveries)))
         })
     });
-    let io = ClientIo::new(stream, first, Arc::clone(&activity), shared);
+    let io = ClientIo::new(stream, first, Arc::clone(activity), shared);
     let mut connection = pin!(shared.http2.serve_connection(io, service));
-    let mut watch = Watch::new(Arc::clone(&activity), shared.timeouts.idle);
+    let mut watch = Watch::new(Arc::clone(activity), shared.timeouts.idle);
+    let mut usage = Usage::new(Arc::clone(activity));
     let mut look = Look::new(Arc::clone(&deliveries), shared.timeouts.write);
     let mut begun = pin!(shared.shutdown.begun());
+    let mut asked = pin!(activity.asked());
+    // Once polled it wakes this task when it is time; to poll it each time would take a lock each time.
+    let mut listening = false;
+    let mut last = LazyTimer::default();
+    let mut gone_by = None;
     let mut ending = false;
     let ended = poll_fn(|cx| {
-        if !ending && (begun.as_mut().poll(cx).is_ready() || watch.poll_tired(cx).is_ready()) {
+        if !mem::replace(&mut listening, true) {
+            let _ = asked.as_mut().poll(cx);
+        }
+        let leaving = activity.is_asked();
+        if !ending && (leaving || begun.as_mut().poll(cx).is_ready() || watch.poll_tired(cx).is_ready()) {
             ending = true;
             connection.as_mut().graceful_shutdown();
         }
-        match connection.as_mut().poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending => look.poll_stuck(cx).map(|()| None),
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Ended::Over(ended));
         }
+        usage.poll(cx);
+        // Who does not answer the farewell is not waited for.
+        if leaving && !activity.is_busy() {
+            let deadline = *gone_by.get_or_insert_with(|| Instant::now() + LEAVE);
+            if last.poll(cx, deadline).is_ready() {
+                return Poll::Ready(Ended::Left);
+            }
+        }
+        look.poll_stuck(cx).map(|()| Ended::Stuck)
     })
     .await;
     match ended {
-        Some(Ok(())) => {}
-        Some(Err(error)) => shared.note(ends, &error),
-        None => {
+        Ended::Over(Ok(())) | Ended::Left => {}
+        Ended::Over(Err(error)) => shared.note(ends, &error),
+        Ended::Stuck => {
             shared.counters.slow_reader.add();
             tracing::debug!("connection of {}: the client has stopped taking its replies", ends.caller.client);
         }

@@ -6,7 +6,6 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,48 +14,14 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::activity::Activity;
 use super::http::Shared;
-use crate::balance::{Load, Slots};
 use crate::counters::Counters;
 use crate::io::HyperIo;
 use crate::timer::{HeadTimer, LazyTimer};
 
 /// A connection with nothing to do for so long, and at most twice as long, is put to rest.
 pub(super) const TIRED: Duration = Duration::from_secs(1);
-
-/// What tells whether a connection has anything to do.
-pub(super) struct Activity {
-    /// Requests from their arrival to the last piece of their reply, and their bodies from then to their end.
-    running: Slots,
-    served: AtomicUsize,
-    /// Bytes of a reply wait for the client to read.
-    blocked: AtomicBool,
-}
-
-impl Default for Activity {
-    fn default() -> Activity {
-        Activity { running: Slots::new(usize::MAX), served: AtomicUsize::new(0), blocked: AtomicBool::new(false) }
-    }
-}
-
-impl Activity {
-    /// Notes a request; it runs until what this returns is dropped.
-    pub(super) fn begin(&self) -> Option<Load> {
-        self.served.fetch_add(1, Ordering::Relaxed);
-        self.running.take()
-    }
-
-    /// Keeps the connection busy, without a new request, until what this returns is dropped.
-    pub(super) fn hold(&self) -> Option<Load> {
-        self.running.take()
-    }
-
-    fn note(&self, blocked: bool) {
-        if self.blocked.load(Ordering::Relaxed) != blocked {
-            self.blocked.store(blocked, Ordering::Relaxed);
-        }
-    }
-}
 
 /// Looks at a connection now and then.
 pub(super) struct Watch {
@@ -71,16 +36,15 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(activity: Arc<Activity>, pace: Duration) -> Watch {
-        let seen = activity.served.load(Ordering::Relaxed);
+        let seen = activity.served();
         Watch { activity, pace, timer: LazyTimer::default(), next: Instant::now() + pace, seen }
     }
 
     /// Ready once there was nothing to do between two looks.
     pub(super) fn poll_tired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.timer.poll(cx, self.next).is_ready() {
-            let served = self.activity.served.load(Ordering::Relaxed);
-            let busy = self.activity.running.taken() > 0 || self.activity.blocked.load(Ordering::Relaxed);
-            if served == self.seen && !busy {
+            let served = self.activity.served();
+            if served == self.seen && !self.activity.is_busy() {
                 return Poll::Ready(());
             }
             self.seen = served;
@@ -107,6 +71,8 @@ pub(super) struct ClientIo<S> {
     /// What was read already.
     first: Bytes,
     activity: Arc<Activity>,
+    /// Whether what comes between two requests is of a head.
+    has_heads: bool,
     /// Where the times of heads are kept, if they depend on when a head begins.
     heads: Option<HeadTimer>,
     /// How long bytes may wait for the client to read.
@@ -123,6 +89,7 @@ impl<S> ClientIo<S> {
             io: HyperIo::new(stream),
             first,
             activity,
+            has_heads: false,
             heads: None,
             patience: shared.timeouts.write,
             stuck: None,
@@ -131,8 +98,9 @@ impl<S> ClientIo<S> {
         }
     }
 
-    /// Tells when heads begin.
+    /// Tells when heads begin: it speaks HTTP/1.1.
     pub(super) fn timing(mut self, heads: &HeadTimer) -> ClientIo<S> {
+        self.has_heads = true;
         self.heads = heads.depends_on_beginning().then(|| heads.clone());
         self
     }
@@ -158,12 +126,16 @@ impl<S: AsyncRead + Unpin> Read for ClientIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
             let read = Pin::new(&mut self.io).poll_read(cx, buf);
-            if read.is_ready()
-                && let Some(heads) = &self.heads
-            {
-                heads.heard();
+            if read.is_ready() && self.has_heads {
+                self.activity.note_heard();
+                if let Some(heads) = &self.heads {
+                    heads.heard();
+                }
             }
             return read;
+        }
+        if self.has_heads {
+            self.activity.note_heard();
         }
         let count = self.first.len().min(buf.remaining());
         buf.put_slice(&self.first[..count]);
@@ -175,14 +147,14 @@ impl<S: AsyncRead + Unpin> Read for ClientIo<S> {
 impl<S: AsyncWrite + Unpin> Write for ClientIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.activity.note(!matches!(written, Poll::Ready(Ok(count)) if count == buf.len()));
+        self.activity.note_blocked(!matches!(written, Poll::Ready(Ok(count)) if count == buf.len()));
         self.progress(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes only what it has written whole.
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.activity.note(flushed.is_pending());
+        self.activity.note_blocked(flushed.is_pending());
         self.progress(cx, flushed)
     }
 
@@ -201,7 +173,7 @@ impl<S: AsyncWrite + Unpin> Write for ClientIo<S> {
     ) -> Poll<io::Result<usize>> {
         let wanted: usize = bufs.iter().map(|piece| piece.len()).sum();
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.activity.note(!matches!(written, Poll::Ready(Ok(count)) if count == wanted));
+        self.activity.note_blocked(!matches!(written, Poll::Ready(Ok(count)) if count == wanted));
         self.progress(cx, written)
     }
 }

@@ -15,6 +15,7 @@ use httpteleport::{CollectError, Error, Limits, Server, prepare_tcp};
 use tokio::time::{Instant, timeout_at};
 
 use super::Parts;
+use super::activity::Activity;
 use super::policy::{Current, Policy};
 use crate::access_log::{self, AccessLog};
 use crate::body::{Body, BoxError};
@@ -100,7 +101,9 @@ impl Shared {
     }
 
     /// Serves one connection to its end.
-    pub(super) async fn accepted(&self, accepted: Accepted) {
+    pub(super) async fn accepted(&self, accepted: Accepted, activity: &Activity) {
+        // Whoever speaks teleport keeps its connections for calls of many.
+        let _busy = activity.hold();
         let answer = Arc::clone(&self.answer);
         let (peer, ended) = match accepted {
             Accepted::Tcp(stream, peer) => {

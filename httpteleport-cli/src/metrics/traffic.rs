@@ -143,6 +143,10 @@ pub(crate) struct Input {
     pub(crate) requests: Requests,
     /// Connections that could not be accepted, for want of something on this side.
     pub(crate) accept_errors: Count,
+    /// Connections that came when there was no place for one more.
+    pub(crate) full: Count,
+    /// Connections with no request under way that were asked to make room.
+    pub(crate) given_up: Count,
     accepted: AtomicU64,
     closed: AtomicU64,
 }

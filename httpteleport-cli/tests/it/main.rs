@@ -14,6 +14,7 @@ mod clients;
 mod collector;
 mod concurrency;
 mod config;
+mod crowd;
 mod demo;
 mod estimate;
 mod expiry;
