@@ -157,24 +157,20 @@ impl Input {
     /// Accepts connections until draining begins, then returns. What runs on them goes on, as tasks of the shutdown.
     pub(crate) async fn serve(self: Arc<Self>) {
         let failures = Seldom::default();
-        let mut draining = false;
-        while !draining {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept(&self.traffic.accept_errors, &failures) => accepted,
+        loop {
+            // The system queues what comes beyond the limit.
+            let next = async {
+                let permit = self.room.place(&self.serving.load().name, self.listener.client_waits()).await;
+                (permit, self.listener.accept(&self.traffic.accept_errors, &failures).await)
+            };
+            let (permit, accepted) = tokio::select! {
+                next = next => next,
                 () = self.shutdown.begun() => return,
             };
             let open = self.traffic.accepted();
             let serving = self.serving.load_full();
             let Some(guest) = serving.door.open(accepted) else { continue };
-            // The system queues what comes while this waits.
-            let place = tokio::select! {
-                biased;
-                place = self.room.place(&serving.name) => place,
-                () = self.shutdown.begun() => {
-                    draining = true;
-                    self.room.one_too_many()
-                }
-            };
+            let place = self.room.take(permit);
             self.shutdown.spawn(async move {
                 let known = tokio::select! {
                     biased;

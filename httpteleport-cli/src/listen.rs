@@ -23,6 +23,7 @@ mod inherited;
 mod misfit;
 mod tcp;
 mod unix;
+mod waiting;
 
 /// How long accepting rests when the system has no file or memory left.
 const REST: Duration = Duration::from_millis(100);
@@ -191,6 +192,13 @@ impl Listener {
                     tokio::time::sleep(REST).await;
                 }
             }
+        }
+    }
+
+    /// Resolves once a client waits to be accepted, if that can be told. Cancel safe.
+    pub(crate) async fn client_waits(&self) {
+        if waiting::client(self.as_fd()).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 

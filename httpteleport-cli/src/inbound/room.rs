@@ -46,7 +46,7 @@ pub(super) struct Place {
     pub(super) activity: Arc<Activity>,
     number: u64,
     seats: Arc<Seats>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Room {
@@ -57,28 +57,42 @@ impl Room {
         Room { most, free, seats: Arc::default(), traffic, lines: Seldom::default() }
     }
 
-    /// A place for one more connection of the input with this name. Where there is none left, those that have had nothing to do for
-    /// longest are asked to leave, and this waits until one has.
-    pub(super) async fn place(&self, input: &str) -> Place {
-        let free = || Arc::clone(&self.free);
-        if let Ok(permit) = free().try_acquire_owned() {
-            return self.seats.take(Some(permit));
+    /// Waits until there is room for one more connection of the input with this name. Where there is none left when one is `wanted`,
+    /// those that have had nothing to do for longest are asked to leave. Cancel safe.
+    pub(super) async fn place(&self, input: &str, wanted: impl Future<Output = ()>) -> OwnedSemaphorePermit {
+        tokio::select! {
+            biased;
+            permit = self.free() => return permit,
+            () = wanted => {}
         }
         self.traffic.full.add();
         let mut pause = PAUSE;
         loop {
             let leaving = self.make_room();
             self.tell(input, leaving);
-            if let Ok(Ok(permit)) = timeout(pause, free().acquire_owned()).await {
-                return self.seats.take(Some(permit));
+            if let Ok(permit) = timeout(pause, self.free()).await {
+                return permit;
             }
             pause = if leaving > 0 { PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
         }
     }
 
-    /// A place beyond those that there are, for a connection that is here already.
-    pub(super) fn one_too_many(&self) -> Place {
-        self.seats.take(None)
+    /// The place of a connection that has just come.
+    pub(super) fn take(&self, permit: OwnedSemaphorePermit) -> Place {
+        let activity = Arc::<Activity>::default();
+        let mut taken = self.seats.lock();
+        let number = taken.next;
+        taken.next += 1;
+        taken.all.insert(number, Arc::clone(&activity));
+        Place { activity, number, seats: Arc::clone(&self.seats), _permit: permit }
+    }
+
+    async fn free(&self) -> OwnedSemaphorePermit {
+        match Arc::clone(&self.free).acquire_owned().await {
+            Ok(permit) => permit,
+            // Nobody closes it.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Asks a few to leave; says how many.
@@ -108,16 +122,6 @@ impl Room {
 }
 
 impl Seats {
-    fn take(self: &Arc<Seats>, permit: Option<OwnedSemaphorePermit>) -> Place {
-        let activity = Arc::<Activity>::default();
-        let mut taken = self.lock();
-        let number = taken.next;
-        taken.next += 1;
-        taken.all.insert(number, Arc::clone(&activity));
-        drop(taken);
-        Place { activity, number, seats: Arc::clone(self), _permit: permit }
-    }
-
     /// All on which no request is under way.
     fn could_leave(&self, now: Instant) -> Vec<(Turn, Arc<Activity>)> {
         let (mut could, mut next) = (Vec::new(), Some(0));
@@ -150,38 +154,40 @@ mod tests {
         Room::new(most, Arc::default())
     }
 
+    async fn place(room: &Room) -> Place {
+        room.take(room.place("x", async {}).await)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn one_more_waits_for_the_one_that_was_asked_to_leave() {
         let room = room(2);
-        let (one, two) = (room.place("x").await, room.place("x").await);
+        let (one, two) = (place(&room).await, place(&room).await);
         let busy = one.activity.begin();
         let leave = async {
             two.activity.asked().await;
             drop(two);
         };
-        let (three, ()) = tokio::join!(room.place("x"), leave);
+        let (three, ()) = tokio::join!(place(&room), leave);
         assert!(!one.activity.is_asked() && !three.activity.is_asked());
         assert_eq!((room.traffic.full.get(), room.traffic.given_up.get()), (1, 1));
         drop((busy, one));
-        let _free = room.place("x").await;
+        let _free = place(&room).await;
         assert_eq!(room.traffic.full.get(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_more_waits_until_somebody_has_nothing_to_do() {
         let room = room(1);
-        let one = room.place("x").await;
+        let one = place(&room).await;
         let busy = one.activity.begin();
-        assert!(timeout(Duration::from_secs(60), room.place("x")).await.is_err());
+        assert!(timeout(Duration::from_secs(60), place(&room)).await.is_err());
         assert!(!one.activity.is_asked());
-        let beyond = room.one_too_many();
         drop(busy);
         let leave = async {
             one.activity.asked().await;
             drop(one);
         };
-        tokio::join!(room.place("x"), leave);
-        drop(beyond);
+        tokio::join!(place(&room), leave);
         assert!(room.seats.lock().all.is_empty());
     }
 
@@ -190,7 +196,7 @@ mod tests {
         let room = room(3000);
         let mut places = Vec::new();
         for _ in 0..3000 {
-            places.push(room.place("x").await);
+            places.push(place(&room).await);
         }
         assert_eq!(room.seats.could_leave(Instant::now()).len(), 3000);
         let busy: Vec<_> = places[..2000].iter().map(|place| place.activity.begin()).collect();
