@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 
 use self::entry::{Asked, Entry};
 use self::writer::{Order, Target};
@@ -60,6 +60,12 @@ impl AccessLog {
     /// A request begins: what it says of itself is kept for its line.
     pub(crate) fn begin<B>(self: &Arc<Self>, request: &Request<B>, client: Client) -> Box<Exchange> {
         Box::new(Exchange::new(Arc::clone(self), Asked::of(request, client)))
+    }
+
+    /// A client was answered so whose request could not be read.
+    pub(crate) fn unread(&self, client: Client, status: StatusCode) {
+        let asked = Asked::unread(client);
+        self.write(Entry { asked, status: Some(status), bytes: 0, took: Duration::ZERO, upstream: None });
     }
 
     /// Has the file opened anew, after it was moved away. What waits is written to the old one first.

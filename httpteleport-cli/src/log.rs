@@ -11,6 +11,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::counters::REFUSALS;
 use crate::metrics::recent::Recent;
 
 /// What is said, and how.
@@ -77,6 +78,9 @@ struct Noting(Arc<Recent>);
 
 impl<S: Subscriber> Layer<S> for Noting {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == REFUSALS {
+            return;
+        }
         let mut message = Message(String::new());
         event.record(&mut message);
         self.0.note(|| message.0);

@@ -146,7 +146,7 @@ impl Metrics {
             sources: ArcSwap::default(),
             slots: Arc::new(Slots::new(concurrency)),
             interims: Interims::default(),
-            counters: Arc::default(),
+            counters: Arc::new(Counters::new(&recent)),
             recent,
             access_log,
             spans,

@@ -8,7 +8,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
-use crate::counters::{Count, Counters};
+use crate::counters::{Counters, Refused};
 use crate::endpoint::Scheme;
 use crate::listen::Client;
 
@@ -56,8 +56,8 @@ impl Reason {
         }
     }
 
-    /// Where it is counted.
-    pub(crate) fn counter(self, counters: &Counters) -> &Count {
+    /// Where it is counted and logged.
+    pub(crate) fn counter(self, counters: &Counters) -> &Refused {
         match self {
             Reason::Malformed => &counters.malformed,
             Reason::NoRoute => &counters.no_route,
@@ -126,9 +126,10 @@ impl Caller {
     /// The reply to a request that is not forwarded; counts and logs it.
     pub(crate) fn turn_away(self, refusal: &Refusal, counters: &Counters) -> Response<Body> {
         let Refusal(reason, why) = refusal;
-        reason.counter(counters).add();
-        tracing::debug!("request of {} refused: {why}", self.client);
-        let mut reply = self.refuse(reason.status(), why);
+        let status = reason.status();
+        let became = format_args!("refused with {}: {why}", status.as_u16());
+        reason.counter(counters).note("request", self.client, became);
+        let mut reply = self.refuse(status, why);
         reply.headers_mut().extend(reason.field());
         reply
     }

@@ -15,6 +15,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use httpteleport::stream::Unsent;
 
 use crate::body::BoxError;
+use crate::counters::Counters;
+use crate::listen::Client;
 use crate::refusal::{Reason, Refusal};
 use crate::trailers;
 
@@ -208,6 +210,11 @@ impl BodyFault {
     /// What is said when nothing was sent on yet.
     pub(crate) fn refusal(self) -> Refusal {
         Refusal::new(self.reason(), self.why())
+    }
+
+    /// Counts and logs the end of a body that is on its way already.
+    pub(crate) fn note(self, client: Client, counters: &Counters) {
+        self.reason().counter(counters).note("request", client, format_args!("broken off: {self}"));
     }
 
     /// The same in words.

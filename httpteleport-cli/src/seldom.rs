@@ -46,7 +46,7 @@ impl Seldom {
     }
 
     /// Whether a line may be written, and how many were not since the last.
-    fn turn(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn turn(&self, now: Instant) -> Option<u64> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.last.is_some_and(|last| now < last + self.pause) {
             said.more += 1;

@@ -26,8 +26,9 @@ pub(super) struct Entry {
 pub(super) struct Asked {
     pub(super) at: SystemTime,
     pub(super) client: Client,
-    pub(super) method: Method,
-    pub(super) target: Uri,
+    /// This and the target are none of a request that could not be read.
+    pub(super) method: Option<Method>,
+    pub(super) target: Option<Uri>,
     pub(super) version: Version,
     pub(super) host: Option<HeaderValue>,
     pub(super) referer: Option<HeaderValue>,
@@ -43,14 +44,21 @@ impl Asked {
         Asked {
             at: SystemTime::now(),
             client,
-            method: request.method().clone(),
-            target: target(request),
+            method: Some(request.method().clone()),
+            target: Some(target(request)),
             version: request.version(),
             host: authority(request.uri()).or_else(|| field(HOST)),
             referer: field(REFERER),
             agent: field(USER_AGENT),
             trace: trace_context::trace(headers).map(str::to_owned),
         }
+    }
+
+    /// What is known of one of HTTP/1.1 that could not be read.
+    pub(super) fn unread(client: Client) -> Asked {
+        let (at, version) = (SystemTime::now(), Version::HTTP_11);
+        let (method, target, host, referer, agent, trace) = (None, None, None, None, None, None);
+        Asked { at, client, method, target, version, host, referer, agent, trace }
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
+use http::{Method, Uri};
 use serde_json::json;
 
 use super::entry::{Asked, Entry};
@@ -31,6 +32,9 @@ impl FromStr for Format {
     }
 }
 
+/// What stands where nothing is known.
+const UNKNOWN: &str = "-";
+
 /// What nginx writes for a request whose client went away before its reply.
 const GIVEN_UP: u16 = 499;
 
@@ -49,11 +53,11 @@ impl Format {
 
 fn combined(entry: &Entry, line: &mut String) {
     let Entry { asked, bytes, .. } = entry;
-    let Asked { method, target, version, .. } = asked;
+    let (method, target, version) = (method(asked), target(asked), asked.version);
     let (client, time, status) = (client(asked), clock(asked.at).combined, status(entry));
     // Writing to a String cannot fail.
     let _ = write!(line, "{client} - - [{time}] \"{method} ");
-    quoted(line, target.to_string().as_bytes());
+    quoted(line, target.as_bytes());
     let _ = write!(line, " {version:?}\" {status} {bytes} \"");
     quoted(line, bytes_of(asked.referer.as_ref()));
     line.push_str("\" \"");
@@ -69,9 +73,9 @@ fn json_line(entry: &Entry, line: &mut String) {
     let object = json!({
         "time": clock(asked.at).rfc3339,
         "client": client(asked),
-        "method": asked.method.as_str(),
+        "method": method(asked),
         "host": text(&asked.host),
-        "target": asked.target.to_string(),
+        "target": target(asked),
         "version": format!("{:?}", asked.version),
         "status": status(entry),
         "bytes": bytes,
@@ -84,6 +88,14 @@ fn json_line(entry: &Entry, line: &mut String) {
     let _ = write!(line, "{object}");
 }
 
+fn method(asked: &Asked) -> &str {
+    asked.method.as_ref().map_or(UNKNOWN, Method::as_str)
+}
+
+fn target(asked: &Asked) -> String {
+    asked.target.as_ref().map_or_else(|| UNKNOWN.to_owned(), Uri::to_string)
+}
+
 /// The address alone: who reads logs has it in no other way.
 fn client(asked: &Asked) -> String {
     asked.client.address().map_or_else(|| "unix".to_owned(), |address| address.to_string())
@@ -94,7 +106,7 @@ fn status(entry: &Entry) -> u16 {
 }
 
 fn bytes_of(value: Option<&HeaderValue>) -> &[u8] {
-    value.map_or(b"-", HeaderValue::as_bytes)
+    value.map_or(UNKNOWN.as_bytes(), HeaderValue::as_bytes)
 }
 
 /// Nothing that a client sends ends a field or a line.
@@ -190,6 +202,20 @@ mod tests {
         ] {
             assert_eq!(value[name], want, "{name}");
         }
+    }
+
+    #[test]
+    fn of_what_could_not_be_read_little_is_known() {
+        let asked = Asked::unread(Client::Unix);
+        let status = Some(StatusCode::BAD_REQUEST);
+        let entry = Entry { asked, status, bytes: 0, took: Duration::ZERO, upstream: None };
+        let combined = line(Format::Combined, &entry);
+        assert!(
+            combined.starts_with("unix - - [") && combined.ends_with("] \"- - HTTP/1.1\" 400 0 \"-\" \"-\"\n"),
+            "{combined}"
+        );
+        let json: Value = serde_json::from_str(&line(Format::Json, &entry)).expect("JSON");
+        assert_eq!((&json["method"], &json["target"], &json["status"]), (&"-".into(), &"-".into(), &400.into()));
     }
 
     #[test]

@@ -12,7 +12,6 @@ use crate::clients::{ClientLimits, Clients};
 use crate::config;
 use crate::counters::Counters;
 use crate::listen::{Accepted, Client, Peer};
-use crate::seldom::Seldom;
 
 /// The door of one listener.
 pub(super) struct Door {
@@ -26,8 +25,6 @@ pub(super) struct Door {
     /// How long they may take for that.
     patience: Duration,
     counters: Arc<Counters>,
-    /// Who can connect can cause these lines.
-    turned_away: Seldom,
 }
 
 /// A connection that was let in.
@@ -49,7 +46,6 @@ impl Door {
             clients: same.or_else(|| Clients::new(limits).map(Arc::new)),
             patience: settings.timeouts.handshake,
             counters,
-            turned_away: Seldom::default(),
         }
     }
 
@@ -71,13 +67,12 @@ impl Door {
         let ends = match timeout(self.patience, proxy_header::read(&mut stream)).await {
             Ok(Ok(ends)) => ends,
             Ok(Err(why)) => {
-                self.counters.bad_proxy_header.add();
-                self.turned_away.warn(format_args!("connection of {balancer} closed: {why}"));
+                self.counters.bad_proxy_header.note("connection", balancer, format_args!("closed: {why}"));
                 return None;
             }
             Err(_) => {
-                self.counters.slow_handshake.add();
-                tracing::debug!("connection of {balancer} closed: its PROXY header did not come in time");
+                let became = "closed: its PROXY header did not come in time";
+                self.counters.slow_handshake.note("connection", balancer, became);
                 return None;
             }
         };
@@ -100,9 +95,8 @@ impl Door {
         let Some(clients) = limited else { return Some(None) };
         let held = clients.admit(client, Instant::now()).ok();
         if held.is_none() {
-            self.counters.client_connections.add();
-            let why = "it has as many connections as --client-connections allows";
-            self.turned_away.warn(format_args!("connection of {client} closed: {why}"));
+            let became = "closed: it has as many connections as --client-connections allows";
+            self.counters.client_connections.note("connection", client, became);
         }
         held
     }
@@ -110,8 +104,7 @@ impl Door {
     fn admits(&self, client: Client) -> bool {
         let admitted = self.access.admits(client);
         if !admitted {
-            self.counters.denied.add();
-            self.turned_away.warn(format_args!("connection of {client} closed: it is not allowed to connect"));
+            self.counters.denied.note("connection", client, "closed: it is not allowed to connect");
         }
         admitted
     }

@@ -123,15 +123,14 @@ impl Shared {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 // Its drop sees to what the client still sends.
-                drop(Upload::new(body, &parts, Bodies::default(), activity.hold(), &self.counters));
+                drop(Upload::new(body, &parts, Bodies::default(), activity.hold(), &self.counters, client));
                 return Err(refusal);
             }
         };
         let (body, length) = match protocol {
             None if body.is_end_stream() => (RequestBody::default(), Some(0)),
             None => {
-                let mut upload = Upload::new(body, &parts, bodies, activity.hold(), &self.counters);
-                headers::check_expectation(&parts.headers)?;
+                let mut upload = Upload::new(body, &parts, bodies, activity.hold(), &self.counters, client);
                 upload.read_ahead().await.map_err(BodyFault::refusal)?;
                 upload.announce(&mut parts.headers);
                 upload.into_body()

@@ -10,6 +10,7 @@ use crate::clients::Clients;
 use crate::config;
 use crate::counters::Counters;
 use crate::forwarded::Identity;
+use crate::headers::check_expectation;
 use crate::listen::Client;
 use crate::refusal::{Reason, Refusal};
 
@@ -56,6 +57,7 @@ impl Gate {
         if headers.len() > self.max_headers {
             return Err(Refusal::new(Reason::LargeHead, "the request's head has too many fields"));
         }
+        check_expectation(headers)?;
         match &self.clients {
             Some(clients) => clients.admit(client, Instant::now()),
             None => Ok(None),

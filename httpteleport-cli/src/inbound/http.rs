@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
@@ -24,10 +25,10 @@ use crate::listen::{Accepted, Client};
 use crate::metrics::counted::Counted;
 use crate::metrics::traffic::Input;
 use crate::outbound::one_line;
-use crate::refusal::Caller;
+use crate::refusal::{Caller, Reason};
 use crate::shutdown::Shutdown;
 use crate::spans::Traces;
-use crate::tls::RefusedClients;
+use crate::tls;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -43,7 +44,6 @@ pub(super) struct Shared {
     acme: Option<Arc<Manager>>,
     /// What authorities that make certificates ask for here.
     pub(super) tokens: Option<Tokens>,
-    refused_clients: RefusedClients,
     pub(super) timeouts: Timeouts,
     pub(super) policy: Current,
     pub(super) counters: Arc<Counters>,
@@ -76,7 +76,6 @@ impl Shared {
             tls: parts.tls.map(TlsAcceptor::from),
             acme: parts.acme,
             tokens: parts.tokens,
-            refused_clients: RefusedClients::default(),
             timeouts: settings.timeouts,
             policy,
             counters: parts.counters,
@@ -142,18 +141,17 @@ impl Shared {
         match result {
             Ok(Ok(Some(stream))) => self.connection(stream, ends, activity).await,
             Ok(Ok(None)) => {}
-            Ok(Err((error, stream))) if self.refused_clients.note(ends.caller.client, &error, &self.counters) => {
+            Ok(Err((error, stream))) if tls::refuses(ends.caller.client, &error, &self.counters) => {
                 if let Some(stream) = stream {
                     part(stream).await;
                 }
             }
             Ok(Err((error, _))) => {
-                self.counters.failed_handshake.add();
-                tracing::debug!("TLS handshake with {}: {}", ends.caller.client, one_line(&error));
+                let became = format_args!("failed: {}", one_line(&error));
+                self.counters.failed_handshake.note("TLS handshake", ends.caller.client, became);
             }
             Err(_) => {
-                self.counters.slow_handshake.add();
-                tracing::debug!("TLS handshake with {}: timed out", ends.caller.client);
+                self.counters.slow_handshake.note("TLS handshake", ends.caller.client, "failed: it took too long");
             }
         }
     }
@@ -172,8 +170,8 @@ impl Shared {
             () = activity.asked() => Ok(None),
         };
         if first.is_err() {
-            self.counters.slow_head.add();
-            tracing::debug!("connection of {}: the first request did not come in time", ends.caller.client);
+            let became = "closed: the first request did not come in time";
+            self.counters.slow_head.note("connection", ends.caller.client, became);
         }
         let first = first.ok().flatten();
         match first {
@@ -185,17 +183,39 @@ impl Shared {
 }
 
 impl Shared {
-    /// Counts and logs why hyper has given a connection up.
+    /// Counts and logs why hyper has given a connection up, which has answered what it takes for no request.
     pub(super) fn note(&self, ends: Ends, error: &hyper::Error) {
-        let counters = &self.counters;
+        let why = one_line(error);
         if error.is_parse_too_large() {
-            counters.large_head.add();
+            self.refuse_head(ends, Reason::LargeHead, &why);
         } else if error.is_parse() {
-            counters.malformed.add();
+            self.refuse_head(ends, Reason::Malformed, &why);
         } else if error.is_timeout() {
-            counters.slow_head.add();
+            self.counters.slow_head.note("connection", ends.caller.client, "closed: no request came in time");
+        } else {
+            tracing::debug!("connection of {}: {why}", ends.caller.client);
         }
-        tracing::debug!("connection of {}: {}", ends.caller.client, one_line(error));
+    }
+
+    /// Counts and logs a head that was answered before it was a request.
+    fn refuse_head(&self, ends: Ends, reason: Reason, why: &str) {
+        let (client, status) = (ends.caller.client, reason.status());
+        reason.counter(&self.counters).note("request", client, format_args!("refused with {}: {why}", status.as_u16()));
+        self.log_head(ends, status);
+    }
+
+    /// The same for one that was answered 408.
+    pub(super) fn refuse_late_head(&self, ends: Ends) {
+        let became = "refused with 408: its head did not come in time";
+        self.counters.slow_head.note("request", ends.caller.client, became);
+        self.log_head(ends, StatusCode::REQUEST_TIMEOUT);
+    }
+
+    /// A line in the access log for a head that is none of a request, and was answered all the same.
+    pub(super) fn log_head(&self, ends: Ends, status: StatusCode) {
+        if let Some(log) = &self.access_log {
+            log.unread(ends.caller.client, status);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -74,6 +75,7 @@ pub(super) async fn serve<S>(
         (stream, first) = (left, unread);
         if activity.is_asked() {
             if !first.is_empty() {
+                shared.log_head(ends, StatusCode::REQUEST_TIMEOUT);
                 Box::pin(tell_it_is_late(stream)).await;
             }
             return;
@@ -112,7 +114,7 @@ where
     let service = service_fn(|request| Box::pin(shared.answer(request, ends, activity, &next)));
     let mut http = shared.http1.clone();
     http.timer(heads.clone());
-    let io = ClientIo::new(stream, first, Arc::clone(activity), shared).timing(heads);
+    let io = ClientIo::new(stream, first, Arc::clone(activity), shared, ends).timing(heads);
     let mut connection = Box::new(http.serve_connection(io, service));
     let mut watch = Watch::new(Arc::clone(activity), TIRED);
     let (mut parting, mut asked) = (pin!(shared.shutdown.parting()), pin!(activity.asked()));
@@ -145,10 +147,15 @@ where
         Ok(resting) => resting,
         Err(error) => {
             let parts = connection.into_parts();
-            if error.is_timeout() && !parts.read_buf.is_empty() {
+            if !error.is_timeout() {
+                return Err(error);
+            }
+            if !parts.read_buf.is_empty() {
+                shared.refuse_late_head(ends);
                 Box::pin(tell_it_is_late(parts.io.into_inner())).await;
             }
-            return Err(error);
+            // Who has nothing more to ask for is done.
+            return Ok(Ended::Over);
         }
     };
     let upgrade = next.take();

@@ -74,7 +74,7 @@ where
             reply.map(|reply| reply.map(|body| Delivered::new(body, deliveries)))
         })
     });
-    let io = ClientIo::new(stream, first, Arc::clone(activity), shared);
+    let io = ClientIo::new(stream, first, Arc::clone(activity), shared, ends);
     let mut connection = pin!(shared.http2.serve_connection(io, service));
     let mut watch = Watch::new(Arc::clone(activity), shared.timeouts.idle);
     let mut usage = Usage::new(Arc::clone(activity));
@@ -113,8 +113,8 @@ where
         Ended::Over(Ok(())) | Ended::Left => {}
         Ended::Over(Err(error)) => shared.note(ends, &error),
         Ended::Stuck => {
-            shared.counters.slow_reader.add();
-            tracing::debug!("connection of {}: the client has stopped taking its replies", ends.caller.client);
+            let became = "closed: the client has stopped taking its replies";
+            shared.counters.slow_reader.note("connection", ends.caller.client, became);
         }
     }
 }

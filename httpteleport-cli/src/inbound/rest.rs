@@ -15,9 +15,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use super::activity::Activity;
-use super::http::Shared;
+use super::http::{Ends, Shared};
 use crate::counters::Counters;
 use crate::io::HyperIo;
+use crate::listen::Client;
 use crate::timer::{HeadTimer, LazyTimer};
 
 /// A connection with nothing to do for so long, and at most twice as long, is put to rest.
@@ -81,10 +82,11 @@ pub(super) struct ClientIo<S> {
     stuck: Option<Instant>,
     timer: LazyTimer,
     counters: Arc<Counters>,
+    client: Client,
 }
 
 impl<S> ClientIo<S> {
-    pub(super) fn new(stream: S, first: Bytes, activity: Arc<Activity>, shared: &Shared) -> ClientIo<S> {
+    pub(super) fn new(stream: S, first: Bytes, activity: Arc<Activity>, shared: &Shared, ends: Ends) -> ClientIo<S> {
         ClientIo {
             io: HyperIo::new(stream),
             first,
@@ -95,6 +97,7 @@ impl<S> ClientIo<S> {
             stuck: None,
             timer: LazyTimer::default(),
             counters: Arc::clone(&shared.counters),
+            client: ends.caller.client,
         }
     }
 
@@ -113,7 +116,7 @@ impl<S> ClientIo<S> {
         }
         let since = *self.stuck.get_or_insert_with(Instant::now);
         ready!(self.timer.poll(cx, since + self.patience));
-        self.counters.slow_reader.add();
+        self.counters.slow_reader.note("connection", self.client, "closed: the client has stopped reading");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading")))
     }
 

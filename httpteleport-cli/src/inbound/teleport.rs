@@ -33,7 +33,7 @@ use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
 use crate::shutdown::Shutdown;
 use crate::spans::{self, Traces};
-use crate::tls::RefusedClients;
+use crate::tls;
 
 /// So many more handlers than requests may run: the process refuses requests, with a counter and a line, before the library does it
 /// in its own way. A thread has one at most that is about to be refused, and there are no more threads than that.
@@ -44,7 +44,6 @@ pub(super) struct Shared {
     server: Server,
     answer: Arc<Answer>,
     ends: Ends,
-    refused_clients: RefusedClients,
     counters: Arc<Counters>,
     shutdown: Shutdown,
 }
@@ -90,14 +89,7 @@ impl Shared {
             own_address,
             input: settings.endpoint.scheme,
         });
-        Ok(Shared {
-            server: server.build()?,
-            answer,
-            ends: Ends::default(),
-            refused_clients: RefusedClients::default(),
-            counters: parts.counters,
-            shutdown,
-        })
+        Ok(Shared { server: server.build()?, answer, ends: Ends::default(), counters: parts.counters, shutdown })
     }
 
     /// Serves one connection to its end.
@@ -121,7 +113,7 @@ impl Shared {
         };
         match ended {
             Ok(()) => tracing::debug!("teleport connection of {peer} ended"),
-            Err(error) if self.refused_clients.note(peer, &error, &self.counters) => {}
+            Err(error) if tls::refuses(peer, &error, &self.counters) => {}
             Err(error) => self.ends.note(peer, error.kind(), &one_line(&error)),
         }
     }
@@ -240,7 +232,7 @@ impl Answer {
                     return Err(BodyFault::TooLarge.refusal());
                 }
                 let counters = Arc::clone(&policy.gate.counters);
-                (RequestBody::stream(Passing { stream, left: most, counters }), length)
+                (RequestBody::stream(Passing { stream, left: most, counters, client }), length)
             }
         };
         let mut request = Request::from_parts(parts, body);
@@ -288,11 +280,12 @@ struct Passing {
     /// How many more bytes it may have.
     left: usize,
     counters: Arc<Counters>,
+    client: Client,
 }
 
 impl Passing {
     fn broken_off(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        fault.reason().counter(&self.counters).add();
+        fault.note(self.client, &self.counters);
         Poll::Ready(Some(Err(fault.into())))
     }
 }

@@ -21,6 +21,7 @@ use super::policy::Bodies;
 use crate::balance::Load;
 use crate::body::BoxError;
 use crate::counters::Counters;
+use crate::listen::Client;
 use crate::request::{BodyFault, RequestBody};
 use crate::trailers;
 
@@ -50,6 +51,7 @@ pub(super) struct Upload {
     /// A client may pause this long.
     patience: Duration,
     counters: Arc<Counters>,
+    client: Client,
     /// Its client's connection is busy as long as this is there.
     running: Option<Load>,
 }
@@ -62,6 +64,7 @@ impl Upload {
         held_to: Bodies,
         running: Option<Load>,
         counters: &Arc<Counters>,
+        client: Client,
     ) -> Upload {
         Upload {
             // hyper makes the bytes after a CONNECT head part of its body: there is nothing to wait for.
@@ -75,6 +78,7 @@ impl Upload {
             pause: None,
             patience: held_to.patience,
             counters: Arc::clone(counters),
+            client,
             running,
         }
     }
@@ -153,7 +157,7 @@ impl Upload {
 
     /// The error of a body that is on its way already.
     fn broken_off(&self, fault: BodyFault) -> BoxError {
-        fault.reason().counter(&self.counters).add();
+        fault.note(self.client, &self.counters);
         fault.into()
     }
 
@@ -303,8 +307,14 @@ mod tests {
             let sender = sender.clone();
             async move {
                 let (head, body) = request.into_parts();
-                let mut upload =
-                    Upload::new(body, &head, Bodies { most: limit, patience: PATIENCE }, None, &Arc::default());
+                let mut upload = Upload::new(
+                    body,
+                    &head,
+                    Bodies { most: limit, patience: PATIENCE },
+                    None,
+                    &Arc::default(),
+                    Client::Unix,
+                );
                 let fate = match upload.read_ahead().await {
                     Err(fault) => Err(fault),
                     Ok(()) => {

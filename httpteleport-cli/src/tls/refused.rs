@@ -7,20 +7,12 @@ use std::io;
 use rustls::{CertificateError, Error};
 
 use crate::counters::Counters;
-use crate::seldom::Seldom;
 
-/// Counts and logs them. Who can connect can cause these lines.
-#[derive(Debug, Default)]
-pub(crate) struct RefusedClients(Seldom);
-
-impl RefusedClients {
-    /// Notes that the handshake with `whom` failed, if that was for the client's certificate; says whether it was.
-    pub(crate) fn note(&self, whom: impl Display, error: &(dyn StdError + 'static), counters: &Counters) -> bool {
-        let Some(why) = tls_error(error).and_then(reason) else { return false };
-        counters.client_certificate.add();
-        self.0.warn(format_args!("connection of {whom} refused: {why}"));
-        true
-    }
+/// Counts and logs that the handshake with `whom` failed, if that was for the client's certificate; says whether it was.
+pub(crate) fn refuses(whom: impl Display, error: &(dyn StdError + 'static), counters: &Counters) -> bool {
+    let Some(why) = tls_error(error).and_then(reason) else { return false };
+    counters.client_certificate.note("connection", whom, format_args!("refused: {why}"));
+    true
 }
 
 /// What TLS says, of an error that has it as a cause.

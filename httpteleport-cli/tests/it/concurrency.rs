@@ -35,14 +35,14 @@ async fn what_is_over_the_limit_is_503_over_http_and_teleport() {
         is_refused(&over_teleport.get("/size/1").await, "teleport");
         origin.let_go();
         assert_eq!(over_http.reply().await.status(), 200);
-        log_has(&mut log, "refused: 1 requests run already").await;
+        log_has(&mut log, "refused with 503: 1 requests run already").await;
 
         over_teleport.send(HOLD).await;
         origin.holds().await;
         is_refused(&over_http.get("/size/1").await, "http");
         origin.let_go();
         assert_eq!(over_teleport.reply().await.status(), 200);
-        log_has(&mut log, "refused: 1 requests run already").await;
+        log_has(&mut log, "refused with 503: 1 requests run already").await;
 
         let metrics = get(&admin, "/metrics").await;
         assert_eq!(value(metrics.text(), "httptp_refusals_total", &["reason=\"concurrency\""]), refused, "{wire}");

@@ -235,3 +235,17 @@ async fn mistakes_are_told() {
         assert!(stderr.contains(want), "{more:?}: {stderr}");
     }
 }
+
+#[tokio::test]
+async fn heads_that_could_not_be_read_have_lines_as_well() {
+    let logged = Logged::start(&["--in-head-timeout", "100ms"]).await;
+    let large = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(5000));
+    for (count, (bytes, status)) in
+        [("what\r\n\r\n", 400), (&large, 431), ("GET / HTTP/1.1\r\nHo", 408)].iter().enumerate()
+    {
+        assert_eq!(Client::connect(logged.program.address()).await.ask(bytes).await.status(), *status);
+        let lines = lines(&logged.file(), count + 1).await;
+        let end = format!(" \"- - HTTP/1.1\" {status} 0 \"-\" \"-\"");
+        assert!(lines[count].starts_with("127.0.0.1 - - [") && lines[count].ends_with(&end), "{lines:?}");
+    }
+}

@@ -35,6 +35,7 @@ mod papers;
 mod pass;
 mod program;
 mod proxy_protocol;
+mod refusals;
 mod reload;
 mod service;
 mod shutdown;

@@ -1,0 +1,105 @@
+//! Each refusal has its line in the log, and in the access log.
+
+use http::Request;
+use http::header::EXPECT;
+use httpteleport::{Body, Limits, Wire};
+use tokio::time::timeout;
+
+use crate::admin::{get, value};
+use crate::client::Client;
+use crate::clients::log_has;
+use crate::http2;
+use crate::origin::Origin;
+use crate::program::{PATIENCE, Program, logged};
+
+const HOLD: &str = "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n";
+
+#[tokio::test]
+async fn each_kind_of_refusal_is_logged_without_being_asked_for() {
+    let origin = Origin::start().await;
+    let base = ["--in", "http://127.0.0.1:0", "--out", &origin.url()];
+    let large = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(5000));
+    let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n");
+    let get = "GET /size/1 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned();
+    for (options, hold, bytes, status, why) in [
+        (&[][..], false, "GET / HTTP/1.1\r\n\r\n".to_owned(), 400, "no Host header"),
+        (&[], false, "what\r\n\r\n".to_owned(), 400, "invalid HTTP"),
+        (&[], false, large, 431, ""),
+        (&["--in-max-headers", "2"], false, post("A: a\r\nB: b\r\nC: c"), 431, ""),
+        (&["--in-max-body-size", "9"], false, post("Content-Length: 10"), 413, "the request's body is too large"),
+        (&[], false, post("Expect: more\r\nContent-Length: 1"), 417, "100-continue is all that can be expected"),
+        (&[], false, "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n".to_owned(), 501, "CONNECT is not supported"),
+        (&["--in-get-only"], false, post("Content-Length: 0"), 405, "only GET is let in"),
+        (
+            &["--in-head-timeout", "50ms"],
+            false,
+            "GET / HTTP/1.1\r\nHo".to_owned(),
+            408,
+            "its head did not come in time",
+        ),
+        (&["--in-body-timeout", "50ms"], false, post("Content-Length: 1"), 408, "the request's body stopped"),
+        (&["--client-concurrency", "1"], true, get, 429, "too many requests of this client at a time"),
+    ] {
+        let (program, mut log) = Program::logged(&[&base[..], options].concat()).await;
+        let mut first = Client::connect(program.address()).await;
+        if hold {
+            first.send(HOLD).await;
+            origin.holds().await;
+        }
+        let mut client = Client::connect(program.address()).await;
+        assert_eq!(client.ask(&bytes).await.status(), status, "{bytes:?}");
+        let line = log_has(&mut log, &format!("refused with {status}: {why}")).await;
+        assert!(line.contains(" WARN ") && line.contains("request of 127.0.0.1:"), "{line}");
+        if hold {
+            origin.let_go();
+            assert_eq!(first.reply().await.status(), 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_line_a_second_tells_of_those_that_were_held_back() {
+    let origin = Origin::start().await;
+    let args = ["--in", "http://127.0.0.1:0", "--out", &origin.url(), "--admin", "127.0.0.1:0"];
+    let (mut program, mut log) = Program::logged(&args).await;
+    let admin = program.admin().await;
+    let address = program.address().to_owned();
+    let asks = tokio::spawn(async move {
+        loop {
+            let reply = Client::connect(&address).await.ask("GET / HTTP/1.1\r\n\r\n").await;
+            assert_eq!(reply.status(), 400);
+        }
+    });
+    let first = logged(&mut log, "refused with 400").await;
+    let second = logged(&mut log, "refused with 400").await;
+    asks.abort();
+    assert!(!first.contains("since the last line"), "{first}");
+    let more = second.split_once(" (and ").and_then(|(_, rest)| rest.split_once(" more since the last line)"));
+    let more: f64 = more.and_then(|(more, _)| more.parse().ok()).unwrap_or_else(|| panic!("{second}"));
+    let metrics = get(&admin, "/metrics").await;
+    assert!(value(metrics.text(), "httptp_refusals_total", &["reason=\"malformed\""]) >= more + 2.0);
+}
+
+#[tokio::test]
+async fn what_is_expected_is_the_same_over_all_inputs() {
+    let origin = Origin::start().await;
+    let program = Program::http(&origin.url()).await;
+    for (method, expected, status) in
+        [("GET", "more", 417), ("POST", "more", 417), ("GET", "100-continue", 200), ("POST", "100-continue", 200)]
+    {
+        let head = format!("{method} /size/1 HTTP/1.1\r\nHost: h\r\nExpect: {expected}\r\nContent-Length: 0\r\n\r\n");
+        let reply = Client::connect(program.address()).await.ask(head).await;
+        assert_eq!(reply.status(), status, "HTTP/1.1 {method} {expected}");
+        let request = Request::builder().method(method).uri("http://h/size/1").header(EXPECT, expected);
+        let mut client = http2::connect(program.address()).await;
+        let reply = client.send_request(request.body(http2::empty()).expect("a request")).await.expect("a reply");
+        assert_eq!(reply.status(), status, "HTTP/2 {method} {expected}");
+    }
+    let far = Program::between("teleport://127.0.0.1:0", &origin.url(), &[]).await;
+    // On the classic wire it does not travel.
+    let client = httpteleport::Client::builder(Limits::default()).wire(Wire::Framed);
+    let client = client.connect(far.address()).expect("fine");
+    let request = Request::get("http://h/size/1").header(EXPECT, "more").body(Body::default()).expect("a request");
+    let reply = timeout(PATIENCE, client.call(request)).await.expect("in time").expect("a reply");
+    assert_eq!(reply.status(), 417);
+}
