@@ -21,6 +21,7 @@ struct Repr {
     message: String,
     peer: Option<Arc<str>>,
     may_retry: bool,
+    unfinished: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -54,7 +55,14 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Repr { kind, message: message.into(), peer: None, may_retry: false, source: None }))
+        Self(Box::new(Repr {
+            kind,
+            message: message.into(),
+            peer: None,
+            may_retry: false,
+            unfinished: false,
+            source: None,
+        }))
     }
 
     pub(crate) fn config(message: impl Into<String>) -> Self {
@@ -115,6 +123,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn unfinished(mut self) -> Self {
+        self.0.unfinished = true;
+        self
+    }
+
     /// The phase in which it failed.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -137,6 +150,13 @@ impl Error {
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.0.kind == ErrorKind::Timeout
+    }
+
+    /// Whether a server ended the connection because its peer stopped in the middle of a request. Classic wire; on the framed one the body of
+    /// that request breaks off alone.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.0.unfinished
     }
 
     /// Whether a local limit was met.

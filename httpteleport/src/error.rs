@@ -40,6 +40,13 @@ impl Error {
         self.0.is_timeout()
     }
 
+    /// Whether a server ended the connection because its client stopped in the middle of a request. Classic wire; on the framed one the body of
+    /// that request breaks off alone.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.0.is_unfinished()
+    }
+
     /// Whether a local limit was met.
     #[must_use]
     pub fn is_overload(&self) -> bool {

@@ -329,7 +329,8 @@ where
             return Ok(());
         }
         if self.is_owed() && self.last_read + config.read_timeout <= now {
-            return Err(timed_out("the peer has not sent the rest of a request", config.read_timeout));
+            let why = timed_out("the peer has not sent the rest of a request", config.read_timeout);
+            return Err(why.unfinished());
         }
         if self.is_idle() && !self.is_owed() && self.active + config.idle_timeout <= now {
             self.stage = Stage::Finishing;

@@ -114,6 +114,9 @@ impl Shared {
         match ended {
             Ok(()) => tracing::debug!("teleport connection of {peer} ended"),
             Err(error) if tls::refuses(peer, &error, &self.counters) => {}
+            Err(error) if error.is_unfinished() => {
+                self.counters.slow_body.note("teleport connection", peer, format_args!("closed: {}", one_line(&error)));
+            }
             Err(error) => self.ends.note(peer, error.kind(), &one_line(&error)),
         }
     }

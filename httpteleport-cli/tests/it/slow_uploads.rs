@@ -10,6 +10,9 @@ use http::header::CONTENT_LENGTH;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use httpteleport::{Limits, Wire};
+use testkit::raw::RawPeer;
+use testkit::wire::{Compression, Hello, HttpRequest, frame};
+use tokio::net::TcpStream;
 
 use crate::admin::{get, value};
 use crate::client::{Client, Reply};
@@ -135,6 +138,30 @@ async fn a_client_of_the_library_is_answered_too() {
         assert!(line.contains("request of 127.0.0.1:"), "{line}");
     }
     assert_eq!(found(&admin).await, 3.0);
+    blames_nobody(&admin).await;
+}
+
+/// The classic wire has no way to break off a message alone: the connection ends.
+#[tokio::test]
+async fn a_client_of_the_classic_wire_that_stops_in_the_middle_of_a_message_is_ended() {
+    let origin = Origin::start().await;
+    let args = ["--in", "teleport://127.0.0.1:0", "--out", &origin.url(), "--admin", ANY, SOON, "--log-all-errors"];
+    let (mut far, mut log) = Program::logged(&args).await;
+    let admin = far.admin().await;
+    let message = HttpRequest::new("PUT", "/echo").header("Host", "h").body(&[b'x'; 1000]).bytes();
+    let message = frame(1, &message);
+    for part in [1, 20, 500, message.len() - 1] {
+        let mut client = RawPeer::new(TcpStream::connect(teleport_address(&far)).await.expect("a connection"));
+        let hello = Hello::http(Compression::None);
+        client.send(&hello.bytes()).await;
+        let heard = client.hear_hello(&hello.sniff).await;
+        client.begin(&hello, &heard);
+        client.say(&message[..part]).await;
+        let line = log_has(&mut log, "teleport connection of 127.0.0.1:").await;
+        assert!(line.contains("the peer has not sent the rest of a request for 50 ms"), "{line}");
+    }
+    assert_eq!(found(&admin).await, 4.0);
+    assert_eq!(origin.connections(), 0);
     blames_nobody(&admin).await;
 }
 
