@@ -3,12 +3,12 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use anyhow::bail;
 use rustls::pki_types::{IpAddr, ServerName};
 
 use self::made::{Authority, Certificate};
 use crate::cli::CertArgs;
 use crate::files::{self, Secrecy, write};
+use crate::misfit::Misfit;
 
 mod made;
 
@@ -24,13 +24,17 @@ const PAIRS: [&str; 4] = ["far.crt", "far.key", "near.crt", "near.key"];
 /// Files are there that it was not told to replace, or it cannot write them: one line that names the option.
 pub(crate) fn run(options: &CertArgs) -> anyhow::Result<()> {
     let folder = options.dir.as_path();
+    files::is_room(folder).map_err(|why| Misfit::new(format!("--dir {}: {why}", folder.display())))?;
     files::folder(folder, "--dir")?;
     let replace = options.overwrite || options.renew;
     if !replace {
         check_absent(folder)?;
     }
-    let authority =
-        if options.renew { Authority::read(&folder.join(CA_CERT), &folder.join(CA_KEY))? } else { Authority::new()? };
+    let authority = if options.renew {
+        Authority::read(&folder.join(CA_CERT), &folder.join(CA_KEY)).map_err(|error| Misfit::of(&error))?
+    } else {
+        Authority::new()?
+    };
     let names: Vec<_> = options.names.iter().map(|name| name.to_str().into_owned()).collect();
     let far = authority.server(&names, options.days)?;
     let near = authority.client(options.near.as_ref(), options.days)?;
@@ -46,14 +50,15 @@ pub(crate) fn run(options: &CertArgs) -> anyhow::Result<()> {
 }
 
 /// Nothing is overwritten by accident: a key that is gone is gone.
-fn check_absent(folder: &Path) -> anyhow::Result<()> {
+fn check_absent(folder: &Path) -> Result<(), Misfit> {
     let mut names = [CA_CERT, CA_KEY].into_iter().chain(PAIRS);
     if let Some(name) = names.find(|name| folder.join(name).symlink_metadata().is_ok()) {
-        bail!(
+        let line = format!(
             "--dir {}: {name} is there already; give another folder, --renew to keep its authority and replace the \
              certificates, or --overwrite to replace all",
             folder.display()
         );
+        return Err(Misfit::new(line));
     }
     Ok(())
 }

@@ -6,8 +6,6 @@
 use std::fs;
 use std::io::{self, Write as _};
 
-use anyhow::Context as _;
-
 use self::carry::carry;
 use self::month::Month;
 
@@ -24,6 +22,8 @@ mod table;
 mod traffic;
 
 pub(crate) use self::options::{EstimateArgs, price};
+use crate::files;
+use crate::misfit::Misfit;
 use crate::outbound::plain;
 
 /// Carries what was recorded and tells what it comes to.
@@ -32,14 +32,20 @@ use crate::outbound::plain;
 ///
 /// One line that names the file: it cannot be read or carried, or what came out cannot be written.
 pub(crate) fn run(options: &EstimateArgs) -> anyhow::Result<()> {
-    let recorded = traffic::read(&options.files, usize::from(options.mib) << 20)?;
+    if let Some(path) = &options.svg
+        && let Err(why) = files::writable(path)
+    {
+        return Err(Misfit::new(format!("--svg {}: cannot write the file: {why}", path.display())).into());
+    }
+    let recorded = traffic::read(&options.files, usize::from(options.mib) << 20).map_err(|error| Misfit::of(&error))?;
     let carried = recorded.into_iter().map(carry).collect::<anyhow::Result<Vec<_>>>()?;
     let month = Month::asked_for(options);
     let text = if options.json { json::text(&carried, month) } else { table::text(&carried, month) };
     print(&text).map_err(|error| anyhow::anyhow!("cannot write to stdout: {}", plain(&error)))?;
     if let Some(path) = &options.svg {
         let written = fs::write(path, picture::svg(&carried));
-        written.with_context(|| format!("--svg {}: cannot write the file", path.display()))?;
+        written
+            .map_err(|error| anyhow::anyhow!("--svg {}: cannot write the file: {}", path.display(), plain(&error)))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::interims::Interims;
 use crate::metrics::Metrics;
 use crate::metrics::failures::Failures;
+use crate::misfit::Misfit;
 use crate::outbound::{Build, HttpUpstream, TeleportUpstream, Upstream, Upstreams, plain};
 use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
@@ -69,7 +70,10 @@ async fn check(out: &Endpoint) -> anyhow::Result<()> {
         }
         Address::Unix(path) => match std::fs::metadata(path) {
             Ok(metadata) if metadata.file_type().is_socket() => {}
-            Ok(_) => bail!("--out {out}: is not a socket; give the path the upstream listens on"),
+            Ok(_) => {
+                let why = "is not a socket; give the path the upstream listens on";
+                return Err(Misfit::new(format!("--out {out}: {why}")).into());
+            }
             Err(error) => bail!("--out {out}: {}; start the upstream first, or correct the path", plain(&error)),
         },
     }

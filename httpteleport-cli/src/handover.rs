@@ -9,8 +9,9 @@ use tokio::net::UnixListener;
 
 use self::predecessor::Predecessor;
 pub(crate) use self::successor::Handover;
-use crate::listen::{Given, Misfit, Mode, SocketFile, bind_unix};
+use crate::listen::{Given, Mode, SocketFile, bind_unix};
 use crate::listening::Listening;
+use crate::misfit::Misfit;
 
 mod predecessor;
 mod successor;

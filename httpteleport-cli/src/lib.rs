@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::listen::Misfit;
+use crate::misfit::Misfit;
 
 mod access;
 mod access_log;
@@ -49,6 +49,7 @@ mod listening;
 mod log;
 mod meant;
 mod metrics;
+mod misfit;
 mod notify;
 mod open_files;
 mod outbound;
@@ -74,14 +75,14 @@ pub use demo::traffic;
 pub use estimate::{cost, plot, progress};
 pub use figures::folded;
 
-/// Bad options or arguments: nothing was tried.
+/// Bad options or arguments, or files named by them that are not what they should be.
 const USAGE: u8 = 2;
 /// The options were fine, starting was not.
 const FAILED: u8 = 1;
 
 /// Runs the program with the arguments given (the first is its own name) until it is done.
 ///
-/// Exit codes: 0 after a clean end, 1 when it could not start, 2 for bad options.
+/// Exit codes: 0 after a clean end, 1 when it could not start, 2 for bad options and for files that are not what options say.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse(args) {
         Ok(cli::Action::Proxy(settings, file)) => finish(start::proxy(*settings, file)),

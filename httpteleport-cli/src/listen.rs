@@ -11,7 +11,6 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 pub(crate) use self::given::{Given, Socket};
 pub(crate) use self::inherited::{MOST_SOCKETS, inherited};
-pub(crate) use self::misfit::Misfit;
 pub(crate) use self::unix::{Mode, SocketFile, bind as bind_unix, try_to as try_unix};
 
 use crate::counters::Count;
@@ -20,7 +19,6 @@ use crate::seldom::Seldom;
 
 mod given;
 mod inherited;
-mod misfit;
 mod tcp;
 mod unix;
 mod waiting;

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 
 use self::pem::certificates;
+use crate::misfit::Misfit;
 
 mod certificates;
 mod client;
@@ -38,10 +38,11 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Trust in the certificates of a file.
-fn roots_of(path: &Path) -> anyhow::Result<RootCertStore> {
+fn roots_of(path: &Path) -> Result<RootCertStore, Misfit> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots.add(certificate).context("a certificate in it is not valid")?;
+        let added = roots.add(certificate);
+        added.map_err(|_| Misfit::new("holds a certificate that cannot be read; copy the file again"))?;
     }
     Ok(roots)
 }

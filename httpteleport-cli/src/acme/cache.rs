@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::hosts::{Held, MOST};
 use crate::files::{self, Secrecy};
+use crate::misfit::Misfit;
 use crate::tls::validity;
 
 /// A folder of files `NAME.pem`, each a key and its certificates, and `account-....json`.
@@ -28,8 +29,8 @@ impl Cache {
     ///
     /// It cannot be made, or is open to others: one line that names the option.
     pub(super) fn open(folder: &Path) -> anyhow::Result<Cache> {
-        files::folder(folder, "--autocert-cache-dir")?;
         Cache::check(folder)?;
+        files::folder(folder, "--autocert-cache-dir")?;
         Ok(Cache(folder.to_owned()))
     }
 
@@ -40,13 +41,10 @@ impl Cache {
     /// It will not: one line that names the option.
     pub(super) fn check(folder: &Path) -> anyhow::Result<()> {
         let option = || format!("--autocert-cache-dir {}", folder.display());
-        if let Err(why) = files::is_room(folder) {
-            bail!("{}: {why}", option());
-        }
-        if fs::metadata(folder).is_ok_and(|there| there.permissions().mode() & 0o077 != 0) {
-            bail!("{}: others can look into it, and there are keys in it; chmod 700 it", option());
-        }
-        Ok(())
+        let is_open = || fs::metadata(folder).is_ok_and(|there| there.permissions().mode() & 0o077 != 0);
+        let open = || Err("others can look into it, and there are keys in it; chmod 700 it".to_owned());
+        let checked = files::is_room(folder).and_then(|()| if is_open() { open() } else { Ok(()) });
+        checked.map_err(Misfit::new).with_context(option)
     }
 
     /// The certificates that are there, with their names. What is no good is left alone; it is ordered when somebody needs it.

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq as _;
 
+use crate::misfit::Misfit;
 use crate::outbound::plain;
 
 /// The cookie of a browser that gave it once.
@@ -25,21 +26,20 @@ impl Token {
     ///
     /// One line that names the file and says what to do.
     pub(super) fn read(path: &Path) -> anyhow::Result<Token> {
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(4096).read_to_string(&mut text));
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut bytes));
         let named = || format!("--admin-token-file {}", path.display());
-        read.map_err(|error| anyhow::anyhow!("cannot read the file: {}", plain(&error))).with_context(named)?;
-        Token::of(text.trim()).with_context(named)
+        let read = read.map_err(|error| Misfit::new(format!("cannot read the file: {}", plain(&error))));
+        read.and_then(|_| Token::of(String::from_utf8_lossy(&bytes).trim())).with_context(named)
     }
 
-    fn of(text: &str) -> anyhow::Result<Token> {
-        ensure!(
-            LENGTHS.contains(&text.len()) && text.bytes().all(is_of_tokens),
-            "holds no token; it should have one of {} to {} letters, digits and - . _ ~ + / =",
-            LENGTHS.start(),
-            LENGTHS.end()
-        );
-        Ok(Token(text.to_owned()))
+    fn of(text: &str) -> Result<Token, Misfit> {
+        if LENGTHS.contains(&text.len()) && text.bytes().all(is_of_tokens) {
+            return Ok(Token(text.to_owned()));
+        }
+        let (least, most) = (LENGTHS.start(), LENGTHS.end());
+        let why = format!("holds no token; it should have one of {least} to {most} letters, digits and - . _ ~ + / =");
+        Err(Misfit::new(why))
     }
 
     /// Whether a request has it: as `Authorization: Bearer`, or in the cookie.

@@ -236,6 +236,7 @@ mod tests {
             ("--out http://a --eject-after 0 --eject-time 9s", "--eject-time: --eject-after 0 leaves nobody alone"),
             ("--out http://a --subset 5", "--subset: needs to know which node"),
             ("--out http://a --node-id 5", "--node-id: is for a part"),
+            ("--out http://a --subset 5 --node-id=", "--node-id: is empty, so all nodes would use the same part"),
             ("--out http://a --resolver x", "--resolver x: is no address"),
             ("--out http://a --retry-budget 101", "--retry-budget 101: "),
         ];

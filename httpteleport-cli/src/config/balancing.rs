@@ -97,6 +97,11 @@ pub(super) fn discover(args: &BalancingArgs, mistakes: &mut Mistakes) -> discove
             mistakes.add("--subset: needs to know which node this is; add --node-id 7, or a name".to_owned());
             None
         }
+        (Some(_), Some(node)) if node.is_empty() => {
+            mistakes
+                .add("--node-id: is empty, so all nodes would use the same part; give a number, or a name".to_owned());
+            None
+        }
         (Some(size), Some(node)) => Some(Subset::of(size as usize, node)),
     };
     discover::Options { resolver: args.resolver, subset, ..discover::Options::default() }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::source::{Source, To};
 use super::watched_file::WatchedFile;
 use super::{FIRST_RETRY, Finder, LAST_RETRY, Looked, Options, Subset};
+use crate::misfit::Misfit;
 use crate::outbound::{Place, Upstreams};
 
 /// Names of a group that are looked up at the same time.
@@ -72,8 +73,8 @@ impl Watch {
         for source in sources {
             let part = match &source.to {
                 To::File(path) => {
-                    let (file, inner) =
-                        WatchedFile::open(path.clone(), source).map_err(|why| anyhow!("--out {source}: {why}"))?;
+                    let (file, inner) = WatchedFile::open(path.clone(), source)
+                        .map_err(|why| Misfit::new(format!("--out {source}: {why}")))?;
                     Part { file: Some(file), entries: inner.into_iter().map(|inner| watch.entry(inner)).collect() }
                 }
                 _ => Part { file: None, entries: vec![watch.entry(source.clone())] },

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
+use serde_json::error::Category;
 
 use self::entry::{Entry, LeftOut};
 use super::traffic::Recorded;
@@ -72,8 +73,20 @@ fn parse(path: &Path) -> anyhow::Result<Archive> {
     let is_small = text.len() as u64 <= MOST_BYTES;
     ensure!(is_small, "is larger than the {MOST_BYTES} bytes that are read; save fewer entries");
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
-    serde_json::from_slice(text)
-        .map_err(|error| anyhow::anyhow!("is no HAR: {error}; give a HAR, NAME.req.zst, or a folder of these"))
+    serde_json::from_slice(text).map_err(|error| anyhow::anyhow!(fault(&error)))
+}
+
+fn fault(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        Category::Syntax => {
+            format!(
+                "is no HAR: it is not JSON at line {line}, column {column}; give a HAR, NAME.req.zst, or a folder of these"
+            )
+        }
+        Category::Eof => "ends in the middle of its JSON; save it again, whole".to_owned(),
+        Category::Data | Category::Io => format!("is no HAR: {error}; give a HAR, NAME.req.zst, or a folder of these"),
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +119,8 @@ mod tests {
     #[test]
     fn faults_are_one_line_that_names_the_file_and_says_what_to_do() {
         let cases = [
-            (b"not json".to_vec(), "shop.har: is no HAR: expected ident at line 1 column 2; give a HAR"),
+            (b"not json".to_vec(), "shop.har: is no HAR: it is not JSON at line 1, column 2; give a HAR"),
+            (br#"{"log":{"entries":["#.to_vec(), "shop.har: ends in the middle of its JSON; save it again, whole"),
             (b"{}".to_vec(), "shop.har: is no HAR: missing field `log`"),
             (br#"{"log":{"entries":[{}]}}"#.to_vec(), "missing field `request`"),
             (br#"{"log":{"entries":[]}}"#.to_vec(), "holds no exchange that can be carried: it has no entries"),

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 
-use super::{Misfit, tcp};
+use super::tcp;
 use crate::endpoint::Address;
+use crate::misfit::Misfit;
 
 /// A listening socket, and where it listens.
 #[derive(Debug)]

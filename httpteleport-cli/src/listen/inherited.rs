@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 
 use listenfd::ListenFd;
 
-use super::Misfit;
 use super::given::{Given, Socket};
+use crate::misfit::Misfit;
 
 /// The most sockets that are taken over, from whomever.
 pub(crate) const MOST_SOCKETS: usize = 1024;

@@ -13,9 +13,9 @@ use rustix::fs::{Access, OFlags, access};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use super::MOST_WAITING;
+use crate::misfit::Misfit;
 use crate::outbound::plain;
 
-const TOO_LONG: &str = "the path is too long for a socket; use one of at most 107 bytes";
 const NO_SOCKET: &str = "a file of that name exists and is no socket; remove it or choose another path";
 
 /// Who may connect to a unix socket: the permissions of its file.
@@ -57,10 +57,10 @@ impl Mode {
 
 /// Listens at a path, of which a stale socket is removed. Without a mode the process's umask decides who may connect.
 pub(crate) async fn bind(path: &Path, mode: Option<Mode>) -> anyhow::Result<(UnixListener, SocketFile)> {
+    check(path)?;
     remove_stale(path).await?;
     let socket = UnixSocket::new_stream().map_err(|error| anyhow::anyhow!("cannot listen: {error}"))?;
-    SocketAddr::from_pathname(path).map_err(|_| anyhow::anyhow!(TOO_LONG))?;
-    socket.bind(path).map_err(|error| no_room(&error))?;
+    socket.bind(path).map_err(|error| anyhow::anyhow!(no_room(&error)))?;
     let file = SocketFile::new(path);
     // Nobody can connect to a socket that does not listen yet, whatever the mode of its file: so it is never open wider than it should
     // be, and the umask, which is the whole process's, stays as it is.
@@ -77,23 +77,26 @@ pub(crate) async fn bind(path: &Path, mode: Option<Mode>) -> anyhow::Result<(Uni
 ///
 /// One line that begins with the option and says what to do.
 pub(crate) fn try_to(path: &Path, option: &str) -> anyhow::Result<()> {
+    check(path).with_context(|| option.to_owned())
+}
+
+fn check(path: &Path) -> Result<(), Misfit> {
+    if SocketAddr::from_pathname(path).is_err() {
+        return Err(Misfit::new("the path is too long for a socket; use one of at most 107 bytes"));
+    }
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
+        return Err(Misfit::new(NO_SOCKET));
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let tried = || {
-        SocketAddr::from_pathname(path).map_err(|_| anyhow::anyhow!(TOO_LONG))?;
-        if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
-            bail!(NO_SOCKET);
-        }
-        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| no_room(&error.into()))
-    };
-    tried().with_context(|| option.to_owned())
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| Misfit::new(no_room(&error.into())))
 }
 
 /// Why no socket's file can be made.
-fn no_room(error: &io::Error) -> anyhow::Error {
+fn no_room(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => anyhow::anyhow!("its directory does not exist; create it"),
-        io::ErrorKind::PermissionDenied => anyhow::anyhow!("permission denied: its directory must be writable"),
-        _ => anyhow::anyhow!("cannot listen: {}", plain(error)),
+        io::ErrorKind::NotFound => "its directory does not exist; create it".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied: its directory must be writable".to_owned(),
+        _ => format!("cannot listen: {}", plain(error)),
     }
 }
 

@@ -9,6 +9,7 @@ use rustls::sign::CertifiedKey;
 
 use super::{pem, provider};
 use crate::config::Pair;
+use crate::misfit::Misfit;
 
 /// Whether these files hold a certificate and its key.
 pub(crate) fn is_pair(cert: &Path, key: &Path) -> bool {
@@ -29,12 +30,15 @@ pub(super) fn certified(pair: &Pair, side: &str) -> anyhow::Result<Arc<Certified
         Ok(certified) => Ok(Arc::new(certified)),
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             let cert = pair.cert.display();
-            Err(anyhow::anyhow!("is not the key of the certificate in {cert}; give the two files of one pair"))
+            Err(Misfit::new(format!("is not the key of the certificate in {cert}; give the two files of one pair")))
                 .with_context(key_option)
         }
-        Err(rustls::Error::InvalidCertificate(why)) => {
-            Err(anyhow::anyhow!("the certificate is not valid: {why}")).with_context(cert_option)
+        Err(rustls::Error::InvalidCertificate(_)) => {
+            Err(Misfit::new("holds no certificate that can be read; copy the file again")).with_context(cert_option)
         }
-        Err(error) => Err(anyhow::anyhow!("cannot be used: {error}")).with_context(key_option),
+        Err(_) => Err(Misfit::new(
+            "holds no key that can be used; make one of RSA with 2048 bits or more, of ECDSA, or of Ed25519",
+        ))
+        .with_context(key_option),
     }
 }

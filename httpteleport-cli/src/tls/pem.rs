@@ -2,33 +2,52 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::misfit::Misfit;
 use crate::outbound::plain;
 
 /// The certificates of a file, in their order; at least one.
-pub(super) fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+///
+/// # Errors
+///
+/// The file cannot be read, or is not what it should be.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Misfit> {
     let text = read(path)?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().context("is not valid PEM")?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|error| damaged(&error))?;
     if chain.is_empty() {
-        bail!("holds no certificate; it should have a PEM block that begins with -----BEGIN CERTIFICATE-----");
+        return Err(Misfit::new(
+            "holds no certificate; it should have a PEM block that begins with -----BEGIN CERTIFICATE-----",
+        ));
     }
     Ok(chain)
 }
 
 /// The private key of a file.
-pub(super) fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
-    let text = read(path)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => anyhow::anyhow!(
-            "holds no private key; it should have an unencrypted PEM block that begins with -----BEGIN PRIVATE KEY-----"
+///
+/// # Errors
+///
+/// The file cannot be read, or is not what it should be.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Misfit> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
+        pem::Error::NoItemsFound => Misfit::new(
+            "holds no private key; it should have an unencrypted PEM block that begins with -----BEGIN PRIVATE KEY-----",
         ),
-        error => anyhow::anyhow!("is not valid PEM: {error}"),
+        error => damaged(&error),
     })
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| anyhow::anyhow!("cannot read the file: {}", plain(&error)))
+fn read(path: &Path) -> Result<Vec<u8>, Misfit> {
+    std::fs::read(path).map_err(|error| Misfit::new(format!("cannot read the file: {}", plain(&error))))
+}
+
+fn damaged(error: &pem::Error) -> Misfit {
+    Misfit::new(match error {
+        pem::Error::MissingSectionEnd { .. } => {
+            "is not valid PEM: a block in it has no end; copy the file again, whole"
+        }
+        _ => "is not valid PEM: a block in it is damaged; copy the file again",
+    })
 }

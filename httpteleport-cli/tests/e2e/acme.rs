@@ -177,7 +177,7 @@ fn who_could_look_into_the_cache_is_kept_out() {
     let want = format!(
         "httptp: --autocert-cache-dir {folder}: others can look into it, and there are keys in it; chmod 700 it\n"
     );
-    assert_eq!((code, line), (Some(1), want));
+    assert_eq!((code, line), (Some(2), want));
     for (options, want) in [
         (&["--autocert-host-regexp", "^.*$"], "takes any name, so anyone could order certificates;"),
         (&["--autocert-host-regexp", "("], "is no regular expression: "),

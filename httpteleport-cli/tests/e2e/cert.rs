@@ -94,7 +94,7 @@ fn keys_are_their_owners_and_nothing_is_overwritten_by_accident() {
     let (code, _, stderr) = make(&files.path(""), &[]);
     let want = "httptp: --dir certs: ca.crt is there already; give another folder, --renew to keep its authority and replace the \
                 certificates, or --overwrite to replace all\n";
-    assert_eq!((code, stderr.as_str()), (Some(1), want));
+    assert_eq!((code, stderr.as_str()), (Some(2), want));
     assert_eq!(contents(&folder), first);
 
     let (code, _, stderr) = make(&files.path(""), &["--renew"]);
@@ -117,13 +117,14 @@ fn keys_are_their_owners_and_nothing_is_overwritten_by_accident() {
 fn mistakes_are_a_line_each() {
     let files = Files::new();
     let folder = files.path("");
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["--for", "x", "--dir", "/dev/null"], 2, "--dir /dev/null: /dev/null is no folder"),
         (&["--for", "a b"], 2, "--for a b: cannot be the name in a certificate; write for example far.example.com"),
         (&["--for", "*.x"], 2, "--for *.x: cannot be the name in a certificate; write for example far.example.com"),
         (&["--for", "x", "--near", "a/b"], 2, "--near a/b: is no DNS name; write for example near.example.com"),
         (&["--for", "x", "--days", "0"], 2, "--days 0: 0 is not in 1..=3650"),
         (&["--for", "x", "--dir", "/proc/none"], 1, "--dir /proc/none: cannot make the folder: no such file"),
-        (&["--for", "x", "--renew"], 1, "--renew: certs/ca.crt: cannot read the file: no such file"),
+        (&["--for", "x", "--renew"], 2, "--renew: certs/ca.crt: cannot read the file: no such file"),
     ];
     for (words, code, want) in cases {
         let output = run(&folder, &[&["cert"], words].concat());
@@ -143,12 +144,12 @@ fn an_authority_of_somebody_else_is_not_renewed() {
     let (code, _, stderr) = make(&folder, &["--renew"]);
     assert_eq!(
         (code, stderr.as_str()),
-        (Some(1), "httptp: --renew: certs/ca.key: is not the key of the certificate in certs/ca.crt\n")
+        (Some(2), "httptp: --renew: certs/ca.key: is not the key of the certificate in certs/ca.crt\n")
     );
     // A pair, and yet no authority.
     fs::copy(certs.join("near.crt"), certs.join("ca.crt")).expect("copied");
     let (code, _, stderr) = make(&folder, &["--renew"]);
     let want = "httptp: --renew: certs/ca.crt: is of no authority that httptp cert has made, or is over\n";
-    assert_eq!((code, stderr.as_str()), (Some(1), want));
+    assert_eq!((code, stderr.as_str()), (Some(2), want));
     assert_eq!(contents(&certs)[2..], before[2..]);
 }

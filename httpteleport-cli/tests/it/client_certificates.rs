@@ -340,7 +340,7 @@ async fn what_makes_no_sense_is_refused() {
         (vec!["--out", "http://h", "--out-tls-name", "a"], 2, "--out-tls-name: no output uses TLS;"),
         (
             vec!["--out", "https://127.0.0.1:1", "--out-tls-cert", &cert, "--out-tls-key", &key],
-            1,
+            2,
             "holds no private key",
         ),
     ];

@@ -217,12 +217,26 @@ async fn what_cannot_be_read_is_one_line_that_names_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     std::fs::write(path("bad.har"), "{\"log\":").expect("written");
+    std::fs::create_dir(path("none")).expect("made");
+    for end in ["req", "resp"] {
+        std::fs::write(path(&format!("bad.{end}.zst")), "no zstd at all").expect("written");
+    }
     let har = data("shop.har");
     for (args, code, want) in [
-        (vec!["estimate", "/nonexistent.har"], 1, "/nonexistent.har: cannot read the file: no such file"),
-        (vec!["estimate", &path("bad.har")], 1, "bad.har: is no HAR: EOF while parsing"),
-        (vec!["estimate", &path("")], 1, "holds no NAME.req.zst"),
-        (vec!["estimate", &har, "--svg", "/nonexistent/x.svg"], 1, "--svg /nonexistent/x.svg: cannot write the file"),
+        (vec!["estimate", "/nonexistent.har"], 2, "/nonexistent.har: cannot read the file: no such file"),
+        (vec!["estimate", &path("bad.har")], 2, "bad.har: ends in the middle of its JSON; save it again, whole"),
+        (
+            vec!["estimate", env!("CARGO_BIN_EXE_httptp")],
+            2,
+            "httptp: is no HAR: it is not JSON at line 1, column 1; give",
+        ),
+        (
+            vec!["estimate", &path("bad.req.zst")],
+            2,
+            "bad.req.zst, record 1: the file is no zstd stream, or damaged; give",
+        ),
+        (vec!["estimate", &path("none")], 2, "none: holds no NAME.req.zst"),
+        (vec!["estimate", &har, "--svg", "/nonexistent/x.svg"], 2, "--svg /nonexistent/x.svg: cannot write the file"),
         (vec!["estimate", &har, "--requests-per-second", "0"], 2, "--requests-per-second 0: give a number above 0"),
         (vec!["estimate", &har, "--mib", "0"], 2, "--mib 0: "),
     ] {
@@ -255,7 +269,7 @@ async fn event_streams_are_left_out_of_a_folder_and_refused_alone() {
     let events = record(folder.path(), "events", &streams);
     record(folder.path(), "rpc", &exchanges(Shape::Rpc, 40));
     let (code, _, stderr) = run(&["estimate", &events]).await;
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(stderr.contains("events.req.zst: is a recording of event streams; give one of whole messages"), "{stderr}");
     let folder = folder.path().to_str().expect("UTF-8");
     let (code, stdout, stderr) = run(&["estimate", folder]).await;

@@ -120,10 +120,10 @@ async fn unix_sockets() {
     refuses(&["--in", "http://127.0.0.1:0", "--out", &out], 1, &want).await;
     let out = format!("unix:{}", file("no_socket", "x"));
     if out.len() < 100 {
-        refuses(&["--in", "http://127.0.0.1:0", "--out", &out], 1, "is not a socket").await;
+        refuses(&["--in", "http://127.0.0.1:0", "--out", &out], 2, "is not a socket").await;
     }
     let input = format!("unix:{}/x", missing.display());
-    refuses(&["--in", &input, "--out", "http://127.0.0.1:1"], 1, "its directory does not exist; create it").await;
+    refuses(&["--in", &input, "--out", "http://127.0.0.1:1"], 2, "its directory does not exist; create it").await;
 }
 
 #[tokio::test]
@@ -134,6 +134,8 @@ async fn certificates() {
     let empty = file("empty.pem", "nothing in here\n");
     let broken = file("broken.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
     let garbled = file("garbled.pem", "-----BEGIN CERTIFICATE-----\n&&&&\n-----END CERTIFICATE-----\n");
+    let cut = file("cut.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n");
+    let weak = file("weak.pem", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n");
     let missing = "/nonexistent/x.pem";
     let cases = [
         (missing, key, "--in-tls-cert /nonexistent/x.pem: cannot read the file: no such file"),
@@ -142,16 +144,18 @@ async fn certificates() {
         (cert, &empty, "empty.pem: holds no private key; it should have"),
         (key, key, "startup_one.key.pem: holds no certificate"),
         (cert, cert, "startup_one.cert.pem: holds no private key"),
-        (&broken, key, "broken.pem: the certificate is not valid"),
-        (&garbled, key, "garbled.pem: is not valid PEM"),
+        (&broken, key, "broken.pem: holds no certificate that can be read; copy the file again"),
+        (&garbled, key, "garbled.pem: is not valid PEM: a block in it is damaged; copy the file again"),
+        (&cut, key, "cut.pem: is not valid PEM: a block in it has no end; copy the file again, whole"),
+        (cert, &weak, "weak.pem: holds no key that can be used; make one of RSA with 2048 bits or more,"),
         (cert, other_key, "startup_two.key.pem: is not the key of the certificate in "),
     ];
     for (cert, key, want) in cases {
         let args =
             ["--in", "https://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--in-tls-cert", cert, "--in-tls-key", key];
-        refuses(&args, 1, want).await;
+        refuses(&args, 2, want).await;
     }
     for (ca, want) in [(missing, "--out-ca /nonexistent/x.pem: cannot read"), (&empty, "holds no certificate")] {
-        refuses(&["--in", "http://127.0.0.1:0", "--out", "https://127.0.0.1:1", "--out-ca", ca], 1, want).await;
+        refuses(&["--in", "http://127.0.0.1:0", "--out", "https://127.0.0.1:1", "--out-ca", ca], 2, want).await;
     }
 }

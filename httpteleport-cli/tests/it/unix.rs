@@ -69,7 +69,7 @@ async fn a_socket_in_use_and_other_files_are_left_alone() {
     std::fs::remove_file(&path).expect("removed");
     std::fs::write(&path, "precious").expect("written");
     let (code, _, stderr) = run(&["--in", &input, "--out", "http://127.0.0.1:1"]).await;
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(stderr.contains("is no socket; remove it or choose another path"), "{stderr}");
     assert_eq!(std::fs::read_to_string(&path).expect("readable"), "precious");
     std::fs::remove_file(&path).expect("removed");

@@ -4,13 +4,14 @@
 //! and with its blank line. Record k of the one file is answered by record k of the other.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::framed::MOST_BODY;
 use super::sample::Sample;
+use crate::outbound::plain;
 use crate::traffic::Exchange;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
@@ -19,6 +20,8 @@ const REPLIES: &str = ".resp.zst";
 /// No head or body of a recording is longer than this; a file that says so is no recording.
 const MOST: usize = MOST_BODY;
 const MOST_FIELDS: usize = 128;
+
+const NO_HEAD: &str = "its head is not HTTP/1.1";
 
 /// A pair of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +47,9 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<Recording>> {
 
 fn in_folder(folder: &Path) -> Result<Vec<Recording>> {
     let mut found = Vec::new();
-    for entry in folder.read_dir().with_context(|| folder.display().to_string())? {
-        if let Some(name) = entry?.file_name().to_str().and_then(|name| name.strip_suffix(REQUESTS)) {
+    let unread = |error: io::Error| anyhow!("{}: cannot read the folder: {}", folder.display(), plain(&error));
+    for entry in folder.read_dir().map_err(unread)? {
+        if let Some(name) = entry.map_err(unread)?.file_name().to_str().and_then(|name| name.strip_suffix(REQUESTS)) {
             found.push(Recording { folder: folder.to_owned(), name: name.to_owned() });
         }
     }
@@ -128,7 +132,8 @@ struct Records {
 impl Records {
     fn open(path: &Path) -> Result<Self> {
         let open = || zstd::Decoder::new(File::open(path)?);
-        let reader = open().with_context(|| path.display().to_string())?;
+        let unread = |error| anyhow!("{}: cannot read the file: {}", path.display(), plain(&error));
+        let reader = open().map_err(unread)?;
         Ok(Self { path: path.to_owned(), reader, count: 0 })
     }
 
@@ -143,10 +148,10 @@ impl Records {
 
     fn read(&mut self) -> Result<Option<Record>> {
         let mut lengths = [0; 8];
-        if self.reader.read(&mut lengths[..1])? == 0 {
+        if self.reader.read(&mut lengths[..1]).map_err(|error| fault(&error))? == 0 {
             return Ok(None);
         }
-        self.reader.read_exact(&mut lengths[1..])?;
+        self.reader.read_exact(&mut lengths[1..]).map_err(|error| fault(&error))?;
         let [a, b, c, d, e, f, g, h] = lengths;
         let head = self.bytes(u32::from_le_bytes([a, b, c, d]))?;
         let body = self.bytes(u32::from_le_bytes([e, f, g, h]))?;
@@ -157,19 +162,32 @@ impl Records {
         let length = usize::try_from(length)?;
         ensure!(length <= MOST, "says it has {length} bytes; a recording has at most {MOST}");
         let mut bytes = vec![0; length];
-        self.reader.read_exact(&mut bytes)?;
+        self.reader.read_exact(&mut bytes).map_err(|error| fault(&error))?;
         Ok(bytes)
+    }
+}
+
+/// Why a recording cannot be read on.
+fn fault(error: &io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => anyhow!("the file ends in the middle of it; copy it again, whole"),
+        // What zstd says, and nothing else makes.
+        io::ErrorKind::Other => {
+            anyhow!("the file is no zstd stream, or damaged; give NAME{REQUESTS} and NAME{REPLIES}, or a HAR")
+        }
+        _ => anyhow!("cannot read the file: {}", plain(error)),
     }
 }
 
 fn as_request(record: Record) -> Result<Request<Bytes>> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
-    ensure!(parsed.parse(&record.head)?.is_complete(), "its head has no blank line");
+    ensure!(parsed.parse(&record.head).context(NO_HEAD)?.is_complete(), "its head has no blank line");
     let mut request = Request::builder()
         .method(parsed.method.unwrap_or_default())
         .uri(parsed.path.unwrap_or_default())
-        .body(Bytes::from(record.body))?;
+        .body(Bytes::from(record.body))
+        .context(NO_HEAD)?;
     *request.headers_mut() = as_headers(parsed.headers)?;
     Ok(request)
 }
@@ -177,7 +195,7 @@ fn as_request(record: Record) -> Result<Request<Bytes>> {
 fn as_response(record: Record) -> Result<Response<Bytes>> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut parsed = httparse::Response::new(&mut fields);
-    ensure!(parsed.parse(&record.head)?.is_complete(), "its head has no blank line");
+    ensure!(parsed.parse(&record.head).context(NO_HEAD)?.is_complete(), "its head has no blank line");
     let mut response = Response::builder().status(parsed.code.unwrap_or_default()).body(Bytes::from(record.body))?;
     *response.headers_mut() = as_headers(parsed.headers)?;
     Ok(response)

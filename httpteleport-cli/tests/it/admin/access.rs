@@ -61,6 +61,8 @@ async fn who_opens_it_to_others_is_warned_and_mistakes_are_told() {
     assert!(line.contains("WARN ANYBODY WHO REACHES 0.0.0.0:") && line.contains("--admin-token-file"), "{line}");
 
     let short = file("admin_token_short", "short\n");
+    let odd = file("admin_token_odd", "");
+    std::fs::write(&odd, b"\xff\xfe a token of no text").expect("written");
     for (args, code, want) in [
         (vec!["--admin", "nonsense"], 2, "--admin nonsense: write HOST:PORT, or nothing to turn it off"),
         (vec!["--admin", "h:99999"], 2, "--admin h:99999: write HOST:PORT"),
@@ -68,10 +70,11 @@ async fn who_opens_it_to_others_is_warned_and_mistakes_are_told() {
         (vec!["--admin=", "--admin-token-file", "t"], 2, "--admin-token-file: there is no admin address"),
         (
             vec!["--admin", ANY, "--admin-token-file", "/nonexistent/t"],
-            1,
+            2,
             "--admin-token-file /nonexistent/t: cannot read the file: no such",
         ),
-        (vec!["--admin", ANY, "--admin-token-file", &short], 1, "holds no token; it should have one of 8 to 512"),
+        (vec!["--admin", ANY, "--admin-token-file", &short], 2, "holds no token; it should have one of 8 to 512"),
+        (vec!["--admin", ANY, "--admin-token-file", &odd], 2, "holds no token; it should have one of 8 to 512"),
     ] {
         let (status, _, stderr) =
             run(&[&["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1"], &args[..]].concat()).await;

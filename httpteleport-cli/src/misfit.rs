@@ -1,4 +1,4 @@
-//! Options that do not fit what this process was started with.
+//! What was typed, or is in a file that was named, and cannot be.
 
 use std::fmt;
 
@@ -10,6 +10,11 @@ impl Misfit {
     /// That line.
     pub(crate) fn new(line: impl Into<String>) -> Misfit {
         Misfit(line.into())
+    }
+
+    /// An error that is the fault of what was given, in its own words.
+    pub(crate) fn of(error: &anyhow::Error) -> Misfit {
+        Misfit(format!("{error:#}"))
     }
 }
 
