@@ -236,7 +236,7 @@ async fn what_a_killed_process_leaves_is_replaced_and_other_files_are_not() {
 
     std::fs::write(house.path(), "precious").expect("written");
     let want = "--handover PATH: a file of that name exists and is no socket; remove it or choose another path";
-    house.fails(&[], 1, want).await;
+    house.fails(&[], 2, want).await;
     assert_eq!(std::fs::read_to_string(house.path()).expect("readable"), "precious");
 }
 
