@@ -77,6 +77,8 @@ pub(crate) struct Counters {
     pub(crate) client_connections: Refused,
     /// Connections without the PROXY header that they should begin with.
     pub(crate) bad_proxy_header: Refused,
+    /// Connections to teleport inputs that begin with no hello of a node, or one of another kind.
+    pub(crate) bad_hello: Refused,
     /// TLS handshakes that failed.
     pub(crate) failed_handshake: Refused,
     /// TLS clients whose certificate was not good, or missing.
@@ -120,6 +122,7 @@ impl Counters {
             denied: refused(),
             client_connections: refused(),
             bad_proxy_header: refused(),
+            bad_hello: refused(),
             failed_handshake: refused(),
             client_certificate: refused(),
             slow_handshake: refused(),
@@ -140,12 +143,13 @@ impl Counters {
     }
 
     /// All of them with their names.
-    pub(crate) fn each(&self) -> [(&'static str, u64); 20] {
+    pub(crate) fn each(&self) -> [(&'static str, u64); 21] {
         [
             ("accepted", self.accepted.get()),
             ("denied", self.denied.get()),
             ("client_connections", self.client_connections.get()),
             ("bad_proxy_header", self.bad_proxy_header.get()),
+            ("bad_hello", self.bad_hello.get()),
             ("failed_handshake", self.failed_handshake.get()),
             ("client_certificate", self.client_certificate.get()),
             ("slow_handshake", self.slow_handshake.get()),

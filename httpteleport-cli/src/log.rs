@@ -52,12 +52,13 @@ pub(crate) fn level(name: &str) -> Result<LevelFilter, &'static str> {
 }
 
 impl Options {
-    /// Errors that are the operator's to mend are warnings; what any client can cause is said below that. Other crates never say
-    /// more than what an operator should know.
+    /// Errors that are the operator's to mend are warnings; what any client can cause is said below that, or seldom. Of other crates only
+    /// errors are told, as what they warn of is said here in words that tell whom it is about; all of it to who asks for details.
     fn levels(self) -> Targets {
         let usual = if self.all_errors { LevelFilter::DEBUG } else { LevelFilter::INFO };
         let own = self.level.unwrap_or(usual);
-        Targets::new().with_default(own.min(LevelFilter::INFO)).with_target(env!("CARGO_CRATE_NAME"), own)
+        let others = if self.level > Some(LevelFilter::INFO) { LevelFilter::INFO } else { LevelFilter::ERROR };
+        Targets::new().with_default(own.min(others)).with_target(env!("CARGO_CRATE_NAME"), own)
     }
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn start(options: Options, recent: Arc<Recent>) {
         Format::Text => line.compact().with_ansi(io::stderr().is_terminal()).with_filter(options.levels()).boxed(),
         Format::Json => line.json().flatten_event(true).with_filter(options.levels()).boxed(),
     };
-    let noting = Noting(recent).with_filter(LevelFilter::WARN);
+    let noting = Noting(recent).with_filter(Options { level: Some(LevelFilter::WARN), ..options }.levels());
     // Somebody else's log is as good.
     let _ = tracing_subscriber::registry().with(line).with(noting).try_init();
 }
@@ -110,11 +111,14 @@ mod tests {
         let own = env!("CARGO_CRATE_NAME");
         let lets = |options: Options, target: &str, level| options.levels().would_enable(target, &level);
         let usual = Options::default();
-        assert!(lets(usual, own, Level::INFO) && !lets(usual, own, Level::DEBUG) && lets(usual, "hyper", Level::INFO));
+        assert!(lets(usual, own, Level::INFO) && !lets(usual, own, Level::DEBUG));
+        assert!(lets(usual, "h2", Level::ERROR) && !lets(usual, "h2", Level::WARN));
         let all = Options { all_errors: true, ..usual };
-        assert!(lets(all, own, Level::DEBUG) && !lets(all, "hyper", Level::DEBUG));
+        assert!(lets(all, own, Level::DEBUG) && !lets(all, "h2", Level::WARN));
         let trace = Options { level: Some(LevelFilter::TRACE), ..usual };
-        assert!(lets(trace, own, Level::TRACE) && !lets(trace, "hyper", Level::DEBUG));
+        assert!(
+            lets(trace, own, Level::TRACE) && lets(trace, "h2", Level::WARN) && !lets(trace, "hyper", Level::DEBUG)
+        );
         let errors = Options { level: Some(LevelFilter::ERROR), all_errors: true, ..usual };
         assert!(lets(errors, own, Level::ERROR) && !lets(errors, "hyper", Level::WARN));
         assert!(!lets(Options { level: Some(LevelFilter::OFF), ..usual }, own, Level::ERROR));

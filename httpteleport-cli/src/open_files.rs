@@ -14,3 +14,15 @@ pub(crate) fn raise_limit() {
         tracing::warn!("the limit of open files stays where it is: {error}");
     }
 }
+
+/// Says so if the limit is less than so many connections on either side may take.
+pub(crate) fn warn_if_few(concurrency: usize) {
+    let wanted = 2 * concurrency as u64;
+    // No limit is none.
+    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < wanted) {
+        tracing::warn!(
+            "the limit of open files is {files}, and --concurrency {concurrency} may take {wanted}: raise LimitNOFILE (ulimit -n), \
+             or lower --concurrency to less than half of the limit"
+        );
+    }
+}

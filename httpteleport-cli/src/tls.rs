@@ -25,7 +25,7 @@ pub(crate) use client_names::{ClientNames, is_issued};
 pub(crate) use files::{Digest, digest};
 pub(crate) use lifetime::{name_and_end, validity};
 pub(crate) use pair::is_pair;
-pub(crate) use refused::refuses;
+pub(crate) use refused::{cause, refuses};
 pub(crate) use server::{server_config, server_faults};
 
 /// What is offered to HTTP peers that negotiate a protocol.

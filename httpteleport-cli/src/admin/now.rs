@@ -1,8 +1,11 @@
 //! The numbers of the page.
 
+use std::cmp::Reverse;
+
 use httpteleport::Histogram;
 use serde_json::{Value, json};
 
+use crate::metrics::failures::KINDS;
 use crate::metrics::process::unix;
 use crate::metrics::{InputSeen, Seen};
 use crate::outbound::Snapshot;
@@ -31,6 +34,7 @@ pub(super) fn json(seen: &Seen, price_per_gb: Option<f64>) -> Value {
         "requests": seen.inputs.iter().map(|input| input.requests).sum::<u64>(),
         "failed": failed,
         "refused": refused,
+        "reasons": reasons(seen),
         "plain_bytes": teleport.bytes_in + teleport.bytes_out,
         "wire_bytes": teleport.wire_bytes_in + teleport.wire_bytes_out,
         "compress_seconds": (teleport.compress_nanos + teleport.decompress_nanos) as f64 / 1e9,
@@ -44,6 +48,15 @@ pub(super) fn json(seen: &Seen, price_per_gb: Option<f64>) -> Value {
         "resident_bytes": seen.process.resident,
         "troubles": troubles.collect::<Vec<_>>(),
     })
+}
+
+/// Why requests and connections were not served, the most frequent first; none that has not happened.
+fn reasons(seen: &Seen) -> Vec<(&'static str, u64)> {
+    let failed =
+        KINDS.iter().enumerate().map(|(kind, name)| (*name, seen.groups.iter().map(|group| group.failed[kind]).sum()));
+    let mut reasons: Vec<_> = seen.refusals.iter().copied().chain(failed).filter(|(_, count)| *count > 0).collect();
+    reasons.sort_by_key(|(_, count)| Reverse(*count));
+    reasons
 }
 
 fn input(input: &InputSeen) -> Value {

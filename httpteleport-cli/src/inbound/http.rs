@@ -192,6 +192,8 @@ impl Shared {
             self.refuse_head(ends, Reason::Malformed, &why);
         } else if error.is_timeout() {
             self.counters.slow_head.note("connection", ends.caller.client, "closed: no request came in time");
+        } else if tls::cause::<h2::Error>(error).is_some_and(|error| error.is_go_away() && error.is_library()) {
+            self.counters.malformed.note("connection", ends.caller.client, format_args!("closed: {why}"));
         } else {
             tracing::debug!("connection of {}: {why}", ends.caller.client);
         }

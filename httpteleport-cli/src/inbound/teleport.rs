@@ -1,9 +1,11 @@
 //! An input that speaks teleport, over TCP or TLS.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -11,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Context, Incoming, StreamHandler};
-use httpteleport::{CollectError, Error, Limits, Server, prepare_tcp};
+use httpteleport::{CollectError, Error, ErrorKind, Limits, Server, prepare_tcp};
 use tokio::time::{Instant, timeout_at};
 
 use super::Parts;
@@ -45,6 +47,8 @@ pub(super) struct Shared {
     answer: Arc<Answer>,
     ends: Ends,
     counters: Arc<Counters>,
+    /// For a hello.
+    patience: Duration,
     shutdown: Shutdown,
 }
 
@@ -89,13 +93,15 @@ impl Shared {
             own_address,
             input: settings.endpoint.scheme,
         });
-        Ok(Shared { server: server.build()?, answer, ends: Ends::default(), counters: parts.counters, shutdown })
+        let (ends, patience) = (Ends::default(), timeouts.teleport_handshake);
+        Ok(Shared { server: server.build()?, answer, ends, counters: parts.counters, patience, shutdown })
     }
 
     /// Serves one connection to its end.
     pub(super) async fn accepted(&self, accepted: Accepted, activity: &Activity) {
         // Whoever speaks teleport keeps its connections for calls of many.
         let _busy = activity.hold();
+        let began = Instant::now();
         let answer = Arc::clone(&self.answer);
         let (peer, ended) = match accepted {
             Accepted::Tcp(stream, peer) => {
@@ -117,8 +123,24 @@ impl Shared {
             Err(error) if error.is_unfinished() => {
                 self.counters.slow_body.note("teleport connection", peer, format_args!("closed: {}", one_line(&error)));
             }
+            Err(error) if error.kind() == ErrorKind::Handshake => self.note_bad_hello(peer, &error, began.elapsed()),
             Err(error) => self.ends.note(peer, error.kind(), &one_line(&error)),
         }
+    }
+
+    /// Counts and logs why a connection was not opened. Who looks whether this port is there, and says nothing, is no news.
+    fn note_bad_hello(&self, peer: Client, error: &Error, took: Duration) {
+        let (counters, why) = (&self.counters, one_line(error));
+        let refused = if took >= self.patience {
+            &counters.slow_handshake
+        } else if tls::cause::<rustls::Error>(error).is_some() {
+            &counters.failed_handshake
+        } else if tls::cause::<io::Error>(error).is_some() {
+            return tracing::debug!("teleport connection of {peer}: {why}");
+        } else {
+            &counters.bad_hello
+        };
+        refused.note("teleport connection", peer, format_args!("closed: {why}"));
     }
 
     /// What serves them.

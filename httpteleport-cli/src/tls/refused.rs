@@ -10,13 +10,13 @@ use crate::counters::Counters;
 
 /// Counts and logs that the handshake with `whom` failed, if that was for the client's certificate; says whether it was.
 pub(crate) fn refuses(whom: impl Display, error: &(dyn StdError + 'static), counters: &Counters) -> bool {
-    let Some(why) = tls_error(error).and_then(reason) else { return false };
+    let Some(why) = cause(error).and_then(reason) else { return false };
     counters.client_certificate.note("connection", whom, format_args!("refused: {why}"));
     true
 }
 
-/// What TLS says, of an error that has it as a cause.
-fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
+/// The error of this type that is a cause of another one: what TLS says, or the system.
+pub(crate) fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::client::Client;
+use crate::clients::log_has;
 use crate::http2;
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program, run};
@@ -147,8 +148,7 @@ async fn lines_that_the_disk_does_not_take_are_counted() {
     let (mut program, mut log) = Program::logged(&[&args[..], &options[..]].concat()).await;
     let admin = program.admin().await;
     Client::connect(program.address()).await.get("/a").await;
-    let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("readable").expect("a line");
-    assert!(line.contains("the access log cannot be written: No space left on device"), "{line}");
+    log_has(&mut log, "the access log cannot be written: No space left on device").await;
     let metrics = Client::connect(&admin).await.get("/metrics").await;
     assert!(metrics.text().contains("\nhttptp_access_log_dropped_total 1\n"), "{}", metrics.text());
 }
@@ -169,7 +169,7 @@ async fn the_own_log_is_json_if_asked_for_and_as_loud_as_asked_for() {
     let (program, mut log) = Program::logged(&[&base[..], &["--log-format", "json"]].concat()).await;
     let mut client = Client::connect(program.address()).await;
     assert_eq!(client.get("/").await.status(), 502);
-    let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("text").expect("a line");
+    let line = log_has(&mut log, "cannot be reached").await;
     let line: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(line["level"], "WARN");
     assert!(line["message"].as_str().is_some_and(|text| text.starts_with("http://127.0.0.1:1 cannot be reached")));

@@ -61,6 +61,13 @@ async fn its_numbers_move_under_load_and_it_says_nothing_on_the_console() {
             .await;
         browser.until("document.querySelectorAll('#upstreams tr.unreachable').length == 1").await;
         browser.until("document.getElementById('troubles').textContent.includes('refused')").await;
+        // What no client should send is told as well.
+        for _ in 0..3 {
+            assert_eq!(Client::connect(near.address()).await.ask("GET / HTTP/1.1\r\n\r\n").await.status(), 400);
+        }
+        browser.until("document.getElementById('troubles').textContent.includes('request refused with 400: no Host header3 times')").await;
+        browser.until("document.getElementById('reasons').textContent.includes('malformed3')").await;
+        assert_eq!(browser.value("document.getElementById('no-reasons').hidden").await, true);
         browser.until("document.querySelectorAll('#batches .track').length >= 3").await;
         browser.picture("admin-page.png").await;
 

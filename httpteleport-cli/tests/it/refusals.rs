@@ -3,6 +3,8 @@
 use http::Request;
 use http::header::EXPECT;
 use httpteleport::{Body, Limits, Wire};
+use rustix::process::Signal;
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::admin::{get, value};
@@ -41,16 +43,16 @@ async fn each_kind_of_refusal_is_logged_without_being_asked_for() {
         (&["--client-concurrency", "1"], true, get, 429, "too many requests of this client at a time"),
     ] {
         let (program, mut log) = Program::logged(&[&base[..], options].concat()).await;
-        let mut first = Client::connect(program.address()).await;
+        let mut first = None;
         if hold {
-            first.send(HOLD).await;
+            first.insert(Client::connect(program.address()).await).send(HOLD).await;
             origin.holds().await;
         }
         let mut client = Client::connect(program.address()).await;
         assert_eq!(client.ask(&bytes).await.status(), status, "{bytes:?}");
         let line = log_has(&mut log, &format!("refused with {status}: {why}")).await;
         assert!(line.contains(" WARN ") && line.contains("request of 127.0.0.1:"), "{line}");
-        if hold {
+        if let Some(mut first) = first {
             origin.let_go();
             assert_eq!(first.reply().await.status(), 200);
         }
@@ -102,4 +104,51 @@ async fn what_is_expected_is_the_same_over_all_inputs() {
     let request = Request::get("http://h/size/1").header(EXPECT, "more").body(Body::default()).expect("a request");
     let reply = timeout(PATIENCE, client.call(request)).await.expect("in time").expect("a reply");
     assert_eq!(reply.status(), 417);
+}
+
+#[tokio::test]
+async fn who_is_no_node_is_told_apart_from_who_says_nothing() {
+    let origin = Origin::start().await;
+    let args = ["--in", "teleport://127.0.0.1:0", "--out", &origin.url(), "--in-handshake-timeout", "100ms"];
+    let (mut program, mut log) = Program::logged(&[&args[..], &["--admin", "127.0.0.1:0"]].concat()).await;
+    let admin = program.admin().await;
+    for (bytes, reason) in [("", "slow_handshake"), ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", "bad_hello")] {
+        let mut client = Client::connect(program.address()).await;
+        client.send(bytes).await;
+        let line = log_has(&mut log, "teleport connection of 127.0.0.1:").await;
+        assert!(line.contains(" WARN ") && line.contains(" closed: "), "{line}");
+        let metrics = get(&admin, "/metrics").await;
+        assert_eq!(value(metrics.text(), "httptp_refusals_total", &[&format!("reason=\"{reason}\"")]), 1.0, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn who_breaks_the_rules_of_http_2_is_named_in_words_of_our_own() {
+    let origin = Origin::start().await;
+    let args = ["--in", "http://127.0.0.1:0", "--out", &origin.url()];
+    let (program, mut log) = Program::logged(&args).await;
+    let mut client = Client::connect(program.address()).await;
+    // Settings, and data of the stream 0, which is none.
+    let frames = [&[0, 0, 0, 4, 0, 0, 0, 0, 0][..], &[0, 0, 1, 0, 0, 0, 0, 0, 0, b'x']].concat();
+    client.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frames[..]].concat()).await;
+    let line = log_has(&mut log, "WARN connection of 127.0.0.1:").await;
+    assert!(line.contains(" closed: http2 error"), "{line}");
+}
+
+#[tokio::test]
+async fn too_few_files_are_told_at_the_start() {
+    for (concurrency, told) in [("128", false), ("129", true)] {
+        let httptp = env!("CARGO_BIN_EXE_httptp");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("log");
+        let options = format!("--in http://127.0.0.1:0 --out http://127.0.0.1:1 --admin= --concurrency {concurrency}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n 256; exec {httptp} {options} 2>{}", file.display())]);
+        let mut program = Program::spawn(command).await;
+        program.signal(Signal::TERM);
+        assert!(program.ended().await.success());
+        let log = std::fs::read_to_string(&file).expect("a log");
+        let want = "the limit of open files is 256, and --concurrency 129 may take 258: raise LimitNOFILE";
+        assert_eq!(log.contains(want), told, "{log}");
+    }
 }

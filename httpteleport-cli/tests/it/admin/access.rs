@@ -1,6 +1,7 @@
 //! Who may read there, and where it is.
 
 use super::*;
+use crate::clients::log_has;
 
 fn file(name: &str, text: &str) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -49,16 +50,15 @@ async fn an_address_that_is_taken_matters_only_where_it_was_asked_for() {
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut program = command.spawn().expect("the program starts");
     let mut log = BufReader::new(program.stderr.take().expect("a pipe")).lines();
-    let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("text").expect("a line");
-    assert!(line.contains("WARN metrics are not served: localhost:8040: address in use"), "{line}");
+    log_has(&mut log, "WARN metrics are not served: localhost:8040: address in use").await;
 }
 
 #[tokio::test]
 async fn who_opens_it_to_others_is_warned_and_mistakes_are_told() {
     let args = ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--admin", "0.0.0.0:0"];
     let (_program, mut log) = Program::logged(&args).await;
-    let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("text").expect("a line");
-    assert!(line.contains("WARN ANYBODY WHO REACHES 0.0.0.0:") && line.contains("--admin-token-file"), "{line}");
+    let line = log_has(&mut log, "WARN ANYBODY WHO REACHES 0.0.0.0:").await;
+    assert!(line.contains("--admin-token-file"), "{line}");
 
     let short = file("admin_token_short", "short\n");
     let odd = file("admin_token_odd", "");
