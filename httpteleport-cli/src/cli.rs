@@ -203,6 +203,7 @@ fn yes_or_no(text: &str) -> Result<bool, &'static str> {
 /// [`Stop`] when there is nothing to run.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Stop> {
     let Translated { args, mut spelt } = go_flags::translate(args).map_err(|line| Stop::Usage(vec![line]))?;
+    let is_go = !spelt.is_empty();
     let command = Cli::command();
     if let Some(line) = go_flags::unknown(&args, &options(&command, &args)) {
         return Err(Stop::Usage(vec![line]));
@@ -210,7 +211,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, 
     let found = environment::add(&command, args, std::env::vars_os()).map_err(Stop::Usage)?;
     spelt.extend(found.spelt);
     let mut action = read(found.args).map_err(|stop| match stop {
-        Stop::Usage(lines) => Stop::Usage(lines.into_iter().map(|line| as_typed(line, &spelt)).collect()),
+        Stop::Usage(lines) => Stop::Usage(lines.into_iter().map(|line| as_typed(line, &spelt, is_go)).collect()),
         other @ Stop::Clap(_) => other,
     })?;
     if let Action::Proxy(settings, _) = &mut action {
@@ -250,13 +251,12 @@ fn proxy(args: ProxyArgs, matches: &ArgMatches) -> Result<Action, Stop> {
     Ok(Action::Proxy(Box::new(settings), Some(config)))
 }
 
-/// Whoever has typed a flag of Go's, or set a variable, is told of that one.
-fn as_typed(line: String, spelt: &[Spelt]) -> String {
+/// Whoever has typed a flag of Go's, or set a variable, is told of that one, and advised in Go's words who has used them.
+fn as_typed(line: String, spelt: &[Spelt], is_go: bool) -> String {
     let option = line.split([' ', ':']).next().unwrap_or_default();
-    match spelt.iter().find(|(ours, _)| ours == option) {
-        Some((ours, typed)) => line.replacen(ours.as_str(), typed, 1),
-        None => line,
-    }
+    let Some((ours, typed)) = spelt.iter().find(|(ours, _)| ours == option) else { return line };
+    let rest = &line[ours.len()..];
+    if is_go { format!("{typed}{}", go_flags::in_words_of_go(rest)) } else { format!("{typed}{rest}") }
 }
 
 /// Whether a word is one of the commands.

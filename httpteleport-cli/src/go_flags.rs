@@ -136,6 +136,20 @@ pub(crate) fn translate(args: impl IntoIterator<Item = OsString>) -> Result<Tran
     Ok(Translated { args: ours, spelt })
 }
 
+/// A line in Go's words: options that Go's httptp has are called as there.
+pub(crate) fn in_words_of_go(line: &str) -> String {
+    let is_of_names = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    let words = line.split_inclusive(|letter| !is_of_names(letter));
+    let respelt = words.map(|word| {
+        let option = word.trim_end_matches(|letter| !is_of_names(letter));
+        match FLAGS.iter().find(|(_, ours, _)| *ours == option) {
+            Some((name, ours, _)) => format!("-{name}{}", &word[ours.len()..]),
+            None => word.to_owned(),
+        }
+    });
+    respelt.collect()
+}
+
 /// What is wrong with a word of one dash that is no flag: clap would take its first letter for one. `options` are what there is beside
 /// Go's flags.
 pub(crate) fn unknown(args: &[OsString], options: &[String]) -> Option<String> {

@@ -1,9 +1,11 @@
 //! Options from the environment: `HTTPTP_IN_MAX_BODY_SIZE` is `--in-max-body-size`. `HTTPTP_LOG` is `--log-level`, too.
 //!
 //! A variable that is nearly an option is a mistake: what was meant to hold would not. One that is like none has a line in the log, as it may be
-//! somebody else's. Kubernetes sets some in every container beside a service whose name begins with httptp: of those nothing is said.
+//! somebody else's. Kubernetes sets some in every container beside a service whose name begins with httptp: of those that come with its
+//! address nothing is said.
 
 use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
 
 use clap::Command;
 
@@ -46,10 +48,11 @@ pub(super) fn add(
     let mut ours: Vec<_> = ours.filter(|(name, _)| name.starts_with(PREFIX)).collect();
     // The system has them in any order, and HTTPTP_LOG comes before HTTPTP_LOG_LEVEL.
     ours.sort();
+    let services = services(&ours);
     for (name, value) in ours {
         let Some((option, _)) = known.iter().find(|(_, known)| *known == name) else {
             match nearest(&name[PREFIX.len()..], known.iter().map(|(_, known)| &known[PREFIX.len()..]), SLIP) {
-                _ if is_of_kubernetes(&name) => {}
+                _ if is_of_kubernetes(&name, &services) => {}
                 Some(guess) => faults.push(format!("{name}: is no option; did you mean {PREFIX}{guess}?")),
                 None => idle.push(format!("{name} has no effect: the environment has no such option")),
             }
@@ -79,20 +82,34 @@ fn names(long: &str) -> Vec<(String, String)> {
     other.into_iter().chain([usual]).map(|name| (format!("--{long}"), name)).collect()
 }
 
-/// Whether Kubernetes sets it for a service: `HTTPTP_SERVICE_HOST`, `HTTPTP_PORT`, `HTTPTP_NEAR_PORT_80_TCP_ADDR` and such.
-fn is_of_kubernetes(name: &str) -> bool {
-    // Of a service that is called httptp, or httptp-near.
-    let is_begin = |end: &str| name.strip_suffix(end).is_some_and(|begin| !begin.is_empty());
-    if is_begin("_SERVICE_HOST") || is_begin("_SERVICE_PORT") || is_begin("_PORT") || name.contains("_SERVICE_PORT_") {
+/// What variables of Kubernetes' services begin with: all of a service come with that of its address, `HTTPTP_SERVICE_HOST`.
+fn services(variables: &[(String, OsString)]) -> Vec<String> {
+    let service = |(name, value): &(String, OsString)| {
+        value.to_str()?.parse::<IpAddr>().ok()?;
+        name.strip_suffix("_SERVICE_HOST").filter(|begin| !begin.is_empty()).map(str::to_owned)
+    };
+    variables.iter().filter_map(service).collect()
+}
+
+/// Whether Kubernetes sets it for one of these services: `HTTPTP_SERVICE_HOST`, `HTTPTP_PORT`, `HTTPTP_NEAR_PORT_80_TCP_ADDR` and such.
+fn is_of_kubernetes(name: &str, services: &[String]) -> bool {
+    services.iter().filter_map(|service| name.strip_prefix(service.as_str())).any(is_of_a_service)
+}
+
+/// Whether Kubernetes has a variable of a service that ends so.
+fn is_of_a_service(end: &str) -> bool {
+    if matches!(end, "_SERVICE_HOST" | "_SERVICE_PORT" | "_PORT") || end.starts_with("_SERVICE_PORT_") {
         return true;
     }
-    let ends = name.rsplit_once("_PORT_").and_then(|(_, rest)| rest.split_once('_'));
-    ends.is_some_and(|(port, rest)| {
-        let mut words = rest.split('_');
-        let protocol = words.next().is_some_and(|word| matches!(word, "TCP" | "UDP" | "SCTP"));
-        let what = words.next().is_none_or(|word| matches!(word, "PROTO" | "PORT" | "ADDR"));
-        port.parse::<u16>().is_ok() && protocol && what && words.next().is_none()
-    })
+    let words = end.strip_prefix("_PORT_").map(|rest| rest.split('_').collect::<Vec<_>>());
+    let (port, protocol, what) = match words.as_deref() {
+        Some([port, protocol]) => (port, protocol, None),
+        Some([port, protocol, what]) => (port, protocol, Some(*what)),
+        _ => return false,
+    };
+    port.parse::<u16>().is_ok()
+        && matches!(*protocol, "TCP" | "UDP" | "SCTP")
+        && what.is_none_or(|what| matches!(what, "PROTO" | "PORT" | "ADDR"))
 }
 
 fn is_given(args: &[OsString], option: &str) -> bool {
@@ -156,28 +173,37 @@ mod tests {
     #[test]
     fn kubernetes_may_set_what_it_sets() {
         let set = [
-            "HTTPTP_SERVICE_HOST",
-            "HTTPTP_SERVICE_PORT",
-            "HTTPTP_SERVICE_PORT_TELEPORT",
-            "HTTPTP_PORT",
-            "HTTPTP_PORT_80_TCP",
-            "HTTPTP_PORT_80_TCP_PROTO",
-            "HTTPTP_PORT_80_TCP_PORT",
-            "HTTPTP_PORT_80_TCP_ADDR",
-            "HTTPTP_PORT_53_UDP",
-            "HTTPTP_IN_SERVICE_HOST",
-            "HTTPTP_IN_PORT_9876_TCP_ADDR",
+            ("HTTPTP_SERVICE_HOST", "10.0.0.1"),
+            ("HTTPTP_SERVICE_PORT", "80"),
+            ("HTTPTP_SERVICE_PORT_TELEPORT", "80"),
+            ("HTTPTP_PORT", "tcp://10.0.0.1:80"),
+            ("HTTPTP_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("HTTPTP_PORT_80_TCP_PROTO", "tcp"),
+            ("HTTPTP_PORT_80_TCP_PORT", "80"),
+            ("HTTPTP_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("HTTPTP_PORT_53_UDP", "udp://10.0.0.1:53"),
+            ("HTTPTP_IN_SERVICE_HOST", "fd00::1"),
+            ("HTTPTP_IN_PORT_9876_TCP_ADDR", "fd00::1"),
         ];
-        let found = found(&["x"], &set.map(|name| (name, "tcp://10.0.0.1:80"))).expect("fine");
-        assert_eq!((found.args.len(), found.idle.len()), (1, 0), "{:?}", found.idle);
-        for name in [
-            "HTTPTP_PORT_X_TCP",
-            "HTTPTP_PORT_80_X",
-            "HTTPTP_PORT_80_TCP_X",
-            "HTTPTP_PORTS",
-            "HTTPTP_PORT_80_TCP_PORT_X",
-        ] {
-            assert!(!is_of_kubernetes(name), "{name}");
+        let told = found(&["x"], &set).expect("fine");
+        assert_eq!((told.args.len(), told.idle.len()), (1, 0), "{:?}", told.idle);
+        for name in ["_PORT_X_TCP", "_PORT_80_X", "_PORT_80_TCP_X", "_PORTS", "_PORT_80_TCP_PORT_X", "_PORT_80"] {
+            assert!(!is_of_a_service(name), "{name}");
         }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_service_is_told() {
+        for (name, value) in [
+            ("HTTPTP_FOO_PORT", "80"),
+            ("HTTPTP_FOO_PORT", "tcp://10.0.0.1:80"),
+            ("HTTPTP_FOO_SERVICE_PORT", "80"),
+            ("HTTPTP_FOO_SERVICE_HOST", "foo.example"),
+        ] {
+            let told = found(&["x"], &[(name, value), ("HTTPTP_SERVICE_HOST", "10.0.0.1")]).expect("fine");
+            assert_eq!(told.idle, [format!("{name} has no effect: the environment has no such option")]);
+        }
+        let slip = [("HTTPTP_OUT_PORT", "80"), ("HTTPTP_OUTT", "http://h"), ("HTTPTP_OUT_SERVICE_HOST", "10.0.0.1")];
+        assert_eq!(found(&["x"], &slip).expect_err("a slip"), ["HTTPTP_OUTT: is no option; did you mean HTTPTP_OUT?"]);
     }
 }

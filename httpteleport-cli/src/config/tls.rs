@@ -100,8 +100,12 @@ fn identity(args: &ListenerArgs, endpoint: &Endpoint, mistakes: &mut Mistakes) -
         (0, _) if endpoint.scheme == Scheme::Https && args.autocert_cache_dir.is_some() => mistakes.add(
             "--autocert-cache-dir: anyone could order certificates; say for which hosts with --autocert-host-regexp".to_owned(),
         ),
+        (0, 0) if endpoint.scheme == Scheme::Https => mistakes.add(format!(
+            "--in {endpoint}: needs a certificate; give PEM files with --in-tls-cert and --in-tls-key, or have one ordered for hosts that \
+             --autocert-host-regexp takes"
+        )),
         (0, _) => mistakes
-            .add(format!("--in {endpoint}: needs a certificate; give its PEM file with --in-tls-cert")),
+            .add(format!("--in {endpoint}: needs a certificate; give PEM files with --in-tls-cert and --in-tls-key")),
         (_, 0) => mistakes
             .add(format!("--in {endpoint}: needs the certificate's key; give its PEM file with --in-tls-key")),
         (certs, keys) if certs != keys => mistakes.add(format!(

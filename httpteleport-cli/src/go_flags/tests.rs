@@ -216,3 +216,18 @@ proptest! {
         prop_assert_eq!(number(&format!("{value:#b}")), Some(value));
     }
 }
+
+#[test]
+fn a_line_in_words_of_go_has_no_other_names_for_its_flags() {
+    for (line, want) in [
+        (": give --in-tls-cert, or --in", ": give -inTLSCert, or -in"),
+        (
+            ": --in-tls-client-ca and --in-allow; no --in-allowed.",
+            ": --in-tls-client-ca and -inAllowIP; no --in-allowed.",
+        ),
+        (" x: is as long as --out-timeout, ", " x: is as long as -outTimeout, "),
+        (": nothing\u{e9} --wire", ": nothing\u{e9} --wire"),
+    ] {
+        assert_eq!(in_words_of_go(line), want);
+    }
+}

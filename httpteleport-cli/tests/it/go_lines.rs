@@ -149,9 +149,10 @@ async fn https_without_a_certificate_says_that_it_needs_one() {
         let (code, _, stderr) = run(&[&line[..], more].concat()).await;
         assert_eq!((code, stderr.as_str()), (Some(2), format!("httptp: {want}\n").as_str()));
     };
-    refuses(&[], "-in https://:443: needs a certificate; give its PEM file with --in-tls-cert").await;
-    let unlimited =
-        "-autocertCacheDir: anyone could order certificates; say for which hosts with --autocert-host-regexp";
+    let bare = "-in https://:443: needs a certificate; give PEM files with -inTLSCert and -inTLSKey, or have one ordered for hosts that \
+                -autocertHostRegexp takes";
+    refuses(&[], bare).await;
+    let unlimited = "-autocertCacheDir: anyone could order certificates; say for which hosts with -autocertHostRegexp";
     refuses(&["-autocertCacheDir=/var/cache"], unlimited).await;
     let any = "-autocertHostRegexp ^.*$: takes any name, so anyone could order certificates; write for example \
                (www\\.)?example\\.com";

@@ -30,7 +30,8 @@ async fn bad_options_are_2() {
     refuses(&["--in", "ftp://x"], 2, schemes).await;
     let no_scheme = "--out localhost:80: no scheme; write for example http://localhost:80";
     refuses(&["--out", "http://a,localhost:80"], 2, no_scheme).await;
-    refuses(&["--in", "https://:0", "--out", "http://h"], 2, "give its PEM file with --in-tls-cert").await;
+    refuses(&["--in", "https://:0", "--out", "http://h"], 2, "give PEM files with --in-tls-cert and --in-tls-key")
+        .await;
     refuses(&["--out-timeout", "3"], 2, "--out-timeout 3: no unit").await;
     let stray = "httptp: http://***@h: belongs to no option; drop it, or write its option before it";
     refuses(&["--in", "http://:0", "http://u:p@h"], 2, stray).await;
@@ -65,7 +66,8 @@ async fn variables_that_are_nearly_options_are_mistakes_and_others_are_told() {
     let (code, _, told) = run_within(&args, &[("HTTPTP_IN_ALOW", "10.0.0.1")]).await;
     let want = "httptp: HTTPTP_IN_ALOW: is no option; did you mean HTTPTP_IN_ALLOW?\n";
     assert_eq!((code, told.as_str()), (Some(2), want));
-    let others = [("HTTPTP_PORT_80_TCP", "tcp://10.0.0.1:80"), ("HTTPTP_VERSION", "7")];
+    let service = [("HTTPTP_SERVICE_HOST", "10.0.0.1"), ("HTTPTP_PORT_80_TCP", "tcp://10.0.0.1:80")];
+    let others = [service[0], service[1], ("HTTPTP_VERSION", "7")];
     let (_program, mut log) = Program::logged_within(&args, &others).await;
     let line = logged(&mut log, "HTTPTP_").await;
     assert!(line.contains("HTTPTP_VERSION has no effect: the environment has no such option"), "{line}");

@@ -234,7 +234,9 @@ fn what_does_not_fit_together_is_told() {
         ),
         (
             "[listener.a]\nurl = \"https://:1\"\n[group.a]\nurls = \"http://127.0.0.1\"",
-            &["web.toml:2: listener \"a\": url https://:1: needs a certificate; give its PEM file with tls_cert"],
+            &[
+                "web.toml:2: listener \"a\": url https://:1: needs a certificate; give PEM files with tls_cert and tls_key, or have one ordered",
+            ],
         ),
         (
             "[listener.a]\nurl = \"https://:1\"\ntls_cert = \"/none.pem\"\ntls_key = \"/none.pem\"\n[group.a]\nurls = \"http://127.0.0.1\"",
