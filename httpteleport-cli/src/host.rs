@@ -26,13 +26,14 @@ pub(crate) fn settle<B>(request: &mut Request<B>, own_address: impl FnOnce() -> 
     if let Some(authority) = request.uri().authority() {
         // HTTP/2 has no excuse for two that differ (RFC 9113, 8.3.1).
         let strict = request.version() == Version::HTTP_2;
-        let theirs = without_user(authority);
+        let theirs = authority.as_str();
         if strict && host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(theirs.as_bytes())) {
             return Err(malformed("Host is not the authority"));
         }
         if !matches!(request.uri().scheme(), Some(scheme) if *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS) {
             return Err(malformed("bad target"));
         }
+        // Nobody sends a user and password to a server in the target, which some take for the host (RFC 9110, 4.2.4).
         let host = HeaderValue::from_str(theirs).ok().filter(is_host).ok_or(malformed("bad target"))?;
         request.headers_mut().insert(HOST, host);
         *request.uri_mut() = origin_form(request.uri());
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_absolute_target_becomes_origin_form_and_its_host_wins() {
-        let absolute = head("http://u:p@real.example:81/a%2Fb?q=%20", &["other"]);
+        let absolute = head("http://real.example:81/a%2Fb?q=%20", &["other"]);
         assert_eq!(settled(absolute), ok("real.example:81", "/a%2Fb?q=%20"));
         assert_eq!(settled(head("http://real.example", &[])), ok("real.example", "/"));
     }
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn targets_of_other_requests_are_refused() {
-        for target in ["ftp://a/", "a:80", "a", "*"] {
+        for target in ["ftp://a/", "a:80", "a", "*", "http://u@a/", "http://u:p@a/", "http://@a/"] {
             assert_eq!(settled(head(target, &["a"])), Err(malformed("bad target")), "{target}");
         }
         let mut request = head("*", &["a"]);

@@ -68,6 +68,12 @@ const CASES: &[Case] = &[
     ("Connection names the host", "OUTERConnection: Host\r\nContent-Length: 44\r\n\r\nCALL", AS_A_BODY),
     ("two hosts", "OUTERHost: other\r\nContent-Length: 44\r\n\r\nCALL", &["400", AFTER]),
     ("an absolute target", "POST http://h/outer HTTP/1.1\r\nHost: other\r\nContent-Length: 44\r\n\r\nCALL", AS_A_BODY),
+    (
+        "an absolute target with a user",
+        "POST http://other@h/outer HTTP/1.1\r\nHost: h\r\nContent-Length: 44\r\n\r\nCALL",
+        &["400", AFTER],
+    ),
+    ("a fragment", "POST /outer#x HTTP/1.1\r\nHost: h\r\nContent-Length: 44\r\n\r\nCALL", AS_A_BODY),
     ("no host", "POST /outer HTTP/1.1\r\nContent-Length: 44\r\n\r\nCALL", &["400", AFTER]),
     ("a host with a path", "POST /outer HTTP/1.1\r\nHost: h/x\r\nContent-Length: 44\r\n\r\nCALL", &["400", AFTER]),
     ("a blank in the target", "POST /outer GET HTTP/1.1\r\nHost: h\r\nContent-Length: 44\r\n\r\nCALL", &["400", AFTER]),
