@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 
 use self::answer::Answer;
+use self::own_host::OwnHost;
 use self::token::Token;
 use crate::config;
 use crate::listen::{Given, Socket};
@@ -22,6 +23,7 @@ use crate::outbound::plain;
 mod answer;
 mod cmdline;
 mod now;
+mod own_host;
 mod page;
 mod token;
 
@@ -78,7 +80,9 @@ impl Admin {
                  address with --admin"
             );
         }
-        let answer = Arc::new(Answer::new(Arc::clone(metrics), token, settings.price_per_gb));
+        // Whoever gives a token is no stranger.
+        let own_host = (token.is_none() && address.ip().is_loopback()).then(|| OwnHost::new(host));
+        let answer = Arc::new(Answer::new(Arc::clone(metrics), token, own_host, settings.price_per_gb));
         Ok(Some(Admin { listener, address, answer }))
     }
 

@@ -13,6 +13,7 @@ use http_body_util::Full;
 
 use super::cmdline;
 use super::now;
+use super::own_host::OwnHost;
 use super::page::Page;
 use super::token::Token;
 use crate::metrics::{Metrics, go, prometheus};
@@ -32,13 +33,20 @@ type Reply = Response<Full<Bytes>>;
 pub(super) struct Answer {
     metrics: Arc<Metrics>,
     token: Option<Token>,
+    /// Whom requests have to be for, if not anybody.
+    own_host: Option<OwnHost>,
     price_per_gb: Option<f64>,
     page: Page,
 }
 
 impl Answer {
-    pub(super) fn new(metrics: Arc<Metrics>, token: Option<Token>, price_per_gb: Option<f64>) -> Answer {
-        Answer { metrics, token, price_per_gb, page: Page::new() }
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        token: Option<Token>,
+        own_host: Option<OwnHost>,
+        price_per_gb: Option<f64>,
+    ) -> Answer {
+        Answer { metrics, token, own_host, price_per_gb, page: Page::new() }
     }
 
     /// The reply to a request, whose body nobody reads.
@@ -52,6 +60,10 @@ impl Answer {
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.metrics.shutdown.has_begun() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/readyz" => text(StatusCode::OK, "ready\n"),
+            _ if self.own_host.as_ref().is_some_and(|own| !own.is_meant(request.headers())) => text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this address answers to localhost, to IP addresses and to the name in --admin\n",
+            ),
             path => match &self.token {
                 Some(token) if !token.is_in(request.headers()) => refuse(token, request.uri().query()),
                 _ => self.read(path),

@@ -21,11 +21,12 @@ mod metrics;
 const ANY: &str = "127.0.0.1:0";
 
 pub(crate) async fn get(address: &str, target: &str) -> Reply {
-    Client::connect(address).await.get(target).await
+    with(address, target, "").await
 }
 
 async fn with(address: &str, target: &str, field: &str) -> Reply {
-    let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{field}\r\n\r\n");
+    let field = if field.is_empty() { String::new() } else { format!("{field}\r\n") };
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n");
     Client::connect(address).await.ask(request).await
 }
 

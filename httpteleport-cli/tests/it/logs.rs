@@ -149,7 +149,7 @@ async fn lines_that_the_disk_does_not_take_are_counted() {
     let admin = program.admin().await;
     Client::connect(program.address()).await.get("/a").await;
     log_has(&mut log, "the access log cannot be written: No space left on device").await;
-    let metrics = Client::connect(&admin).await.get("/metrics").await;
+    let metrics = crate::admin::get(&admin, "/metrics").await;
     assert!(metrics.text().contains("\nhttptp_access_log_dropped_total 1\n"), "{}", metrics.text());
 }
 

@@ -32,6 +32,27 @@ async fn a_token_is_asked_for_where_there_is_one() {
     assert_eq!(with(&admin, "/api/now", &format!("Cookie: {cookie}")).await.status(), 200);
 }
 
+/// A name of somebody else's that leads to this machine is nobody who may read here.
+#[tokio::test]
+async fn a_loopback_address_answers_to_its_own_names() {
+    let args = ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--admin", "localhost:0"];
+    let mut program = Program::start(&args).await;
+    let admin = program.admin().await;
+    let status = async |target: &str, host: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        Client::connect(&admin).await.ask(request).await
+    };
+    for host in ["localhost", "127.0.0.1:1", "[::1]"] {
+        assert_eq!(status("/metrics", host).await.status(), 200, "{host}");
+    }
+    for target in ["/", "/metrics", "/api/now", "/expvar", "/prometheus", "/none"] {
+        let reply = status(target, "evil.example").await;
+        let want = "this address answers to localhost, to IP addresses and to the name in --admin\n";
+        assert_eq!((reply.status(), reply.text()), (421, want), "{target}");
+    }
+    assert_eq!(status("/healthz", "evil.example").await.status(), 200);
+}
+
 #[tokio::test]
 async fn an_address_that_is_taken_matters_only_where_it_was_asked_for() {
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
