@@ -17,6 +17,7 @@ mod passing;
 mod pieces;
 mod receive;
 mod received;
+mod reserve;
 mod stream;
 mod streams;
 mod table;

@@ -29,7 +29,7 @@ fn rates(lagging: usize) -> Vec<usize> {
     let mut rates = Vec::new();
     for round in 0..200 {
         for (up, _) in slow.iter().chain([&(up, key)]) {
-            while let Poll::Ready(Ok(())) = pair.client.poll_room(*up, Waker::noop()) {
+            while let Poll::Ready(Ok(_)) = pair.client.poll_room(*up, Waker::noop()) {
                 pair.client.push(*up, Bytes::from_static(&[0; 1 << 22]));
             }
         }

@@ -56,11 +56,11 @@ async fn small_calls_go_on_while_large_replies_wait_for_their_readers() {
     let (serve, _) = sized();
     let scene = with_options(raw(), raw(), serve);
     let mut large = Vec::new();
-    for _ in 0..12 {
+    for _ in 0..60 {
         large.push(scene.call("1000000", b"").await.unwrap());
     }
     let mut small = scene.call("10", b"").await.unwrap();
-    assert_eq!(all(&mut small.body).await.unwrap().len(), 10, "though nobody reads 12 MB");
+    assert_eq!(all(&mut small.body).await.unwrap().len(), 10, "though nobody reads 60 MB");
     for reply in &mut large {
         assert_eq!(all(&mut reply.body).await.unwrap().len(), 1_000_000);
     }
@@ -72,10 +72,10 @@ async fn small_calls_go_on_while_large_replies_wait_for_their_readers() {
 async fn large_replies_without_readers_have_a_bound_and_end_in_time() {
     let (serve, served) = sized();
     let scene = with_options(raw(), raw(), serve);
-    let calls: Vec<_> = (0..30).map(|_| scene.call("1000000", b"")).collect();
+    let calls: Vec<_> = (0..90).map(|_| scene.call("1000000", b"")).collect();
     tokio::time::sleep(S).await;
     let begun = served.load(Ordering::SeqCst);
-    assert!((16..20).contains(&begun), "16 MiB may lie there, and what is under way: {begun}");
+    assert!((64..76).contains(&begun), "64 MiB may lie there, and what is under way: {begun}");
     let next = scene.call("10", b"");
     let start = tokio::time::Instant::now();
     next.await.unwrap();
@@ -146,13 +146,58 @@ async fn what_all_bodies_have_waiting_has_a_bound() {
     let calls: Vec<_> = (0..100).map(|_| scene.call("", b"")).collect();
     tokio::time::sleep(3 * S).await;
     assert_eq!(begun.load(Ordering::SeqCst), 100);
-    // 1 MiB is under way; 400,000 bytes wait, and a piece of each that has credit.
-    let most = (1 << 20) + 400_000 + 100 * 10_000;
+    // 1 MiB is under way; 1.6 MB wait, and a piece of each that has credit.
+    let most = (1 << 20) + 1_600_000 + 100 * 10_000;
     assert!(pushed.load(Ordering::SeqCst) <= most, "{} bytes of {most}", pushed.load(Ordering::SeqCst));
     let read = |call: ReplyFuture| async move { all(&mut call.await.unwrap().body).await.unwrap().len() };
     for read in calls.into_iter().map(|call| tokio::spawn(read(call))).collect::<Vec<_>>() {
         assert_eq!(read.await.unwrap(), 200_000);
     }
+    scene.drained().await;
+}
+
+/// Answers with a body of as many bytes as the head says, in pieces of 400,000.
+fn in_large_pieces(mut call: Incoming) -> impl Future<Output = ()> + Send {
+    async move {
+        let mut left: usize = String::from_utf8_lossy(&call.head).parse().unwrap();
+        let Ok(Some(mut writer)) = call.responder.reply(text(""), SendBody::Pieces) else { return };
+        while left > 0 {
+            let piece = left.min(400_000);
+            if writer.write(vec![7; piece].into()).await.is_err() {
+                return;
+            }
+            left -= piece;
+        }
+        writer.finish(None).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_begin_come_through_while_long_ones_fill_the_connection_with_what_nobody_reads() {
+    let ours = Options { most_window: 4 << 20, ..raw() };
+    let settings = Settings { stream_credit: 1 << 19, ..ours.settings.clone() };
+    let scene = with_options(Options { settings, ..ours }, raw(), in_large_pieces);
+    let mut unread = Vec::new();
+    for _ in 0..9 {
+        unread.push(scene.call("5000000", b"").await.unwrap());
+    }
+    let start = tokio::time::Instant::now();
+    for _ in 0..100 {
+        for length in ["10", "20000", "60000"] {
+            let mut reply = scene.call(length, b"").await.unwrap();
+            assert_eq!(all(&mut reply.body).await.unwrap().len(), length.parse::<usize>().unwrap());
+        }
+    }
+    assert!(start.elapsed() < S, "{:?}", start.elapsed());
+    // A long one waits until those are broken off.
+    let mut long = scene.call("5000000", b"").await.unwrap();
+    assert_eq!(all(&mut long.body).await.unwrap().len(), 5_000_000);
+    assert!(start.elapsed() > 5 * S && start.elapsed() < 15 * S, "{:?}", start.elapsed());
+    let mut told = 0;
+    for mut reply in unread {
+        told += usize::from(all(&mut reply.body).await.is_err());
+    }
+    assert!(told > 4, "{told} of 9 were broken off");
     scene.drained().await;
 }
 

@@ -4,7 +4,7 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
-use super::streams::{Gone, Streams, remember};
+use super::streams::{Gone, PIECE, Streams, remember};
 use super::table::Key;
 use crate::wire::framed::frame::{ResetCode, TooLong};
 
@@ -12,18 +12,21 @@ use crate::wire::framed::frame::{ResetCode, TooLong};
 const QUEUE: usize = 64 * 1024;
 
 impl<T> Streams<T> {
-    /// Whether more of a body may be added. Otherwise `waker` is called when that has changed.
+    /// How many bytes may be added to a body. Where it is none `waker` is called when that has changed.
+    ///
+    /// Any number as long as all bodies have room. Beyond it, one that has nothing here but may send gets a piece: otherwise it would
+    /// never have its turn, and with more than that many bodies which nobody reads would pass any bound.
     ///
     /// # Errors
     ///
     /// Nobody takes it any more.
-    pub fn poll_room(&mut self, key: Key, waker: &Waker) -> Poll<Result<(), Gone>> {
+    pub fn poll_room(&mut self, key: Key, waker: &Waker) -> Poll<Result<usize, Gone>> {
         let Some(stream) = self.table.get_mut(key) else { return Poll::Ready(Err(Gone(None))) };
         let Some(outgoing) = &mut stream.outgoing else { return Poll::Ready(Err(stream.gone())) };
         let crowded = self.queued >= self.most_queued;
         let alone = outgoing.queued == 0 && stream.credit.available() > 0;
         if if crowded { alone } else { outgoing.queued < QUEUE } {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(if crowded { PIECE } else { usize::MAX }));
         }
         // One of before is called once more, for nothing, instead of being dropped under the lock.
         let before = remember(&mut outgoing.waker, waker);

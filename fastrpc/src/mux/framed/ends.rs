@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::reserve::reserved;
 use super::stream::{Reset, Stream};
 use super::streams::{Role, Streams};
 use super::table::Key;
@@ -22,16 +23,16 @@ impl<T> Streams<T> {
         self.break_off(key, Reset { code, text, by_peer: false });
     }
 
-    /// To be called now and then: breaks off streams whose pieces have lain unread for `limit` while the whole connection
-    /// waits for credit, so that one slow reader does not stall the rest.
+    /// To be called now and then: breaks off streams whose pieces have lain unread for `limit`, if long bodies of the whole connection
+    /// wait for credit, so that slow readers do not stall the rest.
     pub fn reset_stalled(&mut self, now: Instant, limit: Duration) {
-        let shut = self.window.open() == 0;
+        let shut = self.window.open() <= reserved(self.ours.connection_credit);
         let mut stalled = Vec::new();
         for key in self.table.keys() {
             let Some(incoming) = self.table.get_mut(key).and_then(|stream| stream.incoming.as_mut()) else { continue };
-            if incoming.pieces.is_empty() || !shut {
+            if incoming.pieces.is_empty() {
                 incoming.unread_since = None;
-            } else if now.saturating_duration_since(*incoming.unread_since.get_or_insert(now)) >= limit {
+            } else if now.saturating_duration_since(*incoming.unread_since.get_or_insert(now)) >= limit && shut {
                 stalled.push(key);
             }
         }
@@ -55,11 +56,11 @@ impl<T> Streams<T> {
     /// To be called now and then while calls wait because so much does: breaks off streams of whose body nothing could be sent
     /// for `limit`, because nobody reads it at the peer.
     pub fn reset_unread(&mut self, now: Instant, limit: Duration) {
-        let open = self.credit.available() > 0;
+        let credit = self.credit.available();
         for key in self.table.keys() {
             let Some(stream) = self.table.get_mut(key) else { continue };
-            let stuck = !open || stream.credit.available() == 0;
             let Some(outgoing) = &mut stream.outgoing else { continue };
+            let stuck = self.reserve.usable(credit, outgoing) == 0 || stream.credit.available() == 0;
             if outgoing.queued == 0 || !stuck {
                 outgoing.stuck_since = None;
             } else if now.saturating_duration_since(*outgoing.stuck_since.get_or_insert(now)) >= limit {

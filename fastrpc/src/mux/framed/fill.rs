@@ -185,7 +185,6 @@ impl<T> Streams<T> {
     fn put_body(&mut self, record: &mut Vec<u8>, raw: bool) -> bool {
         let room = MAX_FRAME.saturating_sub(record.len() + BEGINNING);
         while let Some(&key) = self.bodies.front() {
-            let open = self.credit.available();
             let Some(stream) = self.table.get_mut(key) else {
                 self.bodies.pop_front();
                 continue;
@@ -194,6 +193,12 @@ impl<T> Streams<T> {
                 self.bodies.pop_front();
                 continue;
             };
+            let open = self.reserve.usable(self.credit.available(), outgoing);
+            if open == 0 && self.credit.available() > 0 {
+                self.bodies.pop_front();
+                self.hold_back(key);
+                continue;
+            }
             if outgoing.raw != raw {
                 self.raw_next |= !raw;
                 return false;

@@ -59,7 +59,7 @@ impl<T> Streams<T> {
 
     /// Keys in the queues of bodies, ends and credits, of streams that are gone too.
     pub fn waiting_keys(&self) -> usize {
-        self.bodies.len() + self.ends.len() + self.control.credits.len()
+        self.bodies.len() + self.reserve.len() + self.ends.len() + self.control.credits.len()
     }
 
     /// Bytes of bodies that wait.
@@ -68,7 +68,7 @@ impl<T> Streams<T> {
         self.queued
     }
 
-    /// Bytes of bodies that wait. Where it is for credit, so for their readers, they count a sixteenth.
+    /// Bytes of bodies that wait. Where it is for credit, so for their readers, they count a 64th.
     pub fn unread_bodies(&self) -> usize {
         let ready = if self.bodies_can_go() { self.ready } else { 0 };
         ready + (self.queued - ready) / LYING

@@ -286,7 +286,9 @@ impl<T> Streams<T> {
 
     fn receive_credit(&mut self, id: u32, bytes: u32, now: Instant) -> Result<Received, Violation> {
         let granted = if id == 0 {
-            self.credit.grant(bytes)
+            let granted = self.credit.grant(bytes);
+            self.let_go();
+            granted
         } else {
             let Some(key) = self.find(id, self.role)? else {
                 if self.is_passing(id) {

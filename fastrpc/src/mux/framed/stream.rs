@@ -100,6 +100,8 @@ impl<T> Stream<T> {
 pub(super) struct Outgoing {
     pub(super) queue: VecDeque<Bytes>,
     pub(super) queued: usize,
+    /// Bytes that were sent in pieces.
+    pub(super) sent: usize,
     /// Nothing is added any more. Inside: trailers, as the codec wrote them.
     pub(super) end: Option<Option<Bytes>>,
     /// It takes part in the turns.
@@ -136,6 +138,7 @@ impl Outgoing {
     /// They are sent. Pieces that are not needed any more are `spent`.
     pub(super) fn consume(&mut self, mut length: usize, spent: &mut Vec<Bytes>) {
         self.queued -= length;
+        self.sent += length;
         while length > 0 {
             let front = self.queue.front_mut().expect("what is queued lies in the queue");
             if front.len() > length {

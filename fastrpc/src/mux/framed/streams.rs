@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::flood::Floods;
 use super::outbox::{Control, Heads};
+use super::reserve::Reserve;
 use super::stream::{Reset, Stream};
 use super::table::{Key, Table};
 use super::window::{RecvWindow, SendCredit};
@@ -24,7 +25,7 @@ pub(super) const PIECE: usize = 16 * 1024;
 pub(super) const WHOLE: usize = 16 * 1024;
 
 /// What part of a body's bytes counts that wait for their reader: these hold nothing up but memory.
-pub(crate) const LYING: usize = 16;
+pub(crate) const LYING: usize = 64;
 /// Bytes that a reset counts that waits to be sent.
 pub(super) const RESET: usize = 64;
 
@@ -81,6 +82,7 @@ pub struct Streams<T> {
     pub(super) control: Control,
     /// Streams with body bytes to send, in turn.
     pub(super) bodies: VecDeque<Key>,
+    pub(super) reserve: Reserve,
     /// Streams with nothing but their end to send.
     pub(super) ends: VecDeque<Key>,
     /// Bytes of bodies that wait here for credit and their turn.
@@ -136,6 +138,7 @@ impl<T> Streams<T> {
             role,
             credit: SendCredit::new(theirs.connection_credit),
             window: RecvWindow::of_connection(ours.connection_credit, most_window, now),
+            reserve: Reserve::of(theirs.connection_credit),
             floods: Floods::new(ours.ping_ms, if role == Role::Server { ours.calls } else { theirs.calls }, now),
             ours,
             theirs,

@@ -115,11 +115,12 @@ impl RecvWindow {
     }
 
     /// Whether so much may be granted that a frame is worth it: a quarter of the target, so that three quarters at least are
-    /// always under way. Where readers that lag take most of a connection's, as much as is still open.
+    /// always under way. Of a connection's an eighth of what is still open is enough: a sender that keeps a [reserve](super::reserve) waits
+    /// while some is.
     pub(super) fn is_due(&self) -> bool {
         let grant = self.grantable();
         let enough = self.target / 4;
-        let enough = if self.shared.is_some() { enough.min(self.open.max(Self::LEAST)) } else { enough };
+        let enough = if self.shared.is_some() { enough.min((self.open / 8).max(Self::LEAST)) } else { enough };
         grant > 0 && grant >= enough
     }
 

@@ -151,11 +151,17 @@ impl BodyWriter {
     ///
     /// # Cancel safety
     ///
-    /// A future that is dropped has added nothing.
-    pub async fn write(&mut self, piece: Bytes) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_room(cx)).await?;
-        self.held.with(|streams, key| streams.push(key, piece));
-        Ok(())
+    /// A future that is dropped has added nothing, or where many bodies wait for room the beginning of the piece.
+    pub async fn write(&mut self, mut piece: Bytes) -> Result<(), Error> {
+        loop {
+            let room = poll_fn(|cx| self.poll_room(cx)).await?;
+            let rest = piece.split_off(room.min(piece.len()));
+            self.held.with(|streams, key| streams.push(key, piece));
+            if rest.is_empty() {
+                return Ok(());
+            }
+            piece = rest;
+        }
     }
 
     /// Has it travel past the compressor from here on, as it does not compress: it would only push better things out of the
@@ -164,12 +170,12 @@ impl BodyWriter {
         self.held.with(Streams::send_raw);
     }
 
-    /// Waits for room.
+    /// Waits for room: so many bytes, at least one.
     ///
     /// # Errors
     ///
     /// As [`BodyWriter::write`].
-    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
         let room = self.held.with(|streams, key| streams.poll_room(key, cx.waker()));
         room.map_err(|gone| self.broken(gone))
     }

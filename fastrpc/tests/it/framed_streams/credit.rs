@@ -47,7 +47,7 @@ fn windows_open_on_a_long_way_and_stay_an_eighth() {
     let mut rates = Vec::new();
     for _ in 0..12 {
         let mut read = 0;
-        while let Poll::Ready(Ok(())) = pair.client.poll_room(up, Waker::noop()) {
+        while let Poll::Ready(Ok(_)) = pair.client.poll_room(up, Waker::noop()) {
             pair.client.push(up, Bytes::from(vec![0; 1 << 22]));
         }
         pair.up();

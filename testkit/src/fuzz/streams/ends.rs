@@ -107,7 +107,7 @@ impl End {
     }
 
     pub(super) fn has_room(&mut self, key: Key) -> bool {
-        matches!(self.streams.poll_room(key, Waker::noop()), Poll::Ready(Ok(())))
+        matches!(self.streams.poll_room(key, Waker::noop()), Poll::Ready(Ok(_)))
     }
 
     /// Breaks off what lies unread; the numbers of the calls.
