@@ -244,20 +244,23 @@ impl Answer {
     ) -> Result<Routed, Refusal> {
         let load = policy.gate.admit(request.method(), request.headers(), client)?;
         let most = policy.bodies.most;
+        // What is said in another protocol is no body: it goes on for as long as both sides like.
+        let upgrades = request.extensions().get::<Protocol>().is_some();
         let (parts, body) = request.into_parts();
         let (body, length) = match body.into_whole() {
-            Ok(bytes) if bytes.len() > most => return Err(BodyFault::TooLarge.refusal()),
+            Ok(bytes) if bytes.len() > most && !upgrades => return Err(BodyFault::TooLarge.refusal()),
             Ok(bytes) => {
                 let length = bytes.len() as u64;
                 (bytes.into(), Some(length))
             }
             Err(stream) => {
                 let length = stream.size_hint().exact();
-                if length.is_some_and(|length| length > most as u64) {
+                let left = (!upgrades).then_some(most);
+                if length.zip(left).is_some_and(|(length, left)| length > left as u64) {
                     return Err(BodyFault::TooLarge.refusal());
                 }
                 let counters = Arc::clone(&policy.gate.counters);
-                (RequestBody::stream(Passing { stream, left: most, counters, client }), length)
+                (RequestBody::stream(Passing { stream, left, counters, client }), length)
             }
         };
         let mut request = Request::from_parts(parts, body);
@@ -302,8 +305,8 @@ async fn collect(reply: Response<Body>) -> Result<Response<Body>, String> {
 /// The body of a request on its way through.
 struct Passing {
     stream: Incoming,
-    /// How many more bytes it may have.
-    left: usize,
+    /// How many more bytes it may have; no limit for a stream that was upgraded.
+    left: Option<usize>,
     counters: Arc<Counters>,
     client: Client,
 }
@@ -329,9 +332,11 @@ impl http_body::Body for Passing {
             Ok(frame) => frame,
             Err(error) => return self.broken_off(fault(&error)),
         };
-        match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
-            Some(left) => self.left = left,
-            None => return self.broken_off(BodyFault::TooLarge),
+        if let Some(left) = self.left {
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(rest) => self.left = Some(rest),
+                None => return self.broken_off(BodyFault::TooLarge),
+            }
         }
         Poll::Ready(Some(Ok(frame)))
     }

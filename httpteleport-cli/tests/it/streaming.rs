@@ -7,8 +7,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::admin::{get, value};
 use crate::client::Client;
-use crate::program::PATIENCE;
+use crate::origin::Origin;
+use crate::program::{PATIENCE, Program, logged};
 use crate::stage::Stage;
 
 /// Far over what all sockets on the way hold.
@@ -154,6 +156,20 @@ async fn a_body_that_turns_out_too_large_is_413_or_the_end() {
     client.send([chunk(60_000), chunk(40_001)].concat()).await;
     assert_eq!(client.rest().await, b"2\r\nhi\r\n", "to the client it must not look complete");
     assert!(!origin.rest().await.ends_with(b"0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_stream_over_the_limit_of_the_far_node_is_logged_and_counted_there() {
+    let origin = Origin::start().await;
+    let args = ["--in", "teleport://127.0.0.1:0", "--out", &origin.url(), "--in-max-body-size", "100000"];
+    let (mut far, mut log) = Program::logged(&[&args[..], &["--admin", "127.0.0.1:0"]].concat()).await;
+    let near = Program::http(&format!("teleport://{}", far.address())).await;
+    let mut client = Client::connect(near.address()).await;
+    client.send([CHUNKED.as_bytes(), &chunk(60_000), &chunk(40_001)].concat()).await;
+    assert_eq!(client.reply().await.status(), 413);
+    logged(&mut log, "broken off: the request's body is too large").await;
+    let metrics = get(&far.admin().await, "/metrics").await;
+    assert_eq!(value(metrics.text(), "httptp_refusals_total", &["reason=\"large_body\""]), 1.0);
 }
 
 #[tokio::test]

@@ -55,6 +55,31 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocketStream<S>)
     assert!(timeout(PATIENCE, socket.next()).await.expect("in time").is_none(), "the connection ends");
 }
 
+/// Says 200 frames of 100 KB and one of 8 MiB, and hears them again, all the while.
+async fn talk_much<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketStream<S>) {
+    let sizes = || std::iter::repeat_n(100_000, 200).chain([8 << 20]);
+    let (mut says, mut hears) = socket.split();
+    let say = async {
+        for size in sizes() {
+            says.send(Message::binary(vec![b'm'; size])).await.expect("sent");
+        }
+    };
+    let hear = async {
+        for (number, size) in sizes().enumerate() {
+            let reply = timeout(PATIENCE, hears.next()).await.expect("in time").expect("a reply").expect("a message");
+            assert_eq!(reply.len(), size, "frame {number}");
+        }
+    };
+    tokio::join!(say, hear);
+}
+
+/// A pair of nodes on the framed wire before this origin: the far one, the near one.
+async fn pair(out: &str) -> (Program, Program) {
+    let far = Program::between("teleport://127.0.0.1:0", out, &[]).await;
+    let near = Program::http(&format!("teleport://{}", far.address())).await;
+    (far, near)
+}
+
 /// An extended CONNECT.
 async fn extended(program: &Program, protocol: &'static str) -> hyper::Result<http::Response<hyper::body::Incoming>> {
     let mut client = connect(program.address()).await;
@@ -87,6 +112,17 @@ async fn web_sockets_over_http_2() {
     }
     let stream: Upgraded = hyper::upgrade::on(&mut reply).await.expect("an agreement");
     talk(WebSocketStream::from_raw_socket(TokioIo::new(stream), Role::Client, None).await).await;
+}
+
+#[tokio::test]
+async fn web_sockets_through_a_pair_have_no_limit_in_total() {
+    let (_far, near) = pair(&echo_server().await).await;
+    let stream = TcpStream::connect(near.address()).await.expect("a connection");
+    let (socket, _) = tokio_tungstenite::client_async("ws://h/chat", stream).await.expect("a handshake");
+    talk_much(socket).await;
+    let mut reply = extended(&near, "websocket").await.expect("a reply");
+    let stream: Upgraded = hyper::upgrade::on(&mut reply).await.expect("an agreement");
+    talk_much(WebSocketStream::from_raw_socket(TokioIo::new(stream), Role::Client, None).await).await;
 }
 
 #[tokio::test]
