@@ -4,7 +4,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use httpteleport::codec::framed::Protocol;
 
 use crate::host;
@@ -147,9 +147,9 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Makes an upstream's reply what a client should see. Where its coding told where it ends, a length beside that says nothing
-/// (RFC 9112, 6.3).
+/// (RFC 9112, 6.3), and a 204 has none (RFC 9110, 8.6): over HTTP/2 it would be malformed.
 pub(crate) fn prepare_reply<B>(reply: &mut Response<B>) {
-    if reply.headers().contains_key(TRANSFER_ENCODING) {
+    if reply.status() == StatusCode::NO_CONTENT || reply.headers().contains_key(TRANSFER_ENCODING) {
         reply.headers_mut().remove(CONTENT_LENGTH);
     }
     remove_hop_by_hop(reply.headers_mut());

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::client::Client;
 use crate::clients::log_has;
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program, run_shell};
@@ -99,6 +100,46 @@ async fn heads_are_translated_both_ways() {
     names.sort_unstable();
     assert_eq!(names, ["content-length", "date", "x-end"]);
     assert_eq!(text(reply).await, "ok");
+}
+
+/// Answers one request so, with a length.
+async fn answers(stage: &Stage, status: u16, body: &str) {
+    let mut origin = stage.accept().await;
+    origin.head().await;
+    origin.send(format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\nConnection: close\r\n\r\n{body}")).await;
+}
+
+#[tokio::test]
+async fn a_reply_without_a_body_has_no_length_that_would_make_it_malformed() {
+    let direct = Stage::start().await;
+    let framed = Stage::before("teleport://127.0.0.1:0", &["--wire", "framed"]).await;
+    let classic = Stage::before("teleport://127.0.0.1:0", &["--wire", "classic"]).await;
+    let before = |stage: &Stage| format!("teleport://{}", stage.program.address());
+    let near_framed = Program::http(&before(&framed)).await;
+    let near_classic = Program::http(&before(&classic)).await;
+    for (stage, near) in [(&direct, &direct.program), (&framed, &near_framed), (&classic, &near_classic)] {
+        for (method, status, body, length) in
+            [("GET", 204, "hello", None), ("HEAD", 204, "", None), ("HEAD", 200, "", Some("5"))]
+        {
+            let mut client = connect(near.address()).await;
+            let request = Request::builder().method(method).uri("http://h/").body(empty()).expect("a request");
+            let (reply, ()) = tokio::join!(ask(&mut client, request), answers(stage, status, body));
+            let told = reply.headers().get("content-length").map(|length| length.to_str().expect("text"));
+            assert_eq!((reply.status().as_u16(), told), (status, length), "HTTP/2 {method}, {}", near.line);
+            assert_eq!(text(reply).await, "", "HTTP/2 {method} {status}, {}", near.line);
+
+            let mut client = Client::connect(near.address()).await;
+            client.send(format!("{method} / HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+            let (reply, ()) = tokio::join!(client.head(), answers(stage, status, body));
+            let told = reply.field("content-length");
+            assert_eq!((reply.status(), told), (status, length), "HTTP/1.1 {method}, {}", near.line);
+        }
+        // Its length is that of what has not changed, and may be told.
+        let mut client = connect(near.address()).await;
+        let request = Request::get("http://h/").body(empty()).expect("a request");
+        let (reply, ()) = tokio::join!(ask(&mut client, request), answers(stage, 304, ""));
+        assert_eq!((reply.status().as_u16(), &*text(reply).await), (304, ""), "{}", near.line);
+    }
 }
 
 #[tokio::test]
