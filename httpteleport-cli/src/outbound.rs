@@ -12,6 +12,7 @@ use crate::body::Body;
 use crate::metrics::traffic::Output;
 use crate::request::{BodyFault, Outgoing};
 
+mod again;
 mod connection;
 mod dial;
 mod http;
@@ -110,6 +111,8 @@ pub(crate) struct Failure {
     pub(crate) told: Option<Cow<'static, str>>,
     /// The request, when nothing of it can have been acted upon: another upstream may have it.
     pub(crate) unsent: Option<Outgoing>,
+    /// The upstream was there and has not taken it, so that it may have it as well: nothing is held against it if it does.
+    pub(crate) untaken: bool,
     /// The request, when it may have been acted upon, and it does no harm to make it again.
     pub(crate) harmless: Option<Outgoing>,
 }
@@ -135,7 +138,7 @@ pub(crate) enum FailureKind {
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, reason: impl Into<String>) -> Failure {
-        Failure { kind, reason: reason.into(), told: None, unsent: None, harmless: None }
+        Failure { kind, reason: reason.into(), told: None, unsent: None, untaken: false, harmless: None }
     }
 
     /// A failure for which the client has to answer.
@@ -152,6 +155,11 @@ impl Failure {
     pub(crate) fn unsent(mut self, request: Outgoing) -> Failure {
         self.unsent = Some(request);
         self
+    }
+
+    /// The same, with the request that the upstream has not taken.
+    pub(crate) fn untaken(self, request: Outgoing) -> Failure {
+        Failure { untaken: true, ..self.unsent(request) }
     }
 
     /// The same, with the request that may have left and can be made again.

@@ -16,6 +16,9 @@ use crate::request::Outgoing;
 use crate::seldom::Seldom;
 use crate::spans::Span;
 
+/// Who has less time than this left is not sent again to where it was not taken.
+const SHORTEST: Duration = Duration::from_millis(10);
+
 /// A group of upstreams, and the way of requests to them.
 pub(crate) struct Proxy {
     upstreams: Arc<Upstreams>,
@@ -30,7 +33,7 @@ pub(crate) struct Proxy {
 /// Where a request has been.
 #[derive(Default)]
 struct Tries {
-    /// The ids of the upstreams. No upstream gets a request twice.
+    /// The ids of the upstreams. None gets a request twice that it may have taken.
     tried: Vec<u64>,
     /// How often it was sent again although it may have left.
     repeats: u32,
@@ -67,7 +70,8 @@ impl Proxy {
     /// came in time, 503 where there is no way to an upstream for want of something here, 502 otherwise. The reply holds the request's place to its end.
     ///
     /// A request that could not leave goes to the next upstream; one whose body streams, as long as nothing of it was taken. So
-    /// does one that may have left, if it can be made twice and the budget for that allows it.
+    /// does one that may have left, if it can be made twice and the budget for that allows it. One that upstreams have not taken goes to
+    /// them again until the time is over.
     /// Dropping the future abandons the request. Each upstream that has it is a span below that of the request.
     pub(crate) async fn forward(
         &self,
@@ -104,9 +108,13 @@ impl Proxy {
                         part.failed(failure.kind);
                     }
                     now = Instant::now();
-                    self.note_failure(&mut attempt, &failure, caller.client, now);
+                    request = self.again(&mut failure, &mut tries, &attempt, now, deadline);
+                    if failure.untaken && request.is_some() {
+                        self.upstreams.note_untaken(&mut attempt, now);
+                    } else {
+                        self.note_failure(&mut attempt, &failure, caller.client, now);
+                    }
                     reply = Some(explain(&failure, caller));
-                    request = self.again(&mut failure, &mut tries, &attempt, now);
                     last = failure.kind;
                 }
             }
@@ -115,10 +123,21 @@ impl Proxy {
         reply.unwrap_or_else(|| caller.refuse(StatusCode::BAD_GATEWAY, "there is no upstream"))
     }
 
-    /// The request, if another upstream may have it.
-    fn again(&self, failure: &mut Failure, tries: &mut Tries, attempt: &Attempt, now: Instant) -> Option<Outgoing> {
+    /// The request, if another upstream may have it; or the same one, where all have been asked and this one did not take it.
+    fn again(
+        &self,
+        failure: &mut Failure,
+        tries: &mut Tries,
+        attempt: &Attempt,
+        now: Instant,
+        deadline: Instant,
+    ) -> Option<Outgoing> {
         let options = &self.upstreams.options().retry;
         tries.tried.push(attempt.target().id());
+        if failure.untaken && !self.upstreams.has_other(&tries.tried) {
+            tries.tried.clear();
+            return failure.unsent.take().filter(|_| now + SHORTEST < deadline);
+        }
         if tries.tried.len() >= options.attempts as usize {
             return None;
         }

@@ -20,6 +20,11 @@ use crate::listen::Client;
 use crate::refusal::{Reason, Refusal};
 use crate::trailers;
 
+mod held;
+
+pub(crate) use self::held::Held;
+use self::held::{Lent, Shared};
+
 /// A request as it goes to an upstream. Boxed, because it passes through many hands.
 pub(crate) type Outgoing = Box<Request<RequestBody>>;
 
@@ -31,6 +36,8 @@ enum Kind {
     Whole(Bytes),
     /// Comes as it is asked for, once.
     Stream(Stream),
+    /// Streams, and may be taken back.
+    Lent(Lent),
 }
 
 struct Stream {
@@ -80,8 +87,18 @@ impl RequestBody {
     pub(crate) fn copy(&self) -> Option<RequestBody> {
         match &self.0 {
             Kind::Whole(bytes) => Some(bytes.clone().into()),
-            Kind::Stream(_) => None,
+            Kind::Stream(_) | Kind::Lent(_) => None,
         }
+    }
+
+    /// The same body to give away, and what brings it back as long as that does no harm.
+    pub(crate) fn held(self) -> (RequestBody, Held) {
+        if let Kind::Whole(bytes) = &self.0 {
+            let held = Held::Whole(bytes.clone());
+            return (self, held);
+        }
+        let shared = Shared::new(self);
+        (RequestBody(Kind::Lent(Lent::Untouched(Arc::clone(&shared)))), Held::Stream(shared))
     }
 
     /// How far it has come; none for one that is whole.
@@ -89,6 +106,7 @@ impl RequestBody {
         match &self.0 {
             Kind::Whole(_) => None,
             Kind::Stream(stream) => Some(Arc::clone(&stream.progress)),
+            Kind::Lent(lent) => lent.with(RequestBody::progress).flatten(),
         }
     }
 }
@@ -109,7 +127,7 @@ impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Whole(bytes) => write!(f, "{} bytes", bytes.len()),
-            Kind::Stream(_) => f.write_str("a stream"),
+            Kind::Stream(_) | Kind::Lent(_) => f.write_str("a stream"),
         }
     }
 }
@@ -132,6 +150,7 @@ impl Body for RequestBody {
                 }
                 next.map_ok(trailers::clean)
             }
+            Kind::Lent(lent) => lent.poll_frame(cx),
         }
     }
 
@@ -139,6 +158,7 @@ impl Body for RequestBody {
         match &self.0 {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Stream(stream) => stream.body.is_end_stream(),
+            Kind::Lent(lent) => lent.is_end_stream(),
         }
     }
 
@@ -146,6 +166,7 @@ impl Body for RequestBody {
         match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(stream) => stream.body.size_hint(),
+            Kind::Lent(lent) => lent.size_hint(),
         }
     }
 }

@@ -14,6 +14,7 @@ use hyper::ext::on_informational;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use super::again::Again;
 use super::connection::{Connection, Unanswered};
 use super::dial::Dialer;
 use super::introduce::Introduced;
@@ -148,9 +149,10 @@ impl HttpUpstream {
         deadline: Instant,
         permit: OwnedSemaphorePermit,
     ) -> Result<Response<Body>, Failure> {
-        let mut again = true;
+        let mut again = Again::new(deadline);
         loop {
-            let (got, sendable) = self.connect(request, deadline, self.multiplexed.get(&self.dialer)).await?;
+            let dial = self.multiplexed.get(&self.dialer, again.spreads());
+            let (got, sendable) = self.connect(request, deadline, dial).await?;
             let lent = match got {
                 Got::One(connection) => return self.call_on(connection, sendable, deadline, permit).await,
                 Got::Two(lent) => lent,
@@ -162,8 +164,7 @@ impl HttpUpstream {
                     return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.options.pause)));
                 }
                 // The connection has ended, or is about to: another one is as good.
-                Err(Failure { unsent: Some(unsent), .. }) if again => (request, again) = (unsent, false),
-                Err(failure) => return Err(failure),
+                Err(failure) => request = again.after(failure).await?,
             }
         }
     }
@@ -321,7 +322,7 @@ fn spare(request: &Outgoing) -> Option<Outgoing> {
 }
 
 /// The same request once more, if its body is at hand.
-pub(super) fn copy(request: &Outgoing) -> Option<Outgoing> {
+fn copy(request: &Outgoing) -> Option<Outgoing> {
     let mut copy = Request::new(request.body().copy()?);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();

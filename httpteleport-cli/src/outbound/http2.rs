@@ -1,28 +1,27 @@
 //! Requests on connections of HTTP/2, many at a time.
 
 use std::error::Error as _;
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::HOST;
-use http::uri::{Authority, Parts, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::uri::{Authority, Parts, Scheme};
+use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, timeout_at};
 
-use super::http::copy;
 use super::multiplexed::{Lent, Multiplexed};
 use super::stream::Stream;
 use super::undialled::Undialled;
 use super::{Failure, FailureKind, one_line};
 use crate::balance::Load;
-use crate::request::{Outgoing, RequestBody};
+use crate::request::{Held, Outgoing, RequestBody};
 use crate::retry::is_idempotent;
 
 /// What an upstream may send ahead of what is read of one reply, and of all of a connection: so many more, that replies whose
@@ -36,14 +35,15 @@ const SEND_BUFFER: usize = 64 * 1024;
 pub(super) type Sender = SendRequest<RequestBody>;
 
 /// A new connection.
-#[derive(Clone)]
 pub(super) struct Two {
     pub(super) sender: Sender,
     /// How many requests at a time the upstream takes on it, as far as it has said so.
     pub(super) room: Arc<AtomicUsize>,
+    /// Carries requests until nobody can send on it or the upstream takes no more; what runs then goes on.
+    pub(super) driver: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// Opens HTTP/2 on a stream. The connection has a task of its own, which ends when nobody can send on it and all is done.
+/// Opens HTTP/2 on a stream. Nothing is sent there before its driver has a task.
 pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Result<Two, Undialled> {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
@@ -54,7 +54,7 @@ pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Re
     let (sender, mut connection) = opened.map_err(|error| Undialled::new("no HTTP/2", one_line(&error)))?;
     let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
     let noted = Arc::clone(&room);
-    tokio::spawn(async move {
+    let driver = Box::pin(async move {
         let ended = poll_fn(|cx| {
             let ended = Pin::new(&mut connection).poll(cx);
             noted.store(connection.current_max_send_streams(), Ordering::Relaxed);
@@ -65,14 +65,14 @@ pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Re
         }
         drop(open);
     });
-    Ok(Two { sender, room })
+    Ok(Two { sender, room, driver })
 }
 
 impl Multiplexed {
     /// Sends a request and waits for the head of its reply; see [`Upstream::call`](super::Upstream::call).
     ///
-    /// What never reached the upstream comes back in the failure: the connection had ended, or the upstream has said so (`GOAWAY` that
-    /// leaves it out, `REFUSED_STREAM`).
+    /// What the upstream has not taken comes back in the failure, if its body is whole or has not begun: the connection took no
+    /// more, or the upstream has said so (`GOAWAY` that leaves it out, `REFUSED_STREAM`).
     pub(super) async fn exchange(
         &self,
         lent: Lent,
@@ -81,8 +81,11 @@ impl Multiplexed {
         patience: Duration,
     ) -> Result<(Response<Incoming>, Load), Failure> {
         let Lent { mut sender, running, lease } = lent;
-        let (spare, progress) = (copy(&request), request.body().progress());
-        let mut reply = pin!(sender.try_send_request(self.framed(*request)?));
+        let progress = request.body().progress();
+        let (request, spare) = Spare::of(*request);
+        let mut reply = pin!(sender.try_send_request(self.framed(request)?));
+        // A request that is sent while the connection ends comes back when nobody can send there any more.
+        drop(sender);
         loop {
             match timeout_at(deadline, reply.as_mut()).await {
                 Ok(Ok(reply)) => return Ok((reply, running)),
@@ -94,7 +97,7 @@ impl Multiplexed {
                     if !cause(error.error()).is_some_and(h2::Error::is_reset) {
                         self.forget(&lease);
                     }
-                    return Err(failed(error, spare));
+                    return Err(failed(&error, spare));
                 }
                 Err(_) if progress.as_ref().is_some_and(|progress| progress.goes_on()) => {
                     deadline = Instant::now() + patience;
@@ -121,35 +124,54 @@ impl Multiplexed {
     }
 }
 
-fn failed(mut error: TrySendError<Request<RequestBody>>, spare: Option<Outgoing>) -> Failure {
-    let failure = Failure::new(FailureKind::Broken, one_line(error.error()));
-    match error.take_message() {
-        Some(request) => failure.unsent(Box::new(unframed(request))),
-        None => match spare {
-            Some(spare) if never_processed(error.error()) => failure.unsent(spare),
-            spare => failure.harmless(spare.filter(|spare| is_idempotent(spare.method()))),
-        },
+/// A request, to send it again.
+struct Spare {
+    head: request::Parts,
+    body: Held,
+}
+
+impl Spare {
+    /// The request that is sent, and what is kept of it.
+    fn of(request: Request<RequestBody>) -> (Request<RequestBody>, Spare) {
+        let (head, body) = request.into_parts();
+        let (body, held) = body.held();
+        (Request::from_parts(head.clone(), body), Spare { head, body: held })
+    }
+
+    /// The request, if its body is whole or has not begun.
+    fn take(self) -> Option<Outgoing> {
+        let Spare { head, body } = self;
+        body.take().map(|body| Box::new(Request::from_parts(head, body)))
     }
 }
 
-/// The request as it was before it was made one of HTTP/2.
-fn unframed(mut request: Request<RequestBody>) -> Request<RequestBody> {
-    if let Some(authority) = request.uri().authority()
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        request.headers_mut().insert(HOST, host);
+fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare) -> Failure {
+    let failure = Failure::new(FailureKind::Broken, one_line(error.error()));
+    let idempotent = is_idempotent(&spare.head.method);
+    let harmless = spare.body.is_whole() && idempotent;
+    // With its message comes what was never put on the connection.
+    let left = error.message().is_none();
+    let untaken = !left
+        || never_processed(error.error())
+        || (never_opened(error.error()) && (idempotent || !spare.body.is_empty()));
+    match spare.take() {
+        Some(request) if untaken => failure.untaken(request),
+        Some(request) if harmless => failure.harmless(Some(request)),
+        _ => failure,
     }
-    let mut parts = Parts::default();
-    parts.path_and_query = Some(request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static("/"));
-    *request.version_mut() = Version::HTTP_11;
-    request
 }
 
 /// Whether the upstream has said that it did nothing with the request (RFC 9113, sections 6.8 and 8.7).
 fn never_processed(error: &hyper::Error) -> bool {
     let Some(cause) = cause(error).filter(|cause| cause.is_remote()) else { return false };
     cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM)
+}
+
+/// Whether the connection ended while the request waited for its turn among those that may run. Its head may just have left, but nothing of its
+/// body: a request that is nothing but a head is safe only if it may be made twice.
+fn never_opened(error: &hyper::Error) -> bool {
+    // Nothing of ours goes wrong with a request here but that what carries it is gone.
+    error.is_user()
 }
 
 fn cause(error: &hyper::Error) -> Option<&h2::Error> {

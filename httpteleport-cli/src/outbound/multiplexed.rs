@@ -19,7 +19,7 @@ const HTTP_2: u8 = 2;
 
 /// The HTTP/2 connections of one upstream.
 pub(super) struct Multiplexed {
-    places: Box<[Place]>,
+    places: Arc<[Place]>,
     /// How many of them there are to be.
     usual: usize,
     turn: AtomicUsize,
@@ -40,9 +40,15 @@ struct Place {
 /// The connection that a place has.
 #[derive(Default)]
 struct Current {
-    connection: Option<Two>,
+    connection: Option<Open>,
     /// How many there were before.
     number: u64,
+}
+
+/// A connection that takes requests.
+struct Open {
+    sender: Sender,
+    room: Arc<AtomicUsize>,
 }
 
 /// Which connection of which place.
@@ -98,9 +104,9 @@ impl Multiplexed {
         self.tls
     }
 
-    /// A connection: the one that has the fewest requests, or a new one in its place.
-    pub(super) async fn get(&self, dialer: &Dialer) -> Result<Got, Undialled> {
-        let (place, running) = self.pick();
+    /// A connection: the one that has the fewest requests, or a new one in its place; `spread` if it may be any that there is room for.
+    pub(super) async fn get(&self, dialer: &Dialer, spread: bool) -> Result<Got, Undialled> {
+        let (place, running) = self.pick(spread);
         let lent = |(sender, lease)| Got::Two(Lent { sender, running, lease });
         if let Some(found) = self.open_at(place) {
             return Ok(lent(found));
@@ -119,20 +125,24 @@ impl Multiplexed {
         self.known.store(known, Ordering::Relaxed);
         Ok(match spoken {
             Spoken::One(connection) => Got::One(connection),
-            Spoken::Two(connection) => {
-                let sender = connection.sender.clone();
-                let mut current = self.lock(place);
-                current.number += 1;
-                current.connection = Some(connection);
-                lent((sender, Lease { place, number: current.number }))
+            Spoken::Two(Two { sender, room, driver }) => {
+                let number = self.places[place].open(Open { sender: sender.clone(), room });
+                let places = Arc::clone(&self.places);
+                tokio::spawn(async move {
+                    driver.await;
+                    // Requests that came in that moment wait as long as somebody could send there.
+                    places[place].forget(number);
+                });
+                lent((sender, Lease { place, number }))
             }
         })
     }
 
     /// The place for the next request, which counts there from now on.
-    fn pick(&self) -> (usize, Load) {
+    fn pick(&self, spread: bool) -> (usize, Load) {
         let start = self.turn.fetch_add(1, Ordering::Relaxed);
-        let usual = (0..self.usual).map(|step| start.wrapping_add(step) % self.usual);
+        let among = if spread { self.places.len() } else { self.usual };
+        let usual = (0..among).map(|step| start.wrapping_add(step) % among);
         let best = usual.min_by_key(|place| self.places[*place].running.load(Ordering::Relaxed)).unwrap_or(0);
         let has_room = |place: &usize| self.has_room(*place);
         let place = if has_room(&best) { best } else { (self.usual..self.places.len()).find(has_room).unwrap_or(best) };
@@ -142,13 +152,13 @@ impl Multiplexed {
     /// Whether one more request finds room there. Where there is no connection yet, nobody has said that it does not.
     fn has_room(&self, place: usize) -> bool {
         let running = self.places[place].running.load(Ordering::Relaxed);
-        let current = self.lock(place);
+        let current = self.places[place].lock();
         current.connection.as_ref().is_none_or(|connection| running < connection.room.load(Ordering::Relaxed))
     }
 
     /// The connection at a place, if it takes requests.
     fn open_at(&self, place: usize) -> Option<(Sender, Lease)> {
-        let current = self.lock(place);
+        let current = self.places[place].lock();
         let sender = current.connection.as_ref().map(|connection| &connection.sender);
         let sender = sender.filter(|sender| !sender.is_closed()).cloned()?;
         Some((sender, Lease { place, number: current.number }))
@@ -156,20 +166,38 @@ impl Multiplexed {
 
     /// That connection takes no more requests, though it may not know yet.
     pub(super) fn forget(&self, lease: &Lease) {
-        let mut current = self.lock(lease.place);
-        if current.number == lease.number {
+        if let Some(place) = self.places.get(lease.place) {
+            place.forget(lease.number);
+        }
+    }
+}
+
+impl Place {
+    /// Has another connection, whose number comes back.
+    fn open(&self, connection: Open) -> u64 {
+        let mut current = self.lock();
+        current.number += 1;
+        current.connection = Some(connection);
+        current.number
+    }
+
+    /// The connection of this number takes no more requests.
+    fn forget(&self, number: u64) {
+        let mut current = self.lock();
+        if current.number == number {
             current.connection = None;
         }
     }
 
-    fn lock(&self, place: usize) -> MutexGuard<'_, Current> {
-        self.places[place].current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lent {
     /// A connection of its own, for one request.
     pub(super) fn alone(connection: Two) -> Lent {
+        tokio::spawn(connection.driver);
         Lent { sender: connection.sender, running: Load::of(&Arc::default()), lease: Lease::default() }
     }
 }

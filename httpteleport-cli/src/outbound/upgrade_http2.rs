@@ -4,14 +4,17 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_KEY, TE};
 use http::{Method, Request, Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use super::again::Again;
 use super::http::HttpUpstream;
-use super::multiplexed::Got;
+use super::multiplexed::{Got, Lent};
 use super::upgrade::is_websocket;
 use super::{Failure, FailureKind};
+use crate::balance::Load;
 use crate::body::Body;
 use crate::headers;
 use crate::request::{Outgoing, RequestBody};
@@ -26,10 +29,6 @@ impl HttpUpstream {
         deadline: Instant,
         permit: OwnedSemaphorePermit,
     ) -> Result<Response<Body>, Failure> {
-        let (got, request) = self.connect(request, deadline, self.multiplexed.get(&self.dialer)).await?;
-        let Got::Two(lent) = got else {
-            return Err(refused("it does not speak HTTP/2"));
-        };
         let (mut head, said) = request.into_parts();
         let key = head.headers.remove(SEC_WEBSOCKET_KEY);
         head.headers.remove(CONTENT_LENGTH);
@@ -38,12 +37,7 @@ impl HttpUpstream {
         head.extensions.clear();
         head.extensions.insert(hyper::ext::Protocol::from(protocol.as_str()));
         let asked = Box::new(Request::from_parts(head, RequestBody::default()));
-        let exchanged = self.multiplexed.exchange(lent, asked, deadline, self.patience).await;
-        let (mut reply, running) = exchanged.map_err(|failure| match failure.kind {
-            // It has not said that it can do this, so nothing was sent.
-            FailureKind::Broken if failure.unsent.is_none() => refused(&failure.reason),
-            _ => Failure { unsent: None, harmless: None, ..failure },
-        })?;
+        let (mut reply, running) = self.extended_connect(asked, deadline).await?;
         headers::prepare_reply(&mut reply);
         if !reply.status().is_success() {
             let held = (permit, running);
@@ -62,6 +56,38 @@ impl HttpUpstream {
             (TokioIo::new(stream), Bytes::new()),
             (permit, Some(running)),
         ))
+    }
+
+    /// Sends the request for another protocol, which is nothing but a head, until the upstream takes it.
+    async fn extended_connect(
+        &self,
+        mut asked: Outgoing,
+        deadline: Instant,
+    ) -> Result<(Response<Incoming>, Load), Failure> {
+        let mut again = Again::new(deadline);
+        loop {
+            let (lent, sendable) = self.lent(asked, deadline, again.spreads()).await?;
+            let exchanged = self.multiplexed.exchange(lent, sendable, deadline, self.patience).await;
+            let failure = match exchanged {
+                // It has not said that it can do this, so nothing was sent.
+                Err(failure) if failure.unsent.is_none() && failure.kind == FailureKind::Broken => {
+                    return Err(refused(&failure.reason));
+                }
+                Err(failure) => failure,
+                reply => return reply,
+            };
+            let sent = again.after(failure).await;
+            asked = sent.map_err(|failure| Failure { unsent: None, harmless: None, untaken: false, ..failure })?;
+        }
+    }
+
+    /// A connection of HTTP/2 for a request.
+    async fn lent(&self, asked: Outgoing, deadline: Instant, spread: bool) -> Result<(Lent, Outgoing), Failure> {
+        let dial = self.multiplexed.get(&self.dialer, spread);
+        match self.connect(asked, deadline, dial).await? {
+            (Got::Two(lent), asked) => Ok((lent, asked)),
+            (Got::One(_), _) => Err(refused("it does not speak HTTP/2")),
+        }
     }
 }
 

@@ -189,6 +189,11 @@ impl Upstreams {
         self.note(attempt, outcome_of_failure(failure), now, || failure.reason.clone());
     }
 
+    /// It was there and has not taken the request, which it may have again: that says nothing of it.
+    pub(crate) fn note_untaken(&self, attempt: &mut Attempt, now: Instant) {
+        self.note(attempt, Outcome::Unknown, now, String::new);
+    }
+
     /// How long it took, if that can be told.
     fn note(
         &self,

@@ -160,30 +160,59 @@ pub(crate) enum Refusal {
 
 /// A server of HTTP/2 that refuses its first request, and answers every other one with 204.
 pub(crate) async fn refusing(refusal: Refusal) -> String {
+    refusing_often(refusal, 1).await
+}
+
+/// The same, with so many requests in a row that it refuses.
+pub(crate) async fn refusing_often(refusal: Refusal, times: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     tokio::spawn(async move {
-        let mut first = true;
+        let mut number = 0;
         while let Ok((stream, _)) = listener.accept().await {
-            if std::mem::take(&mut first) {
-                match refusal {
-                    Refusal::Stream => drop(tokio::spawn(answer_all(stream, Some(h2::Reason::REFUSED_STREAM)))),
-                    Refusal::Reset => drop(tokio::spawn(answer_all(stream, Some(h2::Reason::INTERNAL_ERROR)))),
-                    Refusal::GoAway => go_away(stream).await,
+            number += 1;
+            match refusal {
+                Refusal::GoAway if number <= times => drop(tokio::spawn(go_away(stream))),
+                Refusal::Stream if number == 1 => {
+                    drop(tokio::spawn(answer_all(stream, times, h2::Reason::REFUSED_STREAM)));
                 }
-            } else {
-                tokio::spawn(answer_all(stream, None));
+                Refusal::Reset if number == 1 => {
+                    drop(tokio::spawn(answer_all(stream, times, h2::Reason::INTERNAL_ERROR)));
+                }
+                _ => drop(tokio::spawn(answer_all(stream, 0, h2::Reason::NO_ERROR))),
             }
         }
     });
     address
 }
 
-async fn answer_all(stream: TcpStream, mut first: Option<h2::Reason>) {
+/// A server like [`Http2Origin`] that leaves the first request out on so many connections.
+pub(crate) async fn leaving(times: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(async move {
+        let mut number = 0;
+        while let Ok((stream, _)) = listener.accept().await {
+            number += 1;
+            if number <= times {
+                tokio::spawn(go_away(stream));
+            } else {
+                tokio::spawn(serve(stream, 200));
+            }
+        }
+    });
+    address
+}
+
+/// Resets so many requests, and answers those that follow.
+async fn answer_all(stream: TcpStream, mut resets: usize, reason: h2::Reason) {
     let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
     while let Some(Ok((_request, mut respond))) = connection.accept().await {
-        match first.take() {
-            Some(reason) => respond.send_reset(reason),
+        match resets.checked_sub(1) {
+            Some(rest) => {
+                resets = rest;
+                respond.send_reset(reason);
+            }
             None => {
                 let reply = Response::builder().status(204).body(()).expect("a reply");
                 respond.send_response(reply, true).expect("sent");
@@ -197,7 +226,8 @@ async fn go_away(mut stream: TcpStream) {
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await.expect("the preface");
     assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.expect("settings");
+    // It can do extended CONNECT.
+    stream.write_all(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1]).await.expect("settings");
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await.expect("a frame");

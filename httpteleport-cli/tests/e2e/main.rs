@@ -15,6 +15,7 @@ mod curl;
 mod discover;
 mod go_client;
 mod go_server;
+mod goaway;
 mod grpc;
 mod grpc_server;
 mod health;

@@ -16,6 +16,8 @@ use crate::tls::Identity;
 pub enum Listen<'a> {
     /// A free loopback port, clear text.
     Tcp,
+    /// A free loopback port, clear text that is HTTP/2 with prior knowledge.
+    Http2,
     /// A free loopback port, TLS with this certificate.
     Tls(&'a Identity),
     /// A unix socket in its folder, clear text.
@@ -81,6 +83,7 @@ impl Nginx {
                 write(&folder, "key.pem", identity.key_pem.as_bytes());
                 format!("listen {address} ssl; ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem;")
             }
+            (Listen::Http2, Some(address)) => format!("listen {address} http2;"),
             (_, Some(address)) => format!("listen {address};"),
             (_, None) => format!("listen unix:{path}/socket;"),
         };

@@ -1,0 +1,104 @@
+//! Upstreams of HTTP/2 that say of requests that they have not taken them: those are sent again, and nobody is blamed.
+
+use std::process::Command;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use testkit::programs::{Curl, Listen, Nginx, Running};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::caller::{Caller, body, request};
+use crate::http2_origin::{Refusal, leaving, refusing_often};
+use crate::node::{Files, Node, PATIENCE};
+
+/// A node that may repeat nothing that may have been taken, with an admin page.
+fn node(address: &str) -> Node {
+    Node::start(
+        "http://127.0.0.1:0",
+        &format!("h2c://{address}"),
+        &["--retry-budget", "0", "--admin", "127.0.0.1:0", "--concurrency", "1000"],
+    )
+}
+
+/// What the node counts under names that begin so, all in all.
+async fn counted(node: &Node, begin: &str) -> f64 {
+    let url = node.tells("an admin page", |line| Some(line.split_once("metrics at ")?.1.to_owned()));
+    let reply = Curl::new(&format!("{url}metrics")).run().await;
+    let text = String::from_utf8(reply.body).expect("UTF-8");
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with(begin)).collect();
+    assert!(!lines.is_empty(), "no {begin} in {text}");
+    lines.iter().map(|line| line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number")).sum()
+}
+
+async fn nothing_has_failed(node: &Node) {
+    for name in ["httptp_upstream_failures_total", "httptp_failed_requests_total", "httptp_upstream_ejections_total"] {
+        assert_eq!(counted(node, name).await, 0.0, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_sent_until_it_is_taken() {
+    for refusal in [Refusal::GoAway, Refusal::Stream] {
+        let near = node(&refusing_often(refusal, 12).await);
+        let mut caller = Caller::connect(near.address()).await;
+        let reply = caller.ask(&request("POST", "/").body(b"once")).await;
+        assert_eq!(reply.status, 204, "{refusal:?}: {}", body(&reply));
+        nothing_has_failed(&near).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_one_whose_body_has_not_begun() {
+    let near = node(&refusing_often(Refusal::GoAway, 5).await);
+    let mut caller = Caller::connect(near.address()).await;
+    caller.send(&request("POST", "/").header("Transfer-Encoding", "chunked").bytes()).await;
+    let reply = caller.reply().await;
+    assert_eq!(reply.status, 204, "{}", body(&reply));
+    nothing_has_failed(&near).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_a_web_socket() {
+    let near = node(&leaving(5).await);
+    let stream = TcpStream::connect(near.address()).await.expect("a connection");
+    let (mut socket, _) = tokio_tungstenite::client_async("ws://test/talk", stream).await.expect("an agreement");
+    let message = tokio_tungstenite::tungstenite::Message::text("hello");
+    socket.send(message.clone()).await.expect("sent");
+    assert_eq!(timeout(PATIENCE, socket.next()).await.expect("in time").expect("one").expect("well"), message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_takes_it_is_a_failure_when_the_time_is_over() {
+    let address = refusing_often(Refusal::GoAway, usize::MAX).await;
+    let more = ["--retry-budget", "0", "--admin", "127.0.0.1:0", "--out-timeout", "300ms"];
+    let near = Node::start("http://127.0.0.1:0", &format!("h2c://{address}"), &more);
+    let reply = Caller::connect(near.address()).await.get("/").await;
+    assert_eq!(reply.status, 502, "{}", body(&reply));
+    assert_eq!(counted(&near, "httptp_failed_requests_total").await, 1.0);
+    assert_eq!(counted(&near, "httptp_upstream_failures_total").await, 1.0);
+}
+
+/// Sends 1,500 requests at a time 150 through the node.
+fn h2load(near: &Node, more: &[&str]) {
+    let mut command = Command::new("h2load");
+    command.args(["--h1", "-n", "1500", "-c", "150"]).args(more).arg(format!("{}/x", near.url()));
+    let h2load = Running::start(command);
+    let done = tokio::task::block_in_place(|| {
+        h2load.line("its result", |line| line.strip_prefix("requests: ").map(str::to_owned))
+    });
+    assert!(done.contains("1500 succeeded, 0 failed"), "{more:?}: {done}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_where_nginx_ends_its_connections() {
+    let files = Files::new();
+    let content = files.write("body", &[b'b'; 1000]);
+    for requests in [7, 100] {
+        let nginx =
+            Nginx::start(Listen::Http2, &format!("keepalive_requests {requests}; location / {{ return 200 ok; }}"));
+        let near = node(&nginx.authority());
+        h2load(&near, &[]);
+        h2load(&near, &["-d", content.to_str().expect("UTF-8")]);
+        nothing_has_failed(&near).await;
+    }
+}
