@@ -9,13 +9,16 @@ use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::outbound::Place;
 
 mod dns;
+mod family;
 mod file;
+mod search;
 mod source;
 mod subset;
 mod watch;
 mod watched_file;
 
-use dns::{Dns, Service};
+use dns::{Dns, Failed, Service};
+pub(crate) use family::Families;
 pub(crate) use source::{Source, To};
 pub(crate) use subset::Subset;
 pub(crate) use watch::start;
@@ -25,6 +28,8 @@ pub(crate) use watch::start;
 pub(crate) struct Options {
     /// The DNS server to ask. Default: those of this system, and what it knows otherwise.
     pub(crate) resolver: Option<SocketAddr>,
+    /// Which addresses of names are upstreams. Default: all.
+    pub(crate) families: Families,
     /// Most upstreams of a group; of more a part is used. Default: 10,000.
     pub(crate) most: usize,
     /// A smaller part for this node. Default: all.
@@ -33,7 +38,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { resolver: None, most: 10_000, subset: None }
+        Options { resolver: None, families: Families::ANY, most: 10_000, subset: None }
     }
 }
 
@@ -59,13 +64,15 @@ struct Looked {
     again: Instant,
     /// Whether there are no others that cannot be found just now.
     is_all: bool,
+    /// Addresses of these families may be there as well.
+    failed: Option<Failed>,
 }
 
 impl Finder {
     /// One that can look these sources up.
     fn new(sources: &[Source], options: &Options) -> anyhow::Result<Finder> {
         let is_file = |source: &Source| matches!(source.to, To::File(_));
-        let dns = match Dns::new(options.resolver) {
+        let dns = match Dns::new(options.resolver, options.families) {
             Err(error) if sources.iter().any(|source| source.fixed().is_none() && !is_file(source)) => {
                 return Err(error);
             }
@@ -82,7 +89,7 @@ impl Finder {
     async fn look(&self, source: &Source) -> Result<Looked, String> {
         let now = Instant::now();
         if let Some(place) = source.fixed() {
-            return Ok(Looked { places: vec![place], again: now + LONGEST, is_all: true });
+            return Ok(Looked { places: vec![place], again: now + LONGEST, is_all: true, failed: None });
         }
         match &source.to {
             To::Host(endpoint) => self.host(source, endpoint, now).await,
@@ -99,7 +106,7 @@ impl Finder {
         let Address::Tcp { host, port } = &endpoint.address else { return Err("is no name".to_owned()) };
         let found = self.dns()?.addresses(host).await.map_err(|lost| lost.why)?;
         let places = found.what.into_iter().map(|ip| source.place(at(endpoint.scheme, ip, *port), Some(host.clone())));
-        Ok(Looked { places: places.collect(), again: again(found.until, now), is_all: true })
+        Ok(Looked { places: places.collect(), again: again(found.until, now), is_all: true, failed: found.failed })
     }
 
     async fn services(&self, source: &Source, scheme: Scheme, name: &str, now: Instant) -> Result<Looked, String> {
@@ -114,7 +121,7 @@ impl Finder {
             place
         };
         let places = found.what.into_iter().map(place).collect();
-        Ok(Looked { places, again: again(found.until, now), is_all: found.is_all })
+        Ok(Looked { places, again: again(found.until, now), is_all: found.is_all, failed: found.failed })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use http::uri::PathAndQuery;
 
+use crate::discover::Families;
 use crate::duration;
 use crate::health::Statuses;
 
@@ -79,6 +80,10 @@ pub(crate) struct BalancingArgs {
     /// The DNS server that knows the outputs' names [default: this system's]
     #[arg(long, value_name = "IP[:PORT]", help_heading = "Balancing", value_parser = server)]
     pub(crate) resolver: Option<SocketAddr>,
+
+    /// Which addresses of names are outputs: any, ipv4 or ipv6 [default: any]
+    #[arg(long, value_name = "FAMILY", help_heading = "Balancing", value_parser = str::parse::<Families>)]
+    pub(crate) out_address_family: Option<Families>,
 }
 
 /// Names what is asked for.

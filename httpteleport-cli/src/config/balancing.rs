@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Mistakes;
 use crate::balance::Eject;
 use crate::cli::BalancingArgs;
-use crate::discover::{self, Subset};
+use crate::discover::{self, Families, Subset};
 use crate::{balance, health, outbound, retry};
 
 /// What is shorter is over before others are asked.
@@ -104,5 +104,6 @@ pub(super) fn discover(args: &BalancingArgs, mistakes: &mut Mistakes) -> discove
         }
         (Some(size), Some(node)) => Some(Subset::of(size as usize, node)),
     };
-    discover::Options { resolver: args.resolver, subset, ..discover::Options::default() }
+    let families = args.out_address_family.unwrap_or(Families::ANY);
+    discover::Options { resolver: args.resolver, families, subset, ..discover::Options::default() }
 }

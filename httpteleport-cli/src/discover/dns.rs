@@ -5,23 +5,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{RData, Record};
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Resolver, TokioResolver};
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::family::Families;
+use super::search::Search;
 use crate::outbound::one_line;
 
 /// One server has so long to answer, and is asked so often.
 const PATIENCE: (Duration, usize) = (Duration::from_secs(2), 2);
 
-/// A look-up that takes longer, whatever it waits for, has failed.
+/// What has taken longer, whatever it waits for, has failed.
 const LONGEST: Duration = Duration::from_secs(5);
 
 const NO_ANSWER: &str = "no DNS server answers";
@@ -38,6 +39,9 @@ const AT_ONCE: usize = 16;
 #[derive(Clone)]
 pub(crate) struct Dns {
     resolver: TokioResolver,
+    search: Search,
+    /// Addresses of others are not asked for.
+    families: Families,
     /// Whether this machine's own ways of finding a name count as well.
     system: bool,
 }
@@ -49,6 +53,16 @@ pub(crate) struct Found<T> {
     pub(crate) until: Instant,
     /// Whether that is all: some hosts may not be found just now.
     pub(crate) is_all: bool,
+    /// What could not be looked up just now of hosts that have other addresses.
+    pub(crate) failed: Option<Failed>,
+}
+
+/// Addresses that may be there or not.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Failed {
+    pub(crate) families: Families,
+    /// One line.
+    pub(crate) why: String,
 }
 
 /// Why nothing was found.
@@ -69,46 +83,75 @@ pub(crate) struct Service {
 }
 
 impl Dns {
-    /// Asks this server, or those that this system is set up with.
+    /// Asks this server, or those that this system is set up with, for addresses of these families.
     ///
     /// # Errors
     ///
     /// The system is set up with none that can be read.
-    pub(crate) fn new(server: Option<SocketAddr>) -> anyhow::Result<Dns> {
-        let mut builder = match server {
-            Some(server) => {
-                let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-                    connection.port = server.port();
-                    connection
-                });
-                let servers = vec![NameServerConfig::new(server.ip(), true, connections.into())];
-                let config = ResolverConfig::from_name_servers(servers);
-                Resolver::builder_with_config(config, TokioRuntimeProvider::default())
-            }
-            None => Resolver::builder_tokio()
+    pub(crate) fn new(server: Option<SocketAddr>, families: Families) -> anyhow::Result<Dns> {
+        let (config, mut options) = match server {
+            Some(server) => (asking(server), ResolverOpts::default()),
+            None => read_system_conf()
                 .context("cannot read /etc/resolv.conf; name a DNS server with --resolver, for example 10.0.0.2:53")?,
         };
-        set(builder.options_mut(), server.is_some());
+        set(&mut options, server.is_some());
+        let search = Search::new(&config, options.ndots);
+        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
         let resolver = builder.build().context("cannot look names up")?;
-        Ok(Dns { resolver, system: server.is_none() })
+        Ok(Dns { resolver, search, families, system: server.is_none() })
     }
 
-    /// The addresses of a host: those of version 4, or those of version 6 if it has none.
+    /// The addresses of a host, those of version 4 first.
     ///
     /// # Errors
     ///
     /// One line: it has none, or they cannot be found now.
     pub(crate) async fn addresses(&self, host: &str) -> Result<Found<IpAddr>, Lost> {
-        let asked = limited(async {
-            let found = self.resolver.lookup_ip(host).await.map_err(|error| lost(&error))?;
-            Ok(Found { what: found.iter().collect(), until: found.valid_until().into(), is_all: true })
-        });
-        match asked.await {
-            Ok(found) if !found.what.is_empty() => Ok(found),
-            Err(lost) if self.system => system(host).await.ok_or(lost),
-            Err(lost) => Err(lost),
-            Ok(_) => Err(Lost { why: "it has no address".to_owned(), for_now: false }),
+        let until = Instant::now() + LONGEST;
+        let mut lost = Lost { why: "it is no name".to_owned(), for_now: false };
+        for name in self.search.names(host) {
+            match self.addresses_of(&name, until).await {
+                Ok(found) => return Ok(found),
+                // What may be there is the better reason.
+                Err(why) if !lost.for_now => lost = why,
+                Err(_) => {}
+            }
         }
+        if self.system { system(host, self.families).await.ok_or(lost) } else { Err(lost) }
+    }
+
+    /// The addresses of a name that is whole. Of which there is no answer at that time has failed.
+    async fn addresses_of(&self, name: &str, until: Instant) -> Result<Found<IpAddr>, Lost> {
+        let ipv4 = Families { ipv4: true, ipv6: false };
+        let ipv6 = Families { ipv4: false, ipv6: true };
+        let (four, six) = tokio::join!(
+            self.family(name, RecordType::A, self.families.ipv4, until),
+            self.family(name, RecordType::AAAA, self.families.ipv6, until)
+        );
+        match (four, six) {
+            (Ok(mut four), Ok(six)) => {
+                four.what.extend(six.what);
+                four.until = four.until.min(six.until);
+                Ok(four)
+            }
+            (Ok(found), Err(lost)) => Ok(found.without(ipv6, lost)),
+            (Err(lost), Ok(found)) => Ok(found.without(ipv4, lost)),
+            (Err(four), Err(six)) => Err(if six.for_now && !four.for_now { six } else { four }),
+        }
+    }
+
+    /// The addresses of one family; none if they are not wanted.
+    async fn family(&self, name: &str, kind: RecordType, wanted: bool, until: Instant) -> Result<Found<IpAddr>, Lost> {
+        let nothing = Lost { why: "it has no such records".to_owned(), for_now: false };
+        if !wanted {
+            return Err(nothing);
+        }
+        let found = timeout_at(until, self.resolver.lookup(name, kind)).await;
+        let found = found.map_err(|_| no_answer())?.map_err(|error| lost(&error))?;
+        let what: Vec<_> = found.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
+        let until = found.valid_until().into();
+        if what.is_empty() { Err(nothing) } else { Ok(Found { what, until, is_all: true, failed: None }) }
     }
 
     /// The hosts of an SRV record, at all their addresses.
@@ -124,12 +167,13 @@ impl Dns {
         })
         .await?;
         let hosts = self.hosts(records).await;
-        let mut found = Found { what: Vec::new(), until, is_all: true };
+        let mut found = Found { what: Vec::new(), until, is_all: true, failed: None };
         let mut why = Lost { why: "it has no hosts".to_owned(), for_now: false };
         for (record, host) in hosts {
             match host {
                 Ok(host) => {
                     found.until = found.until.min(host.until);
+                    found.fail(host.failed.map(|failed| failed.of(&record.host)));
                     found.what.extend(host.what.into_iter().map(|ip| record.at(ip)));
                 }
                 Err(lost) => {
@@ -165,11 +209,42 @@ impl Dns {
     }
 }
 
+impl<T> Found<T> {
+    /// The same, if there is nothing else; what cannot be looked up may be there.
+    fn without(mut self, families: Families, lost: Lost) -> Found<T> {
+        self.fail(lost.for_now.then_some(Failed { families, why: lost.why }));
+        self
+    }
+
+    /// Notes what else has failed.
+    fn fail(&mut self, failed: Option<Failed>) {
+        if let Some(failed) = failed {
+            let before = self.failed.take().map(|before| before.families).unwrap_or_default();
+            self.failed = Some(Failed { families: before.and(failed.families), ..failed });
+        }
+    }
+}
+
+impl Failed {
+    /// The same of one host among others.
+    fn of(self, host: &str) -> Failed {
+        Failed { why: format!("{host}: {}", self.why), ..self }
+    }
+}
+
+/// Asks this server alone.
+fn asking(server: SocketAddr) -> ResolverConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+        connection.port = server.port();
+        connection
+    });
+    ResolverConfig::from_name_servers(vec![NameServerConfig::new(server.ip(), true, connections.into())])
+}
+
 fn set(options: &mut ResolverOpts, stated: bool) {
     (options.timeout, options.attempts) = PATIENCE;
     // Whoever asks does so when what was found is no longer true.
     options.cache_size = 0;
-    options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
     if stated {
         options.use_hosts_file = ResolveHosts::Never;
     }
@@ -209,15 +284,20 @@ fn lost(error: &NetError) -> Lost {
 }
 
 /// What else this system knows of names.
-async fn system(host: &str) -> Option<Found<IpAddr>> {
+async fn system(host: &str, families: Families) -> Option<Found<IpAddr>> {
     let found = timeout(LONGEST, lookup_host((host, 0))).await.ok()?.ok()?;
-    let mut what: Vec<_> = found.map(|address| address.ip()).collect();
-    if what.iter().any(IpAddr::is_ipv4) {
-        what.retain(IpAddr::is_ipv4);
-    }
-    (!what.is_empty()).then(|| Found { what, until: Instant::now() + SYSTEM_TTL, is_all: true })
+    let mut what: Vec<_> = found.map(|address| address.ip()).filter(|ip| families.has(*ip)).collect();
+    what.sort_by_key(IpAddr::is_ipv6);
+    (!what.is_empty()).then(|| Found { what, until: Instant::now() + SYSTEM_TTL, is_all: true, failed: None })
 }
 
 async fn limited<T>(asked: impl Future<Output = Result<T, Lost>>) -> Result<T, Lost> {
-    timeout(LONGEST, asked).await.unwrap_or_else(|_| Err(Lost { why: NO_ANSWER.to_owned(), for_now: true }))
+    timeout(LONGEST, asked).await.unwrap_or_else(|_| Err(no_answer()))
 }
+
+fn no_answer() -> Lost {
+    Lost { why: NO_ANSWER.to_owned(), for_now: true }
+}
+
+#[cfg(test)]
+mod tests;

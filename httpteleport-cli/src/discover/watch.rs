@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::source::{Source, To};
 use super::watched_file::WatchedFile;
-use super::{FIRST_RETRY, Finder, LAST_RETRY, Looked, Options, Subset};
+use super::{FIRST_RETRY, Failed, Finder, LAST_RETRY, Looked, Options, Subset};
 use crate::misfit::Misfit;
 use crate::outbound::{Place, Upstreams};
 
@@ -224,11 +224,13 @@ impl Entry {
         match looked {
             Ok(looked) if kept && !looked.is_all => self.fail("some of its hosts cannot be found", now),
             Ok(mut looked) => {
-                if self.failures > 0 {
-                    tracing::info!("{}: is found again", self.source);
+                match looked.failed.take() {
+                    Some(failed) => {
+                        looked.places.extend(self.kept(&failed, &looked.places));
+                        self.fail_in_part(&failed, looked.again, now);
+                    }
+                    None => self.is_well(looked.again),
                 }
-                self.failures = 0;
-                self.due = Some(looked.again);
                 // Answers come in any order.
                 looked.places.sort_by_cached_key(ToString::to_string);
                 let changed = looked.places != self.places;
@@ -237,6 +239,32 @@ impl Entry {
             }
             Err(why) => self.fail(&why, now),
         }
+    }
+
+    /// It was found, all of it.
+    fn is_well(&mut self, again: Instant) {
+        if self.failures > 0 {
+            tracing::info!("{}: is found again", self.source);
+        }
+        (self.failures, self.due) = (0, Some(again));
+    }
+
+    /// The addresses of before which may still be there.
+    fn kept(&self, failed: &Failed, found: &[Place]) -> Vec<Place> {
+        let stays = |place: &&Place| {
+            place.ip().is_some_and(|ip| failed.families.has(ip)) && !found.iter().any(|found| found.is_same(place))
+        };
+        self.places.iter().filter(stays).cloned().collect()
+    }
+
+    /// Addresses of some families were found, and of some it is not known whether there are any.
+    fn fail_in_part(&mut self, failed: &Failed, again: Instant, now: Instant) {
+        if self.failures == 0 {
+            let (which, why) = (failed.families.words(), &failed.why);
+            tracing::warn!("{}: {which} cannot be looked up: {why}; those of before stay", self.source);
+        }
+        self.due = Some(again.min(now + pause(self.failures)));
+        self.failures = self.failures.saturating_add(1);
     }
 
     /// It was not found, or not all of it. What it was before, it still is.
@@ -264,6 +292,7 @@ fn pause(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discover::Families;
 
     fn entry(url: &str) -> Entry {
         Entry { id: 1, source: Source::parse(url).expect("a URL"), places: Vec::new(), due: None, failures: 0 }
@@ -271,7 +300,16 @@ mod tests {
 
     fn looked(urls: &[&str], now: Instant, is_all: bool) -> Result<Looked, String> {
         let place = |url: &&str| Source::parse(url).expect("a URL").fixed().expect("an address");
-        Ok(Looked { places: urls.iter().map(place).collect(), again: now + Duration::from_secs(7), is_all })
+        Ok(Looked {
+            places: urls.iter().map(place).collect(),
+            again: now + Duration::from_secs(7),
+            is_all,
+            failed: None,
+        })
+    }
+
+    fn urls(entry: &Entry) -> Vec<String> {
+        entry.places.iter().map(ToString::to_string).collect()
     }
 
     fn seconds_to(due: Option<Instant>, now: Instant) -> f64 {
@@ -302,5 +340,24 @@ mod tests {
         assert_eq!(entry.places.len(), 2);
         assert!(entry.learn(looked(&["http://10.0.0.1"], now, true), now));
         assert_eq!((entry.places.len(), entry.failures), (1, 0));
+    }
+
+    #[test]
+    fn addresses_of_a_family_that_cannot_be_looked_up_stay_and_others_change() {
+        let (mut entry, now) = (entry("http://a"), Instant::now());
+        let without_six = |urls: &[&str]| {
+            let failed = Failed { families: Families { ipv4: false, ipv6: true }, why: "no answer".to_owned() };
+            Ok(Looked { failed: Some(failed), ..looked(urls, now, true).expect("found") })
+        };
+        entry.learn(looked(&["http://10.0.0.1", "http://[fd00::1]"], now, true), now);
+        assert!(entry.learn(without_six(&["http://10.0.0.2"]), now));
+        assert_eq!(urls(&entry), ["http://10.0.0.2:80", "http://[fd00::1]:80"]);
+        assert!((1.0..=1.25).contains(&seconds_to(entry.due, now)), "soon, as after other failures");
+        for _ in 0..5 {
+            assert!(!entry.learn(without_six(&["http://10.0.0.2"]), now));
+        }
+        assert_eq!(seconds_to(entry.due, now), 7.0, "no more seldom than the others are looked up");
+        assert!(entry.learn(looked(&["http://10.0.0.2"], now, true), now), "it has none any more");
+        assert_eq!((urls(&entry), entry.failures), (vec!["http://10.0.0.2:80".to_owned()], 0));
     }
 }

@@ -1,6 +1,7 @@
 //! Where one upstream is.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::endpoint::{Address, Endpoint};
 
@@ -21,6 +22,14 @@ impl Place {
     /// Whether two are the same upstream, whatever their parts.
     pub(crate) fn is_same(&self, other: &Place) -> bool {
         self.endpoint == other.endpoint && self.looked_up == other.looked_up
+    }
+
+    /// Its address, unless it is a name or a socket.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match &self.endpoint.address {
+            Address::Tcp { host, .. } => host.parse().ok(),
+            Address::Unix(_) => None,
+        }
     }
 
     /// The name of a server of TLS there.

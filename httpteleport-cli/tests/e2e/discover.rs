@@ -107,6 +107,48 @@ async fn a_host_of_version_6_alone_is_found() {
     assert_eq!(body(&Caller::connect(near.address()).await.get("/six").await), "GET /six");
 }
 
+/// Origins at one port of 127.0.0.1 and ::1.
+async fn both_families() -> (u16, [Origin; 2]) {
+    loop {
+        let four = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = four.local_addr().expect("an address").port();
+        let Ok(six) = TcpListener::bind(format!("[::1]:{port}")).await else { continue };
+        return (port, [four, six].map(|listener| Origin::on(listener, echo)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_of_both_families_are_upstreams_unless_one_is_chosen() {
+    let (port, origins) = both_families().await;
+    let knot = Knot::start("both A 127.0.0.1\nboth AAAA ::1");
+    let [option, server] = asking(&knot);
+    let out = format!("http://both.example.test:{port}");
+    for (family, used) in [("any", [true, true]), ("ipv4", [true, false]), ("ipv6", [false, true])] {
+        let near = Node::start("http://127.0.0.1:0", &out, &[&option, &server, "--out-address-family", family]);
+        let load = Load::start(near.address(), 8);
+        let shared = shares(&load, &origins, 300).await;
+        assert_eq!([shared[0] > 0, shared[1] > 0], used, "{family}: {shared:?}");
+        assert_eq!(load.stop().await.failed(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_version_6_that_nobody_is_at_costs_no_request_and_comes_and_goes() {
+    let (port, origins) = hosts::<1>().await;
+    let knot = Knot::start("api A 127.0.0.1\napi AAAA ::1");
+    let [option, server] = asking(&knot);
+    let near = Node::start("http://127.0.0.1:0", &format!("http://api.example.test:{port}"), &[&option, &server]);
+    let load = Load::start(near.address(), 4);
+    load.good(300).await;
+    knot.change(2, "api A 127.0.0.1");
+    near.says(&format!("http://[::1]:{port} (api.example.test): is an upstream no more"));
+    knot.change(3, "api A 127.0.0.1\napi AAAA ::1");
+    near.says(&format!("http://[::1]:{port} (api.example.test): a new upstream"));
+    load.good(100).await;
+    assert_eq!(load.stop().await.failed(), 0);
+    assert!(seen(&origins)[0] >= 400);
+}
+
 /// An SRV record for the nth host, at which an origin or a node listens.
 fn srv(priority: u16, weight: u16, host: usize, port: &str) -> String {
     format!("_api._tcp SRV {priority} {weight} {port} host{host}\n")
