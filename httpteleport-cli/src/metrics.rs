@@ -91,8 +91,8 @@ pub(crate) struct Seen {
     pub(crate) interims: u64,
     /// Connections and requests that were refused or broken off, by the reason.
     pub(crate) refusals: Vec<(&'static str, u64)>,
-    /// Orders of certificates that were done, and that have failed.
-    pub(crate) orders: [u64; 2],
+    /// Orders of certificates that were done, that have failed, and that were not made.
+    pub(crate) orders: [u64; 3],
     pub(crate) inputs: Vec<InputSeen>,
     pub(crate) groups: Vec<GroupSeen>,
     /// Bytes that compression contexts may take.
@@ -171,7 +171,7 @@ impl Metrics {
             running: self.slots.taken() as u64,
             interims: self.interims.count(),
             refusals: self.counters.each().into_iter().filter(|(name, _)| *name != "accepted").collect(),
-            orders: [self.orders.done.get(), self.orders.failed.get()],
+            orders: [self.orders.done.get(), self.orders.failed.get(), self.orders.refused.get()],
             inputs: sources.inputs.iter().map(|input| input.seen(at)).collect(),
             groups: sources.groups.iter().map(|group| group.seen(at)).collect(),
             contexts: ContextMemory::process().used() as u64,

@@ -7,10 +7,12 @@ use std::time::Duration;
 use rustls::sign::CertifiedKey;
 use tokio::time::Instant;
 
+use super::refused::Why;
+
 /// Most names at a time. Clients can name whatever the pattern takes.
 pub(super) const MOST: usize = 1000;
 /// So many certificates may be ordered at once for names that are new ...
-const BURST: f64 = 20.0;
+pub(super) const BURST: f64 = 20.0;
 /// ... and then one in so long, well below what authorities allow.
 const REFILL: Duration = Duration::from_secs(60);
 /// After a failure; doubled by each that follows.
@@ -53,7 +55,7 @@ pub(super) enum Need {
     /// One is being ordered.
     Wait,
     /// There is none, and none is ordered now.
-    Refuse,
+    Refuse(Why),
 }
 
 impl Hosts {
@@ -83,12 +85,12 @@ impl Hosts {
         }
         match self.hosts.get(name) {
             Some(host) if host.ordering => return Need::Wait,
-            Some(host) if now < host.next => return Need::Refuse,
-            None if self.hosts.len() >= MOST => return Need::Refuse,
+            Some(host) if now < host.next => return Need::Refuse(Why::Failed(host.next - now)),
+            None if self.hosts.len() >= MOST => return Need::Refuse(Why::Full),
             _ => {}
         }
-        if !self.take_token(now) {
-            return Need::Refuse;
+        if let Err(next) = self.take_token(now) {
+            return Need::Refuse(Why::Busy(next));
         }
         self.host(name, now).ordering = true;
         Need::Order
@@ -133,14 +135,15 @@ impl Hosts {
         self.hosts.entry(name.to_owned()).or_insert_with(new)
     }
 
-    fn take_token(&mut self, now: Instant) -> bool {
+    /// Takes what one order costs; or tells when there will be that.
+    fn take_token(&mut self, now: Instant) -> Result<(), Duration> {
         let gained = (now - self.counted).as_secs_f64() / REFILL.as_secs_f64();
         (self.tokens, self.counted) = ((self.tokens + gained).min(BURST), now);
-        let has = self.tokens >= 1.0;
-        if has {
-            self.tokens -= 1.0;
+        if self.tokens < 1.0 {
+            return Err(REFILL.mul_f64(1.0 - self.tokens));
         }
-        has
+        self.tokens -= 1.0;
+        Ok(())
     }
 }
 
@@ -178,10 +181,12 @@ mod tests {
         let mut ask = |n: u64, seconds: u64| hosts.need(&format!("h{n}.example"), start + Duration::from_secs(seconds));
         let at_once = (0..500).filter(|&n| ask(n, 0) == Need::Order).count();
         assert_eq!(at_once, 20);
+        assert_eq!(ask(500, 0), Need::Refuse(Why::Busy(REFILL)));
         let in_an_hour = (0..3600).filter(|&n| ask(1000 + n, n) == Need::Order).count();
         assert!((58..=60).contains(&in_an_hour), "{in_an_hour}");
         let in_a_month = (0..30 * 24 * 60).filter(|&n| ask(10_000 + n, 3600 + n * 60) == Need::Order).count();
         assert_eq!(20 + in_an_hour + in_a_month, MOST);
+        assert_eq!(ask(700, 31 * 24 * 60 * 60), Need::Refuse(Why::Full));
     }
 
     #[test]
@@ -192,7 +197,8 @@ mod tests {
         for _ in 0..14 {
             assert_eq!(hosts.need("a.example", now), Need::Order);
             let pause = hosts.fail("a.example", now, 0.0);
-            assert_eq!(hosts.need("a.example", now + pause - Duration::from_millis(1)), Need::Refuse);
+            let before = Duration::from_millis(1);
+            assert_eq!(hosts.need("a.example", now + pause - before), Need::Refuse(Why::Failed(before)));
             pauses.push(pause.as_secs());
             now += pause;
         }

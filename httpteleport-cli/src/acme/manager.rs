@@ -20,6 +20,7 @@ use super::hosts::{Held, Hosts, MOST, Need};
 use super::http::Http;
 use super::http_01::Tokens;
 use super::order::order;
+use super::refused;
 use super::tally::Tally;
 use super::tls_alpn::Challenges;
 use crate::config;
@@ -40,6 +41,8 @@ pub(crate) struct Manager {
     pub(super) known: Arc<Known>,
     pub(super) challenge: Arc<ServerConfig>,
     orders: mpsc::Sender<String>,
+    refused: refused::Log,
+    tally: Arc<Tally>,
     /// What makes them, before it begins.
     waiting: Mutex<Option<(Arc<Orders>, mpsc::Receiver<String>)>>,
     task: OnceLock<AbortOnDropHandle<()>>,
@@ -97,7 +100,16 @@ impl Manager {
         });
         makes.read_cache();
         let waiting = Mutex::new(Some((makes, wanted)));
-        Ok(Manager { settings: settings.clone(), known, challenge, orders, waiting, task: OnceLock::new() })
+        Ok(Manager {
+            settings: settings.clone(),
+            known,
+            challenge,
+            orders,
+            refused: refused::Log::default(),
+            tally: Arc::clone(tally),
+            waiting,
+            task: OnceLock::new(),
+        })
     }
 
     /// Renews, and makes the orders that come, from now on until draining begins. The process that was here before has made them until now:
@@ -140,6 +152,10 @@ impl Manager {
         }
         let mut changed = self.known.changed.subscribe();
         let mut need = self.known.hosts().need(name, Instant::now());
+        if let Need::Refuse(why) = need {
+            self.refused.say(name, why);
+            self.tally.refused.add();
+        }
         if need == Need::Order && self.orders.try_send(name.to_owned()).is_err() {
             self.known.hosts().fail(name, Instant::now(), 0.0);
         }

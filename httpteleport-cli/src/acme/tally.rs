@@ -9,4 +9,6 @@ pub(crate) struct Tally {
     pub(crate) done: Count,
     /// Those that have failed.
     pub(crate) failed: Count,
+    /// Handshakes for a host without a certificate for which none was ordered.
+    pub(crate) refused: Count,
 }

@@ -113,7 +113,7 @@ fn groups(families: &mut Families, groups: &[GroupSeen]) {
 }
 
 fn certificates(families: &mut Families, seen: &Seen) {
-    for (result, count) in ["done", "failed"].iter().zip(seen.orders) {
+    for (result, count) in ["done", "failed", "refused"].iter().zip(seen.orders) {
         let help = "Orders of certificates from an ACME authority.";
         families.add("httptp_acme_orders_total", help, Kind::Counter, &[("result", result)], count as f64);
     }

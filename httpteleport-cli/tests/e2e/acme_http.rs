@@ -114,5 +114,8 @@ async fn who_may_not_connect_is_told_nothing() {
     assert_eq!(stage.get("www.example.test").await.exit, 35);
     node.says("certificate for www.example.test: the authority could not see that the name is ours: ");
     assert!(node.has_said("it is not allowed to connect"));
-    assert_eq!(metrics(&node, "httptp_acme_orders_total").await, [0.0, 1.0], "done, failed");
+    assert_eq!(metrics(&node, "httptp_acme_orders_total").await, [0.0, 1.0, 0.0], "done, failed, refused");
+    assert_eq!(stage.get("www.example.test").await.exit, 35);
+    node.says("s: the last order has failed");
+    assert_eq!(metrics(&node, "httptp_acme_orders_total").await, [0.0, 1.0, 1.0], "none was made");
 }
