@@ -9,6 +9,7 @@ mod http_01;
 mod manager;
 mod order;
 mod pattern;
+mod problem;
 mod refused;
 mod tally;
 mod tls_alpn;

@@ -18,6 +18,12 @@ const REFILL: Duration = Duration::from_secs(60);
 /// After a failure; doubled by each that follows.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+/// While a certificate lasts, a pause is at most this part of the time that is left of it ...
+const PART_OF_REST: u32 = 3;
+/// ... but no less than this.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
+/// An authority that wants a longer pause is asked all the same after this one.
+const LONGEST_ASKED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// All names.
 #[derive(Debug)]
@@ -121,12 +127,18 @@ impl Hosts {
         *host = Host { certificate: Some(held), ordering: false, failures: 0, next: now };
     }
 
-    /// An order has failed; when there may be another one. `jitter` of 0 to 1 spreads those that failed together.
-    pub(super) fn fail(&mut self, name: &str, now: Instant, jitter: f64) -> Duration {
+    /// An order has failed; when there may be another one. `jitter` of 0 to 1 spreads those that failed together; `asked` is what the
+    /// authority wants at least.
+    pub(super) fn fail(&mut self, name: &str, now: Instant, jitter: f64, asked: Duration) -> Duration {
         let host = self.host(name, now);
-        let pause = FIRST_PAUSE.saturating_mul(1 << host.failures.min(16)).min(LONGEST_PAUSE);
-        let pause = pause.mul_f64(1.0 + jitter / 4.0);
-        (host.ordering, host.failures, host.next) = (false, host.failures + 1, now + pause);
+        let whole = FIRST_PAUSE.saturating_mul(1 << host.failures.min(16)).min(LONGEST_PAUSE);
+        let left = host.certificate.as_ref().map(|held| held.end.saturating_duration_since(now));
+        let most = left.filter(|left| !left.is_zero()).map(|left| (left / PART_OF_REST).max(SHORTEST_PAUSE));
+        let pause = whole.min(most.unwrap_or(whole));
+        // Those that are cut short would make the first one long that comes when the certificate is over.
+        host.failures += u32::from(pause == whole);
+        let pause = pause.mul_f64(1.0 + jitter / 4.0).max(asked.min(LONGEST_ASKED));
+        (host.ordering, host.next) = (false, now + pause);
         pause
     }
 
@@ -196,18 +208,50 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..14 {
             assert_eq!(hosts.need("a.example", now), Need::Order);
-            let pause = hosts.fail("a.example", now, 0.0);
+            let pause = hosts.fail("a.example", now, 0.0, Duration::ZERO);
             let before = Duration::from_millis(1);
             assert_eq!(hosts.need("a.example", now + pause - before), Need::Refuse(Why::Failed(before)));
             pauses.push(pause.as_secs());
             now += pause;
         }
         assert_eq!((pauses[..3].to_vec(), pauses[13]), (vec![60, 120, 240], 24 * 60 * 60));
-        assert_eq!(hosts.fail("b.example", now, 1.0), Duration::from_secs(75));
+        assert_eq!(hosts.fail("b.example", now, 1.0, Duration::ZERO), Duration::from_secs(75));
         // A renewal that fails is tried again, and what there is goes on to be shown.
         hosts.hold("a.example", held(now, 0, 9000), now);
         assert!(hosts.due(now).is_ok());
-        let pause = hosts.fail("a.example", now, 0.0);
+        let pause = hosts.fail("a.example", now, 0.0, Duration::ZERO);
         assert_eq!((hosts.due(now), hosts.need("a.example", now)), (Err(Some(now + pause)), Need::Nothing));
+    }
+
+    #[test]
+    fn a_renewal_is_tried_again_while_the_certificate_lasts() {
+        let start = Instant::now();
+        let seconds = Duration::from_secs;
+        let mut hosts = Hosts::new(start);
+        hosts.hold("a.example", held(start, 0, 300), start);
+        let (mut now, mut pauses) = (start, Vec::new());
+        while now < start + seconds(300) {
+            hosts.due(now).expect("a renewal");
+            let pause = hosts.fail("a.example", now, 0.0, Duration::ZERO);
+            pauses.push(pause.as_secs());
+            now += pause;
+        }
+        assert_eq!(pauses[..4], [60, 80, 53, 35], "the second would be 120");
+        assert!(pauses[4..].iter().all(|pause| (5..=24).contains(pause)), "{pauses:?}");
+        // Over; the pauses that were short do not count.
+        assert_eq!(hosts.need("a.example", now), Need::Order);
+        assert_eq!(hosts.fail("a.example", now, 0.0, Duration::ZERO), seconds(120));
+    }
+
+    #[test]
+    fn an_authority_that_asks_for_a_longer_pause_gets_it_within_reason() {
+        let now = Instant::now();
+        let mut hosts = Hosts::new(now);
+        hosts.hold("a.example", held(now, 0, 300), now);
+        for (asked, pause) in [(10, 60), (7200, 7200), (1 << 40, 7 * 24 * 60 * 60)] {
+            hosts.hold("a.example", held(now, 0, 300), now);
+            let asked = Duration::from_secs(asked);
+            assert_eq!(hosts.fail("a.example", now, 0.0, asked), Duration::from_secs(pause));
+        }
     }
 }

@@ -17,9 +17,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::cache::{self, Cache};
 use super::challenge::{Challenge, Proofs};
 use super::hosts::{Held, Hosts, MOST, Need};
-use super::http::Http;
+use super::http::{Http, Wish};
 use super::http_01::Tokens;
 use super::order::order;
+use super::problem::{is_bad_nonce, is_forgotten, is_limited};
 use super::refused;
 use super::tally::Tally;
 use super::tls_alpn::Challenges;
@@ -32,8 +33,8 @@ use crate::tls;
 const AT_ONCE: usize = 4;
 /// For one order, whole.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// What an authority says that has forgotten us.
-const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+/// So often an order is made at once while all that the authority has against it are nonces; the library tries thrice for each.
+const TRIES: u32 = 8;
 
 /// The certificates of an input that come from an authority.
 pub(crate) struct Manager {
@@ -60,6 +61,7 @@ struct Orders {
     settings: config::Acme,
     cache: Cache,
     tls: Arc<ClientConfig>,
+    wish: Arc<Wish>,
     account: AsyncMutex<Option<Account>>,
     proofs: Proofs,
     known: Arc<Known>,
@@ -90,6 +92,7 @@ impl Manager {
             settings: settings.clone(),
             cache,
             tls: tls::trusting(settings.ca.as_deref(), "--acme-ca")?,
+            wish: Arc::default(),
             account: AsyncMutex::default(),
             proofs: match settings.challenge {
                 Challenge::TlsAlpn => Proofs::TlsAlpn(challenges),
@@ -157,7 +160,7 @@ impl Manager {
             self.tally.refused.add();
         }
         if need == Need::Order && self.orders.try_send(name.to_owned()).is_err() {
-            self.known.hosts().fail(name, Instant::now(), 0.0);
+            self.known.hosts().fail(name, Instant::now(), 0.0, Duration::ZERO);
         }
         while matches!(need, Need::Order | Need::Wait) {
             tokio::select! {
@@ -230,7 +233,8 @@ impl Orders {
                 tracing::info!("certificate for {name}: there is a new one");
             }
             Err(error) => {
-                let pause = self.known.hosts().fail(name, now, fastrand::f64());
+                let asked = self.wish.left(now).filter(|_| is_limited(&error)).unwrap_or_default();
+                let pause = self.known.hosts().fail(name, now, fastrand::f64(), asked);
                 self.tally.failed.add();
                 let (why, pause) = (one_line(&*error), pause.as_secs());
                 tracing::warn!("certificate for {name}: {why}; none is ordered for the next {pause}s");
@@ -240,20 +244,38 @@ impl Orders {
     }
 
     async fn try_to_make(&self, name: &str) -> anyhow::Result<Held> {
-        let account = self.account().await?;
-        let pem = match order(&account, name, &self.proofs).await {
-            Err(error) if is_forgotten(&error) => {
-                let account = self.account.lock().await.insert(self.register().await?).clone();
-                order(&account, name, &self.proofs).await?
-            }
-            made => made?,
-        };
+        let pem = self.order(name).await?;
         let held = cache::held(&pem).context("what the authority has made is of no use")?;
         let (cache, whose) = (self.cache.clone(), name.to_owned());
         if let Err(error) = spawn_blocking(move || cache.keep(&whose, &pem)).await? {
             tracing::warn!("certificate for {name}: it is not kept: {error:#}");
         }
         Ok(held)
+    }
+
+    /// A key and its certificates, PEM. What is tried again makes sense at once.
+    async fn order(&self, name: &str) -> anyhow::Result<String> {
+        let mut tries = 1;
+        loop {
+            match self.order_once(name).await {
+                Err(error) if is_bad_nonce(&error) && tries < TRIES => {
+                    tracing::debug!("certificate for {name}: {error}; it is ordered again");
+                    tries += 1;
+                }
+                made => return made,
+            }
+        }
+    }
+
+    async fn order_once(&self, name: &str) -> anyhow::Result<String> {
+        let account = self.account().await?;
+        match order(&account, name, &self.proofs).await {
+            Err(error) if is_forgotten(&error) => {
+                let account = self.account.lock().await.insert(self.register().await?).clone();
+                order(&account, name, &self.proofs).await
+            }
+            made => made,
+        }
     }
 
     /// The account, from memory, from the cache, or new.
@@ -282,15 +304,7 @@ impl Orders {
     }
 
     fn builder(&self) -> instant_acme::AccountBuilder {
-        Account::builder_with_http(Box::new(Http(Arc::clone(&self.tls))))
-    }
-}
-
-/// Whether the authority does not know our account any more.
-fn is_forgotten(error: &anyhow::Error) -> bool {
-    match error.downcast_ref() {
-        Some(instant_acme::Error::Api(problem)) => problem.r#type.as_deref() == Some(NO_ACCOUNT),
-        _ => false,
+        Account::builder_with_http(Box::new(Http { tls: Arc::clone(&self.tls), wish: Arc::clone(&self.wish) }))
     }
 }
 

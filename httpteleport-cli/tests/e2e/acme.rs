@@ -5,11 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use testkit::programs::{Curl, CurlOutput, Pebble, free_address};
+use testkit::wire::{HttpReply, HttpRequest};
 
-use crate::node::{Files, Node, text};
-use crate::origin::Origin;
+use crate::node::{Certificates, Files, Node, text};
+use crate::origin::{Answer, Origin};
 
-pub(crate) const HOSTS: &str = "(www|api)\\.example\\.test";
+pub(crate) const HOSTS: &str = "(www|api|h[0-9]+)\\.example\\.test";
 
 /// A node that orders certificates, its authority, and what is behind it.
 pub(crate) struct Stage {
@@ -25,13 +26,18 @@ pub(crate) struct Stage {
 impl Stage {
     /// With certificates that are good for so many seconds.
     pub(crate) async fn new(seconds: u64) -> Stage {
+        Stage::refusing_nonces(seconds, 0).await
+    }
+
+    /// With an authority that refuses so many percent of nonces that are good.
+    async fn refusing_nonces(seconds: u64, percent: u8) -> Stage {
         let [port, clear] = [(); 2].map(|()| free_address().port());
         let stage = Stage {
             files: Files::new(),
             origin: Origin::start().await,
             port,
             clear,
-            pebble: tokio::task::block_in_place(|| Pebble::start(clear, port, seconds)),
+            pebble: tokio::task::block_in_place(|| Pebble::refusing_nonces(clear, port, seconds, percent)),
         };
         stage.files.write("root.pem", stage.pebble.root().await.as_bytes());
         stage
@@ -112,7 +118,10 @@ async fn a_certificate_is_ordered_on_first_need_and_kept() {
     drop(node);
     let node = stage.start();
     assert_eq!(stage.get("api.example.test").await.exit, 35);
-    node.says("none is ordered for the next");
+    let authority = stage.pebble.directory();
+    node.says(&format!(
+        "certificate for api.example.test: the authority at {authority}: Connection refused (os error 111); none"
+    ));
     assert_eq!(stage.get("api.example.test").await.exit, 35);
     stage.works("www.example.test").await;
 }
@@ -157,6 +166,57 @@ async fn certificates_are_renewed_before_they_end() {
     stage.is_renewed_twice("www.example.test").await;
     assert!(stage.pebble.orders() >= 3);
     assert!(!node.has_said("none is ordered"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_refuses_nonces_is_asked_again_at_once() {
+    let stage = Stage::refusing_nonces(3600, 30).await;
+    let node = stage.start();
+    // The library alone comes through with three orders in four.
+    for hosts in [0, 4, 8].map(|first| [0, 1, 2, 3].map(|n| format!("h{}.example.test", first + n))) {
+        let [a, b, c, d] = hosts.each_ref().map(|host| stage.works(host));
+        tokio::join!(a, b, c, d);
+    }
+    assert!(!node.has_said("none is ordered"));
+}
+
+/// An authority that has a directory and nonces, and no time.
+fn overloaded(request: &HttpRequest) -> Answer {
+    let url = |path: &str| format!("https://{}/{path}", request.value("host").expect("a host"));
+    let reply = match (&*request.method, &*request.target) {
+        ("GET", "/dir") => {
+            let directory = format!(
+                r#"{{"newNonce": "{}", "newAccount": "{}", "newOrder": "{}"}}"#,
+                url("nonce"),
+                url("account"),
+                url("order")
+            );
+            HttpReply::new(200, "OK").body(directory.as_bytes())
+        }
+        ("HEAD", "/nonce") => HttpReply::new(200, "OK").header("Replay-Nonce", "n0nce"),
+        _ => {
+            let problem = br#"{"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many", "status": 429}"#;
+            HttpReply::new(429, "Too Many Requests").header("Retry-After", "7200").body(problem)
+        }
+    };
+    Answer::Bytes(reply.bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_asks_for_a_pause_gets_it() {
+    let files = Files::new();
+    let certificates = Certificates::new(&files);
+    let authority = Origin::tls_scripted(&certificates, overloaded).await;
+    let (cache, directory) = (text(&files.path("cache")), format!("{}/dir", authority.url));
+    let options = ["--autocert-host-regexp", HOSTS, "--autocert-cache-dir", &cache, "--acme-directory", &directory];
+    let more = ["--acme-ca", &certificates.ca_file];
+    let node = Node::start("https://127.0.0.1:0", "http://127.0.0.1:1", &[&options[..], &more].concat());
+    let port = node.address().rsplit(':').next().expect("a port").to_owned();
+    let curl = Curl::new(&format!("https://www.example.test:{port}/"));
+    let reply = curl.args(["--resolve", &format!("www.example.test:{port}:127.0.0.1")]).run().await;
+    assert_eq!(reply.exit, 35);
+    node.says("too many (urn:ietf:params:acme:error:rateLimited); none is ordered for the next 71");
+    assert_eq!(authority.requests().len(), 3);
 }
 
 #[test]

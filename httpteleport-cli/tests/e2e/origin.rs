@@ -74,10 +74,17 @@ impl Origin {
 
     /// The same over TLS.
     pub(crate) async fn tls(certificates: &Certificates) -> Origin {
+        Origin::tls_scripted(certificates, echo).await
+    }
+
+    pub(crate) async fn tls_scripted(
+        certificates: &Certificates,
+        script: impl Fn(&HttpRequest) -> Answer + Send + Sync + 'static,
+    ) -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("https://{}", listener.local_addr().expect("an address"));
         let acceptor = TlsAcceptor::from(certificates.identity.server_config());
-        let shared = Shared::new(echo);
+        let shared = Shared::new(script);
         let origin = Origin { url, shared: Arc::clone(&shared) };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

@@ -17,6 +17,7 @@ pub struct Pebble {
     directory: SocketAddr,
     management: SocketAddr,
     names: SocketAddr,
+    bad_nonces: u8,
 }
 
 const CONFIG: &str = "config.json";
@@ -29,12 +30,21 @@ impl Pebble {
     ///
     /// The programs are not installed, or do not start.
     pub fn start(http_port: u16, tls_port: u16, seconds: u64) -> Self {
+        Self::refusing_nonces(http_port, tls_port, seconds, 0)
+    }
+
+    /// The same, but so many percent of good nonces are refused.
+    ///
+    /// # Panics
+    ///
+    /// As [`Pebble::start`].
+    pub fn refusing_nonces(http_port: u16, tls_port: u16, seconds: u64, percent: u8) -> Self {
         // Another process may take a port between choosing it and binding it: then with others.
-        let started = (0..5).find_map(|_| Self::try_to_start(http_port, tls_port, seconds));
+        let started = (0..5).find_map(|_| Self::try_to_start(http_port, tls_port, seconds, percent));
         started.expect("ports that nobody takes in between")
     }
 
-    fn try_to_start(http_port: u16, tls_port: u16, seconds: u64) -> Option<Self> {
+    fn try_to_start(http_port: u16, tls_port: u16, seconds: u64, bad_nonces: u8) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let [directory, management, names, control] = [(); 4].map(|()| free_address());
         let ca = Ca::new();
@@ -60,11 +70,11 @@ impl Pebble {
         command.args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""]);
         command.args(["-dns01", &names.to_string(), "-management", &control.to_string()]);
         let mut served = Running::start(command);
-        let mut running = run(&config, names);
+        let mut running = run(&config, names, bad_nonces);
         let ready = served.accepts(control) && running.accepts(directory) && running.accepts(management);
         let taken = |of: &Running| of.output().iter().any(|line| line.contains("address already in use"));
         assert!(ready || taken(&served) || taken(&running), "{served} or {running} does not start");
-        ready.then_some(Self { running, _names: served, folder, directory, management, names })
+        ready.then_some(Self { running, _names: served, folder, directory, management, names, bad_nonces })
     }
 
     /// The URL of its directory.
@@ -105,7 +115,7 @@ impl Pebble {
     /// It does not start.
     pub fn start_again(&mut self) {
         self.kill();
-        self.running = run(&self.folder.path().join(CONFIG), self.names);
+        self.running = run(&self.folder.path().join(CONFIG), self.names, self.bad_nonces);
         assert!(self.running.accepts(self.directory) && self.running.accepts(self.management), "{}", self.running);
     }
 
@@ -115,10 +125,10 @@ impl Pebble {
     }
 }
 
-fn run(config: &Path, names: SocketAddr) -> Running {
+fn run(config: &Path, names: SocketAddr, bad_nonces: u8) -> Running {
     let mut command = Command::new(find("pebble", "pebble"));
     command.args(["-dnsserver", &names.to_string(), "-config"]).arg(config);
-    // No pauses before it looks, and no refusals for the sake of it.
-    command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
+    // No pauses before it looks, and no refusals for the sake of it but those that were asked for.
+    command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", bad_nonces.to_string());
     Running::start(command)
 }
