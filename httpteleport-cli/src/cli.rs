@@ -17,6 +17,7 @@ use crate::headers::FRAMING;
 
 mod balancing;
 mod cert;
+mod completed;
 mod environment;
 mod group;
 #[cfg(test)]

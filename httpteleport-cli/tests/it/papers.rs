@@ -49,14 +49,98 @@ async fn each_shell_can_complete_every_option() {
     assert_eq!(run(&["completions", "csh"]).await.0, Some(2));
 }
 
+/// What is offered where the cursor is behind the last of these words, in a folder with a file `a-file` and a folder `a-folder`.
+struct Shell {
+    folder: tempfile::TempDir,
+    script: String,
+}
+
+impl Shell {
+    async fn new(name: &str) -> Shell {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a-file"), "").expect("room");
+        std::fs::create_dir(folder.path().join("a-folder")).expect("room");
+        Shell { folder, script: printed(&["completions", name]).await }
+    }
+
+    fn run(&self, program: &str, options: &[&str], more: &str) -> Vec<String> {
+        let program = testkit::programs::installed(program)
+            .unwrap_or_else(|| panic!("{program} is there: `cargo xtask test` gets it"));
+        let text = format!("{}\n{more}", self.script);
+        let output = Command::new(program).args(options).args(["-c", &text]).current_dir(self.folder.path()).output();
+        let output = output.expect("it runs");
+        assert!(output.stderr.is_empty(), "{more}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        text.lines().filter_map(|line| line.split('\t').next()).map(str::to_owned).collect()
+    }
+
+    /// As bash has it: its function is called, and where that finds nothing, files are offered, as it has asked for.
+    fn bash(&self, line: &str) -> Vec<String> {
+        let words: Vec<_> = line.split(' ').collect();
+        let [.., prev, cur] = words[..] else { panic!("two words") };
+        // Outside of a completion bash knows no `compopt`.
+        let asks = format!(
+            "compopt() {{ :; }}; COMP_WORDS=({line} {blank}); COMP_CWORD={}; _httptp httptp '{cur}' '{prev}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            words.len() - 1,
+            blank = if cur.is_empty() { "''" } else { "" },
+        );
+        let mut offered = self.run("bash", &["--norc"], &asks);
+        offered.retain(|word| !word.is_empty());
+        offered
+    }
+
+    fn fish(&self, line: &str) -> Vec<String> {
+        self.run("fish", &["--no-config"], &format!("complete -C '{line}'"))
+    }
+}
+
+const COMPRESS: &[&str] = &["flate", "lz4", "none", "snappy", "zstd", "zstd-max", "zstd-small"];
+
+fn sorted(mut words: Vec<String>) -> Vec<String> {
+    words.sort();
+    words
+}
+
 #[tokio::test]
-async fn bash_takes_the_completions() {
-    let script = printed(&["completions", "bash"]).await;
-    let asks = format!(
-        "{script}\nCOMP_WORDS=(httptp --in-comp); COMP_CWORD=1; _httptp httptp --in-comp httptp; echo ${{COMPREPLY[@]}}"
-    );
-    let bash = Command::new("bash").args(["-c", &asks]).output().expect("bash is there");
-    assert_eq!(String::from_utf8_lossy(&bash.stdout).trim(), "--in-compress");
+async fn bash_offers_what_an_option_takes() {
+    let bash = Shell::new("bash").await;
+    assert_eq!(bash.bash("httptp --in-comp"), ["--in-compress"]);
+    assert_eq!(sorted(bash.bash("httptp --in-compress ")), COMPRESS);
+    assert_eq!(bash.bash("httptp --in-compress zstd-s"), ["zstd-small"]);
+    assert_eq!(bash.bash("httptp --access-log-format "), ["combined", "json"]);
+    assert_eq!(bash.bash("httptp --wire auto --log-level w"), ["warn"]);
+    assert_eq!(sorted(bash.bash("httptp --in-tls-cert a-f")), ["a-file", "a-folder"]);
+    assert_eq!(bash.bash("httptp --out a-f"), ["a-f"], "what is typed stays, and no file is offered");
+    assert_eq!(bash.bash("httptp completions "), ["-h", "--help", "bash", "elvish", "fish", "powershell", "zsh"]);
+}
+
+#[tokio::test]
+async fn fish_offers_what_an_option_takes() {
+    let fish = Shell::new("fish").await;
+    assert_eq!(fish.fish("httptp --in-comp"), ["--in-compress"]);
+    assert_eq!(sorted(fish.fish("httptp --in-compress ")), COMPRESS);
+    assert_eq!(fish.fish("httptp --access-log-format "), ["combined", "json"]);
+    assert_eq!(sorted(fish.fish("httptp --in-tls-cert a-f")), ["a-file", "a-folder/"]);
+    assert_eq!(fish.fish("httptp --autocert-cache-dir a-f"), ["a-folder/"]);
+    assert_eq!(fish.fish("httptp --in a-f"), [""; 0]);
+    assert_eq!(sorted(fish.fish("httptp completions ")), ["bash", "elvish", "fish", "powershell", "zsh"]);
+}
+
+#[tokio::test]
+async fn zsh_offers_what_an_option_takes() {
+    let script = printed(&["completions", "zsh"]).await;
+    let offered = |option: &str| {
+        let line = script.lines().find(|line| line.contains(&format!("--{option}=["))).expect("it is there");
+        line.trim_end_matches("' \\").rsplit(':').next().expect("what is offered").to_owned()
+    };
+    assert_eq!(offered("in-compress"), "(zstd zstd-small zstd-max lz4 none flate snappy)");
+    assert_eq!(offered("in-tls-cert"), "_files");
+    assert_eq!(offered("autocert-cache-dir"), "_files -/");
+    assert_eq!(offered("in-delay"), "");
+    let zsh = testkit::programs::installed("zsh").expect("zsh is there: `cargo xtask test` gets it");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), &script).expect("room");
+    assert!(Command::new(zsh).arg("-n").arg(file.path()).status().expect("it runs").success());
 }
 
 fn packaging(file: &str) -> String {
