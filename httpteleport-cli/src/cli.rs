@@ -14,6 +14,7 @@ use crate::config::{ConfigFile, Settings, Typed};
 use crate::estimate::EstimateArgs;
 use crate::go_flags::{self, Spelt, Translated};
 use crate::headers::FRAMING;
+use crate::size;
 
 mod balancing;
 mod cert;
@@ -63,7 +64,7 @@ speak either, by ALPN, those of http HTTP/1.1, those of h2c HTTP/2.
 
 The flags of Go's httptp, such as -inType=teleport -in=:8345, mean here what they mean there.
 
-Times are written 300ms, 1.5s, 1m30s, 100us. Port 0 in --in takes a free port; the line printed at
+Times are written 300ms, 1.5s, 1m30s, 100us; sizes 65536, 64KiB, 4MiB, 1GiB. Port 0 in --in takes a free port; the line printed at
 the start names it.
 
 Every option can be set in the environment as well: HTTPTP_IN_MAX_BODY_SIZE for --in-max-body-size.
@@ -190,6 +191,11 @@ fn client_ip_header(name: &str) -> Result<HeaderName, &'static str> {
         return Err("requests need this header for something else; write for example X-Real-IP");
     }
     Ok(name)
+}
+
+/// Reads the size of a head.
+fn head_size(text: &str) -> Result<u32, String> {
+    size::parse_small(text, 256..=1_048_576)
 }
 
 /// Reads `true` or `false`.

@@ -1,7 +1,7 @@
 //! Where to listen or to connect, written as a URL: `teleports://dc2.example.com:4443`.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// The longest path a unix socket address can hold on every platform that matters (its field has 104 or 108 bytes).
@@ -203,7 +203,25 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), String> {
     if let Some(bad) = host.chars().find(|&c| !c.is_ascii_alphanumeric() && !"-._".contains(c)) {
         return Err(format!("{bad:?} cannot be part of a host name"));
     }
+    check_host(host)?;
     Ok((host, port))
+}
+
+/// Whether it can be a host. What ends in a number is an address of IPv4 or nothing: systems take `127.0.0`, `1` and `0x7f.1` for addresses
+/// that nobody has meant.
+///
+/// # Errors
+///
+/// It is no such address; the error says what to write.
+pub(crate) fn check_host(host: &str) -> Result<(), String> {
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_hex = hex.is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    let is_number = is_hex || (!last.is_empty() && last.bytes().all(|digit| digit.is_ascii_digit()));
+    if is_number && host.parse::<Ipv4Addr>().is_err() {
+        return Err(format!("{host:?} is no IPv4 address; write all four numbers, such as 127.0.0.1, or a name"));
+    }
+    Ok(())
 }
 
 impl fmt::Display for Endpoint {
@@ -228,6 +246,8 @@ mod tests {
             ("HTTP://Example.com", "http://Example.com:80"),
             ("https://example.com/", "https://example.com:443"),
             ("http://:80", "http://:80"),
+            ("http://1.example.5a", "http://1.example.5a:80"),
+            ("http://0xg", "http://0xg:80"),
             ("teleport://[::1]:9876", "teleport://[::1]:9876"),
             ("https://[::1]", "https://[::1]:443"),
             ("teleports://my_host:4443", "teleports://my_host:4443"),
@@ -259,6 +279,14 @@ mod tests {
             ("http://[h]:1", "no IPv6 address"),
             ("http://[::1]80", "only a :PORT"),
             ("http://a b:1", "' ' cannot be part"),
+            ("http://127.0.0", "\"127.0.0\" is no IPv4 address; write all four numbers"),
+            ("http://1", "\"1\" is no IPv4 address"),
+            ("http://127.0.0.1.:80", "no IPv4 address"),
+            ("http://127.0.0.01:80", "no IPv4 address"),
+            ("http://256.0.0.1:80", "no IPv4 address"),
+            ("http://0x7f000001", "no IPv4 address"),
+            ("http://0x7f.0x1:80", "no IPv4 address"),
+            ("http://a.5:80", "no IPv4 address"),
             ("unix:", "no socket path"),
             ("unix://", "no socket path"),
             ("unix://tmp/x", "write unix:///tmp/x for an absolute path or unix:tmp/x"),

@@ -62,6 +62,7 @@ mod router;
 mod running;
 mod seldom;
 mod shutdown;
+mod size;
 mod spans;
 mod start;
 mod threads;

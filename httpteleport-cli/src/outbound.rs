@@ -136,9 +136,35 @@ pub(crate) enum FailureKind {
     Broken,
 }
 
+/// Alerts of TLS about the certificate of the client (RFC 8446, 6.2).
+const ALERTS: [&str; 8] = [
+    "CertificateRequired",
+    "BadCertificate",
+    "UnsupportedCertificate",
+    "CertificateRevoked",
+    "CertificateExpired",
+    "CertificateUnknown",
+    "UnknownCA",
+    "AccessDenied",
+];
+
 impl Failure {
     pub(crate) fn new(kind: FailureKind, reason: impl Into<String>) -> Failure {
         Failure { kind, reason: reason.into(), told: None, unsent: None, untaken: false, harmless: None }
+    }
+
+    /// A connection that was lost before the reply. Over TLS 1.3 a server says only then that it does not like what it was shown of
+    /// certificates: it has let nobody in.
+    pub(crate) fn lost(line: String) -> Failure {
+        let refuses = line.split_once("received fatal alert: ").is_some_and(|(_, alert)| {
+            let alert = alert.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+            ALERTS.contains(&alert)
+        });
+        if refuses {
+            let reason = format!("{line}: it refuses the certificate of --out-tls-cert, or that there is none");
+            return Failure::new(FailureKind::Unreachable, reason);
+        }
+        Failure::new(FailureKind::Broken, line)
     }
 
     /// A failure for which the client has to answer.

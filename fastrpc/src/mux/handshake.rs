@@ -153,9 +153,7 @@ async fn read_hello(io: &mut BoxIo, protocol: &Protocol) -> Result<Hello, Error>
     let mut bytes = vec![0; protocol.hello_len()];
     let mut have = 0;
     loop {
-        let read = io.read(&mut bytes[have..]).await.map_err(|error| {
-            failed("no hello came: is a node of this kind there, and does it want TLS?").with_source(error)
-        })?;
+        let read = io.read(&mut bytes[have..]).await.map_err(no_hello)?;
         if read == 0 {
             return Err(failed(
                 "the peer closed before its hello was whole: is it a node of this kind, and does it want TLS?",
@@ -167,6 +165,16 @@ async fn read_hello(io: &mut BoxIo, protocol: &Protocol) -> Result<Hello, Error>
         if let Some(hello) = hello.map_err(|error| failed("the peer's hello is wrong").with_source(error))? {
             return Ok(hello);
         }
+    }
+}
+
+/// What reading a hello has come to. Where the cause says why, as an alert of TLS does, there is nothing to guess.
+fn no_hello(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            failed(&format!("{error}, so no hello came")).with_source(error)
+        }
+        _ => failed("no hello came: is a node of this kind there, and does it want TLS?").with_source(error),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, value_parser};
 use http::HeaderName;
 use rustls::pki_types::ServerName;
 
-use super::{BalancingArgs, header, tls_name};
+use super::{BalancingArgs, head_size, header, tls_name};
 use crate::compress::Compress;
 use crate::discover::Source;
 use crate::duration;
@@ -59,7 +59,7 @@ pub(crate) struct GroupArgs {
     pub(crate) out_tls_name: Option<ServerName<'static>>,
 
     /// Largest head of a reply; a larger one becomes 502 [default: 4096]
-    #[arg(long, value_name = "BYTES", help_heading = "Output", value_parser = value_parser!(u32).range(256..=1_048_576))]
+    #[arg(long, value_name = "SIZE", help_heading = "Output", value_parser = head_size)]
     pub(crate) out_max_header_size: Option<u32>,
 
     /// Teleport: compress requests, in the words of --in-compress [default: zstd, flate]

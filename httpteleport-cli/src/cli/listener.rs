@@ -6,14 +6,15 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use http::HeaderName;
 
-use super::{client_ip_header, yes_or_no};
+use super::{client_ip_header, head_size, yes_or_no};
 use crate::access::Networks;
 use crate::acme::{Challenge, HostPattern};
 use crate::compress::Compress;
 use crate::duration;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, check_host};
 use crate::forwarded::Which;
 use crate::listen::Mode;
+use crate::size;
 use crate::tls::ClientNames;
 
 /// As typed; [`Listener`](crate::config::Listener) is what they mean together.
@@ -100,7 +101,7 @@ pub(crate) struct ListenerArgs {
     pub(crate) in_get_only: Option<bool>,
 
     /// Largest head of a request; a larger one is answered 431 [default: 4096]
-    #[arg(long, value_name = "BYTES", help_heading = "Limits", value_parser = value_parser!(u32).range(256..=1_048_576))]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits", value_parser = head_size)]
     pub(crate) in_max_header_size: Option<u32>,
 
     /// Most fields in the head of a request; more are answered 431 [default: 100, over teleport 128]
@@ -108,7 +109,7 @@ pub(crate) struct ListenerArgs {
     pub(crate) in_max_headers: Option<u16>,
 
     /// Largest body of a request, up to 1 TiB; a larger one is answered 413, or broken off if a reply has begun [default: 4194304]
-    #[arg(long, value_name = "BYTES", help_heading = "Limits", value_parser = value_parser!(u64).range(0..=1 << 40))]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits", value_parser = body_size)]
     pub(crate) in_max_body_size: Option<u64>,
 
     /// Most connections of one client, IPv6 clients by their /64; one more is closed at once. Those of --trusted-proxies and of unix sockets
@@ -185,8 +186,13 @@ pub(crate) struct ListenerArgs {
     pub(crate) in_begin_traces: Option<bool>,
 }
 
+fn body_size(text: &str) -> Result<u64, String> {
+    size::parse(text, 0..=1 << 40)
+}
+
 fn directory(text: &str) -> Result<String, &'static str> {
     let url: Option<http::Uri> = text.parse().ok();
-    let is_https = url.is_some_and(|url| url.scheme_str() == Some("https") && url.authority().is_some());
+    let is_host = |url: &http::Uri| url.host().is_some_and(|host| check_host(host).is_ok());
+    let is_https = url.is_some_and(|url| url.scheme_str() == Some("https") && is_host(&url));
     is_https.then(|| text.to_owned()).ok_or("is no https URL; write for example https://acme.example.com/directory")
 }

@@ -6,6 +6,8 @@ use clap::Args;
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
 
+use crate::endpoint::check_host;
+
 /// Whether this program has no spans, so that there is no sense in showing these options.
 const HIDDEN: bool = cfg!(not(feature = "otlp"));
 
@@ -39,7 +41,8 @@ fn collector(text: &str) -> Result<Uri, &'static str> {
     let authority = parts.authority.as_ref();
     let host = authority.is_some_and(|authority| {
         let alone = authority.host().len() == authority.as_str().len();
-        alone || (authority.port_u16().is_some() && !authority.as_str().contains('@'))
+        let with_port = authority.port_u16().is_some() && !authority.as_str().contains('@');
+        check_host(authority.host()).is_ok() && (alone || with_port)
     });
     if !known || !host || path.query().is_some() {
         return Err(why);
@@ -81,6 +84,7 @@ mod tests {
             "http://h/?x",
             "http://me:pw@h",
             "http://h:x",
+            "http://127.0.0:4318",
         ] {
             assert!(collector(bad).is_err(), "{bad}");
         }

@@ -42,7 +42,7 @@ pub(crate) struct ProcessArgs {
     pub(crate) admin_token_file: Option<PathBuf>,
 
     /// What a gigabyte of traffic costs, for the page to tell what is saved, in the currency of your choice
-    #[arg(long, value_name = "PRICE", help_heading = "Admin", value_parser = price)]
+    #[arg(long, value_name = "PRICE", help_heading = "Admin", allow_negative_numbers = true, value_parser = price)]
     pub(crate) price_per_gb: Option<f64>,
 
     /// Write a line for each request to this file, or to stdout for -; SIGUSR1 and SIGHUP open it anew

@@ -168,6 +168,20 @@ mod tests {
             ("--in-tls-cert= --wire auto", "--in-tls-cert: needs a value; write --in-tls-cert FILE[,FILE...]"),
             ("completions basch", "SHELL basch: use bash, elvish, fish, powershell or zsh"),
             ("demo --seconds many", "--seconds many: is no whole number of 0 or more"),
+            (
+                "estimate x.har --requests-per-second -5",
+                "--requests-per-second -5: give a number above 0, at most 1000000000",
+            ),
+            ("--price-per-gb -1", "--price-per-gb -1: give a number from 0 to 1000000, for example 0.09"),
+            (
+                "--in-max-body-size 1GB",
+                "--in-max-body-size 1GB: is no size; write bytes, such as 65536, or 64KiB, 4MiB, 1GiB",
+            ),
+            ("--out-max-header-size 2MiB", "--out-max-header-size 2MiB: use 256 to 1048576 bytes"),
+            (
+                "--admin 127.0.0:80",
+                "--admin 127.0.0:80: \"127.0.0\" is no IPv4 address; write all four numbers, such as 127.0.0.1, or a name",
+            ),
             ("--retry-budget 101", "--retry-budget 101: 101 is not in 0..=100"),
             ("--in-get-only=maybe", "--in-get-only maybe: use true or false"),
             (

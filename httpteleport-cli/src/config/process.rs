@@ -9,7 +9,7 @@ use super::{Mistakes, Otlp};
 use crate::access_log;
 use crate::cli::{ProcessArgs, TeleportArgs};
 use crate::compress::Compress;
-use crate::endpoint::Address;
+use crate::endpoint::{Address, check_host};
 use crate::files;
 use crate::log;
 
@@ -65,6 +65,10 @@ impl Admin {
             mistakes.add(format!("--admin {given}: write HOST:PORT, or nothing to turn it off"));
             return None;
         };
+        if let Err(why) = check_host(host) {
+            mistakes.add(format!("--admin {given}: {why}"));
+            return None;
+        }
         Some(Admin {
             address: (host.trim_matches(['[', ']']).to_owned(), port),
             asked_for: args.admin.is_some(),

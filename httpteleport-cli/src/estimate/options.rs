@@ -16,11 +16,11 @@ pub(crate) struct EstimateArgs {
     pub(crate) files: Vec<PathBuf>,
 
     /// Tell also what a month at this rate comes to
-    #[arg(long, value_name = "N", value_parser = rate)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = rate)]
     pub(crate) requests_per_second: Option<f64>,
 
     /// What a gigabyte (1,000,000,000 bytes) costs, in the currency of your choice
-    #[arg(long, value_name = "PRICE", value_parser = price, requires = "requests_per_second")]
+    #[arg(long, value_name = "PRICE", allow_negative_numbers = true, value_parser = price, requires = "requests_per_second")]
     pub(crate) price_per_gb: Option<f64>,
 
     /// Print JSON instead of tables

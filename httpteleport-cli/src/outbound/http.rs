@@ -248,7 +248,7 @@ impl HttpUpstream {
                     return Err((Failure::of_request(fault), false));
                 }
                 let lost = is_lost(error.error());
-                let failure = Failure::new(FailureKind::Broken, self.explain(error.error()));
+                let failure = Failure::lost(self.explain(error.error()));
                 Err(match error.take_message() {
                     Some(request) => (failure.unsent(Box::new(request)), true),
                     None => (failure, lost),

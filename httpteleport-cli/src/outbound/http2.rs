@@ -146,7 +146,7 @@ impl Spare {
 }
 
 fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare) -> Failure {
-    let failure = Failure::new(FailureKind::Broken, one_line(error.error()));
+    let failure = Failure::lost(one_line(error.error()));
     let idempotent = is_idempotent(&spare.head.method);
     let harmless = spare.body.is_whole() && idempotent;
     // With its message comes what was never put on the connection.

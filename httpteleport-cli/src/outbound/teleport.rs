@@ -190,12 +190,13 @@ impl TeleportUpstream {
         }
         let failure = match kind(&error) {
             FailureKind::Unreachable => Undialled::of_others(&error, reason(&error), &self.prober.place).failure(None),
+            FailureKind::Broken => Failure::lost(reason(&error)),
             kind => Failure::new(kind, reason(&error)),
         };
         let unsent = call.take_unsent().filter(|_| !error.is_timeout());
         Err(match unsent {
             Some(request) => failure.unsent(Box::new(request.map(RequestBody::again))),
-            None if failure.kind == FailureKind::Broken => {
+            None if matches!(failure.kind, FailureKind::Broken | FailureKind::Unreachable) => {
                 let head = call.take_head().filter(|head| is_idempotent(&head.method));
                 failure.harmless(head.zip(spare).map(|(head, body)| Box::new(Request::from_parts(head, body))))
             }

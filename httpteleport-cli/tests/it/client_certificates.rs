@@ -195,19 +195,22 @@ async fn a_client_without_a_certificate_costs_a_teleports_input_nothing() {
     let url = origin.url();
     let mut args = vec!["--in", "teleports://127.0.0.1:0", "--out", &url, "--in-tls-client-names", "near"];
     args.extend(input.iter().map(String::as_str));
-    for wire in ["classic", "framed"] {
+    for (wire, told) in [
+        ("classic", "CertificateRequired: it refuses the certificate of --out-tls-cert, or that there is none"),
+        ("framed", "cannot be reached: received fatal alert: CertificateRequired, so no hello came"),
+    ] {
         let (mut far, mut log) = Program::logged(&[&args[..], &["--wire", wire]].concat()).await;
         let out = format!("teleports://{}", far.address());
         let (ca, cert, key) = (ours.path("ca"), ours.path("near.crt"), ours.path("near.key"));
         let shown = ["--out-ca", &ca, "--out-tls-cert", &cert, "--out-tls-key", &key, "--wire", wire];
         let near = Program::between("http://127.0.0.1:0", &out, &shown).await;
-        let bare = ["--in", "http://127.0.0.1:0", "--out", &out, "--out-ca", &ca, "--wire", wire, "--log-all-errors"];
+        let bare = ["--in", "http://127.0.0.1:0", "--out", &out, "--out-ca", &ca, "--wire", wire];
         let (bare, mut bare_log) = Program::logged(&bare).await;
         let mut client = Client::connect(near.address()).await;
         assert_eq!(client.get("/size/2").await.text(), "xx", "{wire}");
         let refused = Client::connect(bare.address()).await.get("/size/1").await;
         assert_eq!(refused.status(), 502, "{wire}");
-        log_has(&mut bare_log, "CertificateRequired").await;
+        log_has(&mut bare_log, told).await;
         log_has(&mut log, "refused: it shows no certificate").await;
         assert_eq!(client.get("/size/3").await.text(), "xxx", "{wire}");
         far.signal(Signal::TERM);
@@ -230,6 +233,26 @@ async fn an_https_upstream_is_shown_a_certificate_and_checked_for_the_name_given
         let options = [&["--out-ca", &ca], &options[..]].concat();
         let program = Program::between("http://127.0.0.1:0", &url, &options).await;
         assert_eq!(Client::connect(program.address()).await.get("/size/1").await.status(), status, "{options:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_https_upstream_that_wants_a_certificate_is_told_of_in_the_log() {
+    let (ours, origin) = (Authority::new(), Origin::start().await);
+    let (input, url, ca) = (ours.input(), origin.url(), ours.path("ca"));
+    let mut args = vec!["--in", "https://127.0.0.1:0", "--out", &url];
+    args.extend(input.iter().map(String::as_str));
+    // One speaks HTTP/2 as well, one HTTP/1.1 alone.
+    let far = Program::start(&args).await;
+    ours.issue("server", &["localhost"]);
+    let alone = Origin::tls(ours.server()).await;
+    for address in [far.address(), &alone.address] {
+        let out = format!("https://{address}");
+        let near = ["--in", "http://127.0.0.1:0", "--out", &out, "--out-ca", &ca, "--out-tls-name", "localhost"];
+        let (near, mut log) = Program::logged(&near).await;
+        assert_eq!(Client::connect(near.address()).await.get("/size/1").await.status(), 502, "{address}");
+        log_has(&mut log, "CertificateRequired: it refuses the certificate of --out-tls-cert, or that there is none")
+            .await;
     }
 }
 

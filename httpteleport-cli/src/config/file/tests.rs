@@ -135,7 +135,7 @@ rewrite_host = "a/b"
         "web.toml:2: threads 0: 0 is not in 1..=1024",
         "web.toml:3: wire go: use auto, classic or framed",
         "web.toml:6: listener \"web\": unknown key max_body; did you mean max_body_size?",
-        "web.toml:7: listener \"web\": max_header_size huge: is no whole number of 0 or more",
+        "web.toml:7: listener \"web\": max_header_size huge: is no size; write bytes, such as 65536, or 64KiB, 4MiB, 1GiB",
         "web.toml:8: listener \"web\": tls_cert: the input http://:80 does not use TLS; use https:// or teleports://, or drop the option",
         "web.toml:9: listener \"web\": allow 10.0.0: \"10.0.0\" is no network; write an address such as 10.0.0.1 or a network such as 10.0.0.0/8 or 2001:db8::/32",
         "web.toml:10: listener \"web\": get_only maybe: use true or false",
