@@ -1,6 +1,7 @@
 //! Requests that are not forwarded, and what their clients are told.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
-use crate::counters::{Counters, Refused};
+use crate::counters::{Counters, REFUSALS, Refused};
 use crate::endpoint::Scheme;
 use crate::listen::Client;
 
@@ -17,6 +18,8 @@ use crate::listen::Client;
 pub(crate) enum Reason {
     /// It is no good HTTP.
     Malformed,
+    /// Its client hung up in the middle of it.
+    Gone,
     /// No route takes it.
     NoRoute,
     /// Its method is not let in.
@@ -44,6 +47,8 @@ impl Reason {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Reason::Malformed => StatusCode::BAD_REQUEST,
+            // What nginx has for it, and the access log: nobody is left who would be answered.
+            Reason::Gone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Reason::NoRoute => StatusCode::NOT_FOUND,
             Reason::Method => StatusCode::METHOD_NOT_ALLOWED,
             Reason::SlowBody => StatusCode::REQUEST_TIMEOUT,
@@ -56,9 +61,18 @@ impl Reason {
         }
     }
 
-    /// Where it is counted and logged.
-    pub(crate) fn counter(self, counters: &Counters) -> &Refused {
-        match self {
+    /// Counts and logs what became of a request for it.
+    pub(crate) fn note(self, counters: &Counters, client: Client, became: impl Display) {
+        match self.counter(counters) {
+            Some(counter) => counter.note("request", client, became),
+            // It happens all the time, and nobody is to blame.
+            None => tracing::debug!(target: REFUSALS, "request of {client} {became}"),
+        }
+    }
+
+    fn counter(self, counters: &Counters) -> Option<&Refused> {
+        Some(match self {
+            Reason::Gone => return None,
             Reason::Malformed => &counters.malformed,
             Reason::NoRoute => &counters.no_route,
             Reason::Method => &counters.method,
@@ -70,7 +84,7 @@ impl Reason {
             Reason::LargeHead => &counters.large_head,
             Reason::Unsupported => &counters.unsupported,
             Reason::Concurrency => &counters.concurrency,
-        }
+        })
     }
 
     /// Whether the connection can be used on: what follows on it is a request, whose it is.
@@ -128,7 +142,7 @@ impl Caller {
         let Refusal(reason, why) = refusal;
         let status = reason.status();
         let became = format_args!("refused with {}: {why}", status.as_u16());
-        reason.counter(counters).note("request", self.client, became);
+        reason.note(counters, self.client, became);
         let mut reply = self.refuse(status, why);
         reply.headers_mut().extend(reason.field());
         reply

@@ -62,8 +62,10 @@ pub(crate) enum BodyFault {
     TooLarge,
     /// The client paused for too long.
     Slow,
-    /// It is not HTTP, or the client is gone.
+    /// It is not HTTP.
     Broken,
+    /// The client hung up, or took it back.
+    Gone,
 }
 
 impl RequestBody {
@@ -225,6 +227,7 @@ impl BodyFault {
             BodyFault::TooLarge => Reason::LargeBody,
             BodyFault::Slow => Reason::SlowBody,
             BodyFault::Broken => Reason::Malformed,
+            BodyFault::Gone => Reason::Gone,
         }
     }
 
@@ -235,7 +238,7 @@ impl BodyFault {
 
     /// Counts and logs the end of a body that is on its way already.
     pub(crate) fn note(self, client: Client, counters: &Counters) {
-        self.reason().counter(counters).note("request", client, format_args!("broken off: {self}"));
+        self.reason().note(counters, client, format_args!("broken off: {self}"));
     }
 
     /// The same in words.
@@ -244,6 +247,7 @@ impl BodyFault {
             BodyFault::TooLarge => "the request's body is too large",
             BodyFault::Slow => "the request's body stopped",
             BodyFault::Broken => "the request's body is broken",
+            BodyFault::Gone => "the client hung up in the middle of the request's body",
         }
     }
 }

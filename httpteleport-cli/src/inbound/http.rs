@@ -202,7 +202,7 @@ impl Shared {
     /// Counts and logs a head that was answered before it was a request.
     fn refuse_head(&self, ends: Ends, reason: Reason, why: &str) {
         let (client, status) = (ends.caller.client, reason.status());
-        reason.counter(&self.counters).note("request", client, format_args!("refused with {}: {why}", status.as_u16()));
+        reason.note(&self.counters, client, format_args!("refused with {}: {why}", status.as_u16()));
         self.log_head(ends, status);
     }
 

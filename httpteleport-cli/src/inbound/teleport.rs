@@ -302,6 +302,15 @@ async fn collect(reply: Response<Body>) -> Result<Response<Body>, String> {
     }
 }
 
+/// Whose fault it is that a body has ended early. A node that lost its client breaks off in the middle of it.
+fn fault(error: &Error) -> BodyFault {
+    match error.kind() {
+        ErrorKind::Timeout => BodyFault::Slow,
+        ErrorKind::Protocol | ErrorKind::Refused => BodyFault::Broken,
+        _ => BodyFault::Gone,
+    }
+}
+
 /// The body of a request on its way through.
 struct Passing {
     stream: Incoming,
@@ -327,7 +336,6 @@ impl http_body::Body for Passing {
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(frame) = ready!(Pin::new(&mut self.stream).poll_frame(cx)) else { return Poll::Ready(None) };
-        let fault = |error: &Error| if error.is_timeout() { BodyFault::Slow } else { BodyFault::Broken };
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => return self.broken_off(fault(&error)),

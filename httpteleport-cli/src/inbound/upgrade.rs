@@ -212,7 +212,7 @@ impl http_body::Body for Said {
         if let Source::Awaited(reader) = &mut this.source {
             match ready!(Pin::new(reader).poll(cx)) {
                 Ok(reader) => this.source = Source::Read(Pieces::new(reader)),
-                Err(_) => return Poll::Ready(Some(Err(BodyFault::Broken.into()))),
+                Err(_) => return Poll::Ready(Some(Err(BodyFault::Gone.into()))),
             }
         }
         if let Source::Read(pieces) = &mut this.source
@@ -290,10 +290,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_whose_client_never_switches_has_a_broken_body() {
+    async fn a_request_whose_client_never_switches_is_broken_off() {
         let (mut said, agreed) = agree(Body::from(Bytes::new()));
         drop(agreed);
         let error = said.frame().await.expect("a frame").expect_err("no client");
-        assert_eq!(BodyFault::of(&*error), Some(BodyFault::Broken));
+        assert_eq!(BodyFault::of(&*error), Some(BodyFault::Gone));
     }
 }

@@ -1,6 +1,8 @@
 //! A request's body as it comes from an HTTP client.
 
+use std::error::Error as _;
 use std::future::{Future as _, poll_fn};
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -180,7 +182,10 @@ impl Upload {
             Some(Ok(frame)) => frame.is_trailers() || incoming.is_end_stream(),
         };
         let Some(frame) = next else { return Poll::Ready(None) };
-        let Ok(frame) = frame else { return Poll::Ready(Some(Err(BodyFault::Broken))) };
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Poll::Ready(Some(Err(fault(&error)))),
+        };
         match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(left) => self.left = left,
             None => return Poll::Ready(Some(Err(BodyFault::TooLarge))),
@@ -242,6 +247,16 @@ impl Drop for Upload {
             drop(running);
         });
     }
+}
+
+/// Whether a body was broken, or broken off.
+fn fault(error: &hyper::Error) -> BodyFault {
+    let cause = error.source();
+    let malformed = cause
+        .and_then(|cause| cause.downcast_ref::<io::Error>())
+        .is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData));
+    let out_of_order = cause.and_then(|cause| cause.downcast_ref()).is_some_and(h2::Error::is_library);
+    if malformed || out_of_order { BodyFault::Broken } else { BodyFault::Gone }
 }
 
 /// Reads what the client still sends of a body that nobody wants.

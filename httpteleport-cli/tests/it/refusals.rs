@@ -152,3 +152,36 @@ async fn too_few_files_are_told_at_the_start() {
         assert_eq!(log.contains(want), told, "{log}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_hangs_up_in_its_upload_is_499_and_a_body_that_is_malformed_400() {
+    let origin = Origin::start().await;
+    let far = Program::between("teleport://127.0.0.1:0", &origin.url(), &[]).await;
+    let post = |framing: &str, body: &str| format!("POST /echo HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n{body}");
+    for out in [origin.url(), format!("teleport://{}", far.address())] {
+        let args = ["--in", "http://127.0.0.1:0", "--out", &out, "--admin", "127.0.0.1:0"];
+        let mut program = Program::start(&[&args[..], &["--access-log", "-"]].concat()).await;
+        let admin = program.admin().await;
+        for (framing, body, status) in [
+            ("Content-Length: 100", "half", 499),
+            ("Content-Length: 1000000", "half", 499),
+            ("Transfer-Encoding: chunked", "4\r\nhalf\r\n", 499),
+            ("Transfer-Encoding: chunked", "4\r\nhalf\r\nx", 400),
+        ] {
+            let mut client = Client::connect(program.address()).await;
+            client.send(post(framing, body)).await;
+            // Whoever gets an answer reads it; the others go.
+            let reply = if status == 400 { Some(client.reply().await) } else { None };
+            assert!(reply.is_none_or(|reply| reply.status() == status), "{framing} {body}");
+            drop(client);
+            let line = program.next_line().await;
+            assert!(line.contains(&format!(" HTTP/1.1\" {status} ")), "{framing} {body}: {line}");
+        }
+        let metrics = get(&admin, "/metrics").await;
+        let refused = value(metrics.text(), "httptp_refusals_total", &["reason=\"malformed\""]);
+        assert_eq!(refused, 1.0, "{out}");
+        // Those that were on their way.
+        assert_eq!(value(metrics.text(), "httptp_failed_requests_total", &["kind=\"request\""]), 2.0, "{out}");
+        assert_eq!(value(metrics.text(), "httptp_upstream_failures_total", &[]), 0.0, "{out}");
+    }
+}
