@@ -35,6 +35,8 @@ pub(crate) struct Body {
     /// What ends with it: the span of the request to the upstream, and then that of the request itself.
     attempted: Option<Span>,
     span: Option<Span>,
+    /// Nothing more comes of it.
+    over: bool,
 }
 
 enum Kind {
@@ -68,7 +70,7 @@ enum Source {
 
 impl Body {
     fn of(kind: Kind) -> Body {
-        Body { kind, held: None, caller: None, client: None, logged: None, attempted: None, span: None }
+        Body { kind, held: None, caller: None, client: None, logged: None, attempted: None, span: None, over: false }
     }
 
     /// A streamed body that comes over the connection leased, with pauses of at most so long; `early` if the body of its
@@ -150,10 +152,14 @@ impl http_body::Body for Body {
             Kind::Teleport(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Kind::Other(body) => Pin::new(body).poll_frame(cx).map_ok(trailers::clean),
         };
+        self.over |= matches!(&next, Poll::Ready(None | Some(Err(_))));
         if let (Poll::Ready(Some(frame)), Some((attempt, _))) = (&next, &mut self.held) {
             match frame.as_ref().map(Frame::trailers_ref) {
                 Ok(None) => {}
-                Ok(Some(trailers)) => attempt.note_trailers(trailers),
+                Ok(Some(trailers)) => {
+                    attempt.note_trailers(trailers);
+                    self.over = true;
+                }
                 Err(_) => {
                     attempt.note_broken();
                     if let Some(span) = &mut self.attempted {
@@ -183,6 +189,22 @@ impl http_body::Body for Body {
             Kind::Stream(stream) => stream.incoming.size_hint(),
             Kind::Teleport(incoming) => incoming.size_hint(),
             Kind::Other(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    /// Who lets go of it before its end has given it up.
+    fn drop(&mut self) {
+        if self.span.is_none() && self.attempted.is_none() {
+            return;
+        }
+        // Of what is at hand nobody knows how far it went, and a reply to HEAD is not read.
+        let given_up = !self.over && !matches!(self.kind, Kind::Full(_)) && !self.is_end_stream();
+        if given_up {
+            for span in [&mut self.attempted, &mut self.span].into_iter().flatten() {
+                span.cancelled();
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
-use super::record::{Record, Side};
+use super::record::{CANCELLED, Record, Side};
 use crate::endpoint::{Address, Endpoint};
 use crate::listen::Client;
 
@@ -20,8 +20,6 @@ use crate::listen::Client;
 const REMOTE: u32 = 0x300;
 /// It is known, and it is not.
 const LOCAL: u32 = 0x100;
-/// What a span says of a request that its client gave up.
-const CANCELLED: &str = "cancelled";
 
 /// Spans of this service.
 pub(super) fn request(service: &str, records: &[Record]) -> ExportTraceServiceRequest {

@@ -58,4 +58,8 @@ impl Span {
     pub(crate) fn failed(&mut self, _: FailureKind) {
         match *self {}
     }
+
+    pub(crate) fn cancelled(&mut self) {
+        match *self {}
+    }
 }

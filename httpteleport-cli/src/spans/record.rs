@@ -13,6 +13,9 @@ use crate::refusal::Caller;
 
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
+/// What a span says of a request that its client gave up.
+pub(super) const CANCELLED: &str = "cancelled";
+
 /// Most bytes of a text: paths can be as long as a head.
 pub(super) const LONGEST: usize = 1024;
 /// So much of a `tracestate` is told, which is what everybody has to take.

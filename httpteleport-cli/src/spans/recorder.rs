@@ -154,6 +154,13 @@ impl Span {
             record.fault = Some(KINDS[place(kind)]);
         }
     }
+
+    /// Its client has given it up in the middle of the reply.
+    pub(crate) fn cancelled(&mut self) {
+        if let Some(record) = &mut self.0.record {
+            record.fault.get_or_insert(record::CANCELLED);
+        }
+    }
 }
 
 impl Drop for Open {

@@ -191,6 +191,46 @@ async fn a_reply_that_breaks_off_is_an_error_of_its_upstream() {
 }
 
 #[tokio::test]
+async fn a_reply_that_its_client_gives_up_is_cancelled_on_both_nodes() {
+    let (mut near_spans, mut far_spans) = (Collector::start().await, Collector::start().await);
+    let far = Stage::before("teleport://127.0.0.1:0", &far_spans.options("far")).await;
+    let near = node(&format!("teleport://{}", far.program.address()), &[&near_spans.options("near")]).await;
+    let mut client = Client::connect(near.address()).await;
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let mut origin = far.accept().await;
+    origin.try_head().await.expect("a request");
+    origin.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
+    assert_eq!(client.head().await.status(), 200);
+    drop(client);
+    for spans in [near_spans.take(2).await, far_spans.take(2).await] {
+        for told in &spans {
+            assert_eq!(told.all(["http.response.status_code", "error.type"]), ["200", "cancelled"], "{told:?}");
+            assert!(told.is_error());
+        }
+    }
+
+    // What is read to its end is not, whether it has a length, chunks, or no body at all.
+    for (method, reply) in [
+        ("GET", "Content-Length: 2\r\n\r\nhi"),
+        ("GET", "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
+        ("HEAD", "Content-Length: 2\r\n\r\n"),
+    ] {
+        let mut client = Client::connect(near.address()).await;
+        client.send(format!("{method} / HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+        let mut origin = far.accept().await;
+        origin.try_head().await.expect("a request");
+        origin.send(format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{reply}")).await;
+        assert_eq!(client.head().await.status(), 200);
+        if method == "GET" {
+            client.exactly(2).await;
+        }
+        for spans in [near_spans.take(2).await, far_spans.take(2).await] {
+            assert!(spans.iter().all(|told| !told.is_error()), "{method} {reply}: {spans:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_sent_and_what_is_dropped_is_counted() {
     let origin = Origin::start().await;
     // Of the first request nothing is taken, of the second one span, of the third all, the second time.
