@@ -1,7 +1,10 @@
 //! How calls of gRPC went. HTTP's status is 200 for all of them; `grpc-status` tells, behind the body or in a head without one.
 
-use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, Response, StatusCode};
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use crate::balance::Outcome;
@@ -10,6 +13,44 @@ use crate::balance::Outcome;
 const TYPE: &[u8] = b"application/grpc";
 
 static STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// The type of the reply to a request, if that is a call.
+pub(crate) fn reply_type<B>(request: &Request<B>) -> Option<&'static str> {
+    if request.method() != Method::POST {
+        return None;
+    }
+    let kind = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    let name = kind.split(['+', ';']).next()?.trim_end();
+    let all = ["application/grpc", "application/grpc-web", "application/grpc-web-text"];
+    all.into_iter().find(|one| one.eq_ignore_ascii_case(name))
+}
+
+/// The reply, of that type, to a call that this proxy answers with this status and text: a head and no more, of HTTP's status 200.
+pub(crate) fn failure(kind: &'static str, status: StatusCode, why: &str) -> Response<Bytes> {
+    let mut reply = Response::new(Bytes::new());
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(STATUS.clone(), u16::from(Code::of_status(status).0).into());
+    if let Ok(why) = HeaderValue::from_str(&encoded(why)) {
+        headers.insert(MESSAGE.clone(), why);
+    }
+    reply
+}
+
+/// A text as `grpc-message` has it.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => out.push(byte.into()),
+            _ => {
+                let _ = write!(out, "%{byte:02X}"); // Into a string nothing fails.
+            }
+        }
+    }
+    out
+}
 
 /// What `grpc-status` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +91,20 @@ impl Code {
         let text = fields.get(&STATUS)?;
         let number = text.to_str().ok().and_then(|text| text.parse().ok());
         Some(Code(number.unwrap_or(2)))
+    }
+
+    /// What a status of HTTP is among them, where this proxy has one to tell.
+    fn of_status(status: StatusCode) -> Code {
+        Code(match status.as_u16() {
+            499 => 1,              // CANCELLED
+            408 | 504 => 4,        // DEADLINE_EXCEEDED
+            403 => 7,              // PERMISSION_DENIED
+            413 | 429 => 8,        // RESOURCE_EXHAUSTED
+            404 | 405 | 501 => 12, // UNIMPLEMENTED
+            400 | 417 | 431 => 13, // INTERNAL
+            502 | 503 => 14,       // UNAVAILABLE
+            _ => 2,                // UNKNOWN
+        })
     }
 
     /// What it says of the upstream. `UNAVAILABLE` is a 503. `RESOURCE_EXHAUSTED` is a 429, `UNKNOWN`, `INTERNAL` and `DATA_LOSS` are a
@@ -108,6 +163,35 @@ mod tests {
         assert_eq!(streamed("text/plain", None), Call::Other);
         let sized = head(200, "application/grpc", None).body(Full::new(Bytes::from("x"))).expect("a reply");
         assert_eq!(Call::of(&sized), Call::Other);
+    }
+
+    #[test]
+    fn which_requests_are_calls() {
+        let of = |method: &str, kind: &str| {
+            let request = Request::builder().method(method).header("content-type", kind).body(()).expect("a request");
+            reply_type(&request)
+        };
+        assert_eq!(of("POST", "application/grpc"), Some("application/grpc"));
+        assert_eq!(of("POST", "Application/gRPC+proto; x=y"), Some("application/grpc"));
+        assert_eq!(of("POST", "application/grpc-web+json"), Some("application/grpc-web"));
+        assert_eq!(of("POST", "application/grpc-web-text"), Some("application/grpc-web-text"));
+        assert_eq!(
+            [of("GET", "application/grpc"), of("POST", "application/grpcs"), of("POST", "text/plain")],
+            [None; 3]
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_a_head_with_a_code() {
+        let reply = failure("application/grpc", StatusCode::PAYLOAD_TOO_LARGE, "100% \u{e9}\n");
+        assert!(reply.status() == StatusCode::OK && reply.body().is_empty());
+        assert_eq!(
+            ["content-type", "grpc-status", "grpc-message"].map(|name| &reply.headers()[name]),
+            ["application/grpc", "8", "100%25 %C3%A9%0A"]
+        );
+        let codes = [400, 403, 404, 408, 413, 429, 431, 499, 501, 502, 503, 504, 418];
+        let codes = codes.map(|status| Code::of_status(StatusCode::from_u16(status).expect("a status")).0);
+        assert_eq!(codes, [13, 7, 12, 4, 8, 8, 13, 1, 12, 14, 14, 4, 2]);
     }
 
     #[test]

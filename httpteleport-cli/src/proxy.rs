@@ -199,7 +199,12 @@ mod tests {
         let proxy = Proxy::new(Arc::clone(&upstreams), Duration::from_secs(3), Failures::default());
         let slot = Slots::new(1).take().expect("a place");
         let reply = proxy
-            .forward(Outgoing::default(), Caller { client: Client::Unix, input: Scheme::Http, to: None }, slot, None)
+            .forward(
+                Outgoing::default(),
+                Caller { client: Client::Unix, input: Scheme::Http, to: None, grpc: None },
+                slot,
+                None,
+            )
             .await;
         assert_eq!(reply.status(), StatusCode::BAD_GATEWAY);
         let mut tried: Vec<_> = upstreams.snapshot().iter().map(|upstream| upstream.requests).collect();

@@ -11,6 +11,7 @@ use http::{Response, StatusCode};
 use crate::body::Body;
 use crate::counters::{Counters, REFUSALS, Refused};
 use crate::endpoint::Scheme;
+use crate::grpc;
 use crate::listen::Client;
 
 /// Why a request is not forwarded.
@@ -125,13 +126,18 @@ pub(crate) struct Caller {
     pub(crate) input: Scheme,
     /// The address that the client, or who brought its request, came to.
     pub(crate) to: Option<SocketAddr>,
+    /// The type of a reply, if its request is a call of gRPC.
+    pub(crate) grpc: Option<&'static str>,
 }
 
 impl Caller {
-    /// An error reply of this proxy: short text that begins with the input's kind.
+    /// An error reply of this proxy: short text that begins with the input's kind. Who calls by gRPC gets it as what the call came to.
     pub(crate) fn refuse(self, status: StatusCode, why: &str) -> Response<Body> {
-        let text = format!("{}: proxying error: {why}\n", self.input.name());
-        let mut reply = Response::new(Body::from(Bytes::from(text)));
+        let text = format!("{}: proxying error: {why}", self.input.name());
+        if let Some(kind) = self.grpc {
+            return grpc::failure(kind, status, &text).map(Body::from);
+        }
+        let mut reply = Response::new(Body::from(Bytes::from(text + "\n")));
         *reply.status_mut() = status;
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         reply

@@ -14,6 +14,7 @@ use super::upload::Upload;
 use crate::access_log;
 use crate::balance::Load;
 use crate::body::Body;
+use crate::grpc;
 use crate::headers;
 use crate::listen::Client;
 use crate::refusal::{Caller, Refusal};
@@ -41,7 +42,7 @@ impl Shared {
         let mut span = self.traces.begin(&mut request, ends.caller);
         let version = request.version();
         let (client, admitted) = self.admit(&request, ends.caller.client);
-        let caller = Caller { client, ..ends.caller };
+        let caller = Caller { client, grpc: grpc::reply_type(&request), ..ends.caller };
         if let Some(span) = &mut span {
             span.of(client);
         }

@@ -92,12 +92,13 @@ impl Shared {
         match accepted {
             Accepted::Unix(stream) => {
                 let stream = self.counted(stream);
-                let caller = Caller { client: Client::Unix, input: self.scheme, to: None };
+                let caller = Caller { client: Client::Unix, input: self.scheme, to: None, grpc: None };
                 self.connection(stream, Ends { caller }, activity).await;
             }
             Accepted::Tcp(stream, peer) => {
                 let stream = self.counted(stream);
-                let caller = Caller { client: Client::Tcp(peer.remote), input: self.scheme, to: Some(peer.local) };
+                let caller =
+                    Caller { client: Client::Tcp(peer.remote), input: self.scheme, to: Some(peer.local), grpc: None };
                 let ends = Ends { caller };
                 match &self.tls {
                     None => Arc::clone(&self).connection(stream, ends, activity).await,

@@ -25,6 +25,7 @@ use crate::config::{self, Largest, MAX_REPLY_BODY};
 use crate::counters::Counters;
 use crate::endpoint::Scheme;
 use crate::ends::Ends;
+use crate::grpc;
 use crate::headers;
 use crate::listen::{Accepted, Client};
 use crate::metrics::counted::Counted;
@@ -223,14 +224,14 @@ impl StreamHandler for Answer {
 
 impl Answer {
     fn caller(&self, client: Client) -> Caller {
-        Caller { client, input: self.input, to: self.own_address }
+        Caller { client, input: self.input, to: self.own_address, grpc: None }
     }
 
     /// Whose request it is, and its way, or the reply to one that may not go on.
     fn admit(&self, request: Request<Incoming>, peer: Client) -> (Caller, Result<Routed, Response<Body>>) {
         let policy = self.policy.load();
         let client = policy.gate.client(request.headers(), peer);
-        let caller = self.caller(client);
+        let caller = Caller { grpc: grpc::reply_type(&request), ..self.caller(client) };
         let routed = self.prepare(&policy, request, peer, client);
         (caller, routed.map_err(|refusal| caller.turn_away(&refusal, &policy.gate.counters)))
     }

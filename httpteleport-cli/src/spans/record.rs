@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_request_of_http_2_names_its_host_in_its_target() {
-        let caller = Caller { client: Client::Unix, input: Scheme::Https, to: None };
+        let caller = Caller { client: Client::Unix, input: Scheme::Https, to: None, grpc: None };
         let asked = |target: &str, host: Option<&str>| {
             let request = host.into_iter().fold(Request::get(target), |request, host| request.header(HOST, host));
             match Side::server(&request.body(()).expect("a request"), caller) {
@@ -148,7 +148,7 @@ mod tests {
         let request = Request::get(format!("/{long}")).header(HOST, &long).header(USER_AGENT, &long);
         let request = request.header(TRACESTATE, "a=1,".repeat(100)).header(TRACESTATE, "b=2,".repeat(100));
         let request = request.body(()).expect("a request");
-        let caller = Caller { client: Client::Unix, input: Scheme::Http, to: None };
+        let caller = Caller { client: Client::Unix, input: Scheme::Http, to: None, grpc: None };
         let (context, state) = (Context { trace: 1, span: 1, flags: 1 }, state(request.headers()));
         let record = Record::new(&request, context, None, state, Side::server(&request, caller));
         let Side::Server { authority, agent, .. } = record.side else { panic!("a server") };

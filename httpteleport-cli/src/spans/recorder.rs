@@ -187,7 +187,7 @@ mod tests {
             service: "x".to_owned(),
         };
         let spans = Spans::start(&settings).expect("it starts");
-        let caller = Caller { client: Client::Unix, input: Scheme::Unix, to: None };
+        let caller = Caller { client: Client::Unix, input: Scheme::Unix, to: None, grpc: None };
         // What sends them has had no turn yet.
         for _ in 0..MOST_WAITING + 5 {
             let mut span = spans.begin(&mut Request::new(()), caller).expect("it is sampled");
@@ -201,7 +201,7 @@ mod tests {
         let (queue, _waiting) = mpsc::channel(1);
         let (tally, closing) = (Arc::default(), CancellationToken::new());
         let spans = Arc::new(Spans { sample: 0.25, queue, tally, closing, exporter: Mutex::default() });
-        let caller = Caller { client: Client::Unix, input: Scheme::Unix, to: None };
+        let caller = Caller { client: Client::Unix, input: Scheme::Unix, to: None, grpc: None };
         let sampled = (0..10_000).filter(|_| spans.begin(&mut Request::new(()), caller).is_some()).count();
         assert!((2000..3000).contains(&sampled), "{sampled}");
     }

@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use tonic::Code;
 
 use crate::grpc_server::{Caller, GrpcServer};
-use crate::node::Node;
+use crate::node::{Node, Pair};
 
 /// Calls that are all on their way before the first one is answered.
 const MANY: usize = 20;
@@ -80,4 +80,38 @@ async fn what_is_the_fault_of_a_call_or_its_program_ejects_nobody() {
         near.says("draining");
         assert!(near.ended().success() && !near.has_said("fails too often"), "{code:?}: {near:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nodes_refuse_and_fail_is_told_as_grpc_tells_it() {
+    let server = GrpcServer::start().await;
+    let out = format!("h2c://{}", server.address);
+    let nobody = "h2c://127.0.0.1:1".to_owned();
+    for (out, options, code, line) in [
+        (&out, &["--in-max-body-size", "4"][..], Code::ResourceExhausted, Some("413: the request's body is too large")),
+        (&out, &["--in-get-only"], Code::Unimplemented, Some("405: only GET is let in")),
+        (&nobody, &[], Code::Unavailable, None),
+    ] {
+        let near = Node::start("http://127.0.0.1:0", out, options);
+        assert_eq!(Caller::connect(near.url()).await.call(false).await, Err(code), "{options:?}");
+        if let Some(line) = line {
+            near.says(line);
+        }
+        // The same at the far node, behind a near one.
+        let pair = Pair::with(out, &[], options);
+        assert_eq!(Caller::connect(pair.near.url()).await.call(false).await, Err(code), "far: {options:?}");
+        if line.is_some() && code == Code::ResourceExhausted {
+            pair.far.says("the request's body is too large");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_not_answered_in_time_exceeds_its_deadline() {
+    let server = GrpcServer::start().await;
+    server.hold();
+    let out = format!("h2c://{}", server.address);
+    let near = Node::start("http://127.0.0.1:0", &out, &["--out-timeout", "200ms"]);
+    assert_eq!(Caller::connect(near.url()).await.call(false).await, Err(Code::DeadlineExceeded));
+    server.go_on();
 }
