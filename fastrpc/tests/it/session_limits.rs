@@ -79,13 +79,13 @@ async fn large_replies_without_readers_have_a_bound_and_end_in_time() {
     let next = scene.call("10", b"");
     let start = tokio::time::Instant::now();
     next.await.unwrap();
-    assert!(start.elapsed() <= 12 * S, "{:?}", start.elapsed());
+    assert!(start.elapsed() <= 7 * S, "{:?}", start.elapsed());
     let mut told = 0;
     for call in calls {
         match all(&mut call.await.unwrap().body).await {
             Ok(body) => assert_eq!(body.len(), 1_000_000),
             Err(error) => {
-                let text = "the peer reset the stream: stalled (nobody has read its body for 10 s while calls waited)";
+                let text = "the peer reset the stream: stalled (nobody has read its body for 5 s while calls waited)";
                 assert_eq!(error.to_string(), text);
                 told += 1;
             }
@@ -192,7 +192,7 @@ async fn bodies_that_begin_come_through_while_long_ones_fill_the_connection_with
     // A long one waits until those are broken off.
     let mut long = scene.call("5000000", b"").await.unwrap();
     assert_eq!(all(&mut long.body).await.unwrap().len(), 5_000_000);
-    assert!(start.elapsed() > 5 * S && start.elapsed() < 15 * S, "{:?}", start.elapsed());
+    assert!(start.elapsed() > 3 * S && start.elapsed() < 12 * S, "{:?}", start.elapsed());
     let mut told = 0;
     for mut reply in unread {
         told += usize::from(all(&mut reply.body).await.is_err());

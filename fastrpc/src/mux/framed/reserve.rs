@@ -10,7 +10,7 @@ use super::streams::Streams;
 use super::table::Key;
 
 /// So many bytes of a body may use the reserve.
-const YOUNG: usize = 64 * 1024;
+const YOUNG: usize = 128 * 1024;
 
 /// What is kept, and who waits for more than that.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Reserve {
 
 /// How much of a connection's credit a sender keeps, by what it began with.
 pub(super) fn reserved(initial: u32) -> u32 {
-    initial / 8
+    initial / 4
 }
 
 impl<T> Streams<T> {

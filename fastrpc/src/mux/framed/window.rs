@@ -135,7 +135,9 @@ impl RecvWindow {
         if let Some(round_trip) = round_trip.filter(|round_trip| since >= *round_trip / 2) {
             let per_trip = u128::from(self.used) * round_trip.as_nanos() / since.as_nanos().max(1);
             let per_trip = u32::try_from(per_trip).unwrap_or(u32::MAX);
-            if per_trip >= self.target / 4 * 3 && self.held <= self.target / 2 {
+            // A sender may keep a quarter of a connection's for bodies that begin.
+            let most_of_it = if self.shared.is_some() { self.target / 8 * 5 } else { self.target / 4 * 3 };
+            if per_trip >= most_of_it && self.held <= self.target / 2 {
                 let wanted = per_trip.saturating_add(per_trip / 5 * 3);
                 self.target = wanted.min(self.target.saturating_mul(2)).min(most).max(self.target);
             } else if self.shared.is_none() && since > round_trip * 16 && self.held > self.target / 4 {

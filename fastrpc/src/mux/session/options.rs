@@ -72,7 +72,7 @@ impl Default for Options {
                 codecs: vec![ZSTD, LZ4],
                 calls: 10_000,
                 connection_credit: 16 << 20,
-                stream_credit: 512 << 10,
+                stream_credit: 2 << 20,
                 ..Settings::default()
             },
             codec: RecordCodec::default(),
@@ -90,7 +90,7 @@ impl Default for Options {
             idle_timeout: None,
             drain: seconds(60),
             idle_context: seconds(60),
-            stall: seconds(10),
+            stall: seconds(5),
             counted: Counted::default(),
         }
     }
