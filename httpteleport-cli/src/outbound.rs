@@ -228,3 +228,23 @@ pub(crate) fn one_line(error: &dyn StdError) -> String {
     }
     line.replace(['\r', '\n'], " ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_about_the_client_s_certificate_is_no_lost_connection() {
+        let of = |line: &str| Failure::lost(line.to_owned());
+        for alert in ["CertificateRequired", "UnknownCA", "BadCertificate"] {
+            let failure = of(&format!("connection error: received fatal alert: {alert}"));
+            assert_eq!(failure.kind, FailureKind::Unreachable, "{alert}");
+            assert!(failure.reason.ends_with(": it refuses the certificate of --out-tls-cert, or that there is none"));
+        }
+        for line in
+            ["connection error: received fatal alert: InternalError", "it closed the connection before its reply"]
+        {
+            assert_eq!((of(line).kind, of(line).reason), (FailureKind::Broken, line.to_owned()));
+        }
+    }
+}

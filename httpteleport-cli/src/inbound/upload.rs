@@ -181,7 +181,11 @@ impl Upload {
             None | Some(Err(_)) => true,
             Some(Ok(frame)) => frame.is_trailers() || incoming.is_end_stream(),
         };
-        let Some(frame) = next else { return Poll::Ready(None) };
+        let Some(frame) = next else {
+            // hyper takes a stream of HTTP/2 that its client has broken off, without naming an error, for one that has ended.
+            let is_cut = !self.alone && !incoming.is_end_stream();
+            return Poll::Ready(is_cut.then_some(Err(BodyFault::Gone)));
+        };
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => return Poll::Ready(Some(Err(fault(&error)))),

@@ -1,5 +1,7 @@
 //! Requests for another protocol, as HTTP/2 has them: each is a stream (RFC 8441).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_KEY, TE};
 use http::{Method, Request, Response, StatusCode};
@@ -41,7 +43,9 @@ impl HttpUpstream {
         headers::prepare_reply(&mut reply);
         if !reply.status().is_success() {
             let held = (permit, running);
-            return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.options.pause)));
+            // The request's side of the stream stays open.
+            let open = Some(Arc::default());
+            return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, open, self.options.pause)));
         }
         if let Some(key) = key.filter(|_| is_websocket(protocol)) {
             websocket::answer(reply.headers_mut(), key.as_bytes());

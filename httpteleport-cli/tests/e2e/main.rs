@@ -12,6 +12,7 @@ mod caller;
 mod callers;
 mod cert;
 mod curl;
+mod cut;
 mod discover;
 mod go_client;
 mod go_server;

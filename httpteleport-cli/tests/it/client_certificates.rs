@@ -237,26 +237,6 @@ async fn an_https_upstream_is_shown_a_certificate_and_checked_for_the_name_given
 }
 
 #[tokio::test]
-async fn an_https_upstream_that_wants_a_certificate_is_told_of_in_the_log() {
-    let (ours, origin) = (Authority::new(), Origin::start().await);
-    let (input, url, ca) = (ours.input(), origin.url(), ours.path("ca"));
-    let mut args = vec!["--in", "https://127.0.0.1:0", "--out", &url];
-    args.extend(input.iter().map(String::as_str));
-    // One speaks HTTP/2 as well, one HTTP/1.1 alone.
-    let far = Program::start(&args).await;
-    ours.issue("server", &["localhost"]);
-    let alone = Origin::tls(ours.server()).await;
-    for address in [far.address(), &alone.address] {
-        let out = format!("https://{address}");
-        let near = ["--in", "http://127.0.0.1:0", "--out", &out, "--out-ca", &ca, "--out-tls-name", "localhost"];
-        let (near, mut log) = Program::logged(&near).await;
-        assert_eq!(Client::connect(near.address()).await.get("/size/1").await.status(), 502, "{address}");
-        log_has(&mut log, "CertificateRequired: it refuses the certificate of --out-tls-cert, or that there is none")
-            .await;
-    }
-}
-
-#[tokio::test]
 async fn files_that_change_are_read_again_without_a_file_of_settings() {
     let (ours, theirs, origin) = (Authority::new(), Authority::new(), Origin::start().await);
     let input = ours.input();
