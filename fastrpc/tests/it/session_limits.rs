@@ -157,19 +157,17 @@ async fn what_all_bodies_have_waiting_has_a_bound() {
 }
 
 /// Answers with a body of as many bytes as the head says, in pieces of 400,000.
-fn in_large_pieces(mut call: Incoming) -> impl Future<Output = ()> + Send {
-    async move {
-        let mut left: usize = String::from_utf8_lossy(&call.head).parse().unwrap();
-        let Ok(Some(mut writer)) = call.responder.reply(text(""), SendBody::Pieces) else { return };
-        while left > 0 {
-            let piece = left.min(400_000);
-            if writer.write(vec![7; piece].into()).await.is_err() {
-                return;
-            }
-            left -= piece;
+async fn in_large_pieces(mut call: Incoming) {
+    let mut left: usize = String::from_utf8_lossy(&call.head).parse().unwrap();
+    let Ok(Some(mut writer)) = call.responder.reply(text(""), SendBody::Pieces) else { return };
+    while left > 0 {
+        let piece = left.min(400_000);
+        if writer.write(vec![7; piece].into()).await.is_err() {
+            return;
         }
-        writer.finish(None).unwrap();
+        left -= piece;
     }
+    writer.finish(None).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
