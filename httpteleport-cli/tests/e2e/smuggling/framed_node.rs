@@ -62,7 +62,7 @@ const CASES: &[Case] = &[
     case(
         "a length that is too small for pieces",
         (POST, "/outer"),
-        &[HOST, ("content-length", "40")],
+        &[HOST, ("content-length", "41")],
         &["INNER", "INNER"],
         "reset",
     ),
