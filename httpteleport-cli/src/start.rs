@@ -54,7 +54,7 @@ async fn run(settings: Settings, file: Option<ConfigFile>, given: Given, recent:
         open(settings, given, recent, access_log.clone(), spans.clone(), &shutdown).await?;
     running.serve();
     running.announce();
-    open_files::warn_if_few(running.settings().process.concurrency);
+    open_files::tell_if_few(running.settings().process.concurrency);
     // Whoever waits for the end of the process wants to see it.
     let admin = admin.map(|admin| {
         admin.announce();

@@ -13,6 +13,9 @@ use crate::endpoint::{Address, check_host};
 use crate::files;
 use crate::log;
 
+/// What `--concurrency` is where nobody says.
+pub(crate) const CONCURRENCY: usize = 100_000;
+
 /// What holds for the whole process.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Process {
@@ -92,7 +95,7 @@ impl Process {
         }
         let format = args.access_log_format.unwrap_or_default();
         Process {
-            concurrency: args.concurrency.unwrap_or(100_000) as usize,
+            concurrency: args.concurrency.map_or(CONCURRENCY, |most| most as usize),
             threads: args.threads.map(usize::from),
             handover: args.handover.clone(),
             admin,
