@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 /// Bytes of each unit, in lower case.
-const UNITS: [(&str, u64); 8] = [
+const UNITS: [(&str, u64); 10] = [
     ("", 1),
     ("b", 1),
     ("k", 1 << 10),
@@ -12,6 +12,8 @@ const UNITS: [(&str, u64); 8] = [
     ("mib", 1 << 20),
     ("g", 1 << 30),
     ("gib", 1 << 30),
+    ("t", 1 << 40),
+    ("tib", 1 << 40),
 ];
 
 /// Reads a size within these bounds: a whole number, of bytes if no unit stands behind it, in any case.
@@ -47,12 +49,19 @@ mod tests {
     #[test]
     fn bytes_or_a_unit() {
         let read = |text| parse(text, 0..=1 << 40);
-        for (text, want) in
-            [("0", 0), ("7", 7), ("7B", 7), ("64KiB", 65_536), ("64k", 65_536), ("4mib", 4 << 20), ("1G", 1 << 30)]
-        {
+        for (text, want) in [
+            ("0", 0),
+            ("7", 7),
+            ("7B", 7),
+            ("64KiB", 65_536),
+            ("64k", 65_536),
+            ("4mib", 4 << 20),
+            ("1G", 1 << 30),
+            ("1TiB", 1 << 40),
+        ] {
             assert_eq!(read(text), Ok(want), "{text}");
         }
-        for bad in ["", "-1", "1.5MiB", "MiB", "4 MiB", "4MB", "1T", "0x10", "1_000"] {
+        for bad in ["", "-1", "1.5MiB", "MiB", "4 MiB", "4MB", "1P", "0x10", "1_000"] {
             let want = "is no size; write bytes, such as 65536, or 64KiB, 4MiB, 1GiB";
             assert_eq!(read(bad), Err(want.to_owned()), "{bad}");
         }

@@ -39,8 +39,10 @@ enum Ended {
     Left,
 }
 
-/// Who was told to leave, and has nothing under way, has so long for that.
+/// Who was told to leave, and has never asked for anything, has so long for that.
 const LEAVE: Duration = Duration::from_secs(1);
+/// Who has: the rest of a reply may lie in hyper until the client makes room for it, which nobody else can see.
+const TAKE_THE_REST: Duration = Duration::from_secs(10);
 
 /// hyper, with the input's limits.
 pub(super) fn builder(limits: &config::Limits) -> http2::Builder<TokioExecutor> {
@@ -101,7 +103,8 @@ where
         usage.poll(cx);
         // Who does not answer the farewell is not waited for.
         if leaving && !activity.is_busy() {
-            let deadline = *gone_by.get_or_insert_with(|| Instant::now() + LEAVE);
+            let patience = if activity.served() > 0 { TAKE_THE_REST } else { LEAVE };
+            let deadline = *gone_by.get_or_insert_with(|| Instant::now() + patience);
             if last.poll(cx, deadline).is_ready() {
                 return Poll::Ready(Ended::Left);
             }

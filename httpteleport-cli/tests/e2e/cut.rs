@@ -1,6 +1,7 @@
 //! Messages over HTTP/2 that are broken off by a reset which names no error: nobody takes a part for the whole.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
@@ -129,4 +130,55 @@ async fn an_upstream_may_answer_and_want_no_more_of_the_request() {
     let received = ask(node.address(), &sent, go).await;
     let (reply, _) = read_reply(&received).expect("a whole reply");
     assert_eq!((reply.status, &reply.body[..]), (200, &b"a part"[..]));
+}
+
+/// Answers each connection's first request with 3,000 bytes.
+async fn short_origin() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut head).await.expect("a head");
+            }
+            let reply = [b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n".to_vec(), vec![b'r'; 3000]].concat();
+            stream.write_all(&reply).await.expect("sent");
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_makes_room_slowly_gets_its_reply_though_its_place_is_wanted() {
+    let node = Node::start("http://127.0.0.1:0", &short_origin().await, &["--concurrency", "1"]);
+    let stream = TcpStream::connect(node.address()).await.expect("a connection");
+    let builder = h2::client::Builder::new().initial_window_size(1000).handshake::<_, Bytes>(stream);
+    let (client, connection) = builder.await.expect("HTTP/2");
+    let mut connection = tokio::spawn(connection);
+    let mut client = client.ready().await.expect("room");
+    let (reply, _) = client.send_request(Request::get("http://h/").body(()).expect("a request"), true).expect("sent");
+    let mut body = timeout(PATIENCE, reply).await.expect("in time").expect("a reply").into_body();
+    let first = timeout(PATIENCE, body.data()).await.expect("in time").expect("a piece").expect("well");
+    let mut next = TcpStream::connect(node.address()).await.expect("a connection");
+    next.write_all(&request("GET", "/").bytes()).await.expect("sent");
+    node.says("--concurrency");
+    // Longer than one gets who never asked for anything.
+    let ended = timeout(Duration::from_millis(1500), &mut connection).await;
+    assert!(ended.is_err(), "{ended:?}");
+    let (mut got, mut piece) = (0, first);
+    loop {
+        got += piece.len();
+        body.flow_control().release_capacity(piece.len()).expect("it was taken");
+        piece = match timeout(PATIENCE, body.data()).await.expect("in time") {
+            Some(piece) => piece.expect("well"),
+            None => break,
+        };
+    }
+    assert_eq!(got, 3000);
+    let mut received = Vec::new();
+    while !received.ends_with(b"rrr") {
+        let read = timeout(PATIENCE, next.read_buf(&mut received)).await.expect("in time").expect("a reply");
+        assert!(read > 0, "the next one has the place then");
+    }
 }
