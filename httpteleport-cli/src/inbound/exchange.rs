@@ -8,6 +8,7 @@ use hyper::body::{Body as _, Incoming};
 
 use super::activity::Activity;
 use super::http::{Ends, Shared};
+use super::http2::size_of_head;
 use super::policy::Bodies;
 use super::upgrade::{Asked, Next};
 use super::upload::Upload;
@@ -17,7 +18,7 @@ use crate::body::Body;
 use crate::grpc;
 use crate::headers;
 use crate::listen::Client;
-use crate::refusal::{Caller, Refusal};
+use crate::refusal::{Caller, Reason, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
 use crate::spans;
@@ -101,6 +102,10 @@ impl Shared {
     fn admit(&self, request: &Request<Incoming>, peer: Client) -> (Client, Result<Admitted, Refusal>) {
         let policy = self.policy.load();
         let client = policy.gate.client(request.headers(), peer);
+        // Of HTTP/1.1 hyper goes by it.
+        if request.version() == Version::HTTP_2 && size_of_head(request) > policy.gate.max_head {
+            return (client, Err(Refusal::new(Reason::LargeHead, "the request's head is too large")));
+        }
         let load = policy.gate.admit(request.method(), request.headers(), client);
         (client, load.map(|load| Admitted { load, bodies: policy.bodies }))
     }

@@ -18,6 +18,8 @@ use crate::refusal::{Reason, Refusal};
 pub(super) struct Gate {
     get_only: bool,
     max_headers: usize,
+    /// Bytes of a head.
+    pub(super) max_head: usize,
     clients: Option<Arc<Clients>>,
     identity: Identity,
     tls: bool,
@@ -33,6 +35,7 @@ impl Gate {
         Gate {
             get_only: settings.limits.get_only,
             max_headers: settings.limits.max_headers.unwrap_or(usize::MAX),
+            max_head: settings.limits.max_header_size,
             clients: same.or_else(|| Clients::new(limits).map(Arc::new)),
             identity: settings.identity.clone(),
             tls: settings.endpoint.scheme.is_tls(),

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -44,12 +45,30 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// Who has: the rest of a reply may lie in hyper until the client makes room for it, which nobody else can see.
 const TAKE_THE_REST: Duration = Duration::from_secs(10);
 
+/// So many bytes over the limit a head is still read, to be refused as any other: of one that is larger yet the library says 431 and
+/// tells nobody.
+const BEYOND: u32 = 64 * 1024;
+
+/// How large a head is (RFC 9113, 6.5.2).
+pub(super) fn size_of_head<B>(request: &Request<B>) -> usize {
+    const FIELD: usize = 32;
+    let uri = request.uri();
+    let pseudo = [
+        (":method", request.method().as_str().len()),
+        (":scheme", uri.scheme_str().map_or(0, str::len)),
+        (":authority", uri.authority().map_or(0, |authority| authority.as_str().len())),
+        (":path", uri.path_and_query().map_or(0, |path| path.as_str().len())),
+    ];
+    let pseudo = pseudo.iter().map(|(name, length)| name.len() + length + FIELD).sum::<usize>();
+    pseudo + request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>()
+}
+
 /// hyper, with the input's limits.
 pub(super) fn builder(limits: &config::Limits) -> http2::Builder<TokioExecutor> {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX).saturating_add(BEYOND))
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1)

@@ -211,8 +211,18 @@ async fn many_requests_share_a_connection() {
 #[tokio::test]
 async fn limits_are_those_of_http_1() {
     let origin = Origin::start().await;
-    let program =
-        Program::start(&["--in", "http://127.0.0.1:0", "--out", &origin.url(), "--in-max-body-size", "100000"]).await;
+    let mut program = Program::start(&[
+        "--in",
+        "http://127.0.0.1:0",
+        "--out",
+        &origin.url(),
+        "--in-max-body-size",
+        "100000",
+        "--admin",
+        "127.0.0.1:0",
+    ])
+    .await;
+    let admin = program.admin().await;
     let mut client = connect(program.address()).await;
     // One that reads all of it: the connection of one that does not may break before its reply has come.
     let post = |size: usize| Request::post("http://h/echo").body(whole(vec![b'b'; size])).expect("a request");
@@ -229,6 +239,8 @@ async fn limits_are_those_of_http_1() {
     let head = |size: usize| Request::get("http://h/size/1").header("x", "x".repeat(size)).body(empty());
     assert_eq!(ask(&mut client, head(3_000).expect("a request")).await.status(), 200);
     assert_eq!(ask(&mut client, head(5_000).expect("a request")).await.status(), 431);
+    let metrics = crate::admin::get(&admin, "/metrics").await;
+    assert!(metrics.text().contains("httptp_refusals_total{reason=\"large_head\"} 1\n"), "{}", metrics.text());
     let connect = Request::connect("h:443").body(empty()).expect("a request");
     assert_eq!(ask(&mut client, connect).await.status(), 501);
 }
