@@ -165,40 +165,35 @@ pub(crate) async fn refusing(refusal: Refusal) -> String {
 
 /// The same, with so many requests in a row that it refuses.
 pub(crate) async fn refusing_often(refusal: Refusal, times: usize) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address").to_string();
-    tokio::spawn(async move {
-        let mut number = 0;
-        while let Ok((stream, _)) = listener.accept().await {
-            number += 1;
-            match refusal {
-                Refusal::GoAway if number <= times => drop(tokio::spawn(go_away(stream))),
-                Refusal::Stream if number == 1 => {
-                    drop(tokio::spawn(answer_all(stream, times, h2::Reason::REFUSED_STREAM)));
-                }
-                Refusal::Reset if number == 1 => {
-                    drop(tokio::spawn(answer_all(stream, times, h2::Reason::INTERNAL_ERROR)));
-                }
-                _ => drop(tokio::spawn(answer_all(stream, 0, h2::Reason::NO_ERROR))),
-            }
-        }
-    });
-    address
+    numbered(move |number, stream| match refusal {
+        Refusal::GoAway if number <= times => drop(tokio::spawn(go_away(stream))),
+        Refusal::Stream if number == 1 => drop(tokio::spawn(answer_all(stream, times, h2::Reason::REFUSED_STREAM))),
+        Refusal::Reset if number == 1 => drop(tokio::spawn(answer_all(stream, times, h2::Reason::INTERNAL_ERROR))),
+        _ => drop(tokio::spawn(answer_all(stream, 0, h2::Reason::NO_ERROR))),
+    })
+    .await
 }
 
 /// A server like [`Http2Origin`] that leaves the first request out on so many connections.
 pub(crate) async fn leaving(times: usize) -> String {
+    numbered(move |number, stream| {
+        if number <= times {
+            tokio::spawn(go_away(stream));
+        } else {
+            tokio::spawn(serve(stream, 200));
+        }
+    })
+    .await
+}
+
+/// A server that does this with its first connection, its second, and so on; gives its address.
+async fn numbered(serve: impl Fn(usize, TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     tokio::spawn(async move {
-        let mut number = 0;
-        while let Ok((stream, _)) = listener.accept().await {
-            number += 1;
-            if number <= times {
-                tokio::spawn(go_away(stream));
-            } else {
-                tokio::spawn(serve(stream, 200));
-            }
+        for number in 1.. {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            serve(number, stream);
         }
     });
     address
