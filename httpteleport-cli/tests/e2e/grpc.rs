@@ -88,13 +88,14 @@ async fn what_nodes_refuse_and_fail_is_told_as_grpc_tells_it() {
     let out = format!("h2c://{}", server.address);
     let nobody = "h2c://127.0.0.1:1".to_owned();
     for (out, options, code, line) in [
-        (&out, &["--in-max-body-size", "4"][..], Code::ResourceExhausted, Some("413: the request's body is too large")),
-        (&out, &["--in-get-only"], Code::Unimplemented, Some("405: only GET is let in")),
+        (&out, &["--in-max-body-size", "4"][..], Code::ResourceExhausted, Some("the request's body is too large")),
+        (&out, &["--in-get-only"], Code::Unimplemented, Some("only GET is let in")),
         (&nobody, &[], Code::Unavailable, None),
     ] {
         let near = Node::start("http://127.0.0.1:0", out, options);
         assert_eq!(Caller::connect(near.url()).await.call(false).await, Err(code), "{options:?}");
         if let Some(line) = line {
+            // After a status, or after "broken off" if the body came piece by piece.
             near.says(line);
         }
         // The same at the far node, behind a near one.
