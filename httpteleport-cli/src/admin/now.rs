@@ -76,6 +76,7 @@ fn upstream(group: &str, upstream: &Snapshot) -> Value {
         "name": upstream.name,
         "state": upstream.state,
         "weight": upstream.weight,
+        "effective_weight": upstream.effective_weight,
         "pending": upstream.pending,
         "latency_seconds": upstream.latency.as_secs_f64(),
         "requests": upstream.requests,

@@ -68,6 +68,8 @@ pub(crate) enum Change {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Picture {
     pub(crate) state: &'static str,
+    /// Which part of its weight counts: less than 1 in a slow start, 0 while it gets no requests.
+    pub(crate) warmth: f64,
     pub(crate) pending: usize,
     pub(crate) latency: Duration,
     pub(crate) requests: u64,
@@ -260,7 +262,7 @@ impl Node {
     }
 
     /// A picture for people.
-    pub(crate) fn picture(&self, now: Instant) -> Picture {
+    pub(crate) fn picture(&self, now: Instant, options: &Options) -> Picture {
         let state = match self.out_until(now) {
             _ if self.is_ill() => "unhealthy",
             _ if self.lock().is_unreachable() => "unreachable",
@@ -269,6 +271,7 @@ impl Node {
         };
         Picture {
             state,
+            warmth: if state == "up" { self.warmth(now, options) } else { 0.0 },
             pending: self.pending(),
             latency: Duration::from_secs_f64(self.learnt.known(now).latency / 1e9),
             requests: self.requests(),

@@ -50,6 +50,15 @@ impl Simulation {
     }
 
     fn run(&self) -> (Vec<f64>, Vec<Change>) {
+        let (seconds, changes) = self.run_by_seconds();
+        let counts: Vec<f64> =
+            (0..self.weights.len()).map(|index| seconds.iter().map(|counts| counts[index]).sum()).collect();
+        let all: f64 = counts.iter().sum();
+        (counts.into_iter().map(|count| count / all).collect(), changes)
+    }
+
+    /// How many requests each got in each second.
+    fn run_by_seconds(&self) -> (Vec<Vec<f64>>, Vec<Change>) {
         fastrand::seed(5);
         let (mut rng, epoch) = (Rng::with_seed(7), Instant::now());
         let nodes: Vec<_> = self.weights.iter().map(|_| Arc::new(Node::new(epoch))).collect();
@@ -59,7 +68,7 @@ impl Simulation {
         let entry = |(node, weight): (&Arc<Node>, &u32)| Entry { node: Arc::clone(node), weight: *weight, priority: 0 };
         let table = Table::new(nodes.iter().zip(&self.weights).map(entry).collect());
         let (mut replies, mut changes) = (BinaryHeap::<Reply>::new(), Vec::new());
-        let mut counts = vec![0.0; nodes.len()];
+        let mut counts = Vec::new();
         let mut at = Duration::ZERO;
         while at < Duration::from_secs(self.seconds) {
             at += Duration::from_secs_f64(-(1.0 - rng.f64()).ln() / self.rate);
@@ -74,12 +83,13 @@ impl Simulation {
             let (took, outcome) = (self.behaviour[index])(at, &mut rng);
             let outcome = OUTCOMES.iter().position(|one| *one == outcome).expect("one of them");
             replies.push(Reverse((at + took, index, took, u8::try_from(outcome).expect("few"))));
-            if at >= Duration::from_secs(self.from) {
-                counts[index] += 1.0;
+            if (self.from..self.seconds).contains(&at.as_secs()) {
+                let second = usize::try_from(at.as_secs() - self.from).expect("few");
+                counts.resize(counts.len().max(second + 1), vec![0.0; nodes.len()]);
+                counts[second][index] += 1.0;
             }
         }
-        let all: f64 = counts.iter().sum();
-        (counts.into_iter().map(|count| count / all).collect(), changes)
+        (counts, changes)
     }
 }
 
@@ -226,6 +236,38 @@ fn a_newcomer_gets_more_and_more_until_it_has_its_part() {
         let parts = [part(5), part(20), part(40), part(400)];
         assert!(parts.is_sorted(), "{parts:?} at {rate}");
         assert!(parts[0] < 0.06 && parts[1] < 0.12 && parts[3] > 0.2, "{parts:?} at {rate}");
+    }
+}
+
+/// What part of the requests an upstream that joins should have in each five seconds of a slow start of 40 s, by the weight that is
+/// shown for it in the middle of them.
+fn promised(weights: &[u32], joins: u64) -> Vec<f64> {
+    let (epoch, options) = (Instant::now(), Options { slow_start: Duration::from_secs(40), ..Options::default() });
+    let node = Node::new(epoch);
+    node.start_slowly(epoch + Duration::from_secs(joins));
+    let part = |middle: f64| {
+        let weight = f64::from(weights[0]) * node.picture(epoch + Duration::from_secs_f64(middle), &options).warmth;
+        weight / (weight + f64::from(weights[1..].iter().sum::<u32>()))
+    };
+    (0..10).map(|n| part(20.0 + 2.5 + 5.0 * f64::from(n))).collect()
+}
+
+#[test]
+fn the_part_of_one_that_joins_is_what_its_weight_says_that_is_shown() {
+    for rate in [300.0, 3000.0] {
+        for weights in [vec![1; 3], vec![1, 3, 3], vec![1; 10]] {
+            let mut simulation = Simulation { rate, from: 20, seconds: 70, ..Simulation::of([well; 10]) };
+            simulation.behaviour.truncate(weights.len());
+            simulation.weights.clone_from(&weights);
+            simulation.newcomers = vec![0];
+            simulation.options.slow_start = Duration::from_secs(40);
+            let (seconds, _) = simulation.run_by_seconds();
+            let part = |seconds: &[Vec<f64>]| {
+                seconds.iter().map(|counts| counts[0]).sum::<f64>() / seconds.iter().flatten().sum::<f64>()
+            };
+            let parts: Vec<_> = seconds.chunks(5).map(part).collect();
+            assert_near(&parts, &promised(&weights, 20), 0.045);
+        }
     }
 }
 

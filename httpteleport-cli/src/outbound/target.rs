@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::place::Place;
 use super::verdict::Verdict;
 use super::{Failure, FailureKind, Upstream};
-use crate::balance::{Node, Outcome};
+use crate::balance::{self, Node, Outcome};
 use crate::grpc::Code;
 use crate::metrics::latency::{Latencies, LatenciesSeen};
 use crate::metrics::traffic::BytesSeen;
@@ -37,8 +37,10 @@ pub(crate) struct Snapshot {
     pub(crate) name: String,
     /// `up`, `unhealthy` (a health check says so), `ejected` (it fails requests) or `unreachable` (it was the last time).
     pub(crate) state: &'static str,
-    /// Its part of the requests, against those of others.
+    /// Its part of the requests, against those of others, as it is set.
     pub(crate) weight: u32,
+    /// The same as it is now: less in a slow start, and 0 while it gets no requests.
+    pub(crate) effective_weight: f64,
     /// Requests that run, to the end of their replies' bodies.
     pub(crate) pending: usize,
     /// Smoothed time to the head of a good reply; zero while there was none.
@@ -67,11 +69,22 @@ pub(crate) struct Snapshot {
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Snapshot {
-            name, state, weight, pending, latency, requests, failures, ejections, retries, connections, ..
+            name,
+            state,
+            weight,
+            effective_weight,
+            pending,
+            latency,
+            requests,
+            failures,
+            ejections,
+            retries,
+            connections,
+            ..
         } = self;
         write!(
             f,
-            "{name}: {state}, weight {weight}, {pending} of {requests} requests pending, {failures} failed, ejected {ejections} times, \
+            "{name}: {state}, weight {effective_weight:.2} of {weight}, {pending} of {requests} requests pending, {failures} failed, ejected {ejections} times, \
              {retries} requests that others had failed, {connections} connections, latency {latency:.1?}"
         )
     }
@@ -141,14 +154,16 @@ impl Target {
         self.latencies.add(took);
     }
 
-    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
-        let picture = self.node.picture(now);
+    pub(super) fn snapshot(&self, now: Instant, options: &balance::Options) -> Snapshot {
+        let picture = self.node.picture(now, options);
+        let weight = self.weight.load(Relaxed);
         let output = self.upstream.output();
         let (dials, dial_errors) = output.dials();
         Snapshot {
             name: self.name.clone(),
             state: picture.state,
-            weight: self.weight.load(Relaxed),
+            weight,
+            effective_weight: f64::from(weight) * picture.warmth,
             pending: picture.pending,
             latency: picture.latency,
             requests: picture.requests,

@@ -129,20 +129,23 @@ impl Upstreams {
             target.upstream().set_share(share);
             entries.push(Entry { node: Arc::clone(&target.node), weight: place.weight, priority: place.priority });
         }
-        let mut old = std::mem::take(&mut *members);
+        let (mut old, mut new) = (std::mem::take(&mut *members), Vec::new());
         for target in &next {
             match old.iter().position(|member| Arc::ptr_eq(&member.target, target)) {
                 Some(index) => members.push(old.swap_remove(index)),
                 None => {
                     if !is_first {
                         target.node.start_slowly(now);
-                        tracing::info!("{}: a new upstream", target.name());
+                        new.push(Arc::clone(target));
                     }
                     members.push(self.member(Arc::clone(target)));
                 }
             }
         }
         self.set.store(Arc::new(Set { targets: next.into(), table: Table::new(entries) }));
+        for target in new {
+            tracing::info!("{}: a new upstream", target.name());
+        }
         for member in old {
             self.gone.fetch_add(member.target.first_requests(), Relaxed);
             tracing::info!("{}: is an upstream no more; it finishes what it does", member.target.name());
@@ -260,7 +263,7 @@ impl Upstreams {
     /// How each upstream is.
     pub(crate) fn snapshot(&self) -> Vec<Snapshot> {
         let now = Instant::now();
-        self.targets().iter().map(|target| target.snapshot(now)).collect()
+        self.targets().iter().map(|target| target.snapshot(now, &self.options.balance)).collect()
     }
 
     /// Bytes that all teleport connections to the upstreams of now have written and read so far, as compressed.

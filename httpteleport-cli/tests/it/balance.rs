@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::admin::{get as get_of, promtool, value};
 use crate::client::Client;
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program, logged};
@@ -118,6 +119,32 @@ async fn weights_share_the_requests_and_a_backup_waits() {
         clients.push(client);
     }
     assert!((28..=34).contains(&held[0]) && held[2] == 0, "{held:?}");
+}
+
+#[tokio::test]
+async fn one_that_joins_starts_slowly_and_the_metrics_tell() {
+    let (upstreams, folder) = (three().await, tempfile::tempdir().expect("a folder"));
+    let path = folder.path().join("upstreams");
+    let list = |count: usize| upstreams[..count].iter().map(|one| one.url() + "#weight=2\n").collect::<String>();
+    std::fs::write(&path, list(2)).expect("written");
+    let out = format!("file:{}", path.to_str().expect("UTF-8"));
+    // So long that nothing of it passes here.
+    let args = ["--in", "http://127.0.0.1:0", "--out", &out, "--admin", "127.0.0.1:0", "--slow-start", "24h"];
+    let (mut program, mut log) = Program::logged(&args).await;
+    let admin = program.admin().await;
+    std::fs::write(&path, list(3)).expect("written");
+    logged(&mut log, "a new upstream").await;
+    let metrics = get_of(&admin, "/metrics").await.text().to_owned();
+    for (upstream, effective) in upstreams.iter().zip([2.0, 2.0, 0.1]) {
+        let of = |name: &str| value(&metrics, name, &[&format!("upstream=\"{}\"", upstream.url())]);
+        assert_eq!((of("httptp_upstream_weight"), of("httptp_upstream_effective_weight")), (2.0, effective));
+    }
+    assert_eq!(promtool(&metrics).await, "");
+    let mut client = Client::connect(program.address()).await;
+    assert_eq!(get(&mut client, 400).await, [200; 400]);
+    let seen = upstreams.each_ref().map(Upstream::requests);
+    // A twentieth of its weight is ten of 410; chance may make it more.
+    assert!(seen[0] > 120 && seen[1] > 120 && seen[2] < 40, "{seen:?}");
 }
 
 #[tokio::test]

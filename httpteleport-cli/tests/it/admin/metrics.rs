@@ -101,7 +101,9 @@ async fn refusals_failures_and_what_went_wrong_are_told() {
     assert_eq!(value(&metrics, "httptp_in_replies_total", &["class=\"4xx\""]), 1.0);
     assert_eq!(value(&metrics, "httptp_in_replies_total", &["class=\"5xx\""]), 3.0);
     assert!(value(&metrics, "httptp_upstream_dial_errors_total", &[]) >= 3.0);
-    assert_eq!(value(&metrics, "httptp_upstream_up", &[]), 0.0);
+    let of = |name: &str| value(&metrics, name, &[&format!("upstream=\"{out}\"")]);
+    assert_eq!((of("httptp_upstream_up"), of("httptp_upstream_effective_weight")), (0.0, 0.0));
+    assert_eq!(of("httptp_upstream_weight"), 1.0, "as it was set");
 
     let now = json(&admin, "/api/now").await;
     assert_eq!((&now["requests"], &now["failed"], &now["refused"]), (&4.into(), &3.into(), &1.into()));
