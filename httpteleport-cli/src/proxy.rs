@@ -12,7 +12,7 @@ use crate::listen::Client;
 use crate::metrics::failures::Failures;
 use crate::outbound::{Attempt, Failure, FailureKind, Introduced, Upstreams};
 use crate::refusal::Caller;
-use crate::request::Outgoing;
+use crate::request::{Outgoing, Progress};
 use crate::seldom::Seldom;
 use crate::spans::Span;
 
@@ -37,6 +37,8 @@ struct Tries {
     tried: Vec<u64>,
     /// How often it was sent again although it may have left.
     repeats: u32,
+    /// How often it has got more time, as its client had used that up.
+    renewals: u32,
 }
 
 impl Proxy {
@@ -71,7 +73,7 @@ impl Proxy {
     ///
     /// A request that could not leave goes to the next upstream; one whose body streams, as long as nothing of it was taken. So
     /// does one that may have left, if it can be made twice and the budget for that allows it. One that upstreams have not taken goes to
-    /// them again until the time is over.
+    /// them again until the time is over, which begins anew where an upload has used it up.
     /// Dropping the future abandons the request. Each upstream that has it is a span below that of the request.
     pub(crate) async fn forward(
         &self,
@@ -81,7 +83,7 @@ impl Proxy {
         span: Option<&Span>,
     ) -> Response<Body> {
         let mut now = Instant::now();
-        let deadline = now + self.timeout;
+        let mut deadline = now + self.timeout;
         let mut tries = Tries::default();
         let mut request = Some(request);
         let mut reply = None;
@@ -91,7 +93,7 @@ impl Proxy {
                 sendable.extensions_mut().insert(Introduced { client: caller.client, to: caller.to });
             }
             let upload = sendable.body().progress();
-            let Some(mut attempt) = self.upstreams.begin(&tries.tried, now, upload) else {
+            let Some(mut attempt) = self.upstreams.begin(&tries.tried, now, upload.clone()) else {
                 break;
             };
             let mut part = span.map(|span| span.attempt(&mut sendable, attempt.target().place(), tries.tried.len()));
@@ -108,6 +110,9 @@ impl Proxy {
                         part.failed(failure.kind);
                     }
                     now = Instant::now();
+                    if failure.untaken && now >= deadline && self.renews(&mut tries, upload.as_deref()) {
+                        deadline = now + self.timeout;
+                    }
                     request = self.again(&mut failure, &mut tries, &attempt, now, deadline);
                     if failure.untaken && request.is_some() {
                         self.upstreams.note_untaken(&mut attempt, now);
@@ -148,6 +153,13 @@ impl Proxy {
         tries.repeats += 1;
         // Asked for last: what is taken from the budget is used.
         (self.upstreams.has_other(&tries.tried) && self.upstreams.may_repeat(now)).then_some(request)
+    }
+
+    /// Whether there is more time for a request that was not taken in time: only its upload can have gone on for so long.
+    fn renews(&self, tries: &mut Tries, upload: Option<&Progress>) -> bool {
+        let renews = upload.is_some() && tries.renewals < self.upstreams.options().retry.attempts;
+        tries.renewals += u32::from(renews);
+        renews
     }
 
     fn note_failure(&self, attempt: &mut Attempt, failure: &Failure, client: Client, now: Instant) {

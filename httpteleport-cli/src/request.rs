@@ -21,9 +21,11 @@ use crate::refusal::{Reason, Refusal};
 use crate::trailers;
 
 mod held;
+mod rewind;
 
 pub(crate) use self::held::Held;
-use self::held::{Lent, Shared};
+use self::held::Lent;
+use self::rewind::Rewind;
 
 /// A request as it goes to an upstream. Boxed, because it passes through many hands.
 pub(crate) type Outgoing = Box<Request<RequestBody>>;
@@ -38,6 +40,8 @@ enum Kind {
     Stream(Stream),
     /// Streams, and may be taken back.
     Lent(Lent),
+    /// Was taken back, and begins again.
+    Again(Box<Rewind>),
 }
 
 struct Stream {
@@ -89,18 +93,19 @@ impl RequestBody {
     pub(crate) fn copy(&self) -> Option<RequestBody> {
         match &self.0 {
             Kind::Whole(bytes) => Some(bytes.clone().into()),
-            Kind::Stream(_) | Kind::Lent(_) => None,
+            Kind::Stream(_) | Kind::Lent(_) | Kind::Again(_) => None,
         }
     }
 
     /// The same body to give away, and what brings it back as long as that does no harm.
     pub(crate) fn held(self) -> (RequestBody, Held) {
-        if let Kind::Whole(bytes) = &self.0 {
-            let held = Held::Whole(bytes.clone());
-            return (self, held);
-        }
-        let shared = Shared::new(self);
-        (RequestBody(Kind::Lent(Lent::Untouched(Arc::clone(&shared)))), Held::Stream(shared))
+        let rewind = match self.0 {
+            Kind::Whole(bytes) => return (bytes.clone().into(), Held::Whole(bytes)),
+            Kind::Again(rewind) => rewind,
+            kind @ (Kind::Stream(_) | Kind::Lent(_)) => Box::new(Rewind::new(RequestBody(kind))),
+        };
+        let (lent, held) = held::lend(rewind);
+        (RequestBody(Kind::Lent(lent)), held)
     }
 
     /// How far it has come; none for one that is whole.
@@ -108,7 +113,15 @@ impl RequestBody {
         match &self.0 {
             Kind::Whole(_) => None,
             Kind::Stream(stream) => Some(Arc::clone(&stream.progress)),
-            Kind::Lent(lent) => lent.with(RequestBody::progress).flatten(),
+            Kind::Lent(lent) => lent.with(|rewind| rewind.body().progress()).flatten(),
+            Kind::Again(rewind) => rewind.body().progress(),
+        }
+    }
+
+    /// Notes that something was taken of it, though not from its client.
+    fn moved(&self) {
+        if let Kind::Stream(stream) = &self.0 {
+            stream.progress.note(&Poll::Ready(()));
         }
     }
 }
@@ -129,7 +142,7 @@ impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Whole(bytes) => write!(f, "{} bytes", bytes.len()),
-            Kind::Stream(_) | Kind::Lent(_) => f.write_str("a stream"),
+            Kind::Stream(_) | Kind::Lent(_) | Kind::Again(_) => f.write_str("a stream"),
         }
     }
 }
@@ -153,6 +166,7 @@ impl Body for RequestBody {
                 next.map_ok(trailers::clean)
             }
             Kind::Lent(lent) => lent.poll_frame(cx),
+            Kind::Again(rewind) => rewind.poll_frame(cx),
         }
     }
 
@@ -161,6 +175,7 @@ impl Body for RequestBody {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Stream(stream) => stream.body.is_end_stream(),
             Kind::Lent(lent) => lent.is_end_stream(),
+            Kind::Again(rewind) => rewind.is_end_stream(),
         }
     }
 
@@ -169,6 +184,7 @@ impl Body for RequestBody {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(stream) => stream.body.size_hint(),
             Kind::Lent(lent) => lent.size_hint(),
+            Kind::Again(rewind) => rewind.size_hint(),
         }
     }
 }

@@ -71,8 +71,8 @@ pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Re
 impl Multiplexed {
     /// Sends a request and waits for the head of its reply; see [`Upstream::call`](super::Upstream::call).
     ///
-    /// What the upstream has not taken comes back in the failure, if its body is whole or has not begun: the connection took no
-    /// more, or the upstream has said so (`GOAWAY` that leaves it out, `REFUSED_STREAM`).
+    /// What the upstream has not taken comes back in the failure, if its body is whole or what was taken of it is kept: the connection
+    /// took no more, or the upstream has said so (`GOAWAY` that leaves it out, `REFUSED_STREAM`).
     pub(super) async fn exchange(
         &self,
         lent: Lent,
@@ -138,7 +138,7 @@ impl Spare {
         (Request::from_parts(head.clone(), body), Spare { head, body: held })
     }
 
-    /// The request, if its body is whole or has not begun.
+    /// The request, if its body is whole or can begin again.
     fn take(self) -> Option<Outgoing> {
         let Spare { head, body } = self;
         body.take().map(|body| Box::new(Request::from_parts(head, body)))
@@ -147,13 +147,12 @@ impl Spare {
 
 fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare) -> Failure {
     let failure = Failure::lost(one_line(error.error()));
-    let idempotent = is_idempotent(&spare.head.method);
-    let harmless = spare.body.is_whole() && idempotent;
+    let harmless = spare.body.is_whole() && is_idempotent(&spare.head.method);
     // With its message comes what was never put on the connection.
     let left = error.message().is_none();
     let untaken = !left
         || never_processed(error.error())
-        || (never_opened(error.error()) && (idempotent || !spare.body.is_empty()));
+        || (never_opened(error.error()) && (harmless || spare.body.has_not_begun()));
     match spare.take() {
         Some(request) if untaken => failure.untaken(request),
         Some(request) if harmless => failure.harmless(Some(request)),

@@ -1,31 +1,42 @@
-//! A body that is given away, and comes back as long as nothing of it was taken.
+//! A body that is given away, and comes back as long as that does no harm.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
-use super::RequestBody;
+use super::rewind::Rewind;
+use super::{Kind, RequestBody};
 use crate::body::BoxError;
 
-/// What was given away, and may be had again.
+/// What was given away, and may be had again. Nothing more is kept of it when this is dropped.
 pub(crate) enum Held {
     /// All of it is at hand.
     Whole(Bytes),
-    /// It streams.
-    Stream(Arc<Shared>),
+    /// It streams, and what was taken of it is kept, as far as there is room for that.
+    Stream(Keeper),
 }
 
-/// Where a body waits that nothing was taken of.
-pub(crate) struct Shared(Mutex<Option<Box<RequestBody>>>);
+/// Keeps a streamed body.
+pub(crate) struct Keeper(Arc<Shared>);
+
+/// Where a streamed body is that may be taken back.
+pub(super) struct Shared(Mutex<Option<Box<Rewind>>>);
 
 /// A streamed body that may be taken back.
 pub(super) enum Lent {
-    Untouched(Arc<Shared>),
-    Begun(Box<RequestBody>),
+    /// As long as it may be.
+    Shared(Arc<Shared>),
+    /// From then on.
+    Given(Box<Rewind>),
+}
+
+/// Gives a streamed body away, and keeps it.
+pub(super) fn lend(body: Box<Rewind>) -> (Lent, Held) {
+    let shared = Arc::new(Shared(Mutex::new(Some(body))));
+    (Lent::Shared(Arc::clone(&shared)), Held::Stream(Keeper(shared)))
 }
 
 impl Held {
@@ -34,26 +45,37 @@ impl Held {
         matches!(self, Held::Whole(_))
     }
 
-    /// Whether there is nothing in it.
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Held::Whole(bytes) if bytes.is_empty())
+    /// Whether there is something in it, and nothing was taken of that as far as can be told.
+    pub(crate) fn has_not_begun(&self) -> bool {
+        match self {
+            Held::Whole(bytes) => !bytes.is_empty(),
+            Held::Stream(keeper) => keeper.0.lock().as_ref().is_some_and(|body| body.is_untouched()),
+        }
     }
 
-    /// The body once more, if it is whole or nothing of it was taken. What was given away is worth nothing then.
+    /// The body once more from its beginning, if it is whole or nothing is lost of what was taken. What was given away is worth
+    /// nothing then.
     pub(crate) fn take(self) -> Option<RequestBody> {
         match self {
             Held::Whole(bytes) => Some(bytes.into()),
-            Held::Stream(shared) => shared.lock().take().map(|body| *body),
+            Held::Stream(keeper) => {
+                let body = keeper.0.lock().take_if(|body| body.keeps())?;
+                body.rewound().map(|body| RequestBody(Kind::Again(body)))
+            }
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(body) = self.0.lock().as_mut() {
+            body.let_go();
         }
     }
 }
 
 impl Shared {
-    pub(super) fn new(body: RequestBody) -> Arc<Shared> {
-        Arc::new(Shared(Mutex::new(Some(Box::new(body)))))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Box<RequestBody>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Rewind>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -61,35 +83,35 @@ impl Shared {
 impl Lent {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self {
-            Lent::Begun(body) => Pin::new(&mut **body).poll_frame(cx),
-            Lent::Untouched(shared) => {
-                let mut waiting = shared.lock();
+            Lent::Given(body) => body.poll_frame(cx),
+            Lent::Shared(shared) => {
+                let mut lent = shared.lock();
                 // It must not look like the end of the body.
-                let Some(body) = waiting.as_mut() else { return Poll::Ready(Some(Err(Box::new(TakenBack)))) };
-                let first = ready!(Pin::new(&mut **body).poll_frame(cx));
-                let body = waiting.take();
-                drop(waiting);
-                if let Some(body) = body {
-                    *self = Lent::Begun(body);
+                let Some(body) = lent.as_mut() else { return Poll::Ready(Some(Err(Box::new(TakenBack)))) };
+                let next = ready!(body.poll_frame(cx));
+                let given = lent.take_if(|body| !body.keeps());
+                drop(lent);
+                if let Some(body) = given {
+                    *self = Lent::Given(body);
                 }
-                Poll::Ready(first)
+                Poll::Ready(next)
             }
         }
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.with(RequestBody::is_end_stream).unwrap_or(false)
+        self.with(Rewind::is_end_stream).unwrap_or(false)
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.with(RequestBody::size_hint).unwrap_or_default()
+        self.with(Rewind::size_hint).unwrap_or_default()
     }
 
     /// Looks at the body, if it is still here.
-    pub(super) fn with<T>(&self, look: impl FnOnce(&RequestBody) -> T) -> Option<T> {
+    pub(super) fn with<T>(&self, look: impl FnOnce(&Rewind) -> T) -> Option<T> {
         match self {
-            Lent::Begun(body) => Some(look(body)),
-            Lent::Untouched(shared) => shared.lock().as_deref().map(look),
+            Lent::Given(body) => Some(look(body)),
+            Lent::Shared(shared) => shared.lock().as_deref().map(look),
         }
     }
 }
@@ -107,39 +129,4 @@ impl fmt::Display for TakenBack {
 impl std::error::Error for TakenBack {}
 
 #[cfg(test)]
-mod tests {
-    use futures_util::{FutureExt as _, StreamExt as _, stream};
-    use http_body_util::{BodyExt as _, StreamBody};
-
-    use super::*;
-
-    /// A body whose first piece comes when it is polled for the second time.
-    fn body() -> RequestBody {
-        let piece = |text: &'static str| Ok::<_, BoxError>(Frame::data(Bytes::from(text)));
-        let first = stream::once(async move {
-            tokio::task::yield_now().await;
-            piece("first ")
-        });
-        RequestBody::stream(StreamBody::new(Box::pin(first.chain(stream::iter([piece("second")])))))
-    }
-
-    #[tokio::test]
-    async fn it_comes_back_until_its_first_piece_was_taken() {
-        let (mut lent, held) = body().held();
-        assert!(lent.progress().is_some() && !held.is_whole());
-        assert!(lent.frame().now_or_never().is_none(), "nothing is there yet");
-        let (mut again, held) = held.take().expect("untouched").held();
-        assert!(lent.frame().await.expect("a frame").is_err(), "it is not the end");
-        assert_eq!(again.frame().await.expect("a frame").expect("well").into_data().expect("data"), "first ");
-        assert!(held.take().is_none(), "it has begun");
-        assert_eq!(again.collect().await.expect("well").to_bytes(), "second");
-    }
-
-    #[tokio::test]
-    async fn one_that_is_whole_always_comes_back() {
-        let (lent, held) = RequestBody::from(Bytes::from("all")).held();
-        assert_eq!(lent.collect().await.expect("well").to_bytes(), "all");
-        assert!(held.is_whole());
-        assert_eq!(held.take().expect("it").collect().await.expect("well").to_bytes(), "all");
-    }
-}
+mod tests;

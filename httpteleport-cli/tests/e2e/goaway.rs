@@ -1,15 +1,21 @@
 //! Upstreams of HTTP/2 that say of requests that they have not taken them: those are sent again, and nobody is blamed.
 
+use std::collections::HashMap;
 use std::process::Command;
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use testkit::programs::{Curl, Listen, Nginx, Running};
+use testkit::wire::HttpReply;
+use testkit::wire::http::chunked;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use crate::caller::{Caller, body, request};
 use crate::http2_origin::{Refusal, leaving, refusing_often};
-use crate::node::{Files, Node, PATIENCE};
+use crate::node::{Files, Node, PATIENCE, noise};
+use crate::origin::{Answer, Origin};
 
 /// A node that may repeat nothing that may have been taken, with an admin page.
 fn node(address: &str) -> Node {
@@ -58,6 +64,27 @@ async fn so_is_one_whose_body_has_not_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn so_is_one_whose_body_was_read_even_if_that_took_longer_than_a_reply_may() {
+    for slow in [false, true] {
+        let limit = if slow { "200ms" } else { "15s" };
+        let address = refusing_often(Refusal::GoAwayLate, 3).await;
+        let more = ["--retry-budget", "0", "--admin", "127.0.0.1:0", "--out-timeout", limit];
+        let near = Node::start("http://127.0.0.1:0", &format!("h2c://{address}"), &more);
+        let mut caller = Caller::connect(near.address()).await;
+        caller.send(&request("POST", "/").header("Transfer-Encoding", "chunked").bytes()).await;
+        for piece in [&b"4\r\nonce\r\n"[..], b"4\r\nonce\r\n", b"0\r\nX-End: y\r\n\r\n"] {
+            if slow {
+                sleep(Duration::from_millis(150)).await;
+            }
+            caller.send(piece).await;
+        }
+        let reply = caller.reply().await;
+        assert_eq!(reply.status, 204, "{}", body(&reply));
+        nothing_has_failed(&near).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn so_is_a_web_socket() {
     let near = node(&leaving(5).await);
     let stream = TcpStream::connect(near.address()).await.expect("a connection");
@@ -101,4 +128,57 @@ async fn nothing_is_lost_where_nginx_ends_its_connections() {
         h2load(&near, &["-d", content.to_str().expect("UTF-8")]);
         nothing_has_failed(&near).await;
     }
+}
+
+/// Uploads of one client each, with their sizes: some are read whole before they go on, others stream, by length and in chunks.
+fn upload(client: u64, number: u64) -> (String, Vec<u8>, bool) {
+    let seed = client << 32 | number;
+    let len = fastrand::Rng::with_seed(seed).usize(..200_000);
+    (format!("/{client}/{number}"), noise(seed, len), number.is_multiple_of(2))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_go_on_whole_and_once_where_nginx_ends_its_connections() {
+    const CLIENTS: u64 = 24;
+    const EACH: u64 = 12;
+    let origin = Origin::scripted(|_| Answer::Bytes(HttpReply::new(200, "OK").body(b"").bytes())).await;
+    let server = format!(
+        "keepalive_requests 7; client_max_body_size 1m; location / {{ proxy_pass {}; proxy_http_version 1.1; }}",
+        origin.url
+    );
+    let nginx = Nginx::start(Listen::Http2, &server);
+    let near = node(&nginx.authority());
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let address = near.address().to_owned();
+        clients.spawn(async move {
+            let mut caller = Caller::connect(&address).await;
+            let mut failed = Vec::new();
+            for number in 0..EACH {
+                let (target, content, in_chunks) = upload(client, number);
+                let reply = if in_chunks {
+                    let head = request("POST", &target).header("Transfer-Encoding", "chunked").bytes();
+                    caller.send(&[head, chunked(&content, 7_000)].concat()).await;
+                    caller.reply().await
+                } else {
+                    caller.ask(&request("POST", &target).body(&content)).await
+                };
+                if reply.status != 200 {
+                    failed.push(format!("{target}: {} {}", reply.status, body(&reply)));
+                }
+            }
+            failed
+        });
+    }
+    let failed = clients.join_all().await.concat();
+    assert!(failed.is_empty(), "{} of {}: {:#?}", failed.len(), CLIENTS * EACH, &failed[..failed.len().min(5)]);
+    let mut seen = HashMap::new();
+    for request in origin.requests() {
+        assert!(seen.insert(request.target.clone(), request.body).is_none(), "{} came twice", request.target);
+    }
+    for (target, content, _) in (0..CLIENTS).flat_map(|client| (0..EACH).map(move |number| upload(client, number))) {
+        assert!(seen.remove(&target).is_some_and(|body| body == content), "{target} did not come as it was");
+    }
+    assert!(seen.is_empty());
+    nothing_has_failed(&near).await;
 }

@@ -154,6 +154,8 @@ pub(crate) enum Refusal {
     Stream,
     /// Takes no more requests on that connection, this one included.
     GoAway,
+    /// The same when it has read the last of the request's body.
+    GoAwayLate,
     /// Resets it in the middle.
     Reset,
 }
@@ -166,7 +168,8 @@ pub(crate) async fn refusing(refusal: Refusal) -> String {
 /// The same, with so many requests in a row that it refuses.
 pub(crate) async fn refusing_often(refusal: Refusal, times: usize) -> String {
     numbered(move |number, stream| match refusal {
-        Refusal::GoAway if number <= times => drop(tokio::spawn(go_away(stream))),
+        Refusal::GoAway if number <= times => drop(tokio::spawn(go_away(stream, false))),
+        Refusal::GoAwayLate if number <= times => drop(tokio::spawn(go_away(stream, true))),
         Refusal::Stream if number == 1 => drop(tokio::spawn(answer_all(stream, times, h2::Reason::REFUSED_STREAM))),
         Refusal::Reset if number == 1 => drop(tokio::spawn(answer_all(stream, times, h2::Reason::INTERNAL_ERROR))),
         _ => drop(tokio::spawn(answer_all(stream, 0, h2::Reason::NO_ERROR))),
@@ -178,7 +181,7 @@ pub(crate) async fn refusing_often(refusal: Refusal, times: usize) -> String {
 pub(crate) async fn leaving(times: usize) -> String {
     numbered(move |number, stream| {
         if number <= times {
-            tokio::spawn(go_away(stream));
+            tokio::spawn(go_away(stream, false));
         } else {
             tokio::spawn(serve(stream, 200));
         }
@@ -216,8 +219,10 @@ async fn answer_all(stream: TcpStream, mut resets: usize, reason: h2::Reason) {
     }
 }
 
-/// Waits for a request, and says that the last one that it has taken was none.
-async fn go_away(mut stream: TcpStream) {
+/// Waits for the head of a request, or if it is late for the end of one, and says that the last request that it has taken was none.
+async fn go_away(mut stream: TcpStream, late: bool) {
+    const HEADERS: u8 = 1;
+    const END_STREAM: u8 = 1;
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await.expect("the preface");
     assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -228,8 +233,10 @@ async fn go_away(mut stream: TcpStream) {
         stream.read_exact(&mut head).await.expect("a frame");
         let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
         stream.read_exact(&mut payload).await.expect("its payload");
-        if head[3] == 1 {
-            break; // HEADERS
+        // Of others the flag means something else.
+        let is_end = head[3] <= HEADERS && head[4] & END_STREAM != 0;
+        if is_end || (!late && head[3] == HEADERS) {
+            break;
         }
     }
     stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await.expect("a goodbye");
