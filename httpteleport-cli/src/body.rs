@@ -1,5 +1,7 @@
 //! The body of a reply on its way to the client: bytes at hand, or a stream from an HTTP upstream.
 
+use std::error::Error;
+use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
+use httpteleport::ErrorKind;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep};
@@ -21,10 +24,11 @@ use crate::outbound::pool::Lease;
 use crate::outbound::{Attempt, FailureKind};
 use crate::request::Progress;
 use crate::spans::Span;
+use crate::tls::cause;
 use crate::trailers;
 
 /// Any error of a body; the client sees its connection end early.
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The body of a reply. It counts as load, of its upstream and of the process, until it is dropped.
 pub(crate) struct Body {
@@ -170,8 +174,8 @@ impl http_body::Body for Body {
                     attempt.note_trailers(trailers);
                     self.over = true;
                 }
-                Err(_) => {
-                    attempt.note_broken();
+                Err(error) => {
+                    attempt.note_broken(broke_alone(&**error));
                     if let Some(span) = &mut self.attempted {
                         span.failed(FailureKind::Broken);
                     }
@@ -247,7 +251,7 @@ impl Stream {
                     self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
                 ready!(pause.as_mut().poll(cx));
                 self.source = Source::Gone;
-                Poll::Ready(Some(Err("the upstream stopped in the middle of its reply".into())))
+                Poll::Ready(Some(Err(Box::new(Stopped))))
             }
         }
     }
@@ -278,4 +282,24 @@ impl Stream {
             other => self.source = other,
         }
     }
+}
+
+/// Nothing came of a reply for too long.
+#[derive(Debug)]
+struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the upstream stopped in the middle of its reply")
+    }
+}
+
+impl Error for Stopped {}
+
+/// Whether a reply broke off by itself, and its connection was not lost.
+fn broke_alone(error: &(dyn Error + 'static)) -> bool {
+    let teleport = || cause::<httpteleport::Error>(error).map(httpteleport::Error::kind);
+    error.is::<Stopped>()
+        || cause::<h2::Error>(error).is_some_and(|error| error.is_reset() && error.is_remote())
+        || matches!(teleport(), Some(ErrorKind::Reset | ErrorKind::Timeout))
 }

@@ -208,6 +208,11 @@ impl Progress {
         self.moved.swap(false, Ordering::Relaxed) || (self.awaited.load(Ordering::Relaxed) && !self.is_over())
     }
 
+    /// Whether its client was waited for when it was looked at last.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed)
+    }
+
     /// Why it ended early, if it did.
     pub(crate) fn fault(&self) -> Option<BodyFault> {
         self.fault.get().copied()

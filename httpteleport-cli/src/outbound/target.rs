@@ -200,10 +200,12 @@ impl Attempt {
         self.verdict = Some(Box::new(verdict));
     }
 
-    /// The reply's body has broken off. That says nothing of the target where the request's has broken off first.
-    pub(crate) fn note_broken(&mut self) {
+    /// The reply's body has broken off; `alone` if its connection was not lost. That says nothing of the target where the request's has
+    /// broken off first, nor where its client was waited for: whoever finds that this takes too long breaks off both ways.
+    pub(crate) fn note_broken(&mut self, alone: bool) {
         self.verdict = None;
-        if self.upload.as_ref().is_none_or(|upload| upload.fault().is_none()) {
+        let client = |upload: &Arc<Progress>| upload.fault().is_some() || (alone && upload.is_awaited());
+        if !self.upload.as_ref().is_some_and(client) {
             self.target.node.note_broken(Instant::now());
         }
     }

@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn what_breaks_off_has_failed_once() {
         let upstreams = two();
-        begun(&upstreams).note_broken();
+        begun(&upstreams).note_broken(false);
         assert_eq!(failures(&upstreams), (1, 0));
     }
 }

@@ -170,14 +170,57 @@ async fn a_reply_that_has_begun_breaks_off() {
     // Long enough for the reply to begin, on any machine.
     let mut stage = Stage::with(&["--in-body-timeout=1500ms", "--admin", ANY]).await;
     let admin = stage.program.admin().await;
-    let mut client = stage.client().await;
+    let (mut client, mut origin) = stops_late(stage.program.address(), &stage).await;
+    assert_eq!(client.rest().await, b"12345");
+    assert_eq!(origin.rest().await, b"abc");
+    assert_eq!(found(&admin).await, 1.0);
+    blames_nobody(&admin).await;
+}
+
+/// A client of the node that stops in its upload when its reply has begun, and the origin behind that.
+async fn stops_late(node: &str, stage: &Stage) -> (Client, Client) {
+    let mut client = Client::connect(node).await;
     client.send(format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {LENGTH}\r\n\r\nabc")).await;
     let mut origin = stage.accept().await;
     origin.head().await;
     origin.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345").await;
     assert_eq!(client.head().await.status(), 200);
+    (client, origin)
+}
+
+#[tokio::test]
+async fn the_near_node_blames_nobody_when_the_far_one_breaks_off_a_reply_for_that() {
+    for (input, out) in [("teleport", "teleport"), ("http", "h2c")] {
+        let input = format!("{input}://127.0.0.1:0");
+        let mut far = Stage::before(&input, &["--in-body-timeout=1500ms", "--admin", ANY]).await;
+        let far_admin = far.program.admin().await;
+        let out = format!("{out}://{}", teleport_address(&far.program));
+        let mut near = Program::between("http://127.0.0.1:0", &out, &["--admin", ANY]).await;
+        let near_admin = near.admin().await;
+        let (mut client, mut origin) = stops_late(near.address(), &far).await;
+        assert_eq!(client.rest().await, b"12345");
+        assert_eq!(origin.rest().await, b"abc");
+        assert_eq!((found(&far_admin).await, found(&near_admin).await), (1.0, 0.0), "{out}");
+        blames_nobody(&far_admin).await;
+        blames_nobody(&near_admin).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_waits_for_the_rest_is_not_blamed_for_its_pause() {
+    let mut stage = Stage::with(&["--out-body-timeout=500ms", "--admin", ANY]).await;
+    let admin = stage.program.admin().await;
+    let (mut client, _origin) = stops_late(stage.program.address(), &stage).await;
     assert_eq!(client.rest().await, b"12345");
-    assert_eq!(origin.rest().await, b"abc");
-    assert_eq!(found(&admin).await, 1.0);
     blames_nobody(&admin).await;
+}
+
+#[tokio::test]
+async fn one_that_is_lost_meanwhile_is() {
+    let mut stage = Stage::with(&["--admin", ANY]).await;
+    let admin = stage.program.admin().await;
+    let (mut client, origin) = stops_late(stage.program.address(), &stage).await;
+    drop(origin);
+    assert_eq!(client.rest().await, b"12345");
+    assert_eq!(value(get(&admin, "/metrics").await.text(), "httptp_upstream_failures_total", &[]), 1.0);
 }
