@@ -3,7 +3,7 @@
 //! Whoever serves a request hands what is to be written to a thread of the log's own, by a queue that has an end: when the disk is
 //! slower than the requests are, lines are dropped and counted, and nobody waits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
@@ -35,6 +35,13 @@ pub(crate) struct Options {
     /// A file, or `-` for stdout.
     pub(crate) path: PathBuf,
     pub(crate) format: Format,
+}
+
+impl Options {
+    /// Whether it is stdout.
+    pub(crate) fn is_stdout(&self) -> bool {
+        self.path == Path::new("-")
+    }
 }
 
 /// An open access log.

@@ -9,14 +9,14 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use self::answer::Answer;
 use self::own_host::OwnHost;
 use self::token::Token;
 use crate::config;
-use crate::listen::{Given, Socket};
+use crate::listen::{self, Given, Socket};
 use crate::metrics::Metrics;
 use crate::outbound::plain;
 
@@ -65,10 +65,10 @@ impl Admin {
         };
         let (listener, address) = match opened {
             Ok(bound) => bound,
-            Err(why) if settings.asked_for => anyhow::bail!("--admin {host}:{port}: {why}; choose another address"),
+            Err(why) if settings.asked_for => anyhow::bail!("--admin {settings}: {why}; choose another address"),
             Err(why) => {
                 tracing::warn!(
-                    "metrics are not served: {host}:{port}: {why}; choose another address with --admin, or turn them off with \
+                    "metrics are not served: {settings}: {why}; choose another address with --admin, or turn them off with \
                      --admin ''"
                 );
                 return Ok(None);
@@ -121,8 +121,8 @@ pub(crate) async fn faults(settings: &config::Admin) -> Vec<String> {
     let token = settings.token_file.as_deref().and_then(|path| Token::read(path).err());
     let (host, port) = &settings.address;
     // The usual one may be missing.
-    let place = if settings.asked_for { resolve(host, *port).await.err() } else { None };
-    let place = place.map(|why| format!("--admin {host}:{port}: {why}; choose another address"));
+    let place = if settings.asked_for { try_to(host, *port).await.err() } else { None };
+    let place = place.map(|why| format!("--admin {settings}: {why}; choose another address"));
     token.map(|error| format!("{error:#}")).into_iter().chain(place).collect()
 }
 
@@ -135,32 +135,56 @@ async fn connection(stream: TcpStream, answer: Arc<Answer>) {
     }
 }
 
+/// The addresses of the admin address's host, in the order in which they are tried: those of IPv4 before others.
+///
+/// # Errors
+///
+/// Nobody knows the host.
+pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = listen::addresses(host, port).await?;
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    Ok(addresses)
+}
+
 /// Listens on the first of the host's addresses that will do.
 async fn bind(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), String> {
     let mut failed = "it has no address".to_owned();
     for address in resolve(host, port).await? {
         match listen(address).await {
             Ok(bound) => return Ok(bound),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                failed = "address in use: another program listens there".to_owned();
-            }
-            Err(error) => failed = plain(&error),
+            Err(error) => failed = why(&error),
         }
     }
     Err(failed)
 }
 
-/// The addresses of a host, those of IPv4 before others; an empty one is every address of IPv4.
+/// Whether one of the host's addresses is of this machine.
+async fn try_to(host: &str, port: u16) -> Result<(), String> {
+    let mut failed = "it has no address".to_owned();
+    for address in resolve(host, port).await? {
+        match listen::is_here(address) {
+            Ok(()) => return Ok(()),
+            Err(error) => failed = why(&error),
+        }
+    }
+    Err(failed)
+}
+
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let host = if host.is_empty() { "0.0.0.0" } else { host };
-    let found = lookup_host((host, port)).await.map_err(|_| format!("cannot find the address of {host:?}"))?;
-    let mut addresses: Vec<_> = found.collect();
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    Ok(addresses)
+    addresses(host, port).await.map_err(|_| format!("cannot find the address of {host:?}"))
 }
 
 async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+/// Why nobody can listen at an address.
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address in use: another program listens there".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "not an address of this machine".to_owned(),
+        _ => plain(error),
+    }
 }

@@ -1,17 +1,18 @@
 //! `httptp check FILE`: whether the program could start as the file says.
 //!
-//! What is wrong with the file itself is found as at a start. Then all that a start needs is tried, ports aside: files, folders and
-//! names. Nothing is made, opened or connected to.
+//! What is wrong with the file itself is found as at a start. Then all that a start needs is tried: files, folders, names, and addresses
+//! of this machine, apart from who has their ports now. Nothing is made, opened or connected to.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::config::{ConfigFile, Group, Listener, Part, Process, Settings};
+use crate::config::{ConfigFile, Group, Listener, Located, Part, Process, Settings};
 use crate::listen;
 use crate::metrics::Metrics;
 use crate::metrics::recent::Recent;
+use crate::overlap::{self, Open};
 use crate::shutdown::Shutdown;
 use crate::spans::Spans;
 use crate::{acme, admin, groups, threads};
@@ -25,21 +26,22 @@ const AT_ONCE: usize = 64;
 ///
 /// All that is wrong, each a line that says where.
 pub(crate) fn run(config: &ConfigFile) -> Result<Settings, Vec<String>> {
-    let (settings, located) = config.load_located()?;
+    let (settings, located) = config.load()?;
     let none = |error: anyhow::Error| located.told(vec![(Part::Process, format!("{error:#}"))]);
     let runtime = threads::runtime(settings.process.threads).map_err(none)?;
     let settings = Arc::new(settings);
-    let faults = runtime.block_on(faults(&settings));
+    let faults = runtime.block_on(faults(&settings, &located));
     // A look-up that was given up may still wait for its answer.
     runtime.shutdown_background();
     if faults.is_empty() { Ok(Arc::unwrap_or_clone(settings)) } else { Err(located.told(faults)) }
 }
 
-async fn faults(settings: &Arc<Settings>) -> Vec<(Part, String)> {
+async fn faults(settings: &Arc<Settings>, located: &Located) -> Vec<(Part, String)> {
     let mut faults: Vec<_> = process(&settings.process).await.into_iter().map(|line| (Part::Process, line)).collect();
     for (index, of_listener) in settings.listeners.iter().enumerate() {
         faults.extend(listener(of_listener).await.into_iter().map(|line| (Part::Listener(index), line)));
     }
+    faults.extend(overlap::find(settings, &Open::default(), Some(located)).await);
     faults.extend(all_groups(settings).await);
     faults
 }

@@ -10,7 +10,7 @@ use http::HeaderName;
 use http::header::HOST;
 use rustls::pki_types::ServerName;
 
-use crate::config::{ConfigFile, Settings, Typed};
+use crate::config::{ConfigFile, Located, Settings, Typed};
 use crate::estimate::EstimateArgs;
 use crate::go_flags::{self, Spelt, Translated};
 use crate::headers::FRAMING;
@@ -80,7 +80,7 @@ Examples:
 /// What the command line asks for.
 pub(crate) enum Action {
     /// Run the proxy, as the file says if there is one.
-    Proxy(Box<Settings>, Option<ConfigFile>),
+    Proxy(Box<Settings>, Option<(ConfigFile, Box<Located>)>),
     /// Say what is wrong with this file.
     Check(ConfigFile),
     /// Make certificates for a link.
@@ -254,8 +254,8 @@ fn proxy(args: ProxyArgs, matches: &ArgMatches) -> Result<Action, Stop> {
         return Ok(Action::Proxy(Box::new(settings), None));
     };
     let config = ConfigFile { path, typed: typed::typed(&Cli::command(), matches) };
-    let settings = config.load().map_err(Stop::Usage)?;
-    Ok(Action::Proxy(Box::new(settings), Some(config)))
+    let (settings, located) = config.load().map_err(Stop::Usage)?;
+    Ok(Action::Proxy(Box::new(settings), Some((config, Box::new(located)))))
 }
 
 /// Whoever has typed a flag of Go's, or set a variable, is told of that one, and advised in Go's words who has used them.

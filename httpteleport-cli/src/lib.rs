@@ -53,6 +53,7 @@ mod misfit;
 mod notify;
 mod open_files;
 mod outbound;
+mod overlap;
 mod proxy;
 mod refusal;
 mod reload;

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 pub(crate) use self::given::{Given, Socket};
 pub(crate) use self::inherited::{MOST_SOCKETS, inherited};
+pub(crate) use self::place::Place;
+pub(crate) use self::tcp::{addresses, is_here};
 pub(crate) use self::unix::{Mode, SocketFile, bind as bind_unix, try_to as try_unix};
 
 use crate::counters::Count;
@@ -19,6 +21,7 @@ use crate::seldom::Seldom;
 
 mod given;
 mod inherited;
+mod place;
 mod tcp;
 mod unix;
 mod waiting;
@@ -220,8 +223,8 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused | NotConnected | InvalidInput)
 }
 
-/// Whether the endpoint of `--in` could be opened, as far as that is known without doing it: its host has an address, or its socket's
-/// file could be made.
+/// Whether the endpoint of `--in` could be opened, as far as that is known without doing it: its host has an address of this machine, or
+/// its socket's file could be made.
 ///
 /// # Errors
 ///
@@ -229,7 +232,10 @@ fn is_the_clients(error: &io::Error) -> bool {
 pub(crate) async fn try_to(endpoint: &Endpoint) -> anyhow::Result<()> {
     let option = format!("--in {endpoint}");
     match &endpoint.address {
-        Address::Tcp { host, port } => tcp::resolve(host, *port).await.map(drop).context(option),
+        Address::Tcp { host, port } => {
+            let found = tcp::resolve(host, *port).await;
+            found.and_then(|addresses| tcp::try_at(&addresses)).context(option)
+        }
         Address::Unix(path) => try_unix(path, &option),
     }
 }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
 use crate::inbound::Input;
+use crate::listen::{Given, Socket};
+use crate::overlap;
 
 /// The sockets of inputs and of the admin address, as they are now.
 #[derive(Default)]
@@ -62,6 +64,16 @@ impl Listening {
         let inputs = open.inputs.iter().map(|input| input.listener().as_fd());
         let all = inputs.chain(open.admin.as_ref().map(OwnedFd::as_fd));
         all.map(|socket| socket.try_clone_to_owned()).collect()
+    }
+
+    /// Where they are, for settings that are read again. What the system has no file for is left out.
+    pub(crate) fn places(&self) -> overlap::Open {
+        let open = self.lock();
+        let copy = |socket: BorrowedFd<'_>| Socket::new(socket.try_clone_to_owned().ok()?).ok();
+        overlap::Open {
+            given: Given::new(open.inputs.iter().filter_map(|input| copy(input.listener().as_fd())).collect()),
+            admin: open.admin.as_ref().and_then(|admin| copy(admin.as_fd())?.place()),
+        }
     }
 
     /// Whether the files of unix sockets are this process's, and go with it.

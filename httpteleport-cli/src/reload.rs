@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::config::{ConfigFile, Settings};
 use crate::notify;
+use crate::overlap;
 use crate::running::Running;
 use crate::shutdown::Hangups;
 
@@ -116,14 +117,15 @@ impl Reload {
 
 async fn apply(file: &ConfigFile, running: &mut Running) {
     let path = file.path.display();
-    let mut settings = match file.load() {
-        Ok(settings) => settings,
-        Err(mistakes) => {
-            for line in mistakes {
-                tracing::warn!("{line}");
-            }
-            return tracing::warn!("{path}: not applied; what was said before holds");
+    let not_applied = |mistakes: Vec<String>| {
+        for line in mistakes {
+            tracing::warn!("{line}");
         }
+        tracing::warn!("{path}: not applied; what was said before holds");
+    };
+    let (mut settings, located) = match file.load() {
+        Ok(loaded) => loaded,
+        Err(mistakes) => return not_applied(mistakes),
     };
     let process = &running.settings().process;
     if settings.process != *process {
@@ -132,10 +134,13 @@ async fn apply(file: &ConfigFile, running: &mut Running) {
         );
         settings.process = process.clone();
     }
+    let overlaps = overlap::lines(&settings, &running.listening().places(), Some(&located)).await;
+    if !overlaps.is_empty() {
+        return not_applied(overlaps);
+    }
     let summary = settings.summary();
     if let Err(error) = running.change(settings).await {
-        tracing::warn!("{error:#}");
-        return tracing::warn!("{path}: not applied; what was said before holds");
+        return not_applied(vec![format!("{error:#}")]);
     }
     running.serve();
     running.announce();

@@ -9,32 +9,40 @@ use anyhow::Context as _;
 
 use crate::access_log::AccessLog;
 use crate::admin::Admin;
-use crate::config::{ConfigFile, Settings};
+use crate::config::{ConfigFile, Located, Settings};
 use crate::handover::{Claim, Handover};
 use crate::listen::{Given, inherited};
 use crate::log;
 use crate::metrics::recent::Recent;
+use crate::misfit::Misfit;
 use crate::notify;
 use crate::open_files;
+use crate::overlap::{self, Open};
 use crate::reload::Reload;
 use crate::running::Running;
 use crate::shutdown::{PARTING, Reopenings, SHORT_PARTING, Shutdown, Signals};
 use crate::spans::Spans;
 use crate::threads;
 
-/// Runs the proxy until a signal ends it. With a file, it follows what that says.
+/// Runs the proxy until a signal ends it. With a file, it follows what that says; the settings stand in it as it was read.
 ///
 /// # Errors
 ///
 /// It could not start: one line that names the option and says what to do.
-pub(crate) fn proxy(settings: Settings, file: Option<ConfigFile>) -> anyhow::Result<()> {
+pub(crate) fn proxy(settings: Settings, file: Option<(ConfigFile, Box<Located>)>) -> anyhow::Result<()> {
     let recent = Arc::<Recent>::default();
     log::start(settings.process.log, Arc::clone(&recent));
     // There is one thread as yet.
     let given = inherited()?;
     open_files::raise_limit();
     let runtime = threads::runtime(settings.process.threads)?;
-    let result = runtime.block_on(run(settings, file, given, recent));
+    let (file, located) = file.unzip();
+    let open = Open { given, admin: None };
+    let faults = runtime.block_on(overlap::lines(&settings, &open, located.as_deref()));
+    let result = match faults.into_iter().next() {
+        Some(first) => Err(Misfit::new(first).into()),
+        None => runtime.block_on(run(settings, file, open.given, recent)),
+    };
     // What was cut off must not hold up the end.
     runtime.shutdown_background();
     result

@@ -16,6 +16,7 @@ use self::lines::Lines;
 use self::reader::{Reader, Tables};
 #[cfg(test)]
 use self::table::Kind;
+use self::table::Table;
 use super::Settings;
 use crate::cli::{GroupArgs, ListenerArgs, ProcessArgs, TeleportArgs};
 use crate::outbound::plain;
@@ -81,21 +82,12 @@ struct GroupTable {
 }
 
 impl ConfigFile {
-    /// Reads and checks it.
+    /// Reads and checks it: the settings, and where in the file everything stands.
     ///
     /// # Errors
     ///
     /// All that is wrong, each a line that says where.
-    pub(crate) fn load(&self) -> Result<Settings, Vec<String>> {
-        self.load_located().map(|(settings, _)| settings)
-    }
-
-    /// The same, with where in the file everything stands.
-    ///
-    /// # Errors
-    ///
-    /// As above.
-    pub(crate) fn load_located(&self) -> Result<(Settings, Located), Vec<String>> {
+    pub(crate) fn load(&self) -> Result<(Settings, Located), Vec<String>> {
         let text = read(&self.path).map_err(|why| vec![format!("{}: {why}", self.path.display())])?;
         let lines = Lines::new(&self.path, &text);
         let (root, faults) = DeTable::parse_recoverable(&text);
@@ -131,6 +123,7 @@ pub(crate) enum Part {
 }
 
 /// Settings by where they stand in their file.
+#[derive(Debug)]
 pub(crate) struct Located {
     path: PathBuf,
     text: String,
@@ -142,14 +135,25 @@ impl Located {
     pub(crate) fn told(&self, faults: Vec<(Part, String)>) -> Vec<String> {
         let lines = Lines::new(&self.path, &self.text);
         let found = faults.into_iter().map(|(part, line)| {
-            let table = match part {
-                Part::Process => &self.tables.top,
-                Part::Listener(index) => &self.tables.listeners[index],
-                Part::Group(index) => &self.tables.groups[index],
-            };
-            table.locate(&line).map_or_else(|| (0, line.clone()), |(at, line)| lines.at(at, &line))
+            let located = self.table(part).locate(&line);
+            located.map_or_else(|| (0, line.clone()), |(at, line)| lines.at(at, &line))
         });
         lines::sorted(found.collect())
+    }
+
+    /// What the file calls that which an option says, and in which line: `listener "web" (line 4)`, `admin (line 1)`; `None` if the file
+    /// does not say it.
+    pub(crate) fn name(&self, part: Part, option: &str) -> Option<String> {
+        let (at, name) = self.table(part).name(option)?;
+        Some(format!("{name} (line {})", Lines::new(&self.path, &self.text).number(at)))
+    }
+
+    fn table(&self, part: Part) -> &Table {
+        match part {
+            Part::Process => &self.tables.top,
+            Part::Listener(index) => &self.tables.listeners[index],
+            Part::Group(index) => &self.tables.groups[index],
+        }
     }
 }
 

@@ -123,12 +123,6 @@ impl Listener {
             mistakes.add(format!("--in {}: {why}", self.endpoint));
         }
     }
-
-    /// Whether it wants the port of another one. Two that let the system choose get two.
-    pub(super) fn listens_where(&self, other: &Listener) -> bool {
-        let chosen = matches!(self.endpoint.address, Address::Tcp { port: 0, .. });
-        self.endpoint.address == other.endpoint.address && !chosen
-    }
 }
 
 fn limits(args: &ListenerArgs, mistakes: &mut Mistakes) -> Limits {

@@ -1,5 +1,6 @@
 //! What holds for the whole process, and on teleport for either side.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -78,6 +79,13 @@ impl Admin {
             token_file: args.admin_token_file.clone(),
             price_per_gb: args.price_per_gb,
         })
+    }
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (host, port) = &self.address;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 
-use super::tcp;
+use super::{Place, tcp};
 use crate::endpoint::Address;
 use crate::misfit::Misfit;
 
@@ -59,11 +59,19 @@ impl Socket {
     }
 
     /// Where it listens, for people.
-    pub(crate) fn place(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         match self {
             Socket::Tcp(_, address) => address.to_string(),
             Socket::Unix(_, Some(path)) => path.display().to_string(),
             Socket::Unix(_, None) => "an address without a path".to_owned(),
+        }
+    }
+
+    /// Where it listens, if that is at an address of TCP.
+    pub(crate) fn place(&self) -> Option<Place> {
+        match self {
+            Socket::Tcp(listener, address) => Some(Place::of(listener, *address)),
+            Socket::Unix(..) => None,
         }
     }
 
@@ -130,6 +138,17 @@ impl Given {
         Ok(found.map(|index| self.0.swap_remove(index)))
     }
 
+    /// Where those listen that each of these addresses would take in turn, if they are of TCP.
+    pub(crate) async fn shared_out(&self, addresses: impl Iterator<Item = &Address>) -> Vec<Option<Place>> {
+        let (mut left, mut places) = (self.0.iter().collect::<Vec<_>>(), Vec::new());
+        for address in addresses {
+            let wanted = if left.is_empty() { None } else { Wanted::new(address).await.ok() };
+            let found = wanted.and_then(|wanted| left.iter().position(|socket| socket.is_at(&wanted)));
+            places.push(found.and_then(|index| left.remove(index).place()));
+        }
+        places
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -162,7 +181,7 @@ impl Given {
         if left.is_empty() {
             return Ok(());
         }
-        let places = left.iter().map(|socket| socket.place()).collect::<Vec<_>>().join(", ");
+        let places = left.iter().map(|socket| socket.told()).collect::<Vec<_>>().join(", ");
         Err(Misfit::new(format!(
             "sockets were handed to this process that no listener and no admin address names: {places}; name them with --in or --admin, \
              or take them out of the socket unit"

@@ -8,37 +8,72 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use super::MOST_WAITING;
 
-/// The addresses that a host and a port are; an empty host is every address of IPv4.
+/// The addresses that a host and a port are, in the order in which they are tried; an empty host is every address of IPv4.
+///
+/// # Errors
+///
+/// Nobody knows the host.
+pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    Ok(lookup_host((host, port)).await?.collect())
+}
+
+/// The same for `--in`.
 ///
 /// # Errors
 ///
 /// One line that names the host.
 pub(super) async fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
-    let host = if host.is_empty() { "0.0.0.0" } else { host };
-    let found = lookup_host((host, port)).await;
-    let found =
-        found.with_context(|| format!("cannot find the address of {host:?}; use one of this machine's addresses"))?;
-    Ok(found.collect())
+    let found = addresses(host, port).await;
+    found.with_context(|| format!("cannot find the address of {host:?}; use one of this machine's addresses"))
 }
 
 /// Listens on the first of these addresses that will do; with `share` it can be one of several programs.
 pub(super) fn bind(addresses: &[SocketAddr], share: bool) -> anyhow::Result<TcpListener> {
+    first(addresses, |address| listen_at(address, share)).map_err(|error| bind_error(&error))
+}
+
+/// Whether one of these addresses is of this machine, whoever has the port.
+///
+/// # Errors
+///
+/// What to do: none of them is.
+pub(super) fn try_at(addresses: &[SocketAddr]) -> anyhow::Result<()> {
+    first(addresses, is_here).map_err(|error| bind_error(&error))
+}
+
+/// Whether an address is of this machine, whoever has the port: nothing is opened there.
+///
+/// # Errors
+///
+/// Why nobody could listen there.
+pub(crate) fn is_here(mut address: SocketAddr) -> io::Result<()> {
+    address.set_port(0);
+    socket_for(address)?.bind(address)
+}
+
+/// What comes of the first of these addresses that will do, or of the last.
+fn first<T>(addresses: &[SocketAddr], what: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        match listen_at(*address, share) {
-            Ok(listener) => return Ok(listener),
+        match what(*address) {
+            Ok(outcome) => return Ok(outcome),
             Err(error) => failed = error,
         }
     }
-    Err(bind_error(&failed))
+    Err(failed)
 }
 
 fn listen_at(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = socket_for(address)?;
     socket.set_reuseaddr(true)?; // A port whose old connections are still closing can be taken again.
     socket.set_reuseport(share)?;
     socket.bind(address)?;
     socket.listen(MOST_WAITING)
+}
+
+fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
+    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
 fn bind_error(error: &io::Error) -> anyhow::Error {

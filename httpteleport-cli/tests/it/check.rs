@@ -80,6 +80,14 @@ async fn what_no_start_would_take_has_its_line() {
             "2: listener \"web\": url http://nobody.invalid:0: cannot find the address of \"nobody.invalid\"; use one of this machine's addresses",
         ),
         (
+            "[listener.web]\nurl = \"http://192.0.2.1:0\"\n".to_owned() + GROUP,
+            "2: listener \"web\": url http://192.0.2.1:0: not an address of this machine; use one of its own, or leave the host out for all",
+        ),
+        (
+            format!("admin = \"192.0.2.1:0\"\n{LISTENER}{GROUP}"),
+            "1: admin 192.0.2.1:0: not an address of this machine; choose another address",
+        ),
+        (
             format!("{acme}autocert_cache_dir = \"{{here}}/web.toml\"\n{GROUP}"),
             "4: listener \"web\": autocert_cache_dir {here}/web.toml: {here}/web.toml is no folder",
         ),

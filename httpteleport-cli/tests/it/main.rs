@@ -30,6 +30,7 @@ mod logs;
 mod origin;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod overlap;
 mod page;
 mod papers;
 mod pass;

@@ -22,9 +22,13 @@ impl<'a> Lines<'a> {
 
     /// The same with the file's name and the number of the line.
     pub(super) fn line(&self, at: usize, line: &str) -> String {
+        format!("{}:{}: {line}", self.path.display(), self.number(at))
+    }
+
+    /// The number of the line that this byte is in.
+    pub(super) fn number(&self, at: usize) -> usize {
         let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        let number = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        format!("{}:{number}: {line}", self.path.display())
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 
     /// A mistake of the file as a whole.

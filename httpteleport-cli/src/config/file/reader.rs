@@ -17,6 +17,7 @@ use crate::tls;
 type Named<'a> = (String, usize, DeTable<'a>);
 
 /// The tables that settings were made of, in their order.
+#[derive(Debug)]
 pub(super) struct Tables {
     pub(super) top: Table,
     pub(super) listeners: Vec<Table>,
@@ -76,8 +77,6 @@ impl<'a> Reader<'a> {
         tables: &mut Tables,
     ) -> Option<()> {
         let kind = Kind::new(ListenerTable::command(), "in-", Some("url"), &[]);
-        // Those whose addresses are known.
-        let mut placed = Vec::new();
         for (name, at, table) in listeners {
             let table = self.table(&kind, format!("listener \"{name}\""), at, table, &self.typed.listener);
             let own = ListenerTable::from_arg_matches(&table.matches).ok()?;
@@ -91,15 +90,6 @@ impl<'a> Reader<'a> {
             }
             listener.tls.iter().flat_map(tls::server_faults).for_each(|line| mistakes.add(line));
             self.take(&table, mistakes);
-            let mut others = placed.iter().map(|index: &usize| (&names.listeners[*index], &settings.listeners[*index]));
-            if is_placed {
-                if let Some((twin, _)) = others.find(|(_, other)| other.listens_where(&listener)) {
-                    let line =
-                        format!("listener \"{name}\": listens where listener \"{twin}\" does; give it another url");
-                    self.note(at, &line);
-                }
-                placed.push(settings.listeners.len());
-            }
             settings.listeners.push(listener);
             names.listeners.push(name);
             tables.listeners.push(table);

@@ -98,6 +98,7 @@ impl Kind {
 }
 
 /// A table that was read.
+#[derive(Debug)]
 pub(super) struct Table {
     /// What it says, with what was typed in place of that.
     pub(super) matches: ArgMatches,
@@ -176,7 +177,7 @@ impl Table {
 
     /// Whether it, or what was typed, says something of an option that can be read.
     pub(super) fn says(&self, option: &str) -> bool {
-        self.places.iter().any(|(known, _)| known == option) || self.typed.iter().any(|typed| typed == option)
+        self.place(option).is_some() || self.is_typed(option)
     }
 
     /// The options whose values cannot be read.
@@ -198,11 +199,24 @@ impl Table {
     /// Where the mistake is that a line tells, and the line in the words of the file; `None` if that was typed.
     pub(super) fn locate(&self, line: &str) -> Option<Found> {
         let option = line.split([' ', ':']).next().unwrap_or_default();
-        if self.typed.iter().any(|typed| typed == option) {
+        if self.is_typed(option) {
             return None;
         }
-        let at = self.places.iter().find(|(known, _)| known == option).map_or(self.at, |(_, at)| *at);
-        Some((at, self.reword(line)))
+        Some((self.place(option).unwrap_or(self.at), self.reword(line)))
+    }
+
+    /// Where an option stands, and what is called by it: the table, or at the top the key; `None` if it is not here, or was typed.
+    pub(super) fn name(&self, option: &str) -> Option<Found> {
+        let at = self.place(option).filter(|_| !self.is_typed(option))?;
+        Some((at, if self.title.is_empty() { reword(&self.keys, option) } else { self.title.clone() }))
+    }
+
+    fn is_typed(&self, option: &str) -> bool {
+        self.typed.iter().any(|typed| typed == option)
+    }
+
+    fn place(&self, option: &str) -> Option<usize> {
+        self.places.iter().find(|(known, _)| known == option).map(|(_, at)| *at)
     }
 }
 
