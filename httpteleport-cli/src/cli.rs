@@ -4,13 +4,14 @@ use std::ffi::OsString;
 
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, value_parser};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use http::HeaderName;
 use http::header::HOST;
 use rustls::pki_types::ServerName;
 
 use crate::config::{ConfigFile, Located, Settings, Typed};
+use crate::count;
 use crate::estimate::EstimateArgs;
 use crate::go_flags::{self, Spelt, Translated};
 use crate::headers::FRAMING;
@@ -19,6 +20,7 @@ use crate::size;
 mod balancing;
 mod cert;
 mod completed;
+mod dashed;
 mod environment;
 mod group;
 #[cfg(test)]
@@ -148,7 +150,7 @@ enum Command {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DemoArgs {
     /// How long to run, in seconds, 1 to 3600
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = count::within(1..=3600_u64))]
     pub(crate) seconds: u64,
     /// Keep serving afterwards, and print a curl command to try
     #[arg(long)]
@@ -212,6 +214,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, 
     let Translated { args, mut spelt } = go_flags::translate(args).map_err(|line| Stop::Usage(vec![line]))?;
     let is_go = !spelt.is_empty();
     let command = Cli::command();
+    let args = dashed::joined(&command, args);
     if let Some(line) = go_flags::unknown(&args, &options(&command, &args)) {
         return Err(Stop::Usage(vec![line]));
     }

@@ -37,6 +37,9 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
             if number { format!("no unit; {}", form()) } else { form() }
         })?;
         let (number, tail) = rest.split_at(end);
+        if number.is_empty() {
+            return Err(form());
+        }
         let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(end);
         let (_, scale) =
@@ -100,7 +103,8 @@ mod tests {
             ("", "write a duration"),
             ("3", "no unit"),
             ("s", "write a duration"),
-            ("-1s", "unknown unit \"-\""),
+            ("-1s", "write a duration"),
+            ("soon", "write a duration"),
             ("1 s", "unknown unit \" s\""),
             ("1d", "unknown unit \"d\""),
             ("1.2.3s", "write a duration"),

@@ -14,7 +14,7 @@ enum Kind {
     Text,
     /// The same; an empty one means that the flag was not given.
     Optional,
-    /// A whole number, as Go writes it in a program.
+    /// A whole number, as Go writes it in a program, or as we do.
     Number,
     /// A time.
     Time,
@@ -194,11 +194,8 @@ impl Given {
             Kind::Text => Ok(Some(value.clone())),
             Kind::Optional => Ok(Some(value.clone()).filter(|value| !value.is_empty())),
             Kind::Time => Ok(Some(value.strip_prefix('+').unwrap_or(value).to_owned())),
-            Kind::Number => {
-                let number =
-                    number(value).ok_or_else(|| format!("{typed} {value}: is no whole number of 0 or more"))?;
-                Ok(Some(number.to_string()))
-            }
+            // What is none is for the option to refuse.
+            Kind::Number => Ok(Some(number(value).map_or_else(|| value.clone(), |number| number.to_string()))),
             Kind::Bool => match value.as_str() {
                 "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some("true".to_owned())),
                 "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some("false".to_owned())),

@@ -23,6 +23,7 @@ mod cli;
 mod clients;
 mod compress;
 mod config;
+mod count;
 mod counters;
 mod demo;
 mod discover;

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use clap::{Args, value_parser};
+use clap::Args;
 use http::uri::PathAndQuery;
 
+use crate::count;
 use crate::discover::Families;
 use crate::duration;
 use crate::health::Statuses;
@@ -31,11 +32,11 @@ pub(crate) struct BalancingArgs {
     pub(crate) health_status: Option<Statuses>,
 
     /// So many good checks in a row bring an output back [default: 2]
-    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = count::within(1..=1000_u32))]
     pub(crate) health_passes: Option<u32>,
 
     /// So many bad checks in a row, and an output gets nothing [default: 3]
-    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = count::within(1..=1000_u32))]
     pub(crate) health_fails: Option<u32>,
 
     /// An output that is new, or back, gets its whole part only after this time [default: 0]
@@ -44,11 +45,11 @@ pub(crate) struct BalancingArgs {
 
     /// So many failures in a row (502, 503, 504, gRPC's UNAVAILABLE, or no reply), and an output gets nothing for a while; 0 for never,
     /// however many of all requests fail, unless --eject-share says otherwise [default: 5]
-    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = count::within(0..=1_000_000_u32))]
     pub(crate) eject_after: Option<u32>,
 
     /// The same if so many percent of an output's requests fail, of 50 or more within ten seconds; 0 for never [default: 50]
-    #[arg(long, value_name = "PERCENT", help_heading = "Balancing", value_parser = value_parser!(u32).range(0..=100))]
+    #[arg(long, value_name = "PERCENT", help_heading = "Balancing", value_parser = count::within(0..=100_u32))]
     pub(crate) eject_share: Option<u32>,
 
     /// How long that lasts; twice as long each time that it happens again soon [default: 5s]
@@ -60,16 +61,16 @@ pub(crate) struct BalancingArgs {
     pub(crate) eject_max_time: Option<Duration>,
 
     /// At most so many percent of the outputs are left alone at a time for what they fail, and never the last one [default: 50]
-    #[arg(long, value_name = "PERCENT", help_heading = "Balancing", value_parser = value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "PERCENT", help_heading = "Balancing", value_parser = count::within(1..=100_u32))]
     pub(crate) eject_most: Option<u32>,
 
     /// Requests that may have reached an output which then was lost are sent to another one if that does no harm (GET, PUT), up to
     /// so many percent of all requests [default: 20]
-    #[arg(long, value_name = "PERCENT", help_heading = "Balancing", value_parser = value_parser!(u32).range(0..=100))]
+    #[arg(long, value_name = "PERCENT", help_heading = "Balancing", value_parser = count::within(0..=100_u32))]
     pub(crate) retry_budget: Option<u32>,
 
     /// Use only so many of the outputs, others on each node: for very many of both
-    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = count::within(1..=100_000_u32))]
     pub(crate) subset: Option<u32>,
 
     /// Which node this is, for --subset: a number, or a name that ends in one; without gaps among the nodes, all outputs are used

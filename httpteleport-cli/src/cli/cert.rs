@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, value_parser};
+use clap::Args;
 use rustls::pki_types::{DnsName, ServerName};
 
 use super::tls_name;
+use crate::count;
 
 /// As typed.
 #[derive(Args, Clone, Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct CertArgs {
     pub(crate) dir: PathBuf,
 
     /// How long the two certificates are good for; the authority is for 10 years
-    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = value_parser!(u16).range(1..=3650))]
+    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = count::within(1..=3650_u16))]
     pub(crate) days: u16,
 
     /// Keep the authority that is in the folder, and replace the certificates of both sides

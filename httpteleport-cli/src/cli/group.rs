@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, value_parser};
+use clap::Args;
 use http::HeaderName;
 use rustls::pki_types::ServerName;
 
 use super::{BalancingArgs, head_size, header, tls_name};
 use crate::compress::Compress;
+use crate::count;
 use crate::discover::Source;
 use crate::duration;
 use crate::outbound::Version;
@@ -71,7 +72,7 @@ pub(crate) struct GroupArgs {
     pub(crate) out_delay: Option<Duration>,
 
     /// Teleport and HTTP/2: connections to each output [default: 1]
-    #[arg(long, value_name = "N", help_heading = "Output", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", help_heading = "Output", value_parser = count::within(1..=1024_u16))]
     pub(crate) out_conns_per_addr: Option<u16>,
 
     /// Teleport: requests whose values of this header differ never share a connection, nor its compression: name the header that

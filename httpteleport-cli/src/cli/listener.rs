@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, value_parser};
+use clap::Args;
 use http::HeaderName;
 
 use super::{client_ip_header, head_size, yes_or_no};
 use crate::access::Networks;
 use crate::acme::{Challenge, HostPattern};
 use crate::compress::Compress;
+use crate::count;
 use crate::duration;
 use crate::endpoint::{Endpoint, check_host};
 use crate::forwarded::Which;
@@ -105,7 +106,7 @@ pub(crate) struct ListenerArgs {
     pub(crate) in_max_header_size: Option<u32>,
 
     /// Most fields in the head of a request; more are answered 431 [default: 100, over teleport 128]
-    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = value_parser!(u16).range(1..=10_000))]
+    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = count::within(1..=10_000_u16))]
     pub(crate) in_max_headers: Option<u16>,
 
     /// Largest body of a request, up to 1 TiB; a larger one is answered 413, or broken off if a reply has begun [default: 4194304]
@@ -114,19 +115,19 @@ pub(crate) struct ListenerArgs {
 
     /// Most connections of one client, IPv6 clients by their /64; one more is closed at once. Those of --trusted-proxies and of unix sockets
     /// have no limit [default: no limit]
-    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = count::within(1..=10_000_000_u32))]
     pub(crate) client_connections: Option<u32>,
 
     /// Most requests of one client at a time, IPv6 clients by their /64; one more is answered 429 [default: no limit]
-    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = count::within(1..=10_000_000_u32))]
     pub(crate) client_concurrency: Option<u32>,
 
     /// Most requests of one client in a second; one more is answered 429 [default: no limit]
-    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = count::within(1..=10_000_000_u32))]
     pub(crate) client_rate: Option<u32>,
 
     /// So many requests of one client may come at once before --client-rate counts [default: as many as in a second]
-    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = count::within(1..=10_000_000_u32))]
     pub(crate) client_burst: Option<u32>,
 
     /// Longest TLS handshake, and longest wait for the first bytes of a teleport connection or a PROXY header [default: 10s,

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, value_parser};
+use clap::Args;
 use httpteleport::Wire;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{OtlpArgs, yes_or_no};
 use crate::access_log;
 use crate::compress::wire;
+use crate::count;
 use crate::duration;
 use crate::endpoint;
 use crate::estimate::price;
@@ -20,11 +21,11 @@ use crate::log;
 pub(crate) struct ProcessArgs {
     /// Most requests at a time: those beyond are answered 503. Also most client connections of an input, where one more takes the place
     /// of one on which no request is under way, or waits; and most connections to all HTTP outputs [default: 100000]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = count::within(1..=1_000_000_u32))]
     pub(crate) concurrency: Option<u32>,
 
     /// Threads that serve; more than the machine has cores gain nothing [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = count::within(1..=1024_u16))]
     pub(crate) threads: Option<u16>,
 
     /// Path of a unix socket where the next process, started with the same option, takes the listening sockets over from this one; when
@@ -42,7 +43,7 @@ pub(crate) struct ProcessArgs {
     pub(crate) admin_token_file: Option<PathBuf>,
 
     /// What a gigabyte of traffic costs, for the page to tell what is saved, in the currency of your choice
-    #[arg(long, value_name = "PRICE", help_heading = "Admin", allow_negative_numbers = true, value_parser = price)]
+    #[arg(long, value_name = "PRICE", help_heading = "Admin", value_parser = price)]
     pub(crate) price_per_gb: Option<f64>,
 
     /// Write a line for each request to this file, or to stdout for -; SIGUSR1 and SIGHUP open it anew

@@ -1,7 +1,5 @@
 //! Errors of clap in one line that begins with the option, as all errors of this program are.
 
-use std::num::ParseIntError;
-
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Says an error in a line; `None` for help and the version, which are none.
@@ -85,7 +83,6 @@ fn invalid(error: &clap::Error, about: &str) -> String {
 fn refused(error: &clap::Error, about: &str) -> String {
     let cause = std::error::Error::source(error);
     let why = match cause {
-        Some(cause) if cause.is::<ParseIntError>() => "is no whole number of 0 or more".to_owned(),
         Some(cause) => cause.to_string(),
         None => "not valid".to_owned(),
     };
@@ -167,7 +164,7 @@ mod tests {
             ("--wire", "--wire: needs a value; write --wire WIRE"),
             ("--in-tls-cert= --wire auto", "--in-tls-cert: needs a value; write --in-tls-cert FILE[,FILE...]"),
             ("completions basch", "SHELL basch: use bash, elvish, fish, powershell or zsh"),
-            ("demo --seconds many", "--seconds many: is no whole number of 0 or more"),
+            ("demo --seconds many", "--seconds many: give a whole number from 1 to 3600"),
             (
                 "estimate x.har --requests-per-second -5",
                 "--requests-per-second -5: give a number above 0, at most 1000000000",
@@ -182,7 +179,7 @@ mod tests {
                 "--admin 127.0.0:80",
                 "--admin 127.0.0:80: \"127.0.0\" is no IPv4 address; write all four numbers, such as 127.0.0.1, or a name",
             ),
-            ("--retry-budget 101", "--retry-budget 101: 101 is not in 0..=100"),
+            ("--retry-budget 101", "--retry-budget 101: give a whole number from 0 to 100"),
             ("--in-get-only=maybe", "--in-get-only maybe: use true or false"),
             (
                 "--in-allow=",
@@ -192,6 +189,45 @@ mod tests {
         for (line, want) in cases {
             assert_eq!(told(line), want, "{line}");
         }
+    }
+
+    #[test]
+    fn numbers_below_zero_are_values_and_no_options() {
+        let size = "is no size; write bytes, such as 65536, or 64KiB, 4MiB, 1GiB";
+        let time = "write a duration such as 300ms, 1.5s, 1m30s or 100us";
+        let count = |most: u32| format!("give a whole number from 1 to {most}");
+        let cases = [
+            ("--in-max-body-size", "-1", size.to_owned()),
+            ("--in-max-header-size", "-1KiB", size.to_owned()),
+            ("--concurrency", "-1", count(1_000_000)),
+            ("--client-rate", "-5", count(10_000_000)),
+            ("--out-conns-per-addr", "-1.5", count(1024)),
+            ("--out-timeout", "-1s", time.to_owned()),
+            ("--in-delay", "-.5ms", time.to_owned()),
+            ("-inMaxBodySize", "-1", size.to_owned()),
+            ("-inMaxHeaderSize", "-1KiB", size.to_owned()),
+            ("-concurrency", "-1", count(1_000_000)),
+            ("--outConnsPerAddr", "-7", count(1024)),
+            ("-outTimeout", "-1s", time.to_owned()),
+            ("demo --seconds", "-1", count(3600)),
+            ("cert --for a --days", "-1", count(3650)),
+            ("estimate x --price-per-gb", "-1", "give a number from 0 to 1000000, for example 0.09".to_owned()),
+            (
+                "--in-socket-mode",
+                "-660",
+                "is no mode of a socket; write three octal digits of which the first is 6 or 7, such as \"660\""
+                    .to_owned(),
+            ),
+        ];
+        for (option, value, want) in cases {
+            let name = option.rsplit(' ').next().unwrap_or_default();
+            for line in [format!("{option} {value}"), format!("{option}={value}")] {
+                assert_eq!(told(&line), format!("{name} {value}: {want}"), "{line}");
+            }
+        }
+        assert_eq!(told("cert --for a --renew -1"), "-1: unknown option; httptp --help lists what there is");
+        assert_eq!(told("check -1"), "-1: unknown option; httptp --help lists what there is");
+        assert_eq!(told("--in-get-only -1"), "-1: unknown option; httptp --help lists what there is");
     }
 
     #[test]

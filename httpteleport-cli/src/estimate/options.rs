@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, value_parser};
+use clap::Args;
+
+use crate::count;
 
 /// Recorded traffic, and what is wanted to know of it.
 #[derive(Args, Clone, Debug)]
@@ -16,11 +18,11 @@ pub(crate) struct EstimateArgs {
     pub(crate) files: Vec<PathBuf>,
 
     /// Tell also what a month at this rate comes to
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = rate)]
+    #[arg(long, value_name = "N", value_parser = rate)]
     pub(crate) requests_per_second: Option<f64>,
 
     /// What a gigabyte (1,000,000,000 bytes) costs, in the currency of your choice
-    #[arg(long, value_name = "PRICE", allow_negative_numbers = true, value_parser = price, requires = "requests_per_second")]
+    #[arg(long, value_name = "PRICE", value_parser = price, requires = "requests_per_second")]
     pub(crate) price_per_gb: Option<f64>,
 
     /// Print JSON instead of tables
@@ -32,7 +34,7 @@ pub(crate) struct EstimateArgs {
     pub(crate) svg: Option<PathBuf>,
 
     /// How much of each recording is carried, in MiB of HTTP/1.1 text, 1 to 256
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = count::within(1..=256_u16))]
     pub(crate) mib: u16,
 }
 

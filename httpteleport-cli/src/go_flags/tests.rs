@@ -94,6 +94,7 @@ fn the_rest_stays_where_it_is() {
         ("--in-delay 1ms -inDelays=2ms ---in=x -", "--in-delay 1ms -inDelays=2ms ---in=x -"),
         ("--wire classic -inDelay=1ms -h", "--in-delay=1ms --wire classic -h"),
         ("-inDelay=1ms -- -outDelay=2ms", "--in-delay=1ms -- -outDelay=2ms"),
+        ("-concurrency=many -inMaxBodySize -1", "--concurrency=many --in-max-body-size=-1"),
         ("-reusePort check -inDelay=1ms", "--reuse-port=true --in-delay=1ms check"),
     ];
     for (typed, want) in cases {
@@ -109,8 +110,6 @@ fn says_what_is_wrong_in_the_words_that_were_typed() {
         ("--in --out http://a", "--in: needs a value"),
         ("--inDelay", "--inDelay: needs a value"),
         ("-inGetOnly=yes", "-inGetOnly=yes: use true or false"),
-        ("-concurrency=many", "-concurrency many: is no whole number"),
-        ("-concurrency=-1", "-concurrency -1: is no whole number"),
         ("-inType=ftp -in=a:1", "-inType ftp: use http, https, unix, teleport or teleports"),
         ("-outType=unix", "-outType unix: there is no socket path; give it with -out"),
         ("-inType=http -in=https://a", "-inType http: -in https://a names a scheme itself; drop one of them"),

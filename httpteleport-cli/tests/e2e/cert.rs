@@ -122,7 +122,7 @@ fn mistakes_are_a_line_each() {
         (&["--for", "a b"], 2, "--for a b: cannot be the name in a certificate; write for example far.example.com"),
         (&["--for", "*.x"], 2, "--for *.x: cannot be the name in a certificate; write for example far.example.com"),
         (&["--for", "x", "--near", "a/b"], 2, "--near a/b: is no DNS name; write for example near.example.com"),
-        (&["--for", "x", "--days", "0"], 2, "--days 0: 0 is not in 1..=3650"),
+        (&["--for", "x", "--days", "0"], 2, "--days 0: give a whole number from 1 to 3650"),
         (&["--for", "x", "--dir", "/proc/none"], 1, "--dir /proc/none: cannot make the folder: no such file"),
         (&["--for", "x", "--renew"], 2, "--renew: certs/ca.crt: cannot read the file: no such file"),
     ];

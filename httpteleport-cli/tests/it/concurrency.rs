@@ -55,5 +55,8 @@ async fn no_limit_is_too_large_for_a_wire() {
         Program::between("teleport://127.0.0.1:0", "teleport://127.0.0.1:1", &["--concurrency", "1000000"]).await;
     drop(most);
     let (code, _, stderr) = crate::program::run(&["--out", "http://h", "--concurrency", "1000001"]).await;
-    assert_eq!((code, stderr.as_str()), (Some(2), "httptp: --concurrency 1000001: 1000001 is not in 1..=1000000\n"));
+    assert_eq!(
+        (code, stderr.as_str()),
+        (Some(2), "httptp: --concurrency 1000001: give a whole number from 1 to 1000000\n")
+    );
 }

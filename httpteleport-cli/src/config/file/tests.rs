@@ -133,7 +133,7 @@ rewrite_host = "a/b"
 "#;
     let want = [
         "web.toml:1: unknown key conncurrency; did you mean concurrency?",
-        "web.toml:2: threads 0: 0 is not in 1..=1024",
+        "web.toml:2: threads 0: give a whole number from 1 to 1024",
         "web.toml:3: wire go: use auto, classic or framed",
         "web.toml:6: listener \"web\": unknown key max_body; did you mean max_body_size?",
         "web.toml:7: listener \"web\": max_header_size huge: is no size; write bytes, such as 65536, or 64KiB, 4MiB, 1GiB",
