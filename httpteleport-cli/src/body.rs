@@ -175,7 +175,7 @@ impl http_body::Body for Body {
                     self.over = true;
                 }
                 Err(error) => {
-                    attempt.note_broken(broke_alone(&**error));
+                    attempt.note_broken(broke_alone(&**error), &**error);
                     if let Some(span) = &mut self.attempted {
                         span.failed(FailureKind::Broken);
                     }

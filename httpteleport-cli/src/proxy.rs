@@ -13,19 +13,19 @@ use crate::metrics::failures::Failures;
 use crate::outbound::{Attempt, Failure, FailureKind, Introduced, Upstreams};
 use crate::refusal::Caller;
 use crate::request::{Outgoing, Progress};
-use crate::seldom::Seldom;
 use crate::spans::Span;
 
 /// Who has less time than this left is not sent again to where it was not taken.
 const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Why a request is not answered that no upstream was asked.
+const NOBODY: &str = "there is no upstream";
 
 /// A group of upstreams, and the way of requests to them.
 pub(crate) struct Proxy {
     upstreams: Arc<Upstreams>,
     timeout: Duration,
     failures: Failures,
-    /// Lines on connections that could not be made for want of something here.
-    shortages: Seldom,
     /// The upstreams are told whose each connection is.
     introduces: bool,
 }
@@ -44,7 +44,7 @@ struct Tries {
 impl Proxy {
     /// A proxy over upstreams, which have so long to reply; what they fail is counted there.
     pub(crate) fn new(upstreams: Arc<Upstreams>, timeout: Duration, failures: Failures) -> Proxy {
-        Proxy { upstreams, timeout, failures, shortages: Seldom::default(), introduces: false }
+        Proxy { upstreams, timeout, failures, introduces: false }
     }
 
     /// What they have failed.
@@ -87,7 +87,7 @@ impl Proxy {
         let mut tries = Tries::default();
         let mut request = Some(request);
         let mut reply = None;
-        let mut last = FailureKind::Unreachable;
+        let mut last = None;
         while let Some(mut sendable) = request.take() {
             if self.introduces {
                 sendable.extensions_mut().insert(Introduced { client: caller.client, to: caller.to });
@@ -120,12 +120,13 @@ impl Proxy {
                         self.note_failure(&mut attempt, &failure, caller.client, now);
                     }
                     reply = Some(explain(&failure, caller));
-                    last = failure.kind;
+                    last = Some((failure.kind, format!("{}: {}", attempt.target().name(), failure.reason)));
                 }
             }
         }
-        self.failures.told(last);
-        reply.unwrap_or_else(|| caller.refuse(StatusCode::BAD_GATEWAY, "there is no upstream"))
+        let (kind, why) = last.unwrap_or((FailureKind::Unreachable, NOBODY.to_owned()));
+        self.failures.told(kind, caller.client, status(kind), &why);
+        reply.unwrap_or_else(|| caller.refuse(StatusCode::BAD_GATEWAY, NOBODY))
     }
 
     /// The request, if another upstream may have it; or the same one, where all have been asked and this one did not take it.
@@ -164,13 +165,6 @@ impl Proxy {
 
     fn note_failure(&self, attempt: &mut Attempt, failure: &Failure, client: Client, now: Instant) {
         tracing::debug!("request of {client} to {}: {}", attempt.target().name(), failure.reason);
-        if failure.kind == FailureKind::Shortage {
-            let why = &failure.reason;
-            self.shortages.warn(format_args!(
-                "no connection to {}: {why}; raise the limit of open files (LimitNOFILE), or take more addresses or connections that last",
-                attempt.target().name()
-            ));
-        }
         self.failures.note(attempt.target().name(), failure);
         self.upstreams.note_failure(attempt, failure, now);
     }
@@ -178,13 +172,16 @@ impl Proxy {
 
 /// Where upstreams are is nothing that clients need to know.
 fn explain(failure: &Failure, caller: Caller) -> Response<Body> {
-    let status = match failure.kind {
+    caller.refuse(status(failure.kind), failure.told())
+}
+
+fn status(kind: FailureKind) -> StatusCode {
+    match kind {
         FailureKind::Timeout | FailureKind::Busy => StatusCode::GATEWAY_TIMEOUT,
         FailureKind::Shortage => StatusCode::SERVICE_UNAVAILABLE,
         FailureKind::Refused(status) | FailureKind::Request(status) => status,
         FailureKind::Unreachable | FailureKind::Broken => StatusCode::BAD_GATEWAY,
-    };
-    caller.refuse(status, failure.told())
+    }
 }
 
 #[cfg(test)]

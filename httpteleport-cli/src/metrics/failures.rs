@@ -3,8 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use http::StatusCode;
+
 use super::recent::Recent;
+use crate::listen::Client;
 use crate::outbound::{Failure, FailureKind};
+use crate::seldom::Seldom;
+
+/// What to do about a shortage.
+const SHORTAGE: &str = "; raise the limit of open files (LimitNOFILE), or take more addresses or connections that last";
 
 /// As [`Failures::counts`] tells them apart.
 pub(crate) const KINDS: [&str; 7] = ["unreachable", "timeout", "busy", "refused", "request", "broken", "shortage"];
@@ -26,13 +33,15 @@ pub(crate) fn place(kind: FailureKind) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     counts: [AtomicU64; KINDS.len()],
+    /// Who sends many requests to where they fail can cause these lines.
+    lines: [Seldom; KINDS.len()],
     recent: Arc<Recent>,
 }
 
 impl Failures {
     /// None so far; what happens is noted there.
     pub(crate) fn new(recent: Arc<Recent>) -> Failures {
-        Failures { counts: Default::default(), recent }
+        Failures { recent, ..Failures::default() }
     }
 
     /// An upstream has failed a request, which may have another chance. What came to a bad end on its way here is no news of it.
@@ -42,9 +51,18 @@ impl Failures {
         }
     }
 
-    /// The client was told of this one.
-    pub(crate) fn told(&self, kind: FailureKind) {
-        self.counts[place(kind)].fetch_add(1, Relaxed);
+    /// The client was told of this one, with this status; `why` says of which upstream, too. That is a warning, one a second for each kind. Who has
+    /// found that the request itself came to a bad end has said so.
+    pub(crate) fn told(&self, kind: FailureKind, client: Client, status: StatusCode, why: &str) {
+        let kind_at = place(kind);
+        self.counts[kind_at].fetch_add(1, Relaxed);
+        let advice = match kind {
+            FailureKind::Request(_) => return,
+            FailureKind::Shortage => SHORTAGE,
+            _ => "",
+        };
+        let status = status.as_u16();
+        self.lines[kind_at].warn(format_args!("request of {client} answered with {status}: {why}{advice}"));
     }
 
     /// In the order of [`KINDS`].

@@ -111,7 +111,7 @@ impl Multiplexed {
     fn framed(&self, mut request: Request<RequestBody>) -> Result<Request<RequestBody>, Failure> {
         let wrong = || {
             let status = StatusCode::BAD_REQUEST;
-            Failure::new(FailureKind::Request(status), "the request's host or target cannot be said in HTTP/2")
+            Failure::new(FailureKind::Refused(status), "the request's host or target cannot be said in HTTP/2")
         };
         let host = request.headers_mut().remove(HOST).ok_or_else(wrong)?;
         let mut parts = Parts::default();

@@ -1,5 +1,6 @@
 //! One upstream among others: where it is, its connections, and what is known of it.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,12 +13,13 @@ use tokio::time::Instant;
 
 use super::place::Place;
 use super::verdict::Verdict;
-use super::{Failure, FailureKind, Upstream};
+use super::{Failure, FailureKind, Upstream, one_line};
 use crate::balance::{self, Node, Outcome};
 use crate::grpc::Code;
 use crate::metrics::latency::{Latencies, LatenciesSeen};
 use crate::metrics::traffic::BytesSeen;
 use crate::request::Progress;
+use crate::seldom::Seldom;
 
 /// An upstream of a group. Requests that run there keep it alive when the group has it no more.
 pub(crate) struct Target {
@@ -28,6 +30,8 @@ pub(crate) struct Target {
     weight: AtomicU32,
     retries: AtomicU64,
     latencies: Latencies,
+    /// Lines on its replies that broke off.
+    broken: Seldom,
 }
 
 /// The state of an upstream at one moment.
@@ -113,6 +117,7 @@ impl Target {
             weight,
             retries: AtomicU64::new(0),
             latencies: Latencies::default(),
+            broken: Seldom::default(),
         }
     }
 
@@ -200,13 +205,14 @@ impl Attempt {
         self.verdict = Some(Box::new(verdict));
     }
 
-    /// The reply's body has broken off; `alone` if its connection was not lost. That says nothing of the target where the request's has
+    /// The reply's body has broken off, for this reason; `alone` if its connection was not lost. That says nothing of the target where the request's has
     /// broken off first, nor where its client was waited for: whoever finds that this takes too long breaks off both ways.
-    pub(crate) fn note_broken(&mut self, alone: bool) {
+    pub(crate) fn note_broken(&mut self, alone: bool, error: &(dyn Error + 'static)) {
         self.verdict = None;
         let client = |upload: &Arc<Progress>| upload.fault().is_some() || (alone && upload.is_awaited());
         if !self.upload.as_ref().is_some_and(client) {
             self.target.node.note_broken(Instant::now());
+            self.target.broken.warn(format_args!("reply of {} broken off: {}", self.target.name, one_line(error)));
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) fn says(code: Code) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use bytes::Bytes;
     use futures_util::stream::pending;
     use http::{HeaderMap, HeaderValue, Response};
@@ -107,7 +109,7 @@ mod tests {
     #[tokio::test]
     async fn what_breaks_off_has_failed_once() {
         let upstreams = two();
-        begun(&upstreams).note_broken(false);
+        begun(&upstreams).note_broken(false, &io::Error::other("gone"));
         assert_eq!(failures(&upstreams), (1, 0));
     }
 }

@@ -40,6 +40,32 @@ async fn an_upstream_that_is_down_is_502_and_comes_back() {
 }
 
 #[tokio::test]
+async fn each_kind_of_failure_is_a_line_a_second() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let out = format!("http://{}", listener.local_addr().expect("an address"));
+    let args = ["--in", "http://127.0.0.1:0", "--out", &out, "--out-timeout", "300ms"];
+    let (program, mut log) = Program::logged(&args).await;
+    let mut client = Client::connect(program.address()).await;
+    for (reply, status, line) in [
+        (Some("SSH-2.0-x\r\n\r\n"), 502, format!("answered with 502: {out}: invalid HTTP")),
+        (None, 504, format!("answered with 504: {out}: no reply in time")),
+        (Some("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), 200, format!("reply of {out} broken off: ")),
+    ] {
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").await;
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        read_head(&mut stream).await;
+        if let Some(reply) = reply {
+            stream.write_all(reply.as_bytes()).await.expect("sent");
+            drop(stream);
+        }
+        if status != 200 {
+            assert_eq!(client.reply().await.status(), status);
+        }
+        logged(&mut log, &line).await;
+    }
+}
+
+#[tokio::test]
 async fn clients_are_told_nothing_of_the_network_behind() {
     let (identity, gone) = (Identity::of("failures_hidden", &["hidden.example"]), closed_port().await);
     let (cert, key) = identity.files();
