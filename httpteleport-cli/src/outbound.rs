@@ -1,6 +1,5 @@
 //! Upstreams: what sends a request on and brings its reply.
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 
@@ -107,8 +106,8 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     /// One line for the log, without the upstream's name.
     pub(crate) reason: String,
-    /// What its client may know, where the reason says more than that.
-    pub(crate) told: Option<Cow<'static, str>>,
+    /// What its client is told: fixed words, which name nothing of the network in here, no option, and nothing that others have said.
+    pub(crate) told: &'static str,
     /// The request, when nothing of it can have been acted upon: another upstream may have it.
     pub(crate) unsent: Option<Outgoing>,
     /// The upstream was there and has not taken it, so that it may have it as well: nothing is held against it if it does.
@@ -136,6 +135,9 @@ pub(crate) enum FailureKind {
     Broken,
 }
 
+/// What clients are told of TLS with an upstream.
+const HANDSHAKE: &str = "TLS: the handshake failed";
+
 /// Alerts of TLS about the certificate of the client (RFC 8446, 6.2).
 const ALERTS: [&str; 8] = [
     "CertificateRequired",
@@ -149,32 +151,33 @@ const ALERTS: [&str; 8] = [
 ];
 
 impl Failure {
-    pub(crate) fn new(kind: FailureKind, reason: impl Into<String>) -> Failure {
-        Failure { kind, reason: reason.into(), told: None, unsent: None, untaken: false, harmless: None }
+    /// One of which the log and its client hear the same.
+    pub(crate) fn new(kind: FailureKind, told: &'static str) -> Failure {
+        Failure::logged(kind, told, told)
+    }
+
+    /// One of which the log has more to say.
+    pub(crate) fn logged(kind: FailureKind, told: &'static str, reason: impl Into<String>) -> Failure {
+        Failure { kind, reason: reason.into(), told, unsent: None, untaken: false, harmless: None }
     }
 
     /// A connection that was lost before the reply. Over TLS 1.3 a server says only then that it does not like what it was shown of
     /// certificates: it has let nobody in.
-    pub(crate) fn lost(line: String) -> Failure {
+    pub(crate) fn lost(told: &'static str, line: String) -> Failure {
         let refuses = line.split_once("received fatal alert: ").is_some_and(|(_, alert)| {
             let alert = alert.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
             ALERTS.contains(&alert)
         });
         if refuses {
             let reason = format!("{line}: it refuses the certificate of --out-tls-cert, or that there is none");
-            return Failure::new(FailureKind::Unreachable, reason);
+            return Failure::logged(FailureKind::Unreachable, HANDSHAKE, reason);
         }
-        Failure::new(FailureKind::Broken, line)
+        Failure::logged(FailureKind::Broken, told, line)
     }
 
     /// A failure for which the client has to answer.
     pub(crate) fn of_request(fault: BodyFault) -> Failure {
         Failure::new(FailureKind::Request(fault.status()), fault.why())
-    }
-
-    /// What its client may know: it names nothing of the network in here.
-    pub(crate) fn told(&self) -> &str {
-        self.told.as_deref().unwrap_or(&self.reason)
     }
 
     /// The same, with the request that never left.
@@ -235,16 +238,18 @@ mod tests {
 
     #[test]
     fn an_alert_about_the_client_s_certificate_is_no_lost_connection() {
-        let of = |line: &str| Failure::lost(line.to_owned());
+        let of = |line: &str| Failure::lost("it is gone", line.to_owned());
         for alert in ["CertificateRequired", "UnknownCA", "BadCertificate"] {
             let failure = of(&format!("connection error: received fatal alert: {alert}"));
             assert_eq!(failure.kind, FailureKind::Unreachable, "{alert}");
             assert!(failure.reason.ends_with(": it refuses the certificate of --out-tls-cert, or that there is none"));
+            assert_eq!(failure.told, "TLS: the handshake failed", "options are the operator's");
         }
         for line in
             ["connection error: received fatal alert: InternalError", "it closed the connection before its reply"]
         {
             assert_eq!((of(line).kind, of(line).reason), (FailureKind::Broken, line.to_owned()));
+            assert_eq!(of(line).told, "it is gone");
         }
     }
 }

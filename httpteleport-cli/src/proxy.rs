@@ -172,7 +172,7 @@ impl Proxy {
 
 /// Where upstreams are is nothing that clients need to know.
 fn explain(failure: &Failure, caller: Caller) -> Response<Body> {
-    caller.refuse(status(failure.kind), failure.told())
+    caller.refuse(status(failure.kind), failure.told)
 }
 
 fn status(kind: FailureKind) -> StatusCode {

@@ -1,6 +1,5 @@
 //! Requests that are not forwarded, and what their clients are told.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 use std::net::SocketAddr;
 
@@ -88,6 +87,19 @@ impl Reason {
         })
     }
 
+    /// The option that decides it, for the log: clients need not know.
+    fn option(self) -> Option<&'static str> {
+        match self {
+            Reason::Method => Some("--in-get-only"),
+            Reason::SlowBody => Some("--in-body-timeout"),
+            Reason::LargeBody => Some("--in-max-body-size"),
+            Reason::ClientConcurrency => Some("--client-concurrency"),
+            Reason::ClientRate => Some("--client-rate"),
+            Reason::Concurrency => Some("--concurrency"),
+            _ => None,
+        }
+    }
+
     /// Whether the connection can be used on: what follows on it is a request, whose it is.
     pub(crate) fn is_harmless(self) -> bool {
         matches!(
@@ -108,12 +120,12 @@ impl Reason {
 
 /// A request that is not forwarded: the reason, and the same in words.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal(pub(crate) Reason, pub(crate) Cow<'static, str>);
+pub(crate) struct Refusal(pub(crate) Reason, pub(crate) &'static str);
 
 impl Refusal {
     /// A refusal in fixed words.
     pub(crate) const fn new(reason: Reason, why: &'static str) -> Refusal {
-        Refusal(reason, Cow::Borrowed(why))
+        Refusal(reason, why)
     }
 }
 
@@ -147,8 +159,11 @@ impl Caller {
     pub(crate) fn turn_away(self, refusal: &Refusal, counters: &Counters) -> Response<Body> {
         let Refusal(reason, why) = refusal;
         let status = reason.status();
-        let became = format_args!("refused with {}: {why}", status.as_u16());
-        reason.note(counters, self.client, became);
+        let code = status.as_u16();
+        match reason.option() {
+            Some(option) => reason.note(counters, self.client, format_args!("refused with {code}: {why} ({option})")),
+            None => reason.note(counters, self.client, format_args!("refused with {code}: {why}")),
+        }
         let mut reply = self.refuse(status, why);
         reply.headers_mut().extend(reason.field());
         reply

@@ -76,11 +76,8 @@ impl Router {
     ///
     /// 503 when too many requests run already, 404 when there is no way for this one.
     pub(crate) fn route(&self, mut request: Outgoing, load: Option<Load>) -> Result<Routed, Refusal> {
-        let Some(slot) = self.slots.take() else {
-            let most = self.slots.most();
-            let why = format!("{most} requests run already, as many as --concurrency allows");
-            return Err(Refusal(Reason::Concurrency, why.into()));
-        };
+        let full = Refusal::new(Reason::Concurrency, "too many requests run already");
+        let slot = self.slots.take().ok_or(full)?;
         let route = self
             .routes
             .find(|| host_of(&request), request.uri().path())
@@ -184,7 +181,7 @@ mod tests {
         assert!(first.is_ok(), "a place is free again after a refusal");
         let Err(Refusal(reason, why)) = router.route(request("a", "/x"), None) else { panic!("one too many") };
         assert_eq!(reason, Reason::Concurrency);
-        assert_eq!(why, "1 requests run already, as many as --concurrency allows");
+        assert_eq!(why, "too many requests run already");
         drop(first);
         assert!(router.route(request("a", "/x"), None).is_ok());
     }

@@ -40,11 +40,6 @@ impl Slots {
         (self.taken.fetch_add(1, Ordering::Relaxed) < self.most).then_some(slot)
     }
 
-    /// How many there are.
-    pub(crate) fn most(&self) -> usize {
-        self.most
-    }
-
     /// How many are taken.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)

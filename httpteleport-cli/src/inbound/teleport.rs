@@ -280,26 +280,33 @@ impl Answer {
 async fn whole(reply: Response<Body>, deadline: Instant, caller: Caller) -> Response<Body> {
     match timeout_at(deadline, collect(reply)).await {
         Ok(Ok(reply)) => reply,
-        Ok(Err(why)) => give_up(caller, StatusCode::BAD_GATEWAY, &why),
-        Err(_) => give_up(caller, StatusCode::GATEWAY_TIMEOUT, "the reply did not end in time"),
+        Ok(Err((told, why))) => give_up(caller, StatusCode::BAD_GATEWAY, told, &why),
+        Err(_) => {
+            let told = "the reply did not end in time";
+            give_up(caller, StatusCode::GATEWAY_TIMEOUT, told, told)
+        }
     }
 }
 
 /// The answer to a request whose reply began and could not be brought whole.
-fn give_up(caller: Caller, status: StatusCode, why: &str) -> Response<Body> {
+fn give_up(caller: Caller, status: StatusCode, told: &str, why: &str) -> Response<Body> {
     tracing::debug!("request of {}: {why}", caller.client);
-    caller.refuse(status, why)
+    caller.refuse(status, told)
 }
 
-/// Reads the body of a reply to its end.
-async fn collect(reply: Response<Body>) -> Result<Response<Body>, String> {
+/// Reads the body of a reply to its end; or what clients are told, and the log, of why it has none.
+async fn collect(reply: Response<Body>) -> Result<Response<Body>, (&'static str, String)> {
     let (parts, body) = reply.into_parts();
     match httpteleport::Body::collect_from(body, MAX_REPLY_BODY).await {
         Ok(body) => Ok(Response::from_parts(parts, body.into_bytes().into())),
         Err(CollectError::TooLarge { limit }) => {
-            Err(format!("the reply's body is over the {limit} bytes that teleport carries"))
+            let told = "the reply's body is too large";
+            Err((told, format!("{told}: it is over the {limit} bytes that the classic wire carries")))
         }
-        Err(CollectError::Body(error)) => Err(format!("the reply ended early: {}", one_line(&*error))),
+        Err(CollectError::Body(error)) => {
+            let told = "the reply ended early";
+            Err((told, format!("{told}: {}", one_line(&*error))))
+        }
     }
 }
 

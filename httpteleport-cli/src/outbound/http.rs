@@ -249,7 +249,7 @@ impl HttpUpstream {
                     return Err((Failure::of_request(fault), false));
                 }
                 let lost = is_lost(error.error());
-                let failure = Failure::lost(self.explain(error.error()));
+                let failure = Failure::lost(told(error.error()), self.explain(error.error()));
                 Err(match error.take_message() {
                     Some(request) => (failure.unsent(Box::new(request)), true),
                     None => (failure, lost),
@@ -279,10 +279,20 @@ impl HttpUpstream {
         if error.is_parse_too_large() {
             return format!("the head of its reply has more than {} bytes or {MOST_FIELDS} fields", self.max_head);
         }
-        if error.is_incomplete_message() {
-            return "it closed the connection before its reply".to_owned();
-        }
-        one_line(error)
+        if error.is_incomplete_message() { told(error).to_owned() } else { one_line(error) }
+    }
+}
+
+/// What clients are told of an error before the reply.
+pub(super) fn told(error: &hyper::Error) -> &'static str {
+    if error.is_parse_too_large() {
+        "the head of its reply is too large"
+    } else if error.is_incomplete_message() {
+        "it closed the connection before its reply"
+    } else if error.is_parse() {
+        "its reply is no good HTTP"
+    } else {
+        "the connection to it was lost before its reply"
     }
 }
 

@@ -16,6 +16,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, timeout_at};
 
+use super::http::told;
 use super::multiplexed::{Lent, Multiplexed};
 use super::stream::Stream;
 use super::undialled::Undialled;
@@ -146,7 +147,7 @@ impl Spare {
 }
 
 fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare) -> Failure {
-    let failure = Failure::lost(one_line(error.error()));
+    let failure = Failure::lost(told(error.error()), one_line(error.error()));
     let harmless = spare.body.is_whole() && is_idempotent(&spare.head.method);
     // With its message comes what was never put on the connection.
     let left = error.message().is_none();

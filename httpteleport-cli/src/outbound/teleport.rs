@@ -190,8 +190,8 @@ impl TeleportUpstream {
         }
         let failure = match kind(&error) {
             FailureKind::Unreachable => Undialled::of_others(&error, reason(&error), &self.prober.place).failure(None),
-            FailureKind::Broken => Failure::lost(reason(&error)),
-            kind => Failure::new(kind, reason(&error)),
+            FailureKind::Broken => Failure::lost(told(&error), reason(&error)),
+            kind => Failure::logged(kind, told(&error), reason(&error)),
         };
         let unsent = call.take_unsent().filter(|_| !error.is_timeout());
         Err(match unsent {
@@ -211,8 +211,9 @@ impl TeleportUpstream {
         match self.client.for_group(key) {
             Ok(client) => Ok(Some(client)),
             Err(error) => {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                Err(Failure::new(FailureKind::Refused(status), format!("by {header}: {}", reason(&error))))
+                let kind = FailureKind::Refused(StatusCode::SERVICE_UNAVAILABLE);
+                let line = format!("by {header}: {}", reason(&error));
+                Err(Failure::logged(kind, "too many groups of requests", line))
             }
         }
     }
@@ -289,7 +290,25 @@ fn kind(error: &Error) -> FailureKind {
     }
 }
 
-/// The error and its causes without the upstream's address, which the proxy names itself, and clients need not know.
+/// What clients are told of an error.
+fn told(error: &Error) -> &'static str {
+    match (error.kind(), error.status()) {
+        (ErrorKind::Encode, StatusCode::PAYLOAD_TOO_LARGE) => "the request's body is too large for the next node",
+        (ErrorKind::Encode, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
+            "the request's head is too large for the next node"
+        }
+        (ErrorKind::Encode, StatusCode::NOT_IMPLEMENTED) => "the wire to the next node cannot carry such a request",
+        (ErrorKind::Encode, _) => "the request cannot be sent to the next node",
+        (ErrorKind::Overload, _) => "too many requests wait for the next node",
+        (ErrorKind::Closed, _) => "this node is closing",
+        (ErrorKind::Timeout, _) => "no reply in time",
+        (ErrorKind::Refused | ErrorKind::Protocol, _) => "its reply cannot be taken",
+        (ErrorKind::Reset, _) => "it broke off the call",
+        _ => "the connection to it was lost before its reply",
+    }
+}
+
+/// The error and its causes without the upstream's address, which the proxy names itself.
 fn reason(error: &Error) -> String {
     let line = one_line(error);
     match error.peer() {

@@ -1,13 +1,12 @@
 //! Why no connection could be made: the upstream's fault, or for want of something here.
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use rustix::io::Errno;
 
-use super::{Failure, FailureKind, one_line, plain};
+use super::{Failure, FailureKind, HANDSHAKE, one_line, plain};
 use crate::endpoint::Address;
 use crate::request::Outgoing;
 
@@ -17,7 +16,7 @@ pub(super) struct Undialled {
     /// One line for the log.
     line: String,
     /// The same for clients: it names nothing of the network in here.
-    told: Cow<'static, str>,
+    told: &'static str,
     /// It failed for want of files or ports here: the upstream has no part in that.
     shortage: bool,
 }
@@ -25,13 +24,13 @@ pub(super) struct Undialled {
 impl Undialled {
     /// One that says in the log why, and to clients less.
     pub(super) fn new(told: &'static str, line: impl Into<String>) -> Undialled {
-        Undialled { line: line.into(), told: Cow::Borrowed(told), shortage: false }
+        Undialled { line: line.into(), told, shortage: false }
     }
 
     /// The way to an address has failed. This may have to look whether there is one.
     pub(super) fn of_io(error: &io::Error, to: &Address) -> Undialled {
         let shortage = is_shortage(error, to);
-        let told = if shortage { SHORTAGE.into() } else { word(error).unwrap_or("cannot connect").into() };
+        let told = if shortage { SHORTAGE } else { word(error).unwrap_or("cannot connect") };
         Undialled { line: plain(error), told, shortage }
     }
 
@@ -60,12 +59,12 @@ impl Undialled {
     /// The failure of a request that needed the connection.
     pub(super) fn failure(self, request: Option<Outgoing>) -> Failure {
         let kind = if self.shortage { FailureKind::Shortage } else { FailureKind::Unreachable };
-        Failure { told: Some(self.told), unsent: request, ..Failure::new(kind, self.line) }
+        Failure { unsent: request, ..Failure::logged(kind, self.told, self.line) }
     }
 }
 
 /// What clients are told.
-const SHORTAGE: &str = "no files or ports are left here for a connection to an upstream";
+const SHORTAGE: &str = "no connection to an upstream can be made now";
 
 /// Whether there are no files left, or no ports.
 fn is_shortage(error: &io::Error, to: &Address) -> bool {
@@ -107,7 +106,7 @@ fn word(error: &io::Error) -> Option<&'static str> {
 
 /// TLS has failed, and what it says may name names.
 pub(super) fn tls(error: &io::Error) -> Undialled {
-    Undialled::new("TLS: the handshake failed", format!("TLS: {}", one_line(error)))
+    Undialled::new(HANDSHAKE, format!("TLS: {}", one_line(error)))
 }
 
 #[cfg(test)]
@@ -123,11 +122,11 @@ mod tests {
     fn what_is_short_here_is_not_the_upstreams_fault() {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL] {
             let failure = of(errno, "127.0.0.1").failure(None);
-            assert_eq!((failure.kind, failure.told.as_deref()), (FailureKind::Shortage, Some(SHORTAGE)), "{errno}");
+            assert_eq!((failure.kind, failure.told), (FailureKind::Shortage, SHORTAGE), "{errno}");
         }
         assert!(of(Errno::ADDRNOTAVAIL, "far.example.com").is_shortage());
         let failure = of(Errno::CONNREFUSED, "127.0.0.1").failure(None);
-        assert_eq!((failure.kind, failure.told.as_deref()), (FailureKind::Unreachable, Some("connection refused")));
+        assert_eq!((failure.kind, failure.told), (FailureKind::Unreachable, "connection refused"));
     }
 
     #[test]
@@ -155,6 +154,6 @@ mod tests {
         let short = of(io::Error::from(Errno::MFILE));
         assert!(short.is_shortage() && short.line() == "far.example.com: above");
         let failure = of(io::Error::other("far.example.com is no good")).failure(None);
-        assert_eq!((failure.kind, failure.told.as_deref()), (FailureKind::Unreachable, Some("cannot connect")));
+        assert_eq!((failure.kind, failure.told), (FailureKind::Unreachable, "cannot connect"));
     }
 }

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY, TE, UPGRADE};
 use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
@@ -101,17 +99,15 @@ fn ask(head: &mut request::Parts, protocol: &Protocol) -> Option<String> {
 }
 
 /// Whether a reply of 101 is to this request. Fields that only HTTP/1.1 has go.
-fn check(headers: &mut HeaderMap, protocol: &Protocol, key: Option<&str>) -> Result<(), String> {
+fn check(headers: &mut HeaderMap, protocol: &Protocol, key: Option<&str>) -> Result<(), &'static str> {
     let wanted = protocol.as_str();
     let switched = headers.get(UPGRADE).is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()));
     if !switched {
-        return Err(format!("it was asked for {wanted} and switched to another protocol"));
+        return Err("it switched to another protocol than it was asked for");
     }
     headers.remove(SEC_WEBSOCKET_KEY);
     match key {
-        Some(key) if !websocket::take_answer(headers, key) => {
-            Err(format!("its {SEC_WEBSOCKET_ACCEPT} is not the one to the key that it was sent"))
-        }
+        Some(key) if !websocket::take_answer(headers, key) => Err("its answer to the key of the WebSocket is wrong"),
         _ => Ok(()),
     }
 }

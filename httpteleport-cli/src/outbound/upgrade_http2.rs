@@ -96,5 +96,6 @@ impl HttpUpstream {
 }
 
 fn refused(why: &str) -> Failure {
-    Failure::new(FailureKind::Refused(StatusCode::NOT_IMPLEMENTED), format!("no other protocol over HTTP/2: {why}"))
+    let told = "no other protocol over HTTP/2";
+    Failure::logged(FailureKind::Refused(StatusCode::NOT_IMPLEMENTED), told, format!("{told}: {why}"))
 }

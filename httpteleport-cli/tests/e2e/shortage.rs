@@ -22,7 +22,7 @@ async fn fails_and_goes_on(near: &Node) {
     let_open(near, false);
     for _ in 0..3 {
         let reply = caller.get("/short").await;
-        let want = "http: proxying error: no files or ports are left here for a connection to an upstream\n";
+        let want = "http: proxying error: no connection to an upstream can be made now\n";
         assert_eq!((reply.status, body(&reply).as_str()), (503, want));
     }
     near.says("raise the limit of open files (LimitNOFILE)");

@@ -10,7 +10,7 @@ use crate::program::{Program, address_in};
 const HOLD: &str = "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n";
 
 fn is_refused(reply: &Reply, input: &str) {
-    let want = format!("{input}: proxying error: 1 requests run already, as many as --concurrency allows\n");
+    let want = format!("{input}: proxying error: too many requests run already\n");
     assert_eq!((reply.status(), reply.text()), (503, &*want));
 }
 
@@ -35,14 +35,14 @@ async fn what_is_over_the_limit_is_503_over_http_and_teleport() {
         is_refused(&over_teleport.get("/size/1").await, "teleport");
         origin.let_go();
         assert_eq!(over_http.reply().await.status(), 200);
-        log_has(&mut log, "refused with 503: 1 requests run already").await;
+        log_has(&mut log, "refused with 503: too many requests run already (--concurrency)").await;
 
         over_teleport.send(HOLD).await;
         origin.holds().await;
         is_refused(&over_http.get("/size/1").await, "http");
         origin.let_go();
         assert_eq!(over_teleport.reply().await.status(), 200);
-        log_has(&mut log, "refused with 503: 1 requests run already").await;
+        log_has(&mut log, "refused with 503: too many requests run already (--concurrency)").await;
 
         let metrics = get(&admin, "/metrics").await;
         assert_eq!(value(metrics.text(), "httptp_refusals_total", &["reason=\"concurrency\""]), refused, "{wire}");

@@ -108,7 +108,7 @@ async fn refusals_failures_and_what_went_wrong_are_told() {
     let now = json(&admin, "/api/now").await;
     assert_eq!((&now["requests"], &now["failed"], &now["refused"]), (&4.into(), &3.into(), &1.into()));
     assert_eq!(now["reasons"], serde_json::json!([["unreachable", 3], ["method", 1]]));
-    let refused = "request refused with 405: only GET is let in".to_owned();
+    let refused = "request refused with 405: only GET is let in (--in-get-only)".to_owned();
     for (index, what, count) in [(0, refused, 1), (1, format!("{out}: connection refused"), 3)] {
         let trouble = &now["troubles"][index];
         assert_eq!((&trouble["what"], &trouble["count"]), (&what.into(), &count.into()));
