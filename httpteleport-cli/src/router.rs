@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use http::Response;
 use http::header::HOST;
+use http::{Request, Response};
 
 use self::table::Table;
 use crate::balance::{Load, Slots};
 use crate::body::Body;
 use crate::config::{self, Edit, Fields};
+use crate::outbound::FailureKind;
 use crate::proxy::Proxy;
 use crate::refusal::{Reason, Refusal};
-use crate::request::Outgoing;
+use crate::request::{Outgoing, RequestBody};
 
 mod table;
 
@@ -78,13 +79,21 @@ impl Router {
     pub(crate) fn route(&self, mut request: Outgoing, load: Option<Load>) -> Result<Routed, Refusal> {
         let full = Refusal::new(Reason::Concurrency, "too many requests run already");
         let slot = self.slots.take().ok_or(full)?;
-        let route = self
-            .routes
-            .find(|| host_of(&request), request.uri().path())
-            .ok_or(Refusal::new(Reason::NoRoute, "no route for this host and path"))?;
+        let route = self.find(&request).ok_or(Refusal::new(Reason::NoRoute, "no route for this host and path"))?;
         route.edit.apply(request.headers_mut());
         let after = After { load, fields: route.reply.clone() };
         Ok(Routed { proxy: Arc::clone(&route.proxy), request, slot, after })
+    }
+
+    /// Counts a request whose client has hung up in the middle of it, for the group at the end of its way.
+    pub(crate) fn note_gone(&self, request: &Request<RequestBody>) {
+        if let Some(route) = self.find(request) {
+            route.proxy.failures().told(FailureKind::Request(Reason::Gone.status()));
+        }
+    }
+
+    fn find(&self, request: &Request<RequestBody>) -> Option<&Route> {
+        self.routes.find(|| host_of(request), request.uri().path())
     }
 }
 
@@ -96,7 +105,7 @@ impl Route {
 }
 
 /// The host that a request is for, without its port and without the dot that ends a whole name. Every request has one by now.
-fn host_of(request: &Outgoing) -> &str {
+fn host_of(request: &Request<RequestBody>) -> &str {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.rfind(']') {
         Some(end) => &host[..=end],

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::activity::Activity;
@@ -137,7 +137,12 @@ impl Shared {
             None if body.is_end_stream() => (RequestBody::default(), Some(0)),
             None => {
                 let mut upload = Upload::new(body, &parts, bodies, activity.hold(), &self.counters, client);
-                upload.read_ahead().await.map_err(BodyFault::refusal)?;
+                if let Err(fault) = upload.read_ahead().await {
+                    if fault == BodyFault::Gone {
+                        self.note_gone(parts, ends);
+                    }
+                    return Err(fault.refusal());
+                }
                 upload.announce(&mut parts.headers);
                 upload.into_body()
             }
@@ -153,6 +158,17 @@ impl Shared {
         let policy = self.policy.load();
         policy.gate.tell(request.headers_mut(), ends.caller.client, client);
         policy.router.route(Box::new(request), load)
+    }
+}
+
+impl Shared {
+    /// Counts a request whose client has hung up before its body was whole: for the group that it was for, as if some of it had been on
+    /// its way.
+    fn note_gone(&self, head: request::Parts, ends: Ends) {
+        let mut request = Request::from_parts(head, RequestBody::default());
+        if headers::prepare_request(&mut request, || ends.own_address(), Some(0)).is_ok() {
+            self.policy.load().router.note_gone(&request);
+        }
     }
 }
 
