@@ -14,7 +14,7 @@ pub(super) struct OwnHost {
 impl OwnHost {
     /// It is called so in the settings; an address or nothing will do.
     pub(super) fn new(name: &str) -> OwnHost {
-        OwnHost { name: name.to_owned() }
+        OwnHost { name: whole(name).to_owned() }
     }
 
     /// Whether a request is for it: for localhost, for an address, for the name in the settings, or for nobody, as with no browser.
@@ -28,10 +28,16 @@ impl OwnHost {
             _ => host,
         };
         let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let name = whole(name);
         inner.parse::<IpAddr>().is_ok()
             || name.eq_ignore_ascii_case("localhost")
             || (!name.is_empty() && name.eq_ignore_ascii_case(&self.name))
     }
+}
+
+/// A name without the dot that ends a whole one.
+fn whole(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -50,6 +56,9 @@ mod tests {
         for own in [
             "localhost",
             "LocalHost:8040",
+            "localhost.",
+            "localhost.:8040",
+            "admin.example.",
             "127.0.0.1",
             "127.0.0.1:8040",
             "[::1]",
@@ -66,12 +75,16 @@ mod tests {
             "localhost.evil.example",
             "127.0.0.1.evil.example",
             "",
+            ".",
+            "localhost..",
+            "evil.localhost.evil.",
             ":8040",
             "localhost:x",
         ] {
             assert!(!is_meant(&[other]), "{other}");
         }
         assert!(!is_meant(&["localhost", "evil.example"]));
-        assert!(!OwnHost::new("").is_own(""));
+        assert!(!OwnHost::new("").is_own("") && !OwnHost::new("").is_own("."));
+        assert!(OwnHost::new("admin.example.").is_own("admin.example"));
     }
 }
