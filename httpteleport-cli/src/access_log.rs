@@ -69,9 +69,9 @@ impl AccessLog {
         Box::new(Exchange::new(Arc::clone(self), Asked::of(request, client)))
     }
 
-    /// A client was answered so whose request could not be read.
-    pub(crate) fn unread(&self, client: Client, status: StatusCode) {
-        let asked = Asked::unread(client);
+    /// A client was answered so whose request could not be read; so much of its head has come.
+    pub(crate) fn unread(&self, client: Client, status: StatusCode, head: &[u8]) {
+        let asked = Asked::unread(client, head);
         self.write(Entry { asked, status: Some(status), bytes: 0, took: Duration::ZERO, upstream: None });
     }
 

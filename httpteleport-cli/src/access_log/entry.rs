@@ -1,5 +1,6 @@
 //! What a line tells.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,7 +30,7 @@ pub(super) struct Asked {
     /// This and the target are none of a request that could not be read.
     pub(super) method: Option<Method>,
     pub(super) target: Option<Uri>,
-    pub(super) version: Version,
+    pub(super) version: Said,
     pub(super) host: Option<HeaderValue>,
     pub(super) referer: Option<HeaderValue>,
     pub(super) agent: Option<HeaderValue>,
@@ -46,7 +47,7 @@ impl Asked {
             client,
             method: Some(request.method().clone()),
             target: Some(target(request)),
-            version: request.version(),
+            version: Said::Read(request.version()),
             host: authority(request.uri()).or_else(|| field(HOST)),
             referer: field(REFERER),
             agent: field(USER_AGENT),
@@ -54,13 +55,48 @@ impl Asked {
         }
     }
 
-    /// What is known of one of HTTP/1.1 that could not be read.
-    pub(super) fn unread(client: Client) -> Asked {
-        let (at, version) = (SystemTime::now(), Version::HTTP_11);
+    /// What is known of one whose head could not be read; so much of that has come.
+    pub(super) fn unread(client: Client, head: &[u8]) -> Asked {
+        let (at, version) = (SystemTime::now(), Said::Unread(said(head)));
         let (method, target, host, referer, agent, trace) = (None, None, None, None, None, None);
         Asked { at, client, method, target, version, host, referer, agent, trace }
     }
 }
+
+/// The version of HTTP that a client says it speaks.
+pub(super) enum Said {
+    /// One that is known.
+    Read(Version),
+    /// What stands where it should, if that can be one.
+    Unread(Option<String>),
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Said::Read(version) => write!(f, "{version:?}"),
+            Said::Unread(text) => f.write_str(text.as_deref().unwrap_or(UNKNOWN)),
+        }
+    }
+}
+
+/// The version at the end of the request line, if all of that has come and it is plainly one.
+fn said(head: &[u8]) -> Option<String> {
+    let head = head.trim_ascii_start();
+    let line = head[..head.iter().position(|byte| *byte == b'\n')?].trim_ascii_end();
+    let version = line.rsplit(|byte| *byte == b' ').next()?;
+    let number = version.strip_prefix(b"HTTP/")?;
+    let is_number = (1..=LONGEST).contains(&number.len())
+        && number[0].is_ascii_digit()
+        && number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    is_number.then(|| String::from_utf8_lossy(version).into_owned())
+}
+
+/// Bytes of a number that may be one of a version.
+const LONGEST: usize = 8;
+
+/// What stands where nothing is known.
+pub(super) const UNKNOWN: &str = "-";
 
 /// The target as the client has said it; over HTTP/2 it says the host apart.
 fn target<B>(request: &Request<B>) -> Uri {
@@ -116,5 +152,32 @@ impl Drop for Exchange {
         let Some(asked) = self.asked.take() else { return };
         let (took, upstream) = (self.began.elapsed(), self.upstream.take());
         self.log.write(Entry { asked, status: self.status, bytes: self.bytes, took, upstream });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_told_that_is_plainly_said() {
+        for (head, want) in [
+            ("GET / HTTP/9.9\r\nHost: h\r\n", Some("HTTP/9.9")),
+            ("\r\nGET / HTTP/1.1\r\n", Some("HTTP/1.1")),
+            ("GET /a b HTTP/1.0\nHost", Some("HTTP/1.0")),
+            ("G\u{1}T / HTTP/3\r\n", Some("HTTP/3")),
+            ("GET / HTTP/1.1", None),
+            ("GET /\r\nHTTP/1.1\r\n", None),
+            ("GET / HTTP/\r\n", None),
+            ("GET / HTTP/.1\r\n", None),
+            ("GET / HTTP/1.1x\r\n", None),
+            ("GET / http/1.1\r\n", None),
+            ("GET / HTTP/1.23456789\r\n", None),
+            ("\u{16}\u{3}\u{1}\r\n", None),
+            ("\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(said(head.as_bytes()).as_deref(), want, "{head}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use http::header::HeaderValue;
 use http::{Method, Uri};
 use serde_json::json;
 
-use super::entry::{Asked, Entry};
+use super::entry::{Asked, Entry, UNKNOWN};
 
 /// The kinds of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,9 +32,6 @@ impl FromStr for Format {
     }
 }
 
-/// What stands where nothing is known.
-const UNKNOWN: &str = "-";
-
 /// What nginx writes for a request whose client went away before its reply.
 const GIVEN_UP: u16 = 499;
 
@@ -53,12 +50,12 @@ impl Format {
 
 fn combined(entry: &Entry, line: &mut String) {
     let Entry { asked, bytes, .. } = entry;
-    let (method, target, version) = (method(asked), target(asked), asked.version);
+    let (method, target, version) = (method(asked), target(asked), &asked.version);
     let (client, time, status) = (client(asked), clock(asked.at).combined, status(entry));
     // Writing to a String cannot fail.
     let _ = write!(line, "{client} - - [{time}] \"{method} ");
     quoted(line, target.as_bytes());
-    let _ = write!(line, " {version:?}\" {status} {bytes} \"");
+    let _ = write!(line, " {version}\" {status} {bytes} \"");
     quoted(line, bytes_of(asked.referer.as_ref()));
     line.push_str("\" \"");
     quoted(line, bytes_of(asked.agent.as_ref()));
@@ -76,7 +73,7 @@ fn json_line(entry: &Entry, line: &mut String) {
         "method": method(asked),
         "host": text(&asked.host),
         "target": target(asked),
-        "version": format!("{:?}", asked.version),
+        "version": asked.version.to_string(),
         "status": status(entry),
         "bytes": bytes,
         "seconds": took.as_secs_f64(),
@@ -206,12 +203,12 @@ mod tests {
 
     #[test]
     fn of_what_could_not_be_read_little_is_known() {
-        let asked = Asked::unread(Client::Unix);
+        let asked = Asked::unread(Client::Unix, b"GET / HTTP/9.9\r\n");
         let status = Some(StatusCode::BAD_REQUEST);
         let entry = Entry { asked, status, bytes: 0, took: Duration::ZERO, upstream: None };
         let combined = line(Format::Combined, &entry);
         assert!(
-            combined.starts_with("unix - - [") && combined.ends_with("] \"- - HTTP/1.1\" 400 0 \"-\" \"-\"\n"),
+            combined.starts_with("unix - - [") && combined.ends_with("] \"- - HTTP/9.9\" 400 0 \"-\" \"-\"\n"),
             "{combined}"
         );
         let json: Value = serde_json::from_str(&line(Format::Json, &entry)).expect("JSON");

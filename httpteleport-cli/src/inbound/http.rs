@@ -184,13 +184,14 @@ impl Shared {
 }
 
 impl Shared {
-    /// Counts and logs why hyper has given a connection up, which has answered what it takes for no request.
-    pub(super) fn note(&self, ends: Ends, error: &hyper::Error) {
+    /// Counts and logs why hyper has given a connection up, which has answered what it takes for no request: it has read so much of
+    /// that.
+    pub(super) fn note(&self, ends: Ends, error: &hyper::Error, head: &[u8]) {
         let why = one_line(error);
         if error.is_parse_too_large() {
-            self.refuse_head(ends, Reason::LargeHead, &why);
+            self.refuse_head(ends, Reason::LargeHead, &why, head);
         } else if error.is_parse() {
-            self.refuse_head(ends, Reason::Malformed, &why);
+            self.refuse_head(ends, Reason::Malformed, &why, head);
         } else if error.is_timeout() {
             self.counters.slow_head.note("connection", ends.caller.client, "closed: no request came in time");
         } else if tls::cause::<h2::Error>(error).is_some_and(|error| error.is_go_away() && error.is_library()) {
@@ -201,23 +202,23 @@ impl Shared {
     }
 
     /// Counts and logs a head that was answered before it was a request.
-    fn refuse_head(&self, ends: Ends, reason: Reason, why: &str) {
+    fn refuse_head(&self, ends: Ends, reason: Reason, why: &str, head: &[u8]) {
         let (client, status) = (ends.caller.client, reason.status());
         reason.note(&self.counters, client, format_args!("refused with {}: {why}", status.as_u16()));
-        self.log_head(ends, status);
+        self.log_head(ends, status, head);
     }
 
     /// The same for one that was answered 408.
-    pub(super) fn refuse_late_head(&self, ends: Ends) {
+    pub(super) fn refuse_late_head(&self, ends: Ends, head: &[u8]) {
         let became = "refused with 408: its head did not come in time";
         self.counters.slow_head.note("request", ends.caller.client, became);
-        self.log_head(ends, StatusCode::REQUEST_TIMEOUT);
+        self.log_head(ends, StatusCode::REQUEST_TIMEOUT, head);
     }
 
     /// A line in the access log for a head that is none of a request, and was answered all the same.
-    pub(super) fn log_head(&self, ends: Ends, status: StatusCode) {
+    pub(super) fn log_head(&self, ends: Ends, status: StatusCode, head: &[u8]) {
         if let Some(log) = &self.access_log {
-            log.unread(ends.caller.client, status);
+            log.unread(ends.caller.client, status, head);
         }
     }
 }

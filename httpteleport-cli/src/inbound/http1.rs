@@ -70,12 +70,12 @@ pub(super) async fn serve<S>(
             Ok(Ended::Resting(stream, unread)) => (stream, unread),
             Ok(Ended::Upgraded(stream, unread, agreed)) => return Box::pin(agreed.carry(stream, unread)).await,
             Ok(Ended::Over) => return,
-            Err(error) => return shared.note(ends, &error),
+            Err((error, unread)) => return shared.note(ends, &error, &unread),
         };
         (stream, first) = (left, unread);
         if activity.is_asked() {
             if !first.is_empty() {
-                shared.log_head(ends, StatusCode::REQUEST_TIMEOUT);
+                shared.log_head(ends, StatusCode::REQUEST_TIMEOUT, &first);
                 Box::pin(tell_it_is_late(stream)).await;
             }
             return;
@@ -97,7 +97,8 @@ pub(super) async fn serve<S>(
     }
 }
 
-/// Serves one connection to its end, or until it has nothing to do or speaks no HTTP any more.
+/// Serves one connection to its end, or until it has nothing to do or speaks no HTTP any more. With an error comes what was read and is
+/// no request.
 async fn awake<S>(
     shared: &Arc<Shared>,
     stream: S,
@@ -105,7 +106,7 @@ async fn awake<S>(
     activity: &Arc<Activity>,
     heads: &HeadTimer,
     ends: Ends,
-) -> hyper::Result<Ended<S>>
+) -> Result<Ended<S>, (hyper::Error, Bytes)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -148,10 +149,10 @@ where
         Err(error) => {
             let parts = connection.into_parts();
             if !error.is_timeout() {
-                return Err(error);
+                return Err((error, parts.read_buf));
             }
             if !parts.read_buf.is_empty() {
-                shared.refuse_late_head(ends);
+                shared.refuse_late_head(ends, &parts.read_buf);
                 Box::pin(tell_it_is_late(parts.io.into_inner())).await;
             }
             // Who has nothing more to ask for is done.

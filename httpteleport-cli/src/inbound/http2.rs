@@ -133,7 +133,7 @@ where
     .await;
     match ended {
         Ended::Over(Ok(())) | Ended::Left => {}
-        Ended::Over(Err(error)) => shared.note(ends, &error),
+        Ended::Over(Err(error)) => shared.note(ends, &error, b""),
         Ended::Stuck => {
             let became = "closed: the client has stopped taking its replies";
             shared.counters.slow_reader.note("connection", ends.caller.client, became);

@@ -240,12 +240,17 @@ async fn mistakes_are_told() {
 async fn heads_that_could_not_be_read_have_lines_as_well() {
     let logged = Logged::start(&["--in-head-timeout", "100ms"]).await;
     let large = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(5000));
-    for (count, (bytes, status)) in
-        [("what\r\n\r\n", 400), (&large, 431), ("GET / HTTP/1.1\r\nHo", 408)].iter().enumerate()
-    {
+    let cases = [
+        ("what\r\n\r\n", 400, "-"),
+        ("GET / HTTP/9.9\r\nHost: h\r\n\r\n", 400, "HTTP/9.9"),
+        (&large, 431, "HTTP/1.1"),
+        ("GET / HTTP/1.1\r\nHo", 408, "HTTP/1.1"),
+        ("GET / HT", 408, "-"),
+    ];
+    for (count, (bytes, status, version)) in cases.iter().enumerate() {
         assert_eq!(Client::connect(logged.program.address()).await.ask(bytes).await.status(), *status);
         let lines = lines(&logged.file(), count + 1).await;
-        let end = format!(" \"- - HTTP/1.1\" {status} 0 \"-\" \"-\"");
+        let end = format!(" \"- - {version}\" {status} 0 \"-\" \"-\"");
         assert!(lines[count].starts_with("127.0.0.1 - - [") && lines[count].ends_with(&end), "{lines:?}");
     }
 }
