@@ -36,6 +36,7 @@ pub mod internals {
     pub use crate::mux::batch::{Batcher, Flush, Load, Wave};
     pub use crate::mux::framed;
     pub use crate::mux::handshake;
+    pub use crate::mux::last_words::LastWords;
     pub use crate::mux::outbox::{ONE_WAY, Outbox, Taken, append_message};
     pub use crate::mux::pending::{Arrival, Key, Outcome, Pending};
     pub use crate::mux::session;

@@ -11,6 +11,7 @@ pub mod framed;
 mod frames;
 pub(crate) mod handlers;
 pub mod handshake;
+pub(crate) mod last_words;
 pub(crate) mod link;
 mod metered;
 pub(crate) mod outbox;

@@ -23,6 +23,10 @@ impl<S> HyperIo<S> {
         HyperIo(TokioIo::new(stream))
     }
 
+    pub(crate) fn get_ref(&self) -> &S {
+        self.0.inner()
+    }
+
     pub(crate) fn into_inner(self) -> S {
         self.0.into_inner()
     }

@@ -88,7 +88,7 @@ impl Router {
     /// Counts a request whose client has hung up in the middle of it, for the group at the end of its way.
     pub(crate) fn note_gone(&self, request: &Request<RequestBody>) {
         if let Some(route) = self.find(request) {
-            route.proxy.failures().told(FailureKind::Request(Reason::Gone.status()));
+            route.proxy.failures().count(FailureKind::Request(Reason::Gone.status()));
         }
     }
 

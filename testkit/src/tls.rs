@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// A certificate authority that exists for one test.
@@ -65,11 +66,15 @@ impl Ca {
 
     /// A client that trusts this authority alone and shows no certificate of its own.
     pub fn client_config(&self) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).expect("a certificate just made");
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let config = config.with_safe_default_protocol_versions().expect("ring knows TLS 1.2 and 1.3");
-        Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+        Arc::new(config.with_root_certificates(self.roots()).with_no_client_auth())
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a certificate just made");
+        roots
     }
 }
 
@@ -79,6 +84,17 @@ impl Identity {
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let config = config.with_safe_default_protocol_versions().expect("ring knows TLS 1.2 and 1.3");
         let config = config.with_no_client_auth().with_single_cert(vec![self.cert.clone()], self.key.clone_key());
+        Arc::new(config.expect("a certificate and its own key"))
+    }
+
+    /// A server that shows this certificate and lets in those alone for whom this authority vouches.
+    pub fn asking_server_config(&self, clients: &Ca) -> Arc<ServerConfig> {
+        let provider = Arc::new(default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients.roots()), Arc::clone(&provider));
+        let config = ServerConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().expect("ring knows TLS 1.2 and 1.3");
+        let config = config.with_client_cert_verifier(verifier.build().expect("an authority"));
+        let config = config.with_single_cert(vec![self.cert.clone()], self.key.clone_key());
         Arc::new(config.expect("a certificate and its own key"))
     }
 }

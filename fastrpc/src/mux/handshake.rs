@@ -10,6 +10,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::last_words::LastWords;
 use super::link::{Meter, Peer};
 use super::metered::Metered;
 use crate::error::{Error, ErrorKind, human};
@@ -85,7 +86,7 @@ async fn client_steps(
         .await
         .map_err(|error| failed("TLS failed").with_source(error))?;
     let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-    Ok(Opened { io: Box::new(stream), theirs, meter: Some(meter), alpn })
+    Ok(Opened { io: Box::new(LastWords::new(stream)), theirs, meter: Some(meter), alpn })
 }
 
 /// Opens as the server: the client's hello, our own, TLS. With `tls` set, a client that wants clear text is refused.

@@ -54,15 +54,19 @@ impl Failures {
     /// The client was told of this one, with this status; `why` says of which upstream, too. That is a warning, one a second for each kind. Who has
     /// found that the request itself came to a bad end has said so.
     pub(crate) fn told(&self, kind: FailureKind, client: Client, status: StatusCode, why: &str) {
-        let kind_at = place(kind);
-        self.counts[kind_at].fetch_add(1, Relaxed);
+        self.count(kind);
         let advice = match kind {
             FailureKind::Request(_) => return,
             FailureKind::Shortage => SHORTAGE,
             _ => "",
         };
         let status = status.as_u16();
-        self.lines[kind_at].warn(format_args!("request of {client} answered with {status}: {why}{advice}"));
+        self.lines[place(kind)].warn(format_args!("request of {client} answered with {status}: {why}{advice}"));
+    }
+
+    /// A request has failed so, which is all there is to say here.
+    pub(crate) fn count(&self, kind: FailureKind) {
+        self.counts[place(kind)].fetch_add(1, Relaxed);
     }
 
     /// In the order of [`KINDS`].

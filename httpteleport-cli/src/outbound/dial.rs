@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fastrpc::internals::LastWords;
 use http::HeaderValue;
 use hyper::client::conn::http1;
 use rustls::ClientConfig;
@@ -157,7 +158,7 @@ impl Dialer {
         };
         let stream = connector.connect(tls.name.clone(), stream).await.map_err(|error| undialled::tls(&error))?;
         let two = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
-        Ok((Stream::Tls(Box::new(HyperIo::new(stream))), two))
+        Ok((Stream::Tls(Box::new(HyperIo::new(LastWords::new(stream)))), two))
     }
 
     fn counted<S>(&self, stream: S) -> Counted<S, Output> {

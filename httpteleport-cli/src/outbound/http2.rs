@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::http::told;
 use super::multiplexed::{Lent, Multiplexed};
-use super::stream::Stream;
+use super::stream::{Heard, Stream};
 use super::undialled::Undialled;
 use super::{Failure, FailureKind, one_line};
 use crate::balance::Load;
@@ -40,6 +40,7 @@ pub(super) struct Two {
     pub(super) sender: Sender,
     /// How many requests at a time the upstream takes on it, as far as it has said so.
     pub(super) room: Arc<AtomicUsize>,
+    pub(super) heard: Heard,
     /// Carries requests until nobody can send on it or the upstream takes no more; what runs then goes on.
     pub(super) driver: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -51,6 +52,7 @@ pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Re
         .max_send_buf_size(SEND_BUFFER)
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1);
+    let heard = stream.heard();
     let opened = http.handshake(stream).await;
     let (sender, mut connection) = opened.map_err(|error| Undialled::new("no HTTP/2", one_line(&error)))?;
     let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
@@ -66,7 +68,7 @@ pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Re
         }
         drop(open);
     });
-    Ok(Two { sender, room, driver })
+    Ok(Two { sender, room, heard, driver })
 }
 
 impl Multiplexed {
@@ -81,7 +83,7 @@ impl Multiplexed {
         mut deadline: Instant,
         patience: Duration,
     ) -> Result<(Response<Incoming>, Load), Failure> {
-        let Lent { mut sender, running, lease } = lent;
+        let Lent { mut sender, running, lease, heard } = lent;
         let progress = request.body().progress();
         let (request, spare) = Spare::of(*request);
         let mut reply = pin!(sender.try_send_request(self.framed(request)?));
@@ -98,7 +100,7 @@ impl Multiplexed {
                     if !cause(error.error()).is_some_and(h2::Error::is_reset) {
                         self.forget(&lease);
                     }
-                    return Err(failed(&error, spare));
+                    return Err(failed(&error, spare, &heard));
                 }
                 Err(_) if progress.as_ref().is_some_and(|progress| progress.goes_on()) => {
                     deadline = Instant::now() + patience;
@@ -146,8 +148,11 @@ impl Spare {
     }
 }
 
-fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare) -> Failure {
-    let failure = Failure::lost(told(error.error()), one_line(error.error()));
+/// The failure of a request that `heard` may say more of: where a write fails h2 itself says nothing but that.
+fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare, heard: &Heard) -> Failure {
+    let alert = heard.as_ref().and_then(|heard| heard.get());
+    let failure =
+        Failure::lost(told(error.error()), alert.map_or_else(|| one_line(error.error()), ToString::to_string));
     let harmless = spare.body.is_whole() && is_idempotent(&spare.head.method);
     // With its message comes what was never put on the connection.
     let left = error.message().is_none();

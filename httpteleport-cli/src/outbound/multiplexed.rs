@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::connection::Connection;
 use super::dial::{Dialer, Spoken};
 use super::http2::{Sender, Two};
+use super::stream::Heard;
 use super::undialled::Undialled;
 use crate::balance::Load;
 
@@ -49,6 +50,7 @@ struct Current {
 struct Open {
     sender: Sender,
     room: Arc<AtomicUsize>,
+    heard: Heard,
 }
 
 /// Which connection of which place.
@@ -64,6 +66,7 @@ pub(super) struct Lent {
     /// The request among those that its place has.
     pub(super) running: Load,
     pub(super) lease: Lease,
+    pub(super) heard: Heard,
 }
 
 /// A connection for a request.
@@ -107,7 +110,7 @@ impl Multiplexed {
     /// A connection: the one that has the fewest requests, or a new one in its place; `spread` if it may be any that there is room for.
     pub(super) async fn get(&self, dialer: &Dialer, spread: bool) -> Result<Got, Undialled> {
         let (place, running) = self.pick(spread);
-        let lent = |(sender, lease)| Got::Two(Lent { sender, running, lease });
+        let lent = |(sender, lease, heard)| Got::Two(Lent { sender, running, lease, heard });
         if let Some(found) = self.open_at(place) {
             return Ok(lent(found));
         }
@@ -125,15 +128,15 @@ impl Multiplexed {
         self.known.store(known, Ordering::Relaxed);
         Ok(match spoken {
             Spoken::One(connection) => Got::One(connection),
-            Spoken::Two(Two { sender, room, driver }) => {
-                let number = self.places[place].open(Open { sender: sender.clone(), room });
+            Spoken::Two(Two { sender, room, heard, driver }) => {
+                let number = self.places[place].open(Open { sender: sender.clone(), room, heard: heard.clone() });
                 let places = Arc::clone(&self.places);
                 tokio::spawn(async move {
                     driver.await;
                     // Requests that came in that moment wait as long as somebody could send there.
                     places[place].forget(number);
                 });
-                lent((sender, Lease { place, number }))
+                lent((sender, Lease { place, number }, heard))
             }
         })
     }
@@ -157,11 +160,10 @@ impl Multiplexed {
     }
 
     /// The connection at a place, if it takes requests.
-    fn open_at(&self, place: usize) -> Option<(Sender, Lease)> {
+    fn open_at(&self, place: usize) -> Option<(Sender, Lease, Heard)> {
         let current = self.places[place].lock();
-        let sender = current.connection.as_ref().map(|connection| &connection.sender);
-        let sender = sender.filter(|sender| !sender.is_closed()).cloned()?;
-        Some((sender, Lease { place, number: current.number }))
+        let Open { sender, heard, .. } = current.connection.as_ref().filter(|open| !open.sender.is_closed())?;
+        Some((sender.clone(), Lease { place, number: current.number }, heard.clone()))
     }
 
     /// That connection takes no more requests, though it may not know yet.
@@ -198,6 +200,7 @@ impl Lent {
     /// A connection of its own, for one request.
     pub(super) fn alone(connection: Two) -> Lent {
         tokio::spawn(connection.driver);
-        Lent { sender: connection.sender, running: Load::of(&Arc::default()), lease: Lease::default() }
+        let Two { sender, heard, .. } = connection;
+        Lent { sender, running: Load::of(&Arc::default()), lease: Lease::default(), heard }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use fastrpc::internals::LastWords;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::client::TlsStream;
 
 use crate::io::HyperIo;
 use crate::metrics::counted::Counted;
@@ -18,8 +19,21 @@ type Network<S> = Counted<S, Output>;
 /// TCP, TLS or a unix socket.
 pub(super) enum Stream {
     Tcp(HyperIo<Network<TcpStream>>),
-    Tls(Box<HyperIo<TlsStream<Network<TcpStream>>>>),
+    Tls(Box<HyperIo<LastWords<Network<TcpStream>>>>),
     Unix(HyperIo<Network<UnixStream>>),
+}
+
+/// Where a connection that breaks leaves what its upstream has said of TLS before.
+pub(super) type Heard = Option<Arc<OnceLock<rustls::Error>>>;
+
+impl Stream {
+    /// What will have been said last, as far as writes find it; nothing without TLS.
+    pub(super) fn heard(&self) -> Heard {
+        match self {
+            Stream::Tls(tls) => Some(tls.get_ref().heard()),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
+    }
 }
 
 /// Does the same with whichever it is.

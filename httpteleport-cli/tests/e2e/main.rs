@@ -7,6 +7,7 @@ const WIRE: &str = "auto";
 
 mod acme;
 mod acme_http;
+mod alerts;
 mod bad_origins;
 mod caller;
 mod callers;
