@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use self::answer::Answer;
 use self::own_host::OwnHost;
 use self::token::Token;
+pub(crate) use self::token::TokenFile;
 use crate::config;
 use crate::listen::{self, Given, Socket};
 use crate::metrics::Metrics;
@@ -54,7 +55,7 @@ impl Admin {
         metrics: &Arc<Metrics>,
         given: &mut Given,
     ) -> anyhow::Result<Option<Admin>> {
-        let token = settings.token_file.as_deref().map(Token::read).transpose()?;
+        let token = settings.token_file.as_deref().map(TokenFile::open).transpose()?.map(Arc::new);
         let (host, port) = &settings.address;
         let opened = match given.take(&settings.endpoint()).await {
             Ok(Some(Socket::Tcp(listener, address))) => {
@@ -89,6 +90,11 @@ impl Admin {
     /// Its socket.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
+    }
+
+    /// The token that whoever reads has to give, if any.
+    pub(crate) fn token(&self) -> Option<Arc<TokenFile>> {
+        self.answer.token()
     }
 
     /// Says where it is, in a line on stdout.

@@ -269,6 +269,12 @@ fn as_typed(line: String, spelt: &[Spelt], is_go: bool) -> String {
     if is_go { format!("{typed}{}", go_flags::in_words_of_go(rest)) } else { format!("{typed}{rest}") }
 }
 
+/// Whether these arguments, of which the first is the program's own name, ask for a process that serves, if for anything.
+pub(crate) fn serves(args: &[OsString]) -> bool {
+    let first = args.get(1).and_then(|first| first.to_str());
+    !first.is_some_and(|first| first != "demo" && Command::has_subcommand(first))
+}
+
 /// Whether a word is one of the commands.
 fn is_command(word: &str) -> bool {
     Cli::command().find_subcommand(word).is_some()
@@ -289,6 +295,13 @@ mod tests {
     #[test]
     fn the_command_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_serves() {
+        let serves = |line: &str| serves(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert!(serves("httptp") && serves("httptp demo") && serves("httptp --in check") && serves("httptp -in=:80"));
+        assert!(!serves("httptp check x") && !serves("httptp estimate x") && !serves("httptp man"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! are this program's own, made of the same options and code as on a server; all share one process and real sockets. The
 //! shapes of traffic run one after the other, so that what the link's counters gain belongs to one shape.
 
+use std::io::{self, IsTerminal as _};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -18,7 +19,7 @@ use self::report::{Plan, Row, Standing};
 use self::screen::Screen;
 use self::traffic::Shape;
 use crate::cli::DemoArgs;
-use crate::shutdown::Signals;
+use crate::signals::{Asked, Signals};
 
 mod load;
 mod nodes;
@@ -38,16 +39,16 @@ const SEED: u64 = 1;
 /// # Errors
 ///
 /// One line: it could not start, or calls failed.
-pub(crate) fn run(options: &DemoArgs) -> anyhow::Result<()> {
+pub(crate) fn run(options: &DemoArgs, asked: Asked) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let result = runtime.block_on(demo(options));
+    let result = runtime.block_on(demo(options, asked));
     // What was cut off must not hold up the end.
     runtime.shutdown_background();
     result
 }
 
-async fn demo(options: &DemoArgs) -> anyhow::Result<()> {
-    let stop = stop_on_signal()?;
+async fn demo(options: &DemoArgs, asked: Asked) -> anyhow::Result<()> {
+    let stop = stop_on_signal(asked)?;
     let nodes = Nodes::start().await?;
     let mut screen = Screen::new();
     let plan = Plan {
@@ -75,13 +76,18 @@ async fn demo(options: &DemoArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A token that the first SIGINT or SIGTERM cancels; the next one ends the program at once.
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+/// A token that the first SIGINT or SIGTERM cancels; the next one ends the program at once. So does the SIGHUP of a terminal that is
+/// closed; otherwise that asks for settings to be read again, of which there are none.
+fn stop_on_signal(mut asked: Asked) -> anyhow::Result<CancellationToken> {
     let signals = Signals::take()?;
     let stop = CancellationToken::new();
     let cancel = stop.clone();
+    let shown = io::stdout().is_terminal();
     tokio::spawn(async move {
-        signals.first().await;
+        tokio::select! {
+            () = signals.first() => {}
+            () = asked.reload.next(), if shown => {}
+        }
         cancel.cancel();
     });
     Ok(stop)

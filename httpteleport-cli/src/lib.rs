@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::misfit::Misfit;
+use crate::signals::Asked;
 
 mod access;
 mod access_log;
@@ -64,6 +65,7 @@ mod router;
 mod running;
 mod seldom;
 mod shutdown;
+mod signals;
 mod size;
 mod spans;
 mod start;
@@ -87,8 +89,13 @@ const FAILED: u8 = 1;
 ///
 /// Exit codes: 0 after a clean end, 1 when it could not start, 2 for bad options and for files that are not what options say.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<_> = args.into_iter().collect();
+    // Before anything takes time: who asks a process for something means no end to it.
+    let asked = cli::serves(&args).then(Asked::take);
     match cli::parse(args) {
-        Ok(cli::Action::Proxy(settings, file)) => finish(start::proxy(*settings, file)),
+        Ok(cli::Action::Proxy(settings, file)) => {
+            finish(asked.unwrap_or_else(Asked::take).and_then(|asked| start::proxy(*settings, file, asked)))
+        }
         Ok(cli::Action::Check(file)) => match check::run(&file) {
             Ok(settings) => {
                 // Nobody may be reading, and the exit code says it as well.
@@ -98,7 +105,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(lines) => complain(&lines, USAGE),
         },
         Ok(cli::Action::Cert(options)) => finish(cert::run(&options)),
-        Ok(cli::Action::Demo(options)) => finish(demo::run(&options)),
+        Ok(cli::Action::Demo(options)) => {
+            finish(asked.unwrap_or_else(Asked::take).and_then(|asked| demo::run(&options, asked)))
+        }
         Ok(cli::Action::Estimate(options)) => finish(estimate::run(&options)),
         Ok(cli::Action::Print(text)) => finish(std::io::stdout().write_all(&text).context("cannot print")),
         Err(cli::Stop::Usage(lines)) => complain(&lines, USAGE),

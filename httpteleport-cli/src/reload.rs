@@ -1,4 +1,5 @@
-//! Follows the file of settings, and those of certificates: reads them again when they have changed, and when SIGHUP asks for that.
+//! Follows the file of settings, those of certificates and that of the admin token: reads them again when they have changed, and when
+//! SIGHUP asks for that.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,53 +11,47 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 
+use crate::admin::TokenFile;
 use crate::config::{ConfigFile, Settings};
 use crate::notify;
 use crate::overlap;
 use crate::running::Running;
-use crate::shutdown::Hangups;
+use crate::signals::Hangups;
 
 /// Between two looks at the files.
 const PACE: Duration = Duration::from_secs(1);
 
 /// Files, and what they were when they were last read.
 pub(crate) struct Reload {
-    settings: Option<Follow>,
+    settings: Option<ConfigFile>,
+    hangups: Hangups,
     read: HashMap<PathBuf, Stamp>,
 }
 
-/// A file of settings, and who asks to read it.
-struct Follow {
-    file: ConfigFile,
-    hangups: Hangups,
+/// Why files are read again.
+#[derive(Clone, Copy)]
+enum Reason {
+    Changed,
+    Asked,
 }
 
 /// What tells a file from another that was there before.
 type Stamp = (u64, u64, SystemTime);
 
 impl Reload {
-    /// Follows a file of settings that was read already, if there is one, and the files of certificates that these settings name.
-    ///
-    /// # Errors
-    ///
-    /// The system gives no signal handler.
-    pub(crate) fn new(file: Option<ConfigFile>, settings: &Settings) -> anyhow::Result<Reload> {
-        // Without a file SIGHUP means what it means to every program.
-        let follow = file.map(|file| Ok::<_, anyhow::Error>(Follow { file, hangups: Hangups::take()? })).transpose()?;
-        let mut reload = Reload { settings: follow, read: HashMap::new() };
+    /// Follows a file of settings that was read already, if there is one, and the files that these settings name.
+    pub(crate) fn new(file: Option<ConfigFile>, settings: &Settings, hangups: Hangups) -> Reload {
+        let mut reload = Reload { settings: file, hangups, read: HashMap::new() };
         reload.know(&reload.files(settings));
-        Ok(reload)
+        reload
     }
 
-    /// Applies what the files say, whenever that has changed. Never ends.
-    pub(crate) async fn follow(mut self, running: &mut Running) {
+    /// Applies what the files say, whenever that has changed or somebody asks for it. Never ends.
+    pub(crate) async fn follow(mut self, running: &mut Running, token: Option<&TokenFile>) {
         loop {
             let files = self.files(running.settings());
-            if files.is_empty() {
-                return pending().await;
-            }
             self.know(&files);
-            self.changed(&files).await;
+            let reason = self.next(&files).await;
             let listening = Arc::clone(running.listening());
             let _steady = match listening.try_steady() {
                 Some(steady) => steady,
@@ -66,17 +61,21 @@ impl Reload {
                 }
             };
             notify::reloading();
+            if let Some(Err(error)) = token.map(TokenFile::read_again) {
+                tracing::warn!("{error:#}; the token of before holds");
+            }
             match &self.settings {
-                Some(follow) => apply(&follow.file, running).await,
-                None => read_certificates(running).await,
+                Some(file) => apply(file, running).await,
+                None => read_certificates(running, reason).await,
             }
             notify::ready();
         }
     }
 
     fn files(&self, settings: &Settings) -> Vec<PathBuf> {
-        let own = self.settings.iter().map(|follow| follow.file.path.as_path());
-        own.chain(settings.tls_files()).map(Path::to_owned).collect()
+        let own = self.settings.iter().map(|file| file.path.as_path());
+        let token = settings.process.admin.iter().filter_map(|admin| admin.token_file.as_deref());
+        own.chain(settings.tls_files()).chain(token).map(Path::to_owned).collect()
     }
 
     /// Takes those that are new among them as read.
@@ -90,28 +89,29 @@ impl Reload {
     }
 
     /// Waits for SIGHUP, or until the files are others than those that were read, and nobody writes them any more.
-    async fn changed(&mut self, files: &[PathBuf]) {
+    async fn next(&mut self, files: &[PathBuf]) -> Reason {
         let mut seen = self.read.clone();
-        loop {
-            let hangup = async {
-                match &mut self.settings {
-                    Some(follow) => follow.hangups.next().await,
-                    None => pending().await,
+        let reason = loop {
+            let pause = async {
+                if files.is_empty() {
+                    pending::<()>().await;
                 }
+                sleep(PACE).await;
             };
             tokio::select! {
-                () = hangup => break,
-                () = sleep(PACE) => {}
+                () = self.hangups.next() => break Reason::Asked,
+                () = pause => {}
             }
             let now = stamps(files);
             // A file that is not there is about to be, or a mistake that is told when somebody asks for it.
             let whole = files.iter().all(|file| now.contains_key(file));
             if whole && now != self.read && now == seen {
-                break;
+                break Reason::Changed;
             }
             seen = now;
-        }
+        };
         self.read = stamps(files);
+        reason
     }
 }
 
@@ -148,12 +148,16 @@ async fn apply(file: &ConfigFile, running: &mut Running) {
 }
 
 /// Does as was said at the start, with the certificates as they are now.
-async fn read_certificates(running: &mut Running) {
+async fn read_certificates(running: &mut Running, reason: Reason) {
+    let what = match reason {
+        Reason::Changed => "certificates or tokens have changed and",
+        Reason::Asked => "SIGHUP: certificates and tokens",
+    };
     match running.change(running.settings().clone()).await {
-        Ok(()) => tracing::info!("certificates have changed and were read again"),
+        Ok(()) => tracing::info!("{what} were read again"),
         Err(error) => {
             tracing::warn!("{error:#}");
-            tracing::warn!("certificates have changed and are not applied; those of before hold");
+            tracing::warn!("{what} are not applied; those of before hold");
         }
     }
 }

@@ -1,13 +1,10 @@
 //! A clean end: stop accepting, finish what runs, within a bound.
 
 use std::future::Future;
-use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,9 +18,6 @@ pub(crate) const PARTING: Duration = Duration::from_secs(2);
 
 /// The same for a process whose successor starts when it has ended, while those wait who connect.
 pub(crate) const SHORT_PARTING: Duration = Duration::from_millis(250);
-
-/// The exit code when a second signal ends the program at once.
-const CUT_OFF: i32 = 1;
 
 /// Tells every part of the program to drain, and waits for what they run.
 #[derive(Clone)]
@@ -117,88 +111,6 @@ impl Shutdown {
         };
         if timeout(LONGEST_DRAIN, ended).await.is_err() {
             tracing::warn!("{} connections cut off after {} s", self.tasks.len(), LONGEST_DRAIN.as_secs());
-        }
-    }
-}
-
-/// The signals that end the program. Made before anything is announced, so that none is lost.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-/// The signal that asks for the settings to be read again.
-pub(crate) struct Hangups(Signal);
-
-impl Hangups {
-    /// Takes over SIGHUP.
-    ///
-    /// # Errors
-    ///
-    /// The system gives no signal handler.
-    pub(crate) fn take() -> anyhow::Result<Hangups> {
-        Ok(Hangups(signal(SignalKind::hangup()).context("cannot handle signals")?))
-    }
-
-    /// Waits for the next one. Cancel safe.
-    pub(crate) async fn next(&mut self) {
-        if self.0.recv().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// The signals that tell that logs were moved away.
-pub(crate) struct Reopenings {
-    user: Signal,
-    hangup: Hangups,
-}
-
-impl Reopenings {
-    /// Takes over SIGUSR1 and SIGHUP.
-    ///
-    /// # Errors
-    ///
-    /// The system gives no signal handler.
-    pub(crate) fn take() -> anyhow::Result<Reopenings> {
-        let user = signal(SignalKind::user_defined1()).context("cannot handle signals")?;
-        Ok(Reopenings { user, hangup: Hangups::take()? })
-    }
-
-    /// Waits for the next one. Cancel safe.
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.user.recv() => {}
-            () = self.hangup.next() => {}
-        }
-    }
-}
-
-impl Signals {
-    /// Takes over SIGTERM and SIGINT.
-    ///
-    /// # Errors
-    ///
-    /// The system gives no signal handler.
-    pub(crate) fn take() -> anyhow::Result<Signals> {
-        let get = |kind| signal(kind).context("cannot handle signals");
-        Ok(Signals { terminate: get(SignalKind::terminate())?, interrupt: get(SignalKind::interrupt())? })
-    }
-
-    /// Waits for the first signal. From then on the next one ends the program at once.
-    pub(crate) async fn first(mut self) {
-        self.any().await;
-        tokio::spawn(async move {
-            self.any().await;
-            #[expect(clippy::disallowed_methods, reason = "who asks twice wants no more waiting")]
-            process::exit(CUT_OFF);
-        });
-    }
-
-    async fn any(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::open_files;
 use crate::overlap::{self, Open};
 use crate::reload::Reload;
 use crate::running::Running;
-use crate::shutdown::{PARTING, Reopenings, SHORT_PARTING, Shutdown, Signals};
+use crate::shutdown::{PARTING, SHORT_PARTING, Shutdown};
+use crate::signals::{Asked, Reopenings, Signals};
 use crate::spans::Spans;
 use crate::threads;
 
@@ -29,7 +30,7 @@ use crate::threads;
 /// # Errors
 ///
 /// It could not start: one line that names the option and says what to do.
-pub(crate) fn proxy(settings: Settings, file: Option<(ConfigFile, Box<Located>)>) -> anyhow::Result<()> {
+pub(crate) fn proxy(settings: Settings, file: Option<(ConfigFile, Box<Located>)>, asked: Asked) -> anyhow::Result<()> {
     let recent = Arc::<Recent>::default();
     log::start(settings.process.log, Arc::clone(&recent));
     // There is one thread as yet.
@@ -41,20 +42,26 @@ pub(crate) fn proxy(settings: Settings, file: Option<(ConfigFile, Box<Located>)>
     let faults = runtime.block_on(overlap::lines(&settings, &open, located.as_deref()));
     let result = match faults.into_iter().next() {
         Some(first) => Err(Misfit::new(first).into()),
-        None => runtime.block_on(run(settings, file, open.given, recent)),
+        None => runtime.block_on(run(settings, file, open.given, recent, asked)),
     };
     // What was cut off must not hold up the end.
     runtime.shutdown_background();
     result
 }
 
-async fn run(settings: Settings, file: Option<ConfigFile>, given: Given, recent: Arc<Recent>) -> anyhow::Result<()> {
+async fn run(
+    settings: Settings,
+    file: Option<ConfigFile>,
+    given: Given,
+    recent: Arc<Recent>,
+    asked: Asked,
+) -> anyhow::Result<()> {
     let signals = Signals::take()?;
-    let reload = Reload::new(file, &settings)?;
+    let reload = Reload::new(file, &settings, asked.reload);
     let shutdown = Shutdown::new();
     let access_log = settings.process.access_log.as_ref().map(AccessLog::open).transpose()?;
     if let Some(log) = &access_log {
-        tokio::spawn(reopen(Arc::clone(log), Reopenings::take()?));
+        tokio::spawn(reopen(Arc::clone(log), asked.reopen));
     }
     let spans = settings.process.otlp.as_ref().map(Spans::start).transpose()?;
     let patience = if given.is_empty() { Duration::ZERO } else { SHORT_PARTING };
@@ -64,6 +71,7 @@ async fn run(settings: Settings, file: Option<ConfigFile>, given: Given, recent:
     running.announce();
     open_files::tell_if_few(running.settings().process.concurrency);
     // Whoever waits for the end of the process wants to see it.
+    let token = admin.as_ref().and_then(Admin::token);
     let admin = admin.map(|admin| {
         admin.announce();
         tokio::spawn(admin.serve())
@@ -73,7 +81,7 @@ async fn run(settings: Settings, file: Option<ConfigFile>, given: Given, recent:
     let mut asked_to_end = pin!(signals.first());
     let successor = tokio::select! {
         () = &mut asked_to_end => None,
-        () = reload.follow(&mut running) => None,
+        () = reload.follow(&mut running, token.as_deref()) => None,
         successor = taken_over(handover.as_ref()) => Some(successor),
     };
     notify::stopping();

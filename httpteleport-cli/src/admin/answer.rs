@@ -15,7 +15,7 @@ use super::cmdline;
 use super::now;
 use super::own_host::OwnHost;
 use super::page::Page;
-use super::token::Token;
+use super::token::{Token, TokenFile};
 use crate::metrics::{Metrics, go, prometheus};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -32,7 +32,7 @@ type Reply = Response<Full<Bytes>>;
 /// Answers requests to the admin address.
 pub(super) struct Answer {
     metrics: Arc<Metrics>,
-    token: Option<Token>,
+    token: Option<Arc<TokenFile>>,
     /// Whom requests have to be for, if not anybody.
     own_host: Option<OwnHost>,
     price_per_gb: Option<f64>,
@@ -42,11 +42,16 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn new(
         metrics: Arc<Metrics>,
-        token: Option<Token>,
+        token: Option<Arc<TokenFile>>,
         own_host: Option<OwnHost>,
         price_per_gb: Option<f64>,
     ) -> Answer {
         Answer { metrics, token, own_host, price_per_gb, page: Page::new() }
+    }
+
+    /// What has the token that whoever reads has to give, if any.
+    pub(super) fn token(&self) -> Option<Arc<TokenFile>> {
+        self.token.clone()
     }
 
     /// The reply to a request, whose body nobody reads.
@@ -64,8 +69,8 @@ impl Answer {
                 StatusCode::MISDIRECTED_REQUEST,
                 "this address answers to localhost, to IP addresses and to the name in --admin\n",
             ),
-            path => match &self.token {
-                Some(token) if !token.is_in(request.headers()) => refuse(token, request.uri().query()),
+            path => match self.token.as_ref().map(|file| file.token()) {
+                Some(token) if !token.is_in(request.headers()) => refuse(&token, request.uri().query()),
                 _ => self.read(path),
             },
         }

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq as _;
 
@@ -15,6 +17,38 @@ use crate::outbound::plain;
 const COOKIE_NAME: &str = "httptp-token";
 /// Characters of a token.
 const LENGTHS: std::ops::RangeInclusive<usize> = 8..=512;
+
+/// The token in a file, as it was when that was read last.
+pub(crate) struct TokenFile {
+    path: PathBuf,
+    token: ArcSwap<Token>,
+}
+
+impl TokenFile {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the file and says what to do.
+    pub(super) fn open(path: &Path) -> anyhow::Result<TokenFile> {
+        Ok(TokenFile { path: path.to_owned(), token: ArcSwap::from_pointee(Token::read(path)?) })
+    }
+
+    /// Reads it again: the token that holds from now on.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the file and says what to do; the token of before holds.
+    pub(crate) fn read_again(&self) -> anyhow::Result<()> {
+        self.token.store(Arc::new(Token::read(&self.path)?));
+        Ok(())
+    }
+
+    /// The token that holds.
+    pub(super) fn token(&self) -> Arc<Token> {
+        self.token.load_full()
+    }
+}
 
 /// A token. It is compared in constant time and never written anywhere but into the cookie of who has given it.
 pub(super) struct Token(String);

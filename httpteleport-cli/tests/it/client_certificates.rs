@@ -260,20 +260,20 @@ async fn files_that_change_are_read_again_without_a_file_of_settings() {
 
     // The far side trusts others from now on, and the near one shows the old certificate until that changes, too.
     fs::copy(theirs.file("ca"), ours.file("ca")).expect("copied");
-    log_has(&mut far_log, "certificates have changed and were read again").await;
+    log_has(&mut far_log, "certificates or tokens have changed and were read again").await;
     let fresh = Program::start(&args).await;
     assert_eq!(Client::connect(fresh.address()).await.get("/size/1").await.status(), 502);
     fs::copy(theirs.file("near.key"), &key).expect("copied");
     log_has(&mut near_log, "is not the key of the certificate in").await;
-    log_has(&mut near_log, "certificates have changed and are not applied; those of before hold").await;
+    log_has(&mut near_log, "certificates or tokens have changed and are not applied; those of before hold").await;
     fs::copy(theirs.file("near.crt"), &cert).expect("copied");
-    log_has(&mut near_log, "certificates have changed and were read again").await;
+    log_has(&mut near_log, "certificates or tokens have changed and were read again").await;
     let mut after = Client::connect(near.address()).await;
     assert_eq!(after.get("/size/2").await.text(), "xx", "a new connection shows the new one");
 
     // And the trust in the far side.
     fs::copy(theirs.file("ca"), &ca).expect("copied");
-    log_has(&mut near_log, "certificates have changed and were read again").await;
+    log_has(&mut near_log, "certificates or tokens have changed and were read again").await;
     let reply = Client::connect(near.address()).await.get("/size/1").await;
     assert_eq!(reply.status(), 502);
     log_has(&mut near_log, "invalid peer certificate").await;

@@ -40,6 +40,7 @@ mod refusals;
 mod reload;
 mod service;
 mod shutdown;
+mod signals;
 mod slow_uploads;
 mod stage;
 mod startup;
