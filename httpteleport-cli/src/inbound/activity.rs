@@ -107,9 +107,16 @@ impl Activity {
         let _ = self.heads.set(heads.clone());
     }
 
-    /// When it could leave, as far as its requests are concerned; `None` if one is under way, or if it is leaving.
+    /// Whether it cannot leave without a loss: a request runs, or over HTTP/1.1 its reply is not written yet. Over HTTP/2 what waits to be
+    /// read may be anything, answers to pings as well, and who leaves has a moment to read it.
+    pub(super) fn has_to_stay(&self) -> bool {
+        let is_http1 = self.heads.get().is_some();
+        self.running.taken() > 0 || (is_http1 && self.blocked.load(Ordering::Relaxed))
+    }
+
+    /// When it could leave; `None` if it has to stay, or if it is leaving.
     pub(super) fn turn(&self, now: Instant) -> Option<Turn> {
-        if self.is_busy() || self.is_asked() {
+        if self.has_to_stay() || self.is_asked() {
             return None;
         }
         let since = match self.heads.get().map(HeadTimer::waits) {
@@ -196,6 +203,8 @@ mod tests {
     use std::future::poll_fn;
     use std::task::Poll;
 
+    use hyper::rt::Timer as _;
+
     use super::*;
 
     async fn pass(seconds: u64) {
@@ -219,7 +228,11 @@ mod tests {
         assert_eq!(claim(&activity), None);
         activity.note_blocked(true);
         drop(running);
-        assert_eq!(claim(&activity), None, "its reply is not written");
+        assert!(claim(&activity).is_some(), "HTTP/2: that may be anything");
+        let heads = HeadTimer::new(Duration::from_secs(120), Duration::from_secs(120));
+        activity.time_heads(&heads);
+        drop(heads.sleep(Duration::from_secs(120)));
+        assert_eq!(claim(&activity), None, "HTTP/1.1: its reply is not written");
         activity.note_blocked(false);
         assert_eq!(claim(&activity), Some(Claim::Waiting));
         activity.ask();
@@ -254,8 +267,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_one_that_was_not_used_for_longest_leaves_first() {
-        use hyper::rt::Timer as _;
-
         let [one, two] = [Activity::default(), Activity::default()];
         for activity in [&one, &two] {
             let heads = HeadTimer::new(Duration::from_secs(120), Duration::from_secs(120));

@@ -121,7 +121,7 @@ where
         }
         usage.poll(cx);
         // Who does not answer the farewell is not waited for.
-        if leaving && !activity.is_busy() {
+        if leaving && !activity.has_to_stay() {
             let patience = if activity.served() > 0 { TAKE_THE_REST } else { LEAVE };
             let deadline = *gone_by.get_or_insert_with(|| Instant::now() + patience);
             if last.poll(cx, deadline).is_ready() {

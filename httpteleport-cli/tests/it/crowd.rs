@@ -1,5 +1,7 @@
 //! More connections than an input has places for, or than a client may have.
 
+use std::time::Duration;
+
 use testkit::programs::Haproxy;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -114,6 +116,28 @@ async fn a_connection_of_http_2_is_told_to_go_and_a_request_on_it_is_not_cut_off
     origin.let_go();
     assert_eq!(held.await.expect("no panic").expect("a reply").status(), 200);
     assert_eq!(other.reply().await.status(), 200);
+}
+
+/// The preface of HTTP/2, empty settings, the acknowledgement of others, and a ping.
+const PINGS: [&[u8]; 4] = [
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\0\0\0\x04\0\0\0\0\0",
+    b"\0\0\0\x04\x01\0\0\0\0",
+    b"\0\0\x08\x06\0\0\0\0\0pingping",
+];
+
+#[tokio::test]
+async fn who_reads_no_answers_to_pings_keeps_no_place() {
+    let origin = Origin::start().await;
+    let (program, _) = with_places(&origin, "1").await;
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small one");
+    let mut flood = socket.connect(program.address().parse().expect("an address")).await.expect("a connection");
+    flood.write_all(&PINGS[..3].concat()).await.expect("sent");
+    // Once nothing more is taken of it the answers wait for it.
+    let much = PINGS[3].repeat(4000);
+    while timeout(Duration::from_millis(300), flood.write_all(&much)).await.is_ok() {}
+    timeout(PATIENCE, served(&program)).await.expect("it finds a place");
 }
 
 #[tokio::test]
