@@ -4,8 +4,6 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::time::Instant;
-
 use crate::metrics::recent::Recent;
 use crate::seldom::Seldom;
 
@@ -34,7 +32,7 @@ impl Count {
 }
 
 /// One kind of refusals: how often, and its lines in the log. Clients can cause these at will, so there is one a second, which says how
-/// many there were that were not written; those are there for who wants all of them.
+/// many there were that were not written, at the latest when they have stopped; those are there for who wants all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Refused {
     count: Count,
@@ -51,13 +49,11 @@ impl Refused {
     pub(crate) fn note(&self, what: &str, client: impl Display, became: impl Display) {
         self.count.add();
         self.recent.note(|| format!("{what} {became}"));
-        match self.lines.turn(Instant::now()) {
-            Some(0) => tracing::warn!(target: REFUSALS, "{what} of {client} {became}"),
-            Some(more) => {
-                tracing::warn!(target: REFUSALS, "{what} of {client} {became} (and {more} more since the last line)");
-            }
-            None => tracing::debug!(target: REFUSALS, "{what} of {client} {became}"),
-        }
+        self.lines.say(format_args!("{what} of {client} {became}"), |more, line| match more {
+            Some(0) => tracing::warn!(target: REFUSALS, "{line}"),
+            Some(more) => tracing::warn!(target: REFUSALS, "{line} (and {more} more since the last line)"),
+            None => tracing::debug!(target: REFUSALS, "{line}"),
+        });
     }
 
     /// So often so far.
