@@ -66,18 +66,19 @@ speak either, by ALPN, those of http HTTP/1.1, those of h2c HTTP/2.
 
 The flags of Go's httptp, such as -inType=teleport -in=:8345, mean here what they mean there.
 
-Times are written 300ms, 1.5s, 1m30s, 100us; sizes 65536, 64KiB, 4MiB, 1GiB. Port 0 in --in takes a free port; the line printed at
-the start names it.
+Times are written 300ms, 1.5s, 1m30s, 100us; sizes 65536, 64KiB, 4MiB, 1GiB. Port 0 in --in takes
+a free port; the line printed at the start names it.
 
 Every option can be set in the environment as well: HTTPTP_IN_MAX_BODY_SIZE for --in-max-body-size.
 A variable that is nearly one of these is a mistake; those that Kubernetes sets are not looked at.
-In a file, options of an input and of an output are keys without in- and out-; docs/config.md has all.
+In a file, options of an input and of an output are keys without in- and out-; docs/config.md has
+all.
 
 Examples:
   httptp --in http://127.0.0.1:8080 --out teleport://10.0.0.2:9876   near the clients
   httptp --in teleport://:9876 --out http://127.0.0.1:80             near the servers
   httptp --in http://:80 --out http://node1:8080,http://node2:8080   a plain load balancer
-  httptp cert --for far.example.com                                  certificates for a teleports link";
+  httptp cert --for far.example.com                                  certificates for teleports";
 
 /// What the command line asks for.
 pub(crate) enum Action {

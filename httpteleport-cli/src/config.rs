@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::acme::Challenge;
 use crate::discover::{Source, To};
-use crate::endpoint::{Address, Endpoint, Scheme};
+use crate::endpoint::{Address, Scheme};
 
 mod args;
 mod balancing;
@@ -93,10 +93,9 @@ impl Settings {
 
     /// Outputs that are inputs with a way to them.
     fn circles(&self) -> Vec<(&Group, &Source)> {
-        let chosen = |out: &Endpoint| matches!(out.address, Address::Tcp { port: 0, .. });
         let listeners = self.listeners.iter().enumerate();
         let ways = listeners.flat_map(|(index, listener)| self.ways(index).map(move |way| (listener, way)));
-        let is_circle = |(listener, (_, out)): &(&Listener, (&Group, &Source))| matches!(&out.to, To::Host(out) if *out == listener.endpoint && !chosen(out));
+        let is_circle = |(listener, (_, out)): &(&Listener, (&Group, &Source))| matches!(&out.to, To::Host(out) if listener.is_reached_at(out));
         ways.filter(is_circle).map(|(_, way)| way).collect()
     }
 

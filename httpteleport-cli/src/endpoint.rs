@@ -93,6 +93,10 @@ impl Endpoint {
     ///
     /// As [`Endpoint::parse`].
     pub(crate) fn parse_input(text: &str) -> Result<Endpoint, String> {
+        // The path of a unix socket may have commas.
+        if text.contains(',') && text.split(':').next().and_then(Scheme::parse) != Some(Scheme::Unix) {
+            return Err("takes one URL; write several listeners into a file for --config, each with its own".to_owned());
+        }
         let endpoint = Endpoint::parse(text)?;
         match endpoint.scheme {
             Scheme::H2c => {
@@ -195,7 +199,12 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), String> {
     }
     let (host, port) = match authority.split_once(':') {
         Some((_, rest)) if rest.contains(':') => {
-            return Err(format!("put the IPv6 address in brackets: [{authority}]:PORT"));
+            let is_six = authority.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
+            return Err(if is_six {
+                format!("put the IPv6 address in brackets: [{authority}]:PORT")
+            } else {
+                "more than one port; write HOST:PORT".to_owned()
+            });
         }
         Some((host, port)) => (host, Some(port)),
         None => (authority, None),

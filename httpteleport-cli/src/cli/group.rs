@@ -17,7 +17,7 @@ use crate::outbound::Version;
 /// As typed; [`Group`](crate::config::Group) is what they mean together.
 #[derive(Args, Debug, Default)]
 pub(crate) struct GroupArgs {
-    /// Where to send them; of several, one that is well, quick and not busy gets the next request. A name is all its addresses
+    /// Where to send requests; of several, one that is well, quick and not busy gets the next request. A name is all its addresses
     /// [default: teleport://127.0.0.1:8043]
     #[arg(long = "out", value_name = "URL[,URL...]", help_heading = "Output", value_delimiter = ',', value_parser = Source::parse)]
     pub(crate) outputs: Option<Vec<Source>>,

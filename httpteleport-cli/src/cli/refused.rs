@@ -32,7 +32,7 @@ const HELP: &str = "httptp --help lists what there is";
 
 fn unknown(error: &clap::Error, about: &str) -> String {
     if !about.starts_with('-') {
-        return format!("{}: belongs to no option; drop it", without_password(about));
+        return format!("{}: belongs to no option; {}", without_password(about), stray(about, "drop it"));
     }
     match guess(error, ContextKind::SuggestedArg) {
         Some(guess) => format!("{about}: unknown option; did you mean {}?", name(&guess)),
@@ -47,15 +47,28 @@ fn conflict(error: &clap::Error) -> Option<String> {
         return Some(if super::is_command(&word) {
             format!("{word}: a command stands first, with options of its own; drop what stands before it")
         } else {
-            format!("{word}: belongs to no option; drop it, or write its option before it")
+            format!("{word}: belongs to no option; {}", stray(&word, "drop it, or write its option before it"))
         });
     }
     let about = name(text(error, ContextKind::InvalidArg)?);
     let prior = guess(error, ContextKind::PriorArg)?;
     Some(match name(&prior) {
+        "--in" if about == "--in" => {
+            "--in: is given twice; drop one of them, or write several listeners into a file for --config".to_owned()
+        }
         prior if prior == about => format!("{about}: is given twice; drop one of them"),
         prior => format!("{about}: excludes {prior}; drop one of them"),
     })
+}
+
+/// What to do about a word that stands alone.
+fn stray<'a>(word: &str, otherwise: &'a str) -> &'a str {
+    match word {
+        "true" | "false" => "put it to its option with =, such as --in-get-only=true",
+        "help" => "did you mean --help?",
+        "version" => "did you mean --version?",
+        _ => otherwise,
+    }
 }
 
 fn missing(error: &clap::Error) -> Option<String> {
@@ -156,6 +169,25 @@ mod tests {
                 "check: a command stands first, with options of its own; drop what stands before it",
             ),
             ("--wire auto --wire auto", "--wire: is given twice; drop one of them"),
+            (
+                "--in http://:1 --in http://:2",
+                "--in: is given twice; drop one of them, or write several listeners into a file for --config",
+            ),
+            (
+                "--in http://:1,http://:2",
+                "--in http://:1,http://:2: takes one URL; write several listeners into a file for --config, each with its own",
+            ),
+            (
+                "--in-get-only true",
+                "true: belongs to no option; put it to its option with =, such as --in-get-only=true",
+            ),
+            ("help", "help: belongs to no option; did you mean --help?"),
+            ("demo version", "version: belongs to no option; did you mean --version?"),
+            (
+                "--admin http://localhost:8040",
+                "--admin http://localhost:8040: write HOST:PORT, or nothing to turn it off",
+            ),
+            ("--out http://a:80:81", "--out http://a:80:81: more than one port; write HOST:PORT"),
             ("cert --for a --renew --overwrite", "--renew: excludes --overwrite; drop one of them"),
             ("cert", "--for: is missing; write httptp cert --for NAME[,NAME...]"),
             ("check", "FILE: is missing; write httptp check FILE"),

@@ -177,6 +177,22 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_another_program_is_no_circle() {
+        for line in [
+            "--in http://:1 --out http://127.0.0.1:2",
+            "--in http://:1 --out http://[::1]:1",
+            "--in http://:1 --out http://10.0.0.1:1",
+            "--in http://:1 --out http://localhost:1",
+            "--in http://127.0.0.2:1 --out http://127.0.0.1:1",
+            "--in http://:1 --reuse-port --out http://127.0.0.1:1",
+            "--in teleport://:1 --out http://127.0.0.1:1",
+            "--in http://:0 --out http://127.0.0.1:1",
+        ] {
+            assert!(settings(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
     fn every_contradiction_is_one_line_that_names_the_option() {
         let cases = [
             ("--in ftp://x", "--in ftp://x: unknown scheme \"ftp\"; use http, https, unix, teleport or teleports"),
@@ -184,6 +200,10 @@ mod tests {
             ("--out http://:80", "--out http://:80: no host"),
             ("--out http://a:0", "port 0"),
             ("--in http://a:1 --out http://a:1", "--out http://a:1: is the input itself"),
+            ("--in http://:1 --out http://127.0.0.1:1", "--out http://127.0.0.1:1: is the input itself"),
+            ("--in http://0.0.0.0:1 --out h2c://127.0.0.2:1", "--out h2c://127.0.0.2:1: is the input itself"),
+            ("--in teleport://[::]:1 --out teleport://[::1]:1", "--out teleport://[::1]:1: is the input itself"),
+            ("--in unix:/a --out unix:/a", "--out unix:/a: is the input itself"),
             ("--in https://:1 --out http://a", "--in https://:1: needs a certificate"),
             ("--in teleports://:1 --in-tls-cert c --out http://a", "give its PEM file with --in-tls-key"),
             ("--in http://:1 --in-tls-cert c --out http://a", "--in-tls-cert: the input http://:1 does not use TLS"),

@@ -1,5 +1,6 @@
 //! Where requests come from.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::{Mistakes, Process, Teleport, Tls, tls};
@@ -122,6 +123,29 @@ impl Listener {
             let why = "is no absolute path; with --handover the next process may be started elsewhere";
             mistakes.add(format!("--in {}: {why}", self.endpoint));
         }
+    }
+}
+
+impl Listener {
+    /// Whether it surely is what listens at this endpoint: its own, or one of the loopback addresses where it is at every address.
+    pub(super) fn is_reached_at(&self, out: &Endpoint) -> bool {
+        let (Address::Tcp { host: own, port }, Address::Tcp { host, port: wanted }) =
+            (&self.endpoint.address, &out.address)
+        else {
+            return *out == self.endpoint;
+        };
+        let speaks =
+            self.endpoint.scheme == out.scheme || (self.endpoint.scheme, out.scheme) == (Scheme::Http, Scheme::H2c);
+        if *port == 0 || port != wanted || !speaks {
+            return false;
+        }
+        let every: Option<IpAddr> = if own.is_empty() { Some(Ipv4Addr::UNSPECIFIED.into()) } else { own.parse().ok() };
+        let every = every.filter(IpAddr::is_unspecified);
+        let loopback = host.parse::<IpAddr>().ok().filter(IpAddr::is_loopback);
+        // With a shared port another program may be the one at that address.
+        let covers = !self.sharing.reuse_port
+            && every.zip(loopback).is_some_and(|(every, one)| every.is_ipv4() == one.is_ipv4());
+        own == host || covers
     }
 }
 

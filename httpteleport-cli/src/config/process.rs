@@ -64,7 +64,8 @@ impl Admin {
             }
             return None;
         }
-        let address = given.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let address = given.rsplit_once(':').filter(|(host, _)| !host.contains('/'));
+        let address = address.and_then(|(host, port)| Some((host, port.parse().ok()?)));
         let Some((host, port)) = address else {
             mistakes.add(format!("--admin {given}: write HOST:PORT, or nothing to turn it off"));
             return None;
