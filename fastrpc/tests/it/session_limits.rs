@@ -12,6 +12,7 @@ use fastrpc::wire::framed::record::RecordEncoder;
 use fastrpc::wire::framed::settings::Settings;
 use testkit::pipe::duplex;
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
 
 use crate::session::{S, all, echo, endless, text, with_options};
 
@@ -197,6 +198,34 @@ async fn bodies_that_begin_come_through_while_long_ones_fill_the_connection_with
     }
     assert!(told > 4, "{told} of 9 were broken off");
     scene.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_calls_go_on_while_many_bodies_fill_the_way_to_their_readers() {
+    let scene = with_options(raw(), raw(), in_large_pieces);
+    // 10 MB/s.
+    let down = scene.down.clone();
+    down.choke();
+    tokio::spawn(async move {
+        loop {
+            down.allow(10_000);
+            tokio::time::sleep(S / 1000).await;
+        }
+    });
+    let mut long = JoinSet::new();
+    for _ in 0..60 {
+        let reply = scene.call("5000000", b"");
+        long.spawn(async move { all(&mut reply.await.unwrap().body).await.unwrap().len() });
+    }
+    tokio::time::sleep(S).await;
+    for _ in 0..20 {
+        let start = tokio::time::Instant::now();
+        let mut reply = scene.call("10", b"").await.unwrap();
+        assert_eq!(all(&mut reply.body).await.unwrap().len(), 10);
+        assert!(start.elapsed() < S / 5, "{:?}", start.elapsed());
+    }
+    assert_eq!(long.len(), 60, "all of them run");
+    assert_eq!(long.join_next().await.unwrap().unwrap(), 5_000_000);
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,7 +63,9 @@ impl<T> Streams<T> {
         let Some(outgoing) = outgoing.filter(|_| !piece.is_empty()) else { return self.spent.push(piece) };
         debug_assert!(outgoing.end.is_none(), "nothing comes after the end");
         self.queued += piece.len();
-        self.ready += if outgoing.ready { piece.len() } else { 0 };
+        if outgoing.ready {
+            self.ready.add(piece.len(), outgoing.whole);
+        }
         outgoing.push(piece);
         self.schedule(key);
     }

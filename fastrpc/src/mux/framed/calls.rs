@@ -128,9 +128,9 @@ impl<T> Streams<T> {
 
     /// A body comes behind the head.
     pub(super) fn follow(&mut self, key: Key, body: &Bytes, more: bool) {
-        let mut outgoing = Outgoing { ready: true, end: (!more).then_some(None), ..Outgoing::default() };
+        let mut outgoing = Outgoing { ready: true, whole: !more, end: (!more).then_some(None), ..Outgoing::default() };
         self.queued += body.len();
-        self.ready += body.len();
+        self.ready.add(body.len(), !more);
         if !body.is_empty() {
             outgoing.push(body.clone());
         }

@@ -105,9 +105,9 @@ impl<T> Streams<T> {
         let Some(stream) = self.table.get_mut(key) else { return };
         stream.reset.get_or_insert_with(|| Box::new(reset));
         self.heads.bury(std::mem::take(&mut stream.heads));
-        if let Some(outgoing) = stream.outgoing.take() {
+        if let Some(mut outgoing) = stream.outgoing.take() {
             self.queued -= outgoing.queued;
-            self.ready -= if outgoing.ready { outgoing.queued } else { 0 };
+            self.ready.take(&mut outgoing);
             self.spent.extend(outgoing.queue.into_iter().chain(outgoing.end.flatten()));
             self.wakers.extend(outgoing.waker);
         }

@@ -147,7 +147,7 @@ impl<T> Streams<T> {
         let Some(stream) = self.table.get_mut(head.key) else { return true };
         stream.head_sent = true;
         if let Some(outgoing) = &mut stream.outgoing {
-            self.ready -= if std::mem::take(&mut outgoing.ready) { outgoing.queued } else { 0 };
+            self.ready.take(outgoing);
             self.wakers.extend(outgoing.waker.take());
         }
         if end {
@@ -212,8 +212,7 @@ impl<T> Streams<T> {
             stream.credit.take(piece);
             self.credit.take(piece);
             self.queued -= piece;
-            self.ready -= outgoing.queued; // What is left of it may wait for credit now.
-            outgoing.ready = false;
+            self.ready.take(outgoing); // What is left of it may wait for credit now.
             let id = stream.id;
             let end = outgoing.queued == piece && matches!(outgoing.end, Some(None));
             frame::put_data(record, id, outgoing.front(piece), end).expect("a piece fits a record");

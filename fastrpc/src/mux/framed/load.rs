@@ -1,8 +1,40 @@
 //! What waits to be sent, as its side asks about it.
 
+use super::stream::Outgoing;
 use super::streams::{LYING, RESET, Streams};
 use super::table::Key;
 use crate::mux::batch::Load;
+
+/// Bytes of bodies that wait for nothing but their turn: their stream has its turn, or its head waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ready {
+    all: usize,
+    /// Of bodies that came whole: nobody waits for room to add to them.
+    whole: usize,
+}
+
+impl Ready {
+    /// So many bytes more of a body, which came whole or does not.
+    pub(super) fn add(&mut self, bytes: usize, whole: bool) {
+        self.all += bytes;
+        self.whole += if whole { bytes } else { 0 };
+    }
+
+    /// What is queued of the body is ready from now on.
+    pub(super) fn put(&mut self, outgoing: &mut Outgoing) {
+        if !std::mem::replace(&mut outgoing.ready, true) {
+            self.add(outgoing.queued, outgoing.whole);
+        }
+    }
+
+    /// It is not, from now on.
+    pub(super) fn take(&mut self, outgoing: &mut Outgoing) {
+        if std::mem::take(&mut outgoing.ready) {
+            self.all -= outgoing.queued;
+            self.whole -= if outgoing.whole { outgoing.queued } else { 0 };
+        }
+    }
+}
 
 impl<T> Streams<T> {
     /// Whether [`Streams::fill`](super::Streams::fill) would find something.
@@ -64,18 +96,19 @@ impl<T> Streams<T> {
 
     /// Bytes of bodies that wait.
     pub fn queued_bodies(&self) -> usize {
-        debug_assert!(self.ready <= self.queued, "what is ready is queued");
+        debug_assert!(self.ready.all <= self.queued, "what is ready is queued");
         self.queued
     }
 
-    /// Bytes of bodies that wait. Where it is for credit, so for their readers, they count a 64th.
+    /// Bytes of bodies that wait. Where it is for credit, so for their readers, they count a 64th; so do those in pieces, whose writers wait
+    /// for room: however many of them are always under way, calls go on beside them.
     pub fn unread_bodies(&self) -> usize {
-        let ready = if self.bodies_can_go() { self.ready } else { 0 };
-        ready + (self.queued - ready) / LYING
+        let whole = if self.bodies_can_go() { self.ready.whole } else { 0 };
+        whole + (self.queued - whole) / LYING
     }
 
     /// Whether bodies wait for nothing but that the peer reads.
     pub fn bodies_can_go(&self) -> bool {
-        self.ready > 0 && self.credit.available() > 0
+        self.ready.all > 0 && self.credit.available() > 0
     }
 }

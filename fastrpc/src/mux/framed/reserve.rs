@@ -46,7 +46,7 @@ impl<T> Streams<T> {
     /// The body whose turn it is waits for more credit.
     pub(super) fn hold_back(&mut self, key: Key) {
         let Some(outgoing) = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut()) else { return };
-        self.ready -= if std::mem::take(&mut outgoing.ready) { outgoing.queued } else { 0 };
+        self.ready.take(outgoing);
         self.reserve.waiting.push_back(key);
         let waits = |outgoing: &Outgoing| outgoing.scheduled && !outgoing.ready;
         self.table.tidy(&mut self.reserve.waiting, |stream| stream.outgoing.as_deref().is_some_and(waits));
@@ -60,8 +60,7 @@ impl<T> Streams<T> {
         for key in std::mem::take(&mut self.reserve.waiting) {
             let outgoing = self.table.get_mut(key).and_then(|stream| stream.outgoing.as_mut());
             let Some(outgoing) = outgoing.filter(|outgoing| outgoing.scheduled && !outgoing.ready) else { continue };
-            outgoing.ready = true;
-            self.ready += outgoing.queued;
+            self.ready.put(outgoing);
             self.bodies.push_back(key);
         }
     }

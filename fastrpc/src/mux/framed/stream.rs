@@ -108,6 +108,8 @@ pub(super) struct Outgoing {
     pub(super) scheduled: bool,
     /// What is queued waits for no credit of its stream, as far as is known: it has its turn, or its head waits.
     pub(super) ready: bool,
+    /// It came whole, with its head.
+    pub(super) whole: bool,
     /// It does not compress: its pieces travel raw.
     pub(super) raw: bool,
     /// Since when nothing of it could be sent, as far as anybody looked; see [`Streams::reset_unread`].

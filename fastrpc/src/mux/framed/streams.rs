@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::flood::Floods;
+use super::load::Ready;
 use super::outbox::{Control, Heads};
 use super::reserve::Reserve;
 use super::stream::{Reset, Stream};
@@ -87,8 +88,8 @@ pub struct Streams<T> {
     pub(super) ends: VecDeque<Key>,
     /// Bytes of bodies that wait here for credit and their turn.
     pub(super) queued: usize,
-    /// Those of them that wait for nothing but their turn: their stream has its turn, or its head waits.
-    pub(super) ready: usize,
+    /// Those of them that wait for nothing but their turn.
+    pub(super) ready: Ready,
     /// With so many of them a stream may add a piece only when it has none that waits, and has credit.
     pub(super) most_queued: usize,
     /// Bytes of heads sent since the last piece of a body.
@@ -153,7 +154,7 @@ impl<T> Streams<T> {
             bodies: VecDeque::new(),
             ends: VecDeque::new(),
             queued: 0,
-            ready: 0,
+            ready: Ready::default(),
             most_queued: usize::MAX,
             ahead_of_bodies: 0,
             heads_wait: 0,
@@ -383,7 +384,7 @@ impl<T> Streams<T> {
         let (bodies, ends) = (&mut self.bodies, &mut self.ends);
         if outgoing.queued > 0 && stream.credit.available() > 0 {
             outgoing.scheduled = true;
-            self.ready += if std::mem::replace(&mut outgoing.ready, true) { 0 } else { outgoing.queued };
+            self.ready.put(outgoing);
             bodies.push_back(key);
             self.table.tidy(bodies, |stream| stream.outgoing.as_ref().is_some_and(|outgoing| outgoing.scheduled));
         } else if outgoing.queued == 0 && outgoing.end.is_some() {

@@ -36,7 +36,7 @@ pub struct Options {
     /// Silence after which the peer is asked whether it lives; twice that ends the connection. `None`: never.
     pub ping: Option<Duration>,
     /// Bytes of replies that a peer may leave unread before its calls wait (of a server). Of bodies that wait for credit, so
-    /// for their readers at the peer, 64 times as many; those of which nothing was read for the time of `stall` are broken off
+    /// for their readers at the peer, and of those in pieces, 64 times as many; those of which nothing was read for the time of `stall` are broken off
     /// then. Half of that is what the pieces of all bodies together may take that wait to be sent, on either side.
     pub max_unread: usize,
     /// How long the first head of a batch waits for company. A record's worth of heads goes at once; bodies and control do
