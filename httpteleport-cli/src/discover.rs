@@ -11,14 +11,16 @@ use crate::outbound::Place;
 mod dns;
 mod family;
 mod file;
+mod late;
 mod search;
 mod source;
 mod subset;
 mod watch;
 mod watched_file;
 
-use dns::{Dns, Failed, Service};
+use dns::{Dns, Failed, Found, Service};
 pub(crate) use family::Families;
+use late::Late;
 pub(crate) use source::{Source, To};
 pub(crate) use subset::Subset;
 pub(crate) use watch::start;
@@ -66,6 +68,8 @@ struct Looked {
     is_all: bool,
     /// Addresses of these families may be there as well.
     failed: Option<Failed>,
+    /// What may still come.
+    late: Option<Late<Result<Looked, String>>>,
 }
 
 impl Finder {
@@ -87,13 +91,13 @@ impl Finder {
     ///
     /// One line: there are none, or they cannot be found now.
     async fn look(&self, source: &Source) -> Result<Looked, String> {
-        let now = Instant::now();
         if let Some(place) = source.fixed() {
-            return Ok(Looked { places: vec![place], again: now + LONGEST, is_all: true, failed: None });
+            let again = Instant::now() + LONGEST;
+            return Ok(Looked { places: vec![place], again, is_all: true, failed: None, late: None });
         }
         match &source.to {
-            To::Host(endpoint) => self.host(source, endpoint, now).await,
-            To::Srv { scheme, name } => self.services(source, *scheme, name, now).await,
+            To::Host(endpoint) => self.host(source, endpoint).await,
+            To::Srv { scheme, name } => self.services(source, *scheme, name).await,
             To::File(_) => Err("is a file".to_owned()),
         }
     }
@@ -102,27 +106,33 @@ impl Finder {
         self.dns.as_ref().map_err(Clone::clone)
     }
 
-    async fn host(&self, source: &Source, endpoint: &Endpoint, now: Instant) -> Result<Looked, String> {
+    async fn host(&self, source: &Source, endpoint: &Endpoint) -> Result<Looked, String> {
         let Address::Tcp { host, port } = &endpoint.address else { return Err("is no name".to_owned()) };
         let found = self.dns()?.addresses(host).await.map_err(|lost| lost.why)?;
-        let places = found.what.into_iter().map(|ip| source.place(at(endpoint.scheme, ip, *port), Some(host.clone())));
-        Ok(Looked { places: places.collect(), again: again(found.until, now), is_all: true, failed: found.failed })
+        let (source, host, scheme, port) = (source.clone(), host.clone(), endpoint.scheme, *port);
+        Ok(looked(found, move |ip| source.place(at(scheme, ip, port), Some(host.clone()))))
     }
 
-    async fn services(&self, source: &Source, scheme: Scheme, name: &str, now: Instant) -> Result<Looked, String> {
+    async fn services(&self, source: &Source, scheme: Scheme, name: &str) -> Result<Looked, String> {
         let found = self.dns()?.services(name).await.map_err(|lost| lost.why)?;
-        let domain = domain(name);
-        let place = |service: Service| {
+        let (source, domain) = (source.clone(), domain(name));
+        Ok(looked(found, move |service: Service| {
             let mut place =
                 source.place(at(scheme, service.address.ip(), service.address.port()), Some(domain.clone()));
             // A weight of 0 stands for a small chance, which 1 beside others that are larger is.
             place.weight *= u32::from(service.weight).max(1);
             place.priority = place.priority.saturating_add(service.priority);
             place
-        };
-        let places = found.what.into_iter().map(place).collect();
-        Ok(Looked { places, again: again(found.until, now), is_all: found.is_all, failed: found.failed })
+        }))
     }
+}
+
+/// What was found, at its places.
+fn looked<T: Send + 'static>(found: Found<T>, place: impl Fn(T) -> Place + Send + 'static) -> Looked {
+    let Found { what, until, is_all, failed, late } = found;
+    let places = what.into_iter().map(&place).collect();
+    let late = late.map(|late| late.map(|found| Ok(looked(found.map_err(|lost| lost.why)?, place))));
+    Looked { places, again: again(until, Instant::now()), is_all, failed, late }
 }
 
 fn at(scheme: Scheme, ip: IpAddr, port: u16) -> Endpoint {

@@ -8,16 +8,20 @@ use anyhow::Context as _;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use hickory_resolver::proto::rr::RecordType;
 use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Resolver, TokioResolver};
 use tokio::net::lookup_host;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::family::Families;
+use super::late::{Going, Late, Pair, pair};
 use super::search::Search;
 use crate::outbound::one_line;
+
+mod services;
+
+pub(crate) use services::Service;
 
 /// One server has so long to answer, and is asked so often.
 const PATIENCE: (Duration, usize) = (Duration::from_secs(2), 2);
@@ -25,15 +29,8 @@ const PATIENCE: (Duration, usize) = (Duration::from_secs(2), 2);
 /// What has taken longer, whatever it waits for, has failed.
 const LONGEST: Duration = Duration::from_secs(5);
 
-const NO_ANSWER: &str = "no DNS server answers";
-
 /// What the system knows and DNS does not is asked for again after this.
 const SYSTEM_TTL: Duration = Duration::from_secs(30);
-
-/// Hosts of one SRV record that are looked up; those of the best priority, and then the largest weight, come first.
-const MOST_HOSTS: usize = 1000;
-/// Those that are looked up at the same time.
-const AT_ONCE: usize = 16;
 
 /// Looks names up.
 #[derive(Clone)]
@@ -47,7 +44,7 @@ pub(crate) struct Dns {
 }
 
 /// What was found, and until when it is true.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Found<T> {
     pub(crate) what: Vec<T>,
     pub(crate) until: Instant,
@@ -55,6 +52,8 @@ pub(crate) struct Found<T> {
     pub(crate) is_all: bool,
     /// What could not be looked up just now of hosts that have other addresses.
     pub(crate) failed: Option<Failed>,
+    /// What may still come.
+    pub(super) late: Option<Late<Result<Found<T>, Lost>>>,
 }
 
 /// Addresses that may be there or not.
@@ -70,17 +69,33 @@ pub(crate) struct Failed {
 pub(crate) struct Lost {
     /// One line.
     pub(crate) why: String,
-    /// Whether it may be there all the same: nobody has said that it is not.
-    pub(crate) for_now: bool,
+    pub(crate) what: Lack,
 }
 
-/// A host of an SRV record.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Service {
-    pub(crate) address: SocketAddr,
-    pub(crate) priority: u16,
-    pub(crate) weight: u16,
+/// What there is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// The name, so no records of any kind.
+    Name,
+    /// Such records.
+    Records,
+    /// An answer: it may be there all the same.
+    Answer,
 }
+
+impl Lost {
+    fn new(why: impl Into<String>, what: Lack) -> Lost {
+        Lost { why: why.into(), what }
+    }
+
+    /// Whether it may be there all the same: nobody has said that it is not.
+    pub(crate) fn for_now(&self) -> bool {
+        self.what == Lack::Answer
+    }
+}
+
+/// The addresses of one family, and until when they are true.
+type Addresses = Result<(Vec<IpAddr>, Instant), Lost>;
 
 impl Dns {
     /// Asks this server, or those that this system is set up with, for addresses of these families.
@@ -109,110 +124,67 @@ impl Dns {
     /// One line: it has none, or they cannot be found now.
     pub(crate) async fn addresses(&self, host: &str) -> Result<Found<IpAddr>, Lost> {
         let until = Instant::now() + LONGEST;
-        let mut lost = Lost { why: "it is no name".to_owned(), for_now: false };
+        let mut lost = Lost::new("it is no name", Lack::Name);
         for name in self.search.names(host) {
             match self.addresses_of(&name, until).await {
                 Ok(found) => return Ok(found),
                 // What may be there is the better reason.
-                Err(why) if !lost.for_now => lost = why,
+                Err(why) if !lost.for_now() => lost = why,
                 Err(_) => {}
             }
         }
         if self.system { system(host, self.families).await.ok_or(lost) } else { Err(lost) }
     }
 
-    /// The addresses of a name that is whole. Of which there is no answer at that time has failed.
+    /// The addresses of a name that is whole. Of which there is no answer at that time has failed. One family does not wait for long for the
+    /// other, which then comes later.
     async fn addresses_of(&self, name: &str, until: Instant) -> Result<Found<IpAddr>, Lost> {
-        let ipv4 = Families { ipv4: true, ipv6: false };
-        let ipv6 = Families { ipv4: false, ipv6: true };
-        let (four, six) = tokio::join!(
-            self.family(name, RecordType::A, self.families.ipv4, until),
-            self.family(name, RecordType::AAAA, self.families.ipv6, until)
-        );
-        match (four, six) {
-            (Ok(mut four), Ok(six)) => {
-                four.what.extend(six.what);
-                four.until = four.until.min(six.until);
-                Ok(four)
+        let four = self.family(name, RecordType::A, self.families.ipv4, until);
+        let six = self.family(name, RecordType::AAAA, self.families.ipv6, until);
+        // That there is no such name is taken from A alone: of AAAA some servers say it of names that have an A (RFC 4074).
+        let enough = |answer: &Addresses, is_four: bool| match answer {
+            Ok(_) => true,
+            Err(lost) => is_four && lost.what == Lack::Name,
+        };
+        match pair(four, six, enough).await {
+            Pair::Both(four, six) => both(four, six),
+            Pair::First(four, six) => {
+                let rest = |four| Box::pin(async move { both(Ok(four), six.await) });
+                four.map(|four| Found::so_far(four.clone(), Families::IPV6, rest(four)))
             }
-            (Ok(found), Err(lost)) => Ok(found.without(ipv6, lost)),
-            (Err(lost), Ok(found)) => Ok(found.without(ipv4, lost)),
-            (Err(four), Err(six)) => Err(if six.for_now && !four.for_now { six } else { four }),
+            Pair::Second(four, six) => {
+                let rest = |six| Box::pin(async move { both(four.await, Ok(six)) });
+                six.map(|six| Found::so_far(six.clone(), Families::IPV4, rest(six)))
+            }
         }
     }
 
     /// The addresses of one family; none if they are not wanted.
-    async fn family(&self, name: &str, kind: RecordType, wanted: bool, until: Instant) -> Result<Found<IpAddr>, Lost> {
-        let nothing = Lost { why: "it has no such records".to_owned(), for_now: false };
-        if !wanted {
-            return Err(nothing);
-        }
-        let found = timeout_at(until, self.resolver.lookup(name, kind)).await;
-        let found = found.map_err(|_| no_answer())?.map_err(|error| lost(&error))?;
-        let what: Vec<_> = found.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
-        let until = found.valid_until().into();
-        if what.is_empty() { Err(nothing) } else { Ok(Found { what, until, is_all: true, failed: None }) }
-    }
-
-    /// The hosts of an SRV record, at all their addresses.
-    ///
-    /// # Errors
-    ///
-    /// One line: there are none, or none can be found now.
-    pub(crate) async fn services(&self, name: &str) -> Result<Found<Service>, Lost> {
-        let (records, until) = limited(async {
-            let found = self.resolver.srv_lookup(name).await.map_err(|error| lost(&error))?;
-            let records: Vec<_> = found.answers().iter().filter_map(srv).collect();
-            Ok((records, Instant::from(found.valid_until())))
+    fn family(&self, name: &str, kind: RecordType, wanted: bool, until: Instant) -> Going<Addresses> {
+        let (resolver, name) = (self.resolver.clone(), name.to_owned());
+        Box::pin(async move {
+            if !wanted {
+                return Err(no_records());
+            }
+            let found = timeout_at(until, resolver.lookup(name, kind)).await;
+            let found = found.map_err(|_| no_answer())?.map_err(|error| lost(&error))?;
+            let what: Vec<_> = found.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
+            if what.is_empty() { Err(no_records()) } else { Ok((what, found.valid_until().into())) }
         })
-        .await?;
-        let hosts = self.hosts(records).await;
-        let mut found = Found { what: Vec::new(), until, is_all: true, failed: None };
-        let mut why = Lost { why: "it has no hosts".to_owned(), for_now: false };
-        for (record, host) in hosts {
-            match host {
-                Ok(host) => {
-                    found.until = found.until.min(host.until);
-                    found.fail(host.failed.map(|failed| failed.of(&record.host)));
-                    found.what.extend(host.what.into_iter().map(|ip| record.at(ip)));
-                }
-                Err(lost) => {
-                    found.is_all &= !lost.for_now;
-                    why = Lost { why: format!("{}: {}", record.host, lost.why), ..lost };
-                }
-            }
-        }
-        if found.what.is_empty() { Err(why) } else { Ok(found) }
     }
+}
 
-    /// The addresses of the hosts, in their order.
-    async fn hosts(&self, mut records: Vec<Srv>) -> Vec<(Srv, Result<Found<IpAddr>, Lost>)> {
-        records.sort_by_key(|record| (record.priority, std::cmp::Reverse(record.weight)));
-        records.truncate(MOST_HOSTS);
-        let mut asked = JoinSet::new();
-        let mut done = Vec::with_capacity(records.len());
-        for (index, record) in records.into_iter().enumerate() {
-            if asked.len() >= AT_ONCE {
-                done.extend(asked.join_next().await.and_then(Result::ok));
-            }
-            let dns = self.clone();
-            asked.spawn(async move {
-                let host = dns.addresses(&record.host).await;
-                (index, (record, host))
-            });
-        }
-        while let Some(host) = asked.join_next().await {
-            done.extend(host.ok());
-        }
-        done.sort_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, host)| host).collect()
+impl Found<IpAddr> {
+    /// Addresses of one family, where the other one's may come with `rest`.
+    fn so_far((what, until): (Vec<IpAddr>, Instant), late: Families, rest: Going<Result<Found<IpAddr>, Lost>>) -> Self {
+        Found { what, until, is_all: true, failed: None, late: Some(Late { families: late, rest }) }
     }
 }
 
 impl<T> Found<T> {
     /// The same, if there is nothing else; what cannot be looked up may be there.
     fn without(mut self, families: Families, lost: Lost) -> Found<T> {
-        self.fail(lost.for_now.then_some(Failed { families, why: lost.why }));
+        self.fail(lost.for_now().then_some(Failed { families, why: lost.why }));
         self
     }
 
@@ -250,37 +222,28 @@ fn set(options: &mut ResolverOpts, stated: bool) {
     }
 }
 
-/// An SRV record.
-struct Srv {
-    host: String,
-    port: u16,
-    priority: u16,
-    weight: u16,
-}
-
-impl Srv {
-    fn at(&self, ip: IpAddr) -> Service {
-        Service { address: SocketAddr::new(ip, self.port), priority: self.priority, weight: self.weight }
+/// What the answers for both families come to.
+fn both(four: Addresses, six: Addresses) -> Result<Found<IpAddr>, Lost> {
+    let all = |(what, until)| Found { what, until, is_all: true, failed: None, late: None };
+    match (four, six) {
+        (Ok((mut four, until)), Ok((six, other))) => {
+            four.extend(six);
+            Ok(all((four, until.min(other))))
+        }
+        (Ok(four), Err(lost)) => Ok(all(four).without(Families::IPV6, lost)),
+        (Err(lost), Ok(six)) => Ok(all(six).without(Families::IPV4, lost)),
+        (Err(four), Err(six)) => Err(if six.for_now() && !four.for_now() { six } else { four }),
     }
-}
-
-/// A record of a host that is there: a dot alone says that there is no such service.
-fn srv(record: &Record) -> Option<Srv> {
-    let RData::SRV(srv) = &record.data else { return None };
-    let host = srv.target.to_utf8();
-    let found = Srv { host, port: srv.port, priority: srv.priority, weight: srv.weight };
-    (!srv.target.is_root() && srv.port != 0).then_some(found)
 }
 
 /// What an error means for whoever reads the log.
 fn lost(error: &NetError) -> Lost {
-    let (why, for_now) = match error {
-        NetError::Timeout | NetError::NoConnections => (NO_ANSWER.to_owned(), true),
-        error if error.is_nx_domain() => ("there is no such name".to_owned(), false),
-        error if error.is_no_records_found() => ("it has no such records".to_owned(), false),
-        error => (one_line(error), true),
-    };
-    Lost { why, for_now }
+    match error {
+        NetError::Timeout | NetError::NoConnections => no_answer(),
+        error if error.is_nx_domain() => Lost::new("there is no such name", Lack::Name),
+        error if error.is_no_records_found() => no_records(),
+        error => Lost::new(one_line(error), Lack::Answer),
+    }
 }
 
 /// What else this system knows of names.
@@ -288,16 +251,26 @@ async fn system(host: &str, families: Families) -> Option<Found<IpAddr>> {
     let found = timeout(LONGEST, lookup_host((host, 0))).await.ok()?.ok()?;
     let mut what: Vec<_> = found.map(|address| address.ip()).filter(|ip| families.has(*ip)).collect();
     what.sort_by_key(IpAddr::is_ipv6);
-    (!what.is_empty()).then(|| Found { what, until: Instant::now() + SYSTEM_TTL, is_all: true, failed: None })
+    (!what.is_empty()).then(|| Found {
+        what,
+        until: Instant::now() + SYSTEM_TTL,
+        is_all: true,
+        failed: None,
+        late: None,
+    })
 }
 
 async fn limited<T>(asked: impl Future<Output = Result<T, Lost>>) -> Result<T, Lost> {
     timeout(LONGEST, asked).await.unwrap_or_else(|_| Err(no_answer()))
 }
 
+fn no_records() -> Lost {
+    Lost::new("it has no such records", Lack::Records)
+}
+
 fn no_answer() -> Lost {
-    Lost { why: NO_ANSWER.to_owned(), for_now: true }
+    Lost::new("no DNS server answers", Lack::Answer)
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

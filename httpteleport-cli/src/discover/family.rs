@@ -12,6 +12,8 @@ pub(crate) struct Families {
 
 impl Families {
     pub(crate) const ANY: Families = Families { ipv4: true, ipv6: true };
+    pub(crate) const IPV4: Families = Families { ipv4: true, ipv6: false };
+    pub(crate) const IPV6: Families = Families { ipv4: false, ipv6: true };
 
     /// Whether the address is of one of them.
     pub(super) fn has(self, address: IpAddr) -> bool {
@@ -39,8 +41,8 @@ impl FromStr for Families {
     fn from_str(text: &str) -> Result<Families, &'static str> {
         match text {
             "any" => Ok(Families::ANY),
-            "ipv4" => Ok(Families { ipv4: true, ipv6: false }),
-            "ipv6" => Ok(Families { ipv4: false, ipv6: true }),
+            "ipv4" => Ok(Families::IPV4),
+            "ipv6" => Ok(Families::IPV6),
             _ => Err("use any, ipv4 or ipv6"),
         }
     }

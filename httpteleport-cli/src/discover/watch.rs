@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::source::{Source, To};
 use super::watched_file::WatchedFile;
-use super::{FIRST_RETRY, Failed, Finder, LAST_RETRY, Looked, Options, Subset};
+use super::{FIRST_RETRY, Failed, Families, Finder, LAST_RETRY, Looked, Options, Subset};
 use crate::misfit::Misfit;
 use crate::outbound::{Place, Upstreams};
 
@@ -41,6 +41,8 @@ struct Watch {
     parts: Vec<Part>,
     /// Look-ups that are under way: of which entry, and what came of it.
     looks: JoinSet<(u64, Result<Looked, String>)>,
+    /// Those of which something has come, and some is late.
+    rests: JoinSet<(u64, Result<Looked, String>)>,
     last_id: u64,
 }
 
@@ -68,6 +70,7 @@ impl Watch {
             options: options.clone(),
             parts: Vec::with_capacity(sources.len()),
             looks: JoinSet::new(),
+            rests: JoinSet::new(),
             last_id: 0,
         };
         for source in sources {
@@ -91,7 +94,7 @@ impl Watch {
         Entry { id: self.last_id, source, places: fixed.into_iter().collect(), due, failures: 0 }
     }
 
-    /// Looks everything up once. What the settings name has to be found; of what a file names, something.
+    /// Looks everything up once. What the settings name has to be found; of what a file names, something. What is late comes later.
     async fn look_first(&mut self) -> anyhow::Result<()> {
         self.begin(Instant::now());
         while let Some(looked) = self.looks.join_next().await {
@@ -130,6 +133,7 @@ impl Watch {
             let changed = tokio::select! {
                 () = sleep_until(next) => self.read_files().await,
                 Some(looked) = self.looks.join_next() => self.learn(looked, Instant::now()),
+                Some(looked) = self.rests.join_next() => self.learn(looked, Instant::now()),
             };
             self.begin(Instant::now());
             let Some(upstreams) = upstreams.upgrade() else { return };
@@ -158,10 +162,18 @@ impl Watch {
 
     /// What a look-up came to. Tells whether that changes anything.
     fn learn(&mut self, looked: Result<(u64, Result<Looked, String>), JoinError>, now: Instant) -> bool {
-        let Ok((id, looked)) = looked else { return false };
+        let Ok((id, mut looked)) = looked else { return false };
         let mut entries = self.parts.iter_mut().flat_map(|part| &mut part.entries);
         // A file may not name it any more.
-        entries.find(|entry| entry.id == id).is_some_and(|entry| entry.learn(looked, now))
+        let Some(entry) = entries.find(|entry| entry.id == id) else { return false };
+        let late = looked.as_mut().ok().and_then(|looked| looked.late.take());
+        match (looked, late) {
+            (Ok(looked), Some(late)) => {
+                self.rests.spawn(async move { (id, late.rest.await) });
+                entry.learn_early(looked, late.families)
+            }
+            (looked, _) => entry.learn(looked, now),
+        }
     }
 
     /// Reads the files that have changed. Tells whether that changes anything.
@@ -226,19 +238,36 @@ impl Entry {
             Ok(mut looked) => {
                 match looked.failed.take() {
                     Some(failed) => {
-                        looked.places.extend(self.kept(&failed, &looked.places));
-                        self.fail_in_part(&failed, looked.again, now);
+                        let kept = self.kept(failed.families, &looked.places);
+                        self.fail_in_part(&failed, kept.len(), looked.again, now);
+                        looked.places.extend(kept);
                     }
                     None => self.is_well(looked.again),
                 }
-                // Answers come in any order.
-                looked.places.sort_by_cached_key(ToString::to_string);
-                let changed = looked.places != self.places;
-                self.places = looked.places;
-                changed
+                self.lead_to(looked.places)
             }
             Err(why) => self.fail(&why, now),
         }
+    }
+
+    /// What a look-up came to that goes on, as addresses of some families are late: those of before stay until it is over. Tells whether
+    /// that changes anything.
+    fn learn_early(&mut self, looked: Looked, late: Families) -> bool {
+        if !self.places.is_empty() && !looked.is_all {
+            return false;
+        }
+        let unsure = looked.failed.map_or(late, |failed| failed.families.and(late));
+        let kept = self.kept(unsure, &looked.places);
+        self.lead_to(looked.places.into_iter().chain(kept).collect())
+    }
+
+    /// From now on these are its places. Tells whether that changes anything.
+    fn lead_to(&mut self, mut places: Vec<Place>) -> bool {
+        // Answers come in any order.
+        places.sort_by_cached_key(ToString::to_string);
+        let changed = places != self.places;
+        self.places = places;
+        changed
     }
 
     /// It was found, all of it.
@@ -249,19 +278,23 @@ impl Entry {
         (self.failures, self.due) = (0, Some(again));
     }
 
-    /// The addresses of before which may still be there.
-    fn kept(&self, failed: &Failed, found: &[Place]) -> Vec<Place> {
+    /// The addresses of before which may still be there, of families that are not known.
+    fn kept(&self, unsure: Families, found: &[Place]) -> Vec<Place> {
         let stays = |place: &&Place| {
-            place.ip().is_some_and(|ip| failed.families.has(ip)) && !found.iter().any(|found| found.is_same(place))
+            place.ip().is_some_and(|ip| unsure.has(ip)) && !found.iter().any(|found| found.is_same(place))
         };
         self.places.iter().filter(stays).cloned().collect()
     }
 
-    /// Addresses of some families were found, and of some it is not known whether there are any.
-    fn fail_in_part(&mut self, failed: &Failed, again: Instant, now: Instant) {
+    /// Addresses of some families were found, and of some it is not known whether there are any; so many of before stay.
+    fn fail_in_part(&mut self, failed: &Failed, kept: usize, again: Instant, now: Instant) {
         if self.failures == 0 {
             let (which, why) = (failed.families.words(), &failed.why);
-            tracing::warn!("{}: {which} cannot be looked up: {why}; those of before stay", self.source);
+            let kept = match kept {
+                0 => "it has none so far".to_owned(),
+                kept => format!("its {kept} of before stay"),
+            };
+            tracing::warn!("{}: {which} cannot be looked up: {why}; {kept}", self.source);
         }
         self.due = Some(again.min(now + pause(self.failures)));
         self.failures = self.failures.saturating_add(1);
@@ -290,74 +323,4 @@ fn pause(failures: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::discover::Families;
-
-    fn entry(url: &str) -> Entry {
-        Entry { id: 1, source: Source::parse(url).expect("a URL"), places: Vec::new(), due: None, failures: 0 }
-    }
-
-    fn looked(urls: &[&str], now: Instant, is_all: bool) -> Result<Looked, String> {
-        let place = |url: &&str| Source::parse(url).expect("a URL").fixed().expect("an address");
-        Ok(Looked {
-            places: urls.iter().map(place).collect(),
-            again: now + Duration::from_secs(7),
-            is_all,
-            failed: None,
-        })
-    }
-
-    fn urls(entry: &Entry) -> Vec<String> {
-        entry.places.iter().map(ToString::to_string).collect()
-    }
-
-    fn seconds_to(due: Option<Instant>, now: Instant) -> f64 {
-        due.expect("it is looked up again").saturating_duration_since(now).as_secs_f64()
-    }
-
-    #[test]
-    fn what_is_not_found_leaves_what_was_there_and_is_asked_for_more_and_more_seldom() {
-        let (mut entry, now) = (entry("http+srv://_a._tcp.b"), Instant::now());
-        assert!(!entry.learn(Err("no answer".to_owned()), now));
-        assert!(
-            entry.learn(looked(&["http://10.0.0.2", "http://10.0.0.1"], now, false), now),
-            "some are better than none"
-        );
-        assert!(
-            !entry.learn(looked(&["http://10.0.0.1", "http://10.0.0.2"], now, true), now),
-            "the order is no change"
-        );
-        assert_eq!(seconds_to(entry.due, now), 7.0);
-        assert!(!entry.learn(looked(&["http://10.0.0.1"], now, false), now), "the other may be there");
-        let mut last = 0.0;
-        for _ in 0..10 {
-            let pause = seconds_to(entry.due, now);
-            assert!((1.0..=37.5).contains(&pause) && pause >= last * 0.8, "{pause} after {last}");
-            last = pause;
-            assert!(!entry.learn(Err("no answer".to_owned()), now));
-        }
-        assert_eq!(entry.places.len(), 2);
-        assert!(entry.learn(looked(&["http://10.0.0.1"], now, true), now));
-        assert_eq!((entry.places.len(), entry.failures), (1, 0));
-    }
-
-    #[test]
-    fn addresses_of_a_family_that_cannot_be_looked_up_stay_and_others_change() {
-        let (mut entry, now) = (entry("http://a"), Instant::now());
-        let without_six = |urls: &[&str]| {
-            let failed = Failed { families: Families { ipv4: false, ipv6: true }, why: "no answer".to_owned() };
-            Ok(Looked { failed: Some(failed), ..looked(urls, now, true).expect("found") })
-        };
-        entry.learn(looked(&["http://10.0.0.1", "http://[fd00::1]"], now, true), now);
-        assert!(entry.learn(without_six(&["http://10.0.0.2"]), now));
-        assert_eq!(urls(&entry), ["http://10.0.0.2:80", "http://[fd00::1]:80"]);
-        assert!((1.0..=1.25).contains(&seconds_to(entry.due, now)), "soon, as after other failures");
-        for _ in 0..5 {
-            assert!(!entry.learn(without_six(&["http://10.0.0.2"]), now));
-        }
-        assert_eq!(seconds_to(entry.due, now), 7.0, "no more seldom than the others are looked up");
-        assert!(entry.learn(looked(&["http://10.0.0.2"], now, true), now), "it has none any more");
-        assert_eq!((urls(&entry), entry.failures), (vec!["http://10.0.0.2:80".to_owned()], 0));
-    }
-}
+mod tests;
