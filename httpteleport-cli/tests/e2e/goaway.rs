@@ -100,7 +100,9 @@ async fn who_never_takes_it_is_a_failure_when_the_time_is_over() {
     let more = ["--retry-budget", "0", "--admin", "127.0.0.1:0", "--out-timeout", "300ms"];
     let near = Node::start("http://127.0.0.1:0", &format!("h2c://{address}"), &more);
     let reply = Caller::connect(near.address()).await.get("/").await;
-    assert_eq!(reply.status, 502, "{}", body(&reply));
+    // The time may end between two tries or in the middle of one.
+    let told = (reply.status, body(&reply));
+    assert!([502, 504].contains(&told.0), "{told:?}");
     assert_eq!(counted(&near, "httptp_failed_requests_total").await, 1.0);
     assert_eq!(counted(&near, "httptp_upstream_failures_total").await, 1.0);
 }

@@ -130,8 +130,13 @@ async fn all_is_read_in_one_way(way: Way, reader: Reader) {
     }
     let received = running.join_all().await;
     drop((near, far));
-    let lines: usize = cases.iter().map(|(_, case)| passed(case.wanted(&[way.name()])).len()).sum();
-    let (seen, asked) = (reader.seen(), reader.asked(lines).await);
+    // Also what that server refuses itself.
+    let lines = |case: &Case| passed(case.wanted(&[way.name()])).into_iter().map(line).collect::<Vec<_>>();
+    let numbered = cases.iter().enumerate();
+    let wanted: Vec<Seen> = numbered
+        .flat_map(|(number, (_, case))| lines(case).into_iter().map(move |line| (Some(number), line)))
+        .collect();
+    let (seen, asked) = (reader.seen(), reader.asked(&wanted).await);
     let mut faults = Vec::new();
     for (number, received) in received {
         let (what, case) = cases[number];
@@ -145,8 +150,7 @@ async fn all_is_read_in_one_way(way: Way, reader: Reader) {
             faults.push(format!("{what}, {}: the last one to read has understood {seen:?}, not {want:?}", case.about));
         }
         let Some(asked) = &asked else { continue };
-        // Also what that server refuses itself.
-        let want: Vec<String> = passed(case.wanted(&[way.name()])).into_iter().map(line).collect();
+        let want = lines(case);
         let mut asked = of(asked, number);
         if answers.iter().any(|answer| answer == "408") {
             // It had begun, and was broken off.

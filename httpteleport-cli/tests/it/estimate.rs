@@ -155,7 +155,7 @@ async fn a_month_is_the_exchange_times_the_rate_and_the_price() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn figures_are_what_a_real_pair_sends() {
     let folder = tempfile::tempdir().expect("a folder");
-    let exchanges = exchanges(Shape::Rest, 300);
+    let exchanges = exchanges(Shape::Rest, 100);
     let file = record(folder.path(), "rest", &exchanges);
     let json: Value = serde_json::from_str(&estimate(&[&file, "--json"]).await).expect("JSON");
     for (option, way) in [("zstd", "framed_zstd"), ("lz4", "framed_lz4"), ("none", "framed_none")] {

@@ -3,7 +3,7 @@
 use super::case::AFTER;
 use super::frames::{Fields, Frames, converse};
 use super::origins::Reader;
-use super::{Way, of};
+use super::{Way, line, of};
 use tokio::task::JoinSet;
 
 struct Case {
@@ -189,7 +189,8 @@ async fn all_is_read_in_one_way(way: Way, reader: Reader) {
     let answers = running.join_all().await;
     drop((near, far));
     let seen = reader.seen();
-    let asked = reader.asked(seen.len()).await.unwrap_or_default();
+    let wanted: Vec<_> = seen.iter().map(|(number, words)| (*number, line(words))).collect();
+    let asked = reader.asked(&wanted).await.unwrap_or_default();
     // No request that the server before the last reader has read, and has refused itself.
     assert!(asked.is_empty() || asked.len() == seen.len(), "{asked:?}, but {seen:?}");
     let mut faults = Vec::new();
