@@ -38,6 +38,8 @@ pub(crate) const TESTS: Needs = Needs {
         Need { program: "wrk", packages: &["wrk"] },
         Need { program: "h2load", packages: &["nghttp2-client"] },
         Need { program: "promtool", packages: &["prometheus"] },
+        Need { program: "ip", packages: &["iproute2"] },
+        Need { program: "nsenter", packages: &["util-linux"] },
         Need { program: "fish", packages: &["fish"] },
         Need { program: "zsh", packages: &["zsh"] },
         Need { program: "systemd-analyze", packages: &["systemd"] },

@@ -11,7 +11,8 @@ use crate::outbound::{Failure, FailureKind};
 use crate::seldom::Seldom;
 
 /// What to do about a shortage.
-const SHORTAGE: &str = "; raise the limit of open files (LimitNOFILE), or take more addresses or connections that last";
+const SHORTAGE: &str = "; raise the limit of open files (LimitNOFILE) or widen the range of ports (net.ipv4.ip_local_port_range), or take \
+                        more addresses or connections that last";
 
 /// As [`Failures::counts`] tells them apart.
 pub(crate) const KINDS: [&str; 7] = ["unreachable", "timeout", "busy", "refused", "request", "broken", "shortage"];

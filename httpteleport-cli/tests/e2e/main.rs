@@ -30,6 +30,7 @@ mod neighbours;
 mod node;
 mod origin;
 mod origins;
+mod ports;
 mod repeat;
 mod schemes;
 mod shortage;

@@ -29,7 +29,11 @@ impl Node {
 
     /// The same by these options, which may name a file of settings; of several inputs it is known by the first.
     pub(crate) fn run(args: &[&str]) -> Node {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_httptp"));
+        Node::by(Command::new(env!("CARGO_BIN_EXE_httptp")), args)
+    }
+
+    /// The same by a command that becomes the program with these options behind it.
+    pub(crate) fn by(mut command: Command, args: &[&str]) -> Node {
         // What it has by default is short for a machine that is busy; who says another time gets that.
         command.env("HTTPTP_OUT_TIMEOUT", "15s").args(args);
         let running = Running::start(command);
