@@ -14,11 +14,13 @@ use tokio::sync::Semaphore;
 
 use self::answer::Answer;
 use self::own_host::OwnHost;
+use self::spare::Spare;
 use self::token::Token;
 pub(crate) use self::token::TokenFile;
 use crate::config;
 use crate::listen::{self, Given, Socket};
 use crate::metrics::Metrics;
+use crate::open_files::is_of_files;
 use crate::outbound::plain;
 
 mod answer;
@@ -26,6 +28,7 @@ mod cmdline;
 mod now;
 mod own_host;
 mod page;
+mod spare;
 mod token;
 
 /// Connections at a time.
@@ -42,6 +45,7 @@ pub(crate) struct Admin {
     listener: TcpListener,
     address: SocketAddr,
     answer: Arc<Answer>,
+    spare: Arc<Spare>,
 }
 
 impl Admin {
@@ -84,7 +88,7 @@ impl Admin {
         // Whoever gives a token is no stranger.
         let own_host = (token.is_none() && address.ip().is_loopback()).then(|| OwnHost::new(host));
         let answer = Arc::new(Answer::new(Arc::clone(metrics), token, own_host, settings.price_per_gb));
-        Ok(Some(Admin { listener, address, answer }))
+        Ok(Some(Admin { listener, address, answer, spare: Arc::new(Spare::new()) }))
     }
 
     /// Its socket.
@@ -109,15 +113,26 @@ impl Admin {
         loop {
             // The system queues what comes beyond the limit.
             let permit = Arc::clone(&connections).acquire_owned().await;
-            let Ok((stream, _)) = self.listener.accept().await else {
-                tokio::time::sleep(REST).await;
-                continue;
-            };
-            let answer = Arc::clone(&self.answer);
+            let (stream, spared) = self.accept().await;
+            let (answer, spare) = (Arc::clone(&self.answer), Arc::clone(&self.spare));
             tokio::spawn(async move {
-                connection(stream, answer).await;
+                // Files that are few are for others again as soon as it is answered.
+                connection(stream, answer, !spared).await;
+                spare.fill();
                 drop(permit);
             });
+        }
+    }
+
+    /// The next connection, and whether files had to be given up for it.
+    async fn accept(&self) -> (TcpStream, bool) {
+        let mut spared = false;
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return (stream, spared),
+                Err(error) if is_of_files(&error) && self.spare.let_go() => spared = true,
+                Err(_) => tokio::time::sleep(REST).await,
+            }
         }
     }
 }
@@ -132,10 +147,10 @@ pub(crate) async fn faults(settings: &config::Admin) -> Vec<String> {
     token.map(|error| format!("{error:#}")).into_iter().chain(place).collect()
 }
 
-async fn connection(stream: TcpStream, answer: Arc<Answer>) {
+async fn connection(stream: TcpStream, answer: Arc<Answer>, keep: bool) {
     let service = service_fn(|request| std::future::ready(Ok::<_, std::convert::Infallible>(answer.to(&request))));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(LONGEST_HEAD);
+    http.keep_alive(keep).timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(LONGEST_HEAD);
     if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!("admin connection: {error}");
     }

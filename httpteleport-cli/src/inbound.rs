@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use self::activity::Activity;
 use self::door::{Door, Guest};
 use self::gate::Gate;
+pub(crate) use self::house::House;
 use self::policy::{Bodies, Current, Policy};
 use self::room::Room;
 use crate::access_log::AccessLog;
@@ -28,6 +29,7 @@ mod delivery;
 mod door;
 mod exchange;
 mod gate;
+mod house;
 mod http;
 mod http1;
 mod http2;
@@ -81,6 +83,8 @@ pub(crate) struct Parts {
     pub(crate) router: Router,
     /// Most connections, and most requests at a time.
     pub(crate) concurrency: usize,
+    /// Where all connections of the process have their places.
+    pub(crate) house: Arc<House>,
     /// What passes anywhere in this process.
     pub(crate) largest: Largest,
     /// The process's.
@@ -111,7 +115,7 @@ impl Input {
     ) -> anyhow::Result<Input> {
         let policy = Arc::new(ArcSwap::new(Arc::new(policy(settings, &parts, None))));
         let traffic = Arc::<traffic::Input>::default();
-        let room = Room::new(parts.concurrency, Arc::clone(&traffic));
+        let room = Room::new(parts.concurrency, Arc::clone(&parts.house), Arc::clone(&traffic));
         let serving = serving(&listener, settings, parts, (&policy, None), &traffic, &shutdown)?;
         let servers = Arc::<Servers>::default();
         servers.add(serving.service.server());
@@ -161,7 +165,8 @@ impl Input {
             // The system queues what comes beyond the limit.
             let next = async {
                 let permit = self.room.place(&self.serving.load().name, self.listener.client_waits()).await;
-                (permit, self.listener.accept(&self.traffic.accept_errors, &failures).await)
+                let shortage = || self.room.make_room_for_files();
+                (permit, self.listener.accept(&self.traffic.accept_errors, &failures, shortage).await)
             };
             let (permit, accepted) = tokio::select! {
                 next = next => next,
@@ -170,7 +175,12 @@ impl Input {
             let open = self.traffic.accepted();
             let serving = self.serving.load_full();
             let Some(guest) = serving.door.open(accepted) else { continue };
-            let place = self.room.take(permit);
+            let of_house = tokio::select! {
+                permit = self.room.house_place(&serving.name) => Some(permit),
+                // Whoever was accepted is served.
+                () = self.shutdown.begun() => None,
+            };
+            let place = self.room.take(permit, of_house);
             self.shutdown.spawn(async move {
                 let known = tokio::select! {
                     biased;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::{sleep, timeout};
 
 pub(crate) use self::given::{Given, Socket};
 pub(crate) use self::inherited::{MOST_SOCKETS, inherited};
@@ -17,6 +18,7 @@ pub(crate) use self::unix::{Mode, SocketFile, bind as bind_unix, try_to as try_u
 
 use crate::counters::Count;
 use crate::endpoint::{Address, Endpoint};
+use crate::open_files::is_of_files;
 use crate::seldom::Seldom;
 
 mod given;
@@ -181,8 +183,13 @@ impl Listener {
     }
 
     /// Waits for the next connection. Never fails: what the system lacks now it may have later; that is counted, and told now and
-    /// then. Cancel safe.
-    pub(crate) async fn accept(&self, errors: &Count, lines: &Seldom) -> Accepted {
+    /// then. Where it lacks files, what is done about that shortens the wait. Cancel safe.
+    pub(crate) async fn accept<R: Future<Output = ()>>(
+        &self,
+        errors: &Count,
+        lines: &Seldom,
+        on_shortage: impl Fn() -> R,
+    ) -> Accepted {
         loop {
             match self.try_accept().await {
                 Ok(accepted) => return accepted,
@@ -190,16 +197,23 @@ impl Listener {
                 Err(error) => {
                     errors.add();
                     lines.warn(format_args!("cannot accept a connection: {error}; trying again"));
-                    tokio::time::sleep(REST).await;
+                    if is_of_files(&error) {
+                        let _ = timeout(REST, on_shortage()).await;
+                    } else {
+                        sleep(REST).await;
+                    }
                 }
             }
         }
     }
 
-    /// Resolves once a client waits to be accepted, if that can be told. Cancel safe.
+    /// Resolves once a client waits to be accepted, if that can be told, or if there is no file left to find out. Cancel safe.
     pub(crate) async fn client_waits(&self) {
-        if waiting::client(self.as_fd()).await.is_err() {
-            std::future::pending::<()>().await;
+        match waiting::client(self.as_fd()).await {
+            // It may be that nobody waits, and there are too few files in any case.
+            Err(error) if is_of_files(&error) => {}
+            Err(_) => std::future::pending().await,
+            Ok(()) => {}
         }
     }
 

@@ -11,12 +11,13 @@ use crate::compress::Compress;
 use crate::config::{self, Largest, Settings};
 use crate::endpoint::Scheme;
 use crate::groups;
-use crate::inbound::{Input, Parts};
+use crate::inbound::{House, Input, Parts};
 use crate::listen::{Given, Listener};
 use crate::listening::Listening;
 use crate::metrics::certificates::Certificates;
 use crate::metrics::recent::Recent;
 use crate::metrics::{GroupSource, InputSource, Metrics, Sources};
+use crate::open_files;
 use crate::proxy::Proxy;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
@@ -31,6 +32,8 @@ pub(crate) struct Running {
     /// Likewise.
     groups: Vec<Arc<Proxy>>,
     metrics: Arc<Metrics>,
+    /// Where connections of clients have their places.
+    house: Arc<House>,
     /// What was in the files of certificates when each group was made.
     groups_files: Vec<Digest>,
     /// What orders certificates, of each listener that has none of its own.
@@ -65,6 +68,7 @@ impl Running {
         let metrics = Metrics::new(settings.process.concurrency, recent, access_log, spans, shutdown.clone());
         let mut running = Running {
             metrics: Arc::new(metrics),
+            house: Arc::new(House::new(open_files::most_clients())),
             settings: Settings::empty(settings.process.clone()),
             inputs: Vec::new(),
             groups: Vec::new(),
@@ -201,6 +205,7 @@ impl Running {
             tokens: (listener.endpoint.scheme == Scheme::Http).then(|| self.tokens.clone()),
             router: Router::new(index, &settings.routes, groups, Arc::clone(&self.metrics.slots)),
             concurrency: settings.process.concurrency,
+            house: Arc::clone(&self.house),
             largest: settings.largest(),
             counters: Arc::clone(&self.metrics.counters),
             access_log: self.metrics.access_log.clone(),

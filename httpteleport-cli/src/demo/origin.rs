@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -96,7 +97,8 @@ impl Origin {
 
 async fn serve(listener: Listener, replies: Arc<Replies>) {
     loop {
-        let Accepted::Tcp(stream, _) = listener.accept(&Count::default(), &Seldom::default()).await else { continue };
+        let accepted = listener.accept(&Count::default(), &Seldom::default(), pending::<()>).await;
+        let Accepted::Tcp(stream, _) = accepted else { continue };
         let replies = Arc::clone(&replies);
         tokio::spawn(async move {
             let service = service_fn(|request| {

@@ -1,6 +1,7 @@
 //! The places of an input's connections, and who leaves when there is none for one more.
 
 use std::collections::BTreeMap;
+use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::activity::{Activity, Turn};
+use super::house::{House, what_becomes};
 use crate::metrics::traffic;
 use crate::seldom::Seldom;
 
@@ -26,14 +28,18 @@ pub(super) struct Room {
     most: usize,
     free: Arc<Semaphore>,
     seats: Arc<Seats>,
+    house: Arc<House>,
     traffic: Arc<traffic::Input>,
     /// Who can connect can cause these lines.
     lines: Seldom,
 }
 
 /// Who is there, in the order in which they came.
-#[derive(Default)]
-struct Seats(Mutex<Taken>);
+pub(super) struct Seats {
+    taken: Mutex<Taken>,
+    /// Counts who was asked to leave.
+    traffic: Arc<traffic::Input>,
+}
 
 #[derive(Default)]
 struct Taken {
@@ -46,15 +52,19 @@ pub(super) struct Place {
     pub(super) activity: Arc<Activity>,
     number: u64,
     seats: Arc<Seats>,
-    _permit: OwnedSemaphorePermit,
+    house: Arc<House>,
+    /// Of the room; and of the house, unless that ends.
+    _permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 impl Room {
-    /// Room for so many connections.
-    pub(super) fn new(most: usize, traffic: Arc<traffic::Input>) -> Room {
+    /// Room for so many connections, in a house that may have fewer places for all.
+    pub(super) fn new(most: usize, house: Arc<House>, traffic: Arc<traffic::Input>) -> Room {
         let most = most.min(Semaphore::MAX_PERMITS);
         let free = Arc::new(Semaphore::new(most));
-        Room { most, free, seats: Arc::default(), traffic, lines: Seldom::default() }
+        let seats = Arc::new(Seats { taken: Mutex::default(), traffic: Arc::clone(&traffic) });
+        house.add(&seats);
+        Room { most, free, seats, house, traffic, lines: Seldom::default() }
     }
 
     /// Waits until there is room for one more connection of the input with this name. Where there is none left when one is `wanted`,
@@ -62,63 +72,87 @@ impl Room {
     pub(super) async fn place(&self, input: &str, wanted: impl Future<Output = ()>) -> OwnedSemaphorePermit {
         tokio::select! {
             biased;
-            permit = self.free() => return permit,
+            permit = free(&self.free) => return permit,
             () = wanted => {}
         }
         self.traffic.full.add();
-        let mut pause = PAUSE;
-        loop {
+        let ask = || {
             let leaving = self.make_room();
             self.tell(input, leaving);
-            if let Ok(permit) = timeout(pause, self.free()).await {
-                return permit;
-            }
-            pause = if leaving > 0 { PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
-        }
+            leaving
+        };
+        once_others_leave(&self.free, ask).await
+    }
+
+    /// Waits until the house, too, has room for one more connection, which has come already. Cancel safe.
+    pub(super) async fn house_place(&self, input: &str) -> OwnedSemaphorePermit {
+        self.house.place(input, || self.traffic.full.add()).await
+    }
+
+    /// Has somebody leave, of any input, as there is no file left for a connection, and waits for that. Cancel safe.
+    pub(super) async fn make_room_for_files(&self) {
+        self.house.make_room_for_files().await;
     }
 
     /// The place of a connection that has just come.
-    pub(super) fn take(&self, permit: OwnedSemaphorePermit) -> Place {
+    pub(super) fn take(&self, permit: OwnedSemaphorePermit, of_house: Option<OwnedSemaphorePermit>) -> Place {
         let activity = Arc::<Activity>::default();
-        let mut taken = self.seats.lock();
+        let (house, mut taken) = (Arc::clone(&self.house), self.seats.lock());
         let number = taken.next;
         taken.next += 1;
         taken.all.insert(number, Arc::clone(&activity));
-        Place { activity, number, seats: Arc::clone(&self.seats), _permit: permit }
-    }
-
-    async fn free(&self) -> OwnedSemaphorePermit {
-        match Arc::clone(&self.free).acquire_owned().await {
-            Ok(permit) => permit,
-            // Nobody closes it.
-            Err(_) => std::future::pending().await,
-        }
+        Place { activity, number, seats: Arc::clone(&self.seats), house, _permits: (permit, of_house) }
     }
 
     /// Asks a few to leave; says how many.
     fn make_room(&self) -> usize {
-        let wanted = 1 + self.most / PART;
-        let mut could = self.seats.could_leave(Instant::now());
-        if could.len() > wanted {
-            could.select_nth_unstable_by_key(wanted - 1, |(turn, _)| *turn);
-            could.truncate(wanted);
-        }
-        could.iter().for_each(|(_, activity)| activity.ask());
-        self.traffic.given_up.add_many(could.len() as u64);
-        could.len()
+        ask_to_leave(slice::from_ref(&self.seats), self.most)
     }
 
     fn tell(&self, input: &str, leaving: usize) {
-        let most = self.most;
-        let what = if leaving > 0 {
-            "those with no request under way make room for others"
-        } else {
-            "none is idle, so others wait to be served"
-        };
+        let (most, what) = (self.most, what_becomes(leaving));
         self.lines.warn(format_args!(
             "{input} is full: {most} connections, as many as --concurrency allows; {what}; raise it if that is too few"
         ));
     }
+}
+
+async fn free(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    match Arc::clone(places).acquire_owned().await {
+        Ok(permit) => permit,
+        // Nobody closes it.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits for one of the places, while others are asked to leave, which says how many these were. Cancel safe.
+pub(super) async fn once_others_leave(places: &Arc<Semaphore>, ask: impl Fn() -> usize) -> OwnedSemaphorePermit {
+    let mut pause = PAUSE;
+    loop {
+        let leaving = ask();
+        if let Ok(permit) = timeout(pause, free(places)).await {
+            return permit;
+        }
+        pause = if leaving > 0 { PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
+    }
+}
+
+/// Asks a few of those on these seats to leave, of whom there are at most so many; says how many.
+pub(super) fn ask_to_leave(rooms: &[Arc<Seats>], most: usize) -> usize {
+    let (wanted, now) = (1 + most / PART, Instant::now());
+    let mut could = Vec::new();
+    for seats in rooms {
+        could.extend(seats.could_leave(now).into_iter().map(|(turn, activity)| (turn, activity, &seats.traffic)));
+    }
+    if could.len() > wanted {
+        could.select_nth_unstable_by_key(wanted - 1, |(turn, ..)| *turn);
+        could.truncate(wanted);
+    }
+    for (_, activity, traffic) in &could {
+        activity.ask();
+        traffic.given_up.add();
+    }
+    could.len()
 }
 
 impl Seats {
@@ -136,13 +170,14 @@ impl Seats {
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.seats.lock().all.remove(&self.number);
+        self.house.note_left();
     }
 }
 
@@ -151,11 +186,11 @@ mod tests {
     use super::*;
 
     fn room(most: usize) -> Room {
-        Room::new(most, Arc::default())
+        Room::new(most, Arc::new(House::new(usize::MAX)), Arc::default())
     }
 
     async fn place(room: &Room) -> Place {
-        room.take(room.place("x", async {}).await)
+        room.take(room.place("x", async {}).await, None)
     }
 
     #[tokio::test(start_paused = true)]
@@ -189,6 +224,35 @@ mod tests {
         };
         tokio::join!(place(&room), leave);
         assert!(room.seats.lock().all.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_room_makes_place_for_another_where_the_house_is_full() {
+        let house = Arc::new(House::new(2));
+        let rooms = [(); 2].map(|()| Room::new(5, Arc::clone(&house), Arc::default()));
+        let enter = async |room: &Room| {
+            let permit = room.place("x", async {}).await;
+            let of_house = room.house_place("x").await;
+            room.take(permit, Some(of_house))
+        };
+        let (one, two) = (enter(&rooms[0]).await, enter(&rooms[0]).await);
+        let busy = one.activity.begin();
+        let leave = async {
+            two.activity.asked().await;
+            drop(two);
+        };
+        let (three, ()) = tokio::join!(enter(&rooms[1]), leave);
+        assert!(!one.activity.is_asked() && !three.activity.is_asked());
+        assert_eq!(
+            rooms.each_ref().map(|room| (room.traffic.full.get(), room.traffic.given_up.get())),
+            [(0, 1), (1, 0)]
+        );
+        drop(busy);
+        let leave = async {
+            one.activity.asked().await;
+            drop(one);
+        };
+        tokio::join!(rooms[0].make_room_for_files(), leave);
     }
 
     #[tokio::test(start_paused = true)]

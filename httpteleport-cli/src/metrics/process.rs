@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::open_files::{is_of_files, limit};
+
 /// CPU time, memory and files. What a system does not tell is zero.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Process {
@@ -27,9 +29,18 @@ impl Process {
             cpu: cpu(),
             resident: kib("VmRSS:"),
             address_space: kib("VmSize:"),
-            open_files: fs::read_dir("/proc/self/fd").map_or(0, |files| files.count().saturating_sub(1) as u64),
+            open_files: open_files(),
             threads: field(&status, "Threads:"),
         }
+    }
+}
+
+/// Where none is left for looking, all are open that may be.
+fn open_files() -> u64 {
+    match fs::read_dir("/proc/self/fd") {
+        Ok(files) => files.count().saturating_sub(1) as u64,
+        Err(error) if is_of_files(&error) => limit().unwrap_or_default(),
+        Err(_) => 0,
     }
 }
 

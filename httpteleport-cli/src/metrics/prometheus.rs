@@ -75,7 +75,7 @@ fn inputs(families: &mut Families, inputs: &[InputSeen]) {
         let mut counter = |name, help, value: u64| families.add(name, help, Kind::Counter, &named, value as f64);
         counter("httptp_in_connections_accepted_total", "Connections that an input accepted.", input.accepted);
         counter("httptp_in_accept_errors_total", "Connections that could not be accepted.", input.accept_errors);
-        let help = "Connections that came when as many as --concurrency allows were open.";
+        let help = "Connections that came when as many as --concurrency, or the limit of open files, allows were open.";
         counter("httptp_in_full_total", help, input.full);
         let help = "Connections with no request under way that were closed to make room for others.";
         counter("httptp_in_given_up_total", help, input.given_up);

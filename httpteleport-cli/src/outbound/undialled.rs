@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::{Failure, FailureKind, HANDSHAKE, one_line, plain};
 use crate::endpoint::Address;
+use crate::open_files::is_of_files;
 use crate::request::Outgoing;
 
 /// A connection that could not be made.
@@ -69,7 +70,7 @@ const SHORTAGE: &str = "no connection to an upstream can be made now";
 /// Whether there are no files left, or no ports.
 fn is_shortage(error: &io::Error, to: &Address) -> bool {
     match Errno::from_io_error(error) {
-        Some(Errno::MFILE | Errno::NFILE) => true,
+        _ if is_of_files(error) => true,
         // Also what a machine without IPv6 says of an IPv6 address.
         Some(Errno::ADDRNOTAVAIL) => has_way(to),
         _ => false,
@@ -84,7 +85,7 @@ fn has_way(to: &Address) -> bool {
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     match UdpSocket::bind((any, 0)) {
         Ok(socket) => socket.connect(SocketAddr::new(ip, *port)).is_ok(),
-        Err(error) => matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE | Errno::ADDRINUSE)),
+        Err(error) => is_of_files(&error) || Errno::from_io_error(&error) == Some(Errno::ADDRINUSE),
     }
 }
 

@@ -19,6 +19,7 @@ mod demo;
 mod estimate;
 mod expiry;
 mod failures;
+mod files;
 mod go_lines;
 mod handover;
 mod handover_between;
