@@ -1,6 +1,6 @@
 //! What this process tells of itself over HTTP, at an address of its own: metrics, health, and a page for people.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use self::own_host::OwnHost;
 use self::spare::Spare;
 use self::token::Token;
 pub(crate) use self::token::TokenFile;
+use crate::announced;
 use crate::config;
 use crate::listen::{self, Given, Socket};
 use crate::metrics::Metrics;
@@ -101,10 +102,9 @@ impl Admin {
         self.answer.token()
     }
 
-    /// Says where it is, in a line on stdout.
-    pub(crate) fn announce(&self) {
-        // Nobody may be reading, which is no reason to stop.
-        let _ = writeln!(io::stdout(), "httptp: admin page and metrics at http://{}/", self.address);
+    /// Says where it is, as a line of the start.
+    pub(crate) fn announce(&self, process: &config::Process) {
+        announced::say(process, &format!("admin page and metrics at http://{}/", self.address));
     }
 
     /// Serves until it is dropped, also while the process drains.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -10,11 +10,12 @@ use http::HeaderName;
 use http::header::HOST;
 use rustls::pki_types::ServerName;
 
-use crate::config::{ConfigFile, Located, Settings, Typed};
+use crate::config::{self, ConfigFile, Located, Settings, Typed};
 use crate::count;
 use crate::estimate::EstimateArgs;
 use crate::go_flags::{self, Spelt, Translated};
 use crate::headers::FRAMING;
+use crate::log::Format;
 use crate::size;
 
 mod balancing;
@@ -274,6 +275,29 @@ fn as_typed(line: String, spelt: &[Spelt], is_go: bool) -> String {
 pub(crate) fn serves(args: &[OsString]) -> bool {
     let first = args.get(1).and_then(|first| first.to_str());
     !first.is_some_and(|first| first != "demo" && Command::has_subcommand(first))
+}
+
+/// What a log looks like by these arguments, the environment and the file of settings, whatever else is wrong with them.
+pub(crate) fn log_format(args: &[OsString]) -> Format {
+    if !serves(args) {
+        return Format::Text;
+    }
+    let typed = |option: &str| {
+        let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
+        let mut found = None;
+        while let Some(word) = words.next() {
+            match word.strip_prefix(option).map(|rest| (rest, rest.strip_prefix('='))) {
+                Some(("", _)) => found = words.next().map(str::to_owned),
+                Some((_, Some(value))) => found = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        found
+    };
+    let set = |option: &str, name: &str| typed(option).or_else(|| std::env::var(name).ok());
+    let said = set("--log-format", "HTTPTP_LOG_FORMAT")
+        .or_else(|| config::log_format(Path::new(&set("--config", "HTTPTP_CONFIG")?)));
+    said.and_then(|format| format.parse().ok()).unwrap_or_default()
 }
 
 /// Whether a word is one of the commands.

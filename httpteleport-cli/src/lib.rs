@@ -16,6 +16,7 @@ mod access;
 mod access_log;
 mod acme;
 mod admin;
+mod announced;
 mod balance;
 mod body;
 mod cert;
@@ -92,6 +93,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<_> = args.into_iter().collect();
     // Before anything takes time: who asks a process for something means no end to it.
     let asked = cli::serves(&args).then(Asked::take);
+    let told = args.clone();
+    let finish = |result| finish(result, &told);
     match cli::parse(args) {
         Ok(cli::Action::Proxy(settings, file)) => {
             finish(asked.unwrap_or_else(Asked::take).and_then(|asked| start::proxy(*settings, file, asked)))
@@ -102,7 +105,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 let _ = writeln!(std::io::stdout(), "{}: is fine: {}", file.path.display(), settings.summary());
                 ExitCode::SUCCESS
             }
-            Err(lines) => complain(&lines, USAGE),
+            Err(lines) => complain(&lines, &told, USAGE),
         },
         Ok(cli::Action::Cert(options)) => finish(cert::run(&options)),
         Ok(cli::Action::Demo(options)) => {
@@ -110,7 +113,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Ok(cli::Action::Estimate(options)) => finish(estimate::run(&options)),
         Ok(cli::Action::Print(text)) => finish(std::io::stdout().write_all(&text).context("cannot print")),
-        Err(cli::Stop::Usage(lines)) => complain(&lines, USAGE),
+        Err(cli::Stop::Usage(lines)) => complain(&lines, &told, USAGE),
         Err(cli::Stop::Clap(error)) => {
             // Help and version arrive here too; a closed stdout is no reason to fail.
             let _ = error.print();
@@ -119,16 +122,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn finish(result: anyhow::Result<()>) -> ExitCode {
+fn finish(result: anyhow::Result<()>, args: &[OsString]) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&[format!("{error:#}")], if error.is::<Misfit>() { USAGE } else { FAILED }),
+        Err(error) => complain(&[format!("{error:#}")], args, if error.is::<Misfit>() { USAGE } else { FAILED }),
     }
 }
 
-fn complain(lines: &[String], code: u8) -> ExitCode {
-    for line in lines {
-        eprintln!("httptp: {line}");
-    }
+fn complain(lines: &[String], args: &[OsString], code: u8) -> ExitCode {
+    announced::complain(lines, args);
     ExitCode::from(code)
 }

@@ -5,9 +5,12 @@ use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde_json::json;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -74,6 +77,14 @@ pub(crate) fn start(options: Options, recent: Arc<Recent>) {
     let _ = tracing_subscriber::registry().with(line).with(noting).try_init();
 }
 
+/// A line as it stands in a log of JSON, for what is said without one.
+pub(crate) fn json_line(level: Level, message: &str) -> String {
+    let mut now = String::new();
+    // Writing to a String cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut now));
+    json!({ "timestamp": now, "level": level.as_str(), "message": message }).to_string()
+}
+
 /// Notes what went wrong.
 struct Noting(Arc<Recent>);
 
@@ -102,8 +113,6 @@ impl Visit for Message {
 
 #[cfg(test)]
 mod tests {
-    use tracing::Level;
-
     use super::*;
 
     #[test]

@@ -1,12 +1,12 @@
 //! What runs: inputs, groups of upstreams, and how both become others while requests go on.
 
-use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use httpteleport::Wire;
 
 use crate::access_log::AccessLog;
 use crate::acme::{Manager, Tokens};
+use crate::announced;
 use crate::compress::Compress;
 use crate::config::{self, Largest, Settings};
 use crate::endpoint::Scheme;
@@ -266,7 +266,7 @@ impl Running {
         &self.settings
     }
 
-    /// Says what runs, in a line for each input on stdout, now that the ports are open.
+    /// Says what runs, in a line for each input, now that the ports are open.
     pub(crate) fn announce(&self) {
         let coded = |scheme: Scheme, how: Compress, wire: Wire| {
             if scheme.is_teleport() { format!(" ({})", how.on(wire)) } else { String::new() }
@@ -281,8 +281,7 @@ impl Running {
                     format!("{out}{}", coded.unwrap_or_default())
                 })
                 .collect();
-            // Nobody may be reading, which is no reason to stop.
-            let _ = writeln!(io::stdout(), "httptp: {from} -> {}", to.join(", "));
+            announced::say(&self.settings.process, &format!("{from} -> {}", to.join(", ")));
         }
         for line in &self.settings.idle_options {
             tracing::warn!("{line}");

@@ -73,7 +73,7 @@ async fn run(
     // Whoever waits for the end of the process wants to see it.
     let token = admin.as_ref().and_then(Admin::token);
     let admin = admin.map(|admin| {
-        admin.announce();
+        admin.announce(&running.settings().process);
         tokio::spawn(admin.serve())
     });
     notify::ready();

@@ -172,6 +172,14 @@ pub(crate) fn keys() -> Vec<(String, String)> {
     kinds.iter().flat_map(keys).collect()
 }
 
+/// What a file says a log should look like, if that can be read, whatever is wrong with the rest.
+pub(crate) fn log_format(path: &Path) -> Option<String> {
+    // What can be read but once was read already.
+    let text = path.is_file().then(|| read(path).ok())??;
+    let (root, _) = DeTable::parse_recoverable(&text);
+    Some(root.get_ref().get("log_format")?.get_ref().as_str()?.to_owned())
+}
+
 fn read(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     // Not by the length that the system tells: a pipe or a device has none.

@@ -6,13 +6,15 @@ use http_body_util::BodyExt as _;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::clients::log_has;
+use crate::config::File;
 use crate::http2;
 use crate::origin::Origin;
-use crate::program::{PATIENCE, Program, run};
+use crate::program::{PATIENCE, Program, run, run_within};
 
 /// A program whose access log is a file.
 struct Logged {
@@ -157,10 +159,58 @@ async fn lines_that_the_disk_does_not_take_are_counted() {
 async fn stdout_takes_an_access_log_as_well() {
     let origin = Origin::start().await;
     let args = ["--in", "http://127.0.0.1:0", "--out", &origin.url(), "--access-log", "-"];
-    let mut program = Program::start(&args).await;
+    let (mut program, _start) = Program::saying_on_stderr(&args).await;
     Client::connect(program.address()).await.get("/none").await;
-    let told = program.read_to(|line| line.contains("\"GET /none HTTP/1.1\" 204 0 ")).await;
-    assert_eq!(told.lines().count(), 2, "{told}");
+    let line = program.next_line().await;
+    assert!(line.contains("\"GET /none HTTP/1.1\" 204 0 "), "{line}");
+
+    let json = ["--access-log-format", "json", "--log-format", "json", "--admin", "127.0.0.1:0"];
+    let (mut program, mut start) = Program::saying_on_stderr(&[&args[..], &json].concat()).await;
+    for line in [program.line.clone(), log_has(&mut start, "admin page and metrics at http://127.0.0.1:").await] {
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["level"], "INFO");
+    }
+    let line: Value = serde_json::from_str(&program.line).expect("JSON");
+    let told = line["message"].as_str().expect("a message");
+    let (address, out) = told.strip_prefix("http://").and_then(|told| told.split_once(" -> ")).expect("its form");
+    assert_eq!(out, origin.url());
+    Client::connect(address).await.get("/none").await;
+    let line: Value = serde_json::from_str(&program.next_line().await).expect("the first line is JSON");
+    assert_eq!((&line["target"], &line["status"]), (&Value::from("/none"), &Value::from(204)));
+}
+
+/// Whoever reads a log of JSON reads why there is none, too.
+#[tokio::test]
+async fn why_it_does_not_start_is_json_where_the_log_is() {
+    let json = ["--log-format", "json"];
+    let base = ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1"];
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let input = format!("http://{}", taken.local_addr().expect("an address"));
+    let in_use = ["--in", &input, "--out", "http://127.0.0.1:1", "--log-format=json"];
+    let file = File::new("log_format = \"json\"\n[listener.a]\nurl = \"http://:0\"\nport = 1\nhost = 2\n");
+    for (args, code, want) in [
+        ([&base[..], &json, &["--out-timeout", "3"]].concat(), 2, vec!["--out-timeout 3: no unit"]),
+        ([&base[..], &json, &["--inn", "x"]].concat(), 2, vec!["--inn: unknown option"]),
+        (in_use.to_vec(), 1, vec!["address in use"]),
+        (vec!["--config", &file.path()], 2, vec!["port", "host"]),
+        ([&base[..], &json, &["--config", "/nonexistent"]].concat(), 2, vec!["/nonexistent: cannot read the file"]),
+    ] {
+        let (status, stdout, stderr) = run(&args).await;
+        assert_eq!((status, stdout.as_str()), (Some(code), ""), "{stderr}");
+        let lines: Vec<Value> = stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        for want in want {
+            let told = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(want));
+            let line = lines.iter().find(|line| told(line)).unwrap_or_else(|| panic!("{want}: {stderr}"));
+            assert_eq!(line["level"], "ERROR");
+            assert!(line["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{stderr}");
+        }
+    }
+    let environment = [("HTTPTP_LOG_FORMAT", "json")];
+    let (code, _, stderr) = run_within(&[&base[..], &["--out-timeout", "3"]].concat(), &environment).await;
+    assert_eq!((code, stderr.starts_with('{')), (Some(2), true), "{stderr}");
+    // Files are checked for people.
+    let (code, _, stderr) = run_within(&["check", &file.path()], &environment).await;
+    assert_eq!((code, stderr.starts_with("httptp: ")), (Some(2), true), "{stderr}");
 }
 
 #[tokio::test]

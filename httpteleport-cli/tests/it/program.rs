@@ -74,6 +74,15 @@ impl Program {
         (Program { child, stdout, line: line.expect("it says what it does before it ends") }, log)
     }
 
+    /// One whose stdout is its access log: what it says at the start is on stderr, before its log.
+    pub(crate) async fn saying_on_stderr(args: &[&str]) -> (Program, Lines<BufReader<ChildStderr>>) {
+        let mut child =
+            command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let line = logged(&mut stderr, " -> ").await;
+        (Program { line, ..Program::running(child) }, stderr)
+    }
+
     /// One input, one output, and more options.
     pub(crate) async fn between(input: &str, out: &str, options: &[&str]) -> Program {
         Program::start(&[&["--in", input, "--out", out], options].concat()).await

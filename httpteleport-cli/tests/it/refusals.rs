@@ -183,8 +183,10 @@ async fn a_client_that_hangs_up_in_its_upload_is_499_and_a_body_that_is_malforme
     let post = |framing: &str, body: &str| format!("POST /echo HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n{body}");
     for out in [origin.url(), format!("teleport://{}", far.address())] {
         let args = ["--in", "http://127.0.0.1:0", "--out", &out, "--admin", "127.0.0.1:0"];
-        let mut program = Program::start(&[&args[..], &["--access-log", "-"]].concat()).await;
-        let admin = program.admin().await;
+        let options = ["--access-log", "-"];
+        let (mut program, mut start) = Program::saying_on_stderr(&[&args[..], &options].concat()).await;
+        let told = log_has(&mut start, "admin page").await;
+        let admin = told.rsplit_once("http://").expect("a URL").1.trim_end_matches('/');
         // Nothing of the first is on its way before it is whole.
         for (framing, body, status, gone) in [
             ("Content-Length: 100", "half", 499, 1.0),
@@ -196,7 +198,7 @@ async fn a_client_that_hangs_up_in_its_upload_is_499_and_a_body_that_is_malforme
             drop(client);
             let line = program.next_line().await;
             assert!(line.contains(&format!(" HTTP/1.1\" {status} ")), "{framing} {body}: {line}");
-            let metrics = get(&admin, "/metrics").await;
+            let metrics = get(admin, "/metrics").await;
             let counted = value(metrics.text(), "httptp_failed_requests_total", &["kind=\"request\""]);
             assert_eq!(counted, gone, "{out}: {framing} {body}");
         }
@@ -204,7 +206,7 @@ async fn a_client_that_hangs_up_in_its_upload_is_499_and_a_body_that_is_malforme
         client.send(post("Transfer-Encoding: chunked", "4\r\nhalf\r\nx")).await;
         assert_eq!(client.reply().await.status(), 400);
         assert!(program.next_line().await.contains(" HTTP/1.1\" 400 "));
-        let metrics = get(&admin, "/metrics").await;
+        let metrics = get(admin, "/metrics").await;
         let refused = value(metrics.text(), "httptp_refusals_total", &["reason=\"malformed\""]);
         assert_eq!(refused, 1.0, "{out}");
         assert_eq!(value(metrics.text(), "httptp_upstream_failures_total", &[]), 0.0, "{out}");
