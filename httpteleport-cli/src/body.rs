@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::access_log::Exchange;
 use crate::balance::Load;
+use crate::inbound::Busy;
 use crate::outbound::pool::Lease;
 use crate::outbound::{Attempt, FailureKind};
 use crate::request::Progress;
@@ -34,7 +35,11 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 pub(crate) struct Body {
     kind: Kind,
     held: Option<(Attempt, Load)>,
-    caller: Option<Load>,
+    caller: Option<Busy>,
+    /// It has failed, which its client learns when it has what came before.
+    broken: Option<Box<Broken>>,
+    /// It does so at once.
+    abrupt: bool,
     client: Option<Load>,
     /// Where its line of the access log is made.
     logged: Option<Box<Exchange>>,
@@ -43,6 +48,11 @@ pub(crate) struct Body {
     span: Option<Span>,
     /// Nothing more comes of it.
     over: bool,
+}
+
+struct Broken {
+    error: BoxError,
+    written: oneshot::Receiver<()>,
 }
 
 enum Kind {
@@ -78,7 +88,18 @@ enum Source {
 
 impl Body {
     fn of(kind: Kind) -> Body {
-        Body { kind, held: None, caller: None, client: None, logged: None, attempted: None, span: None, over: false }
+        Body {
+            kind,
+            held: None,
+            caller: None,
+            broken: None,
+            abrupt: false,
+            client: None,
+            logged: None,
+            attempted: None,
+            span: None,
+            over: false,
+        }
     }
 
     /// A streamed body that comes over the connection leased, with pauses of at most so long; `early` if the body of its
@@ -123,9 +144,14 @@ impl Body {
         self
     }
 
-    /// Makes the body keep its client's connection busy.
-    pub(crate) fn keep_busy(&mut self, caller: Option<Load>) {
-        self.caller = caller;
+    /// Makes the body keep its client's connection busy, which writes what came of the body before that fails.
+    pub(crate) fn keep_busy(&mut self, caller: Busy) {
+        self.caller = Some(caller);
+    }
+
+    /// Makes the body fail at once where it fails: whoever reads it writes it to the client, and no HTTP.
+    pub(crate) fn breaks_at_once(&mut self) {
+        self.abrupt = true;
     }
 
     /// Makes the body hold what its request occupies of its client's limits.
@@ -160,6 +186,9 @@ impl http_body::Body for Body {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.broken.is_some() {
+            return self.poll_broken(cx);
+        }
         let next = match &mut self.kind {
             Kind::Full(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
             Kind::Stream(stream) => stream.poll_frame(cx),
@@ -185,7 +214,13 @@ impl http_body::Body for Body {
         if let (Poll::Ready(Some(Ok(frame))), Some(exchange)) = (&next, &mut self.logged) {
             exchange.sent(frame.data_ref().map_or(0, Bytes::len));
         }
-        next
+        match (next, &self.caller) {
+            (Poll::Ready(Some(Err(error))), Some(caller)) if !self.abrupt => {
+                self.broken = Some(Box::new(Broken { error, written: caller.written() }));
+                self.poll_broken(cx)
+            }
+            (next, _) => next,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -204,6 +239,17 @@ impl http_body::Body for Body {
             Kind::Teleport(incoming) => incoming.size_hint(),
             Kind::Other(body) => body.size_hint(),
         }
+    }
+}
+
+impl Body {
+    /// The failure, once the client has what came before.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(broken) = &mut self.broken {
+            // Nothing is ever said: it is let go of.
+            let _ = ready!(Pin::new(&mut broken.written).poll(cx));
+        }
+        Poll::Ready(self.broken.take().map(|broken| Err(broken.error)))
     }
 }
 

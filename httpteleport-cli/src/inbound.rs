@@ -25,6 +25,7 @@ use crate::shutdown::Shutdown;
 use crate::spans::Spans;
 
 mod activity;
+mod breaks;
 mod delivery;
 mod door;
 mod exchange;
@@ -40,6 +41,8 @@ mod room;
 mod teleport;
 mod upgrade;
 mod upload;
+
+pub(crate) use self::activity::Busy;
 
 /// One input, whose port is open. What it does can change while it serves.
 pub(crate) struct Input {

@@ -8,9 +8,10 @@ use std::task::Context;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::oneshot::Receiver;
 use tokio::time::Instant;
 
-use crate::balance::{Load, Slots};
+use super::breaks::{Breaks, Told};
 use crate::timer::{HeadTimer, LazyTimer};
 
 /// Between two looks at a connection of HTTP/2 that is in use.
@@ -23,7 +24,7 @@ const LONGEST_BEGINNING: Duration = Duration::from_secs(5);
 pub(crate) struct Activity {
     accepted: Instant,
     /// Requests from their arrival to the last piece of their reply, and their bodies from then to their end.
-    running: Slots,
+    running: Arc<Running>,
     served: AtomicUsize,
     /// Bytes of a reply wait for the client to read.
     blocked: AtomicBool,
@@ -36,6 +37,29 @@ pub(crate) struct Activity {
     /// Its place is wanted for another one.
     asked: AtomicBool,
     asking: Notify,
+}
+
+/// What a connection and its replies share.
+#[derive(Default)]
+struct Running {
+    count: AtomicUsize,
+    breaks: Breaks,
+}
+
+/// Keeps a connection busy until it is dropped.
+pub(crate) struct Busy(Arc<Running>);
+
+impl Busy {
+    /// Resolves, to an error, once the connection has written what it has of a reply that breaks off here.
+    pub(crate) fn written(&self) -> Receiver<()> {
+        self.0.breaks.wait()
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Who is to leave first where there are too many connections: the smallest.
@@ -55,7 +79,7 @@ impl Default for Activity {
     fn default() -> Activity {
         Activity {
             accepted: Instant::now(),
-            running: Slots::new(usize::MAX),
+            running: Arc::default(),
             served: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
             head_begun: AtomicBool::new(false),
@@ -69,15 +93,16 @@ impl Default for Activity {
 
 impl Activity {
     /// Notes a request; it runs until what this returns is dropped.
-    pub(super) fn begin(&self) -> Option<Load> {
+    pub(super) fn begin(&self) -> Busy {
         self.served.fetch_add(1, Ordering::Relaxed);
         set(&self.head_begun, false);
-        self.running.take()
+        self.hold()
     }
 
     /// Keeps the connection busy, without a new request, until what this returns is dropped.
-    pub(super) fn hold(&self) -> Option<Load> {
-        self.running.take()
+    pub(super) fn hold(&self) -> Busy {
+        self.running.count.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(&self.running))
     }
 
     /// Requests so far.
@@ -87,7 +112,11 @@ impl Activity {
 
     /// Whether a request runs, or its reply is not written yet.
     pub(super) fn is_busy(&self) -> bool {
-        self.running.taken() > 0 || self.blocked.load(Ordering::Relaxed)
+        self.runs() || self.blocked.load(Ordering::Relaxed)
+    }
+
+    fn runs(&self) -> bool {
+        self.running.count.load(Ordering::Relaxed) > 0
     }
 
     /// Notes whether bytes of a reply wait for the client to read.
@@ -95,9 +124,24 @@ impl Activity {
         set(&self.blocked, blocked);
     }
 
+    /// The task that serves the connection is the one of this context, to its end.
+    pub(super) fn served_by(&self, cx: &Context<'_>) {
+        self.running.breaks.served_by(cx.waker());
+    }
+
+    /// What has broken off, before hyper writes.
+    pub(super) fn breaks(&self) -> Told {
+        self.running.breaks.take()
+    }
+
+    /// hyper has written, as much as the client reads.
+    pub(super) fn wrote(&self, told: Told) {
+        self.running.breaks.wrote(told, self.blocked.load(Ordering::Relaxed));
+    }
+
     /// Notes that the client of a connection of HTTP/1.1 has said something, which is of a head where no request runs.
     pub(super) fn note_heard(&self) {
-        if self.running.taken() == 0 {
+        if !self.runs() {
             set(&self.head_begun, true);
         }
     }
@@ -111,7 +155,7 @@ impl Activity {
     /// read may be anything, answers to pings as well, and who leaves has a moment to read it.
     pub(super) fn has_to_stay(&self) -> bool {
         let is_http1 = self.heads.get().is_some();
-        self.running.taken() > 0 || (is_http1 && self.blocked.load(Ordering::Relaxed))
+        self.runs() || (is_http1 && self.blocked.load(Ordering::Relaxed))
     }
 
     /// When it could leave; `None` if it has to stay, or if it is leaving.

@@ -6,7 +6,7 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body as _, Incoming};
 
-use super::activity::Activity;
+use super::activity::{Activity, Busy};
 use super::http::{Ends, Shared};
 use super::http2::size_of_head;
 use super::policy::Bodies;
@@ -88,7 +88,7 @@ impl Shared {
         request: &Request<Incoming>,
         mut reply: Response<Body>,
         ends: Ends,
-        running: Option<Load>,
+        running: Busy,
     ) -> Response<Body> {
         reply.body_mut().keep_busy(running);
         let client = self.policy.load().gate.client(request.headers(), ends.caller.client);
@@ -129,14 +129,14 @@ impl Shared {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 // Its drop sees to what the client still sends.
-                drop(Upload::new(body, &parts, Bodies::default(), activity.hold(), &self.counters, client));
+                drop(Upload::new(body, &parts, Bodies::default(), Some(activity.hold()), &self.counters, client));
                 return Err(refusal);
             }
         };
         let (body, length) = match protocol {
             None if body.is_end_stream() => (RequestBody::default(), Some(0)),
             None => {
-                let mut upload = Upload::new(body, &parts, bodies, activity.hold(), &self.counters, client);
+                let mut upload = Upload::new(body, &parts, bodies, Some(activity.hold()), &self.counters, client);
                 if let Err(fault) = upload.read_ahead().await {
                     if fault == BodyFault::Gone {
                         self.note_gone(parts, ends);

@@ -124,6 +124,7 @@ where
     let mut ending = false;
     let resting = poll_fn(|cx| {
         if !mem::replace(&mut listening, true) {
+            activity.served_by(cx);
             let _ = parting.as_mut().poll(cx);
             let _ = asked.as_mut().poll(cx);
         }
@@ -138,9 +139,11 @@ where
             }
             Pin::new(&mut *connection).graceful_shutdown();
         }
+        let breaks = activity.breaks();
         if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
             return Poll::Ready(result.map(|()| false));
         }
+        activity.wrote(breaks);
         if ending { Poll::Pending } else { watch.poll_tired(cx).map(|()| Ok(true)) }
     })
     .await;

@@ -109,6 +109,7 @@ where
     let mut ending = false;
     let ended = poll_fn(|cx| {
         if !mem::replace(&mut listening, true) {
+            activity.served_by(cx);
             let _ = asked.as_mut().poll(cx);
         }
         let leaving = activity.is_asked();
@@ -116,9 +117,11 @@ where
             ending = true;
             connection.as_mut().graceful_shutdown();
         }
+        let breaks = activity.breaks();
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(Ended::Over(ended));
         }
+        activity.wrote(breaks);
         usage.poll(cx);
         // Who does not answer the farewell is not waited for.
         if leaving && !activity.has_to_stay() {

@@ -125,7 +125,8 @@ impl Asked {
             }
             *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        let (parts, body) = reply.into_parts();
+        let (parts, mut body) = reply.into_parts();
+        body.breaks_at_once();
         let (reader, client_over) = (self.reader, self.client_over);
         let agreed = Agreed { body, reader, client_over, upstream_over: self.upstream_over.drop_guard() };
         *next.lock() = Some(Box::new(agreed));

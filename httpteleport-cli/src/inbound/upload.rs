@@ -19,8 +19,8 @@ use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::activity::Busy;
 use super::policy::Bodies;
-use crate::balance::Load;
 use crate::body::BoxError;
 use crate::counters::Counters;
 use crate::listen::Client;
@@ -55,7 +55,7 @@ pub(super) struct Upload {
     counters: Arc<Counters>,
     client: Client,
     /// Its client's connection is busy as long as this is there.
-    running: Option<Load>,
+    running: Option<Busy>,
 }
 
 impl Upload {
@@ -64,7 +64,7 @@ impl Upload {
         incoming: Incoming,
         head: &request::Parts,
         held_to: Bodies,
-        running: Option<Load>,
+        running: Option<Busy>,
         counters: &Arc<Counters>,
         client: Client,
     ) -> Upload {

@@ -33,6 +33,7 @@ mod origins;
 mod ports;
 mod repeat;
 mod schemes;
+mod short;
 mod shortage;
 mod slow;
 mod smuggling;
