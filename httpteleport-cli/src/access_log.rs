@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 
 use self::entry::{Asked, Entry};
 use self::writer::{Order, Target};
@@ -103,11 +103,11 @@ impl AccessLog {
     }
 }
 
-/// The reply is there: its end is the end of what is logged.
-pub(crate) fn answered(exchange: Option<Box<Exchange>>, reply: &mut Response<Body>) {
+/// The reply is there: the end of its body is the end of what is logged.
+pub(crate) fn answered(exchange: Option<Box<Exchange>>, status: StatusCode, body: &mut Body) {
     if let Some(mut exchange) = exchange {
-        exchange.answered(reply.status());
-        reply.body_mut().log(exchange);
+        exchange.answered(status);
+        body.log(exchange);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{Request, StatusCode};
 
 use crate::body::Body;
 use crate::refusal::Caller;
@@ -63,10 +63,10 @@ impl Traces {
     }
 }
 
-/// The reply to a request is there: its end is the end of the span.
-pub(crate) fn answered(span: Option<Span>, reply: &mut Response<Body>) {
+/// The reply to a request is there: the end of its body is the end of the span.
+pub(crate) fn answered(span: Option<Span>, status: StatusCode, body: &mut Body) {
     if let Some(mut span) = span {
-        span.replied(reply.status());
-        reply.body_mut().end_span(span);
+        span.replied(status);
+        body.end_span(span);
     }
 }

@@ -72,13 +72,19 @@ impl Shared {
             trailers::announce_those_of_grpc(&mut reply);
         }
         reply.body_mut().keep_busy(running);
-        let mut reply = match asked {
-            None => reply,
-            Some(asked) => asked.answered(reply, next, |why| caller.refuse(StatusCode::BAD_GATEWAY, why)),
+        let (mut reply, mut agreed) = match asked {
+            None => (reply, None),
+            Some(asked) => asked.answered(reply, |why| caller.refuse(StatusCode::BAD_GATEWAY, why)),
         };
-        self.traffic.requests.replied(reply.status());
-        access_log::answered(logged, &mut reply);
-        spans::answered(span, &mut reply);
+        let status = reply.status();
+        self.traffic.requests.replied(status);
+        // Of another protocol what counts is what is said in it.
+        let body = agreed.as_mut().map_or(reply.body_mut(), |agreed| agreed.body_mut());
+        access_log::answered(logged, status, body);
+        spans::answered(span, status, body);
+        if let Some(agreed) = agreed {
+            next.set(agreed);
+        }
         Ok(reply)
     }
 
@@ -93,8 +99,9 @@ impl Shared {
         reply.body_mut().keep_busy(running);
         let client = self.policy.load().gate.client(request.headers(), ends.caller.client);
         let logged = self.access_log.as_ref().map(|log| log.begin(request, client));
-        self.traffic.requests.replied(reply.status());
-        access_log::answered(logged, &mut reply);
+        let status = reply.status();
+        self.traffic.requests.replied(status);
+        access_log::answered(logged, status, reply.body_mut());
         reply
     }
 

@@ -216,8 +216,9 @@ impl StreamHandler for Answer {
             *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
         self.traffic.requests.replied(reply.status());
-        access_log::answered(logged, &mut reply);
-        spans::answered(span, &mut reply);
+        let status = reply.status();
+        access_log::answered(logged, status, reply.body_mut());
+        spans::answered(span, status, reply.body_mut());
         reply
     }
 }

@@ -60,6 +60,10 @@ pub(super) struct Agreed {
 pub(super) struct Next(Mutex<Option<Box<Agreed>>>);
 
 impl Next {
+    pub(super) fn set(&self, agreed: Box<Agreed>) {
+        *self.lock() = Some(agreed);
+    }
+
     pub(super) fn take(&self) -> Option<Box<Agreed>> {
         self.lock().take()
     }
@@ -101,18 +105,17 @@ impl Asked {
         (RequestBody::stream(said), Asked { protocol, extended, reader: sender, client_over, upstream_over })
     }
 
-    /// The reply for the client; what has to follow it is left in `next`.
+    /// The reply for the client, and what has to follow it.
     pub(super) fn answered(
         self,
         mut reply: Response<Body>,
-        next: &Next,
         refuse: impl FnOnce(&str) -> Response<Body>,
-    ) -> Response<Body> {
+    ) -> (Response<Body>, Option<Box<Agreed>>) {
         let Some(protocol) = reply.extensions_mut().remove::<Protocol>() else {
             // To HTTP/2 any success agrees.
             let lost = self.extended && reply.status().is_success();
             let why = || format!("it does not speak {}, and answered {}", self.protocol.as_str(), reply.status());
-            return if lost { refuse(&why()) } else { reply };
+            return (if lost { refuse(&why()) } else { reply }, None);
         };
         let headers = reply.headers_mut();
         headers.remove(CONTENT_LENGTH);
@@ -129,8 +132,7 @@ impl Asked {
         body.breaks_at_once();
         let (reader, client_over) = (self.reader, self.client_over);
         let agreed = Agreed { body, reader, client_over, upstream_over: self.upstream_over.drop_guard() };
-        *next.lock() = Some(Box::new(agreed));
-        Response::from_parts(parts, Body::from(Bytes::new()))
+        (Response::from_parts(parts, Body::from(Bytes::new())), Some(Box::new(agreed)))
     }
 }
 
@@ -140,6 +142,11 @@ fn connection_upgrades(headers: &HeaderMap) -> bool {
 }
 
 impl Agreed {
+    /// What the client hears.
+    pub(super) fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
     /// Carries bytes both ways once hyper has let go of the connection or stream.
     pub(super) async fn carry_when(self: Box<Self>, switched: OnUpgrade) {
         match switched.await {
@@ -245,10 +252,9 @@ mod tests {
         let (said, asked) = Asked::new(protocol.clone(), &head);
         let mut reply = Response::new(body);
         reply.extensions_mut().insert(protocol);
-        let next = Next::default();
-        let reply = asked.answered(reply, &next, |_| unreachable!("it agrees"));
+        let (reply, agreed) = asked.answered(reply, |_| unreachable!("it agrees"));
         assert_eq!(reply.status(), StatusCode::SWITCHING_PROTOCOLS);
-        (said, next.take().expect("an agreement"))
+        (said, agreed.expect("an agreement"))
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ pub(crate) struct Connection {
     left: Option<(Stream, Bytes)>,
     timer: LazyTimer,
     /// Counts it among those that are open.
-    _open: Load,
+    open: Load,
 }
 
 /// Why an exchange brought no reply.
@@ -51,7 +51,7 @@ impl Connection {
         driver: http1::Connection<Stream, RequestBody>,
         open: Load,
     ) -> Box<Connection> {
-        Box::new(Connection { sender, driver: Some(driver), left: None, timer: LazyTimer::default(), _open: open })
+        Box::new(Connection { sender, driver: Some(driver), left: None, timer: LazyTimer::default(), open })
     }
 
     /// Sends the request and waits for the head of its reply. A body that streams moves the deadline: there is `patience`
@@ -108,14 +108,16 @@ impl Connection {
         self.driver.is_none()
     }
 
-    /// The stream below, and what was read of it already, when the upstream has switched to another protocol.
-    pub(super) async fn into_stream(mut self: Box<Self>) -> Option<(Stream, Bytes)> {
+    /// The stream below, what was read of it already, and what counts it among those that are open, when the upstream has switched to
+    /// another protocol.
+    pub(super) async fn into_stream(mut self: Box<Self>) -> Option<(Stream, Bytes, Load)> {
         poll_fn(|cx| {
             self.drive(cx);
             if self.is_closed() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        self.left
+        let (stream, unread) = self.left?;
+        Some((stream, unread, self.open))
     }
 
     /// Ready once the next request can be sent or the connection has ended.

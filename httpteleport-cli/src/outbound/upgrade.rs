@@ -26,8 +26,8 @@ use crate::io::Pieces;
 use crate::request::{Outgoing, RequestBody};
 use crate::websocket;
 
-/// What the other protocol occupies: one of the upstream's connections, or of the requests on one.
-type Held = (OwnedSemaphorePermit, Option<Load>);
+/// What the other protocol occupies: one of the upstream's connections, which counts as open, or of the requests on one.
+type Held = (OwnedSemaphorePermit, Load);
 
 impl HttpUpstream {
     /// A call whose request asks for another protocol. The reply to it has the [`Protocol`] as well if the upstream agrees;
@@ -56,9 +56,9 @@ impl HttpUpstream {
             .map_err(|reason| Failure::new(FailureKind::Broken, reason))?;
         let lost = || Failure::new(FailureKind::Broken, "it closed the connection when it had switched protocols");
         let stream = timeout_at(deadline, connection.into_stream()).await;
-        let (stream, unread) = stream.ok().flatten().ok_or_else(lost)?;
+        let (stream, unread, open) = stream.ok().flatten().ok_or_else(lost)?;
         headers::prepare_reply(&mut reply);
-        Ok(self.switched(reply.into_parts().0, protocol, said, (TokioIo::new(stream), unread), (permit, None)))
+        Ok(self.switched(reply.into_parts().0, protocol, said, (TokioIo::new(stream), unread), (permit, open)))
     }
 
     /// The reply of an upstream that speaks the other protocol from now on, on a stream of which this was read already.

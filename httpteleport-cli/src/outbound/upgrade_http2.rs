@@ -53,13 +53,7 @@ impl HttpUpstream {
         let lost = || Failure::new(FailureKind::Broken, "it ended the stream when it had switched protocols");
         let stream = timeout_at(deadline, hyper::upgrade::on(&mut reply)).await;
         let stream = stream.ok().and_then(Result::ok).ok_or_else(lost)?;
-        Ok(self.switched(
-            reply.into_parts().0,
-            protocol,
-            said,
-            (TokioIo::new(stream), Bytes::new()),
-            (permit, Some(running)),
-        ))
+        Ok(self.switched(reply.into_parts().0, protocol, said, (TokioIo::new(stream), Bytes::new()), (permit, running)))
     }
 
     /// Sends the request for another protocol, which is nothing but a head, until the upstream takes it.

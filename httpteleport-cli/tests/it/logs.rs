@@ -38,7 +38,7 @@ impl Logged {
 }
 
 /// The lines of a file, once there are so many.
-async fn lines(file: &Path, count: usize) -> Vec<String> {
+pub(crate) async fn lines(file: &Path, count: usize) -> Vec<String> {
     let read = async {
         loop {
             let text = tokio::fs::read_to_string(file).await.unwrap_or_default();

@@ -52,3 +52,4 @@ mod tls;
 mod trailers;
 mod unix;
 mod upgrade;
+mod upgrade_seen;

@@ -23,7 +23,7 @@ const ASK: &str = "GET /talk HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgr
 const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: lines/1\r\nX-Note: 1\r\nContent-Length: 0\r\n\r\n";
 
 /// A WebSocket server that sends back what it gets; its URL.
-async fn echo_server() -> String {
+pub(crate) async fn echo_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move {
@@ -81,7 +81,10 @@ async fn pair(out: &str) -> (Program, Program) {
 }
 
 /// An extended CONNECT.
-async fn extended(program: &Program, protocol: &'static str) -> hyper::Result<http::Response<hyper::body::Incoming>> {
+pub(crate) async fn extended(
+    program: &Program,
+    protocol: &'static str,
+) -> hyper::Result<http::Response<hyper::body::Incoming>> {
     let mut client = connect(program.address()).await;
     let mut request = Request::builder().method(Method::CONNECT).uri("http://h/chat?room=1");
     request.extensions_mut().expect("a request").insert(Protocol::from_static(protocol));
