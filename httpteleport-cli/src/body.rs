@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use crate::outbound::pool::Lease;
 use crate::outbound::{Attempt, FailureKind};
 use crate::request::Progress;
 use crate::spans::Span;
+use crate::timer::poll_late;
 use crate::tls::cause;
 use crate::trailers;
 
@@ -295,7 +295,7 @@ impl Stream {
                 let patience = self.patience;
                 let pause =
                     self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
-                ready!(pause.as_mut().poll(cx));
+                ready!(poll_late(pause, cx));
                 self.source = Source::Gone;
                 Poll::Ready(Some(Err(Box::new(Stopped))))
             }

@@ -3,15 +3,24 @@
 //! tokio's timers cost two turns of a lock each time one is armed and given up. Here one timer stays armed for an earlier
 //! deadline than the one that counts; it is set anew when it fires, which is exact and happens once a limit's length
 //! instead of once a request.
+//!
+//! tokio has a budget for what a task does before others have their turn, and a timer that is asked when that is used up is not over, however
+//! late it is. A peer that always has more to read uses it up each time: timers that are asked after that are asked [without it](poll_late).
 
 use std::future::Future;
 use std::mem;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant as StdInstant};
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Whether a timer is over, whatever its task has done before it asks.
+pub(crate) fn poll_late(sleep: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    pin!(unconstrained(sleep.as_mut())).poll(cx)
+}
 
 /// One timer for many deadlines, one after another.
 #[derive(Default)]
@@ -27,10 +36,10 @@ impl LazyTimer {
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }
-        ready!(sleep.as_mut().poll(cx));
+        ready!(poll_late(sleep, cx));
         while sleep.deadline() < deadline {
             sleep.as_mut().reset(deadline);
-            ready!(sleep.as_mut().poll(cx));
+            ready!(poll_late(sleep, cx));
         }
         Poll::Ready(())
     }
@@ -198,6 +207,23 @@ mod tests {
             poll_fn(|cx| timer.poll(cx, deadline)).await;
             assert_eq!(Instant::now(), deadline, "{millis}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_has_used_its_budget_up_hears_that_it_is_late() {
+        let (mut timer, deadline) = (LazyTimer::default(), Instant::now() + Duration::from_secs(1));
+        let mut plain = Box::pin(sleep_until(deadline));
+        poll_fn(|cx| Poll::Ready(timer.poll(cx, deadline).is_pending() && poll_late(&mut plain, cx).is_pending()))
+            .await;
+        tokio::time::advance(Duration::from_secs(2)).await;
+        poll_fn(|cx| {
+            while tokio::task::coop::poll_proceed(cx).map(|left| left.made_progress()).is_ready() {}
+            assert!(plain.as_mut().poll(cx).is_pending(), "the budget is used up");
+            assert!(poll_late(&mut plain, cx).is_ready());
+            assert!(timer.poll(cx, deadline).is_ready());
+            Poll::Ready(())
+        })
+        .await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,6 +30,7 @@ use crate::headers::carries_requests;
 use crate::io::Pieces;
 use crate::outbound::one_line;
 use crate::request::{BodyFault, RequestBody};
+use crate::timer::poll_late;
 
 /// When one side has ended, the other may be silent for this long.
 const LONGEST_SILENCE: Duration = Duration::from_secs(120);
@@ -233,7 +234,7 @@ impl http_body::Body for Said {
             ready!(this.upstream_over.as_mut().poll(cx));
         }
         let silence = this.silence.get_or_insert_with(|| Box::pin(sleep(LONGEST_SILENCE)));
-        ready!(silence.as_mut().poll(cx));
+        ready!(poll_late(silence, cx));
         Poll::Ready(Some(Err(BodyFault::Slow.into())))
     }
 }

@@ -1,7 +1,7 @@
 //! A request's body as it comes from an HTTP client.
 
 use std::error::Error as _;
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::pin::Pin;
@@ -25,6 +25,7 @@ use crate::body::BoxError;
 use crate::counters::Counters;
 use crate::listen::Client;
 use crate::request::{BodyFault, RequestBody};
+use crate::timer::poll_late;
 use crate::trailers;
 
 /// A body that ends within so many bytes is read whole before any of it goes on, so that it can be sent again if it never
@@ -216,7 +217,7 @@ impl Body for Upload {
         }
         let patience = this.patience;
         let pause = this.pause.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
-        ready!(pause.as_mut().poll(cx));
+        ready!(poll_late(pause, cx));
         Poll::Ready(Some(Err(this.broken_off(BodyFault::Slow))))
     }
 

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::one_line;
 use super::stream::Stream;
 use crate::balance::Load;
+use crate::interims::{Heard, Interims};
 use crate::request::RequestBody;
 use crate::timer::LazyTimer;
 
@@ -32,6 +33,8 @@ pub(crate) struct Connection {
     /// what was read of that.
     left: Option<(Stream, Bytes)>,
     timer: LazyTimer,
+    /// What came ahead of the reply that is waited for.
+    heard: Heard,
     /// Counts it among those that are open.
     open: Load,
 }
@@ -40,6 +43,8 @@ pub(crate) struct Connection {
 pub(super) enum Unanswered {
     /// The deadline has passed.
     Late,
+    /// So many interim replies came that nobody can want them.
+    Flooded,
     /// The connection failed, or the reply is not HTTP.
     Failed(Box<TrySendError<Request<RequestBody>>>),
 }
@@ -51,20 +56,23 @@ impl Connection {
         driver: http1::Connection<Stream, RequestBody>,
         open: Load,
     ) -> Box<Connection> {
-        Box::new(Connection { sender, driver: Some(driver), left: None, timer: LazyTimer::default(), open })
+        let (timer, heard) = (LazyTimer::default(), Heard::default());
+        Box::new(Connection { sender, driver: Some(driver), left: None, timer, heard, open })
     }
 
     /// Sends the request and waits for the head of its reply. A body that streams moves the deadline: there is `patience`
-    /// for each step of it that is the upstream's, and for the reply after the last one.
+    /// for each step of it that is the upstream's, and for the reply after the last one. What comes ahead of the reply is counted in `interims`.
     ///
     /// Dropping the future, like any error, leaves a connection that is of no more use.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
+        interims: &Interims,
         mut deadline: Instant,
         patience: Duration,
     ) -> Result<Response<Incoming>, Unanswered> {
         let progress = request.body().progress();
+        self.heard.begin(&mut request, interims);
         let mut reply = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| {
             self.drive(cx);
@@ -72,6 +80,7 @@ impl Connection {
             match reply.as_mut().poll(&mut deaf()) {
                 Poll::Ready(Ok(reply)) => Poll::Ready(Ok(reply)),
                 Poll::Ready(Err(error)) => Poll::Ready(Err(Unanswered::Failed(Box::new(error)))),
+                Poll::Pending if self.heard.too_many() => Poll::Ready(Err(Unanswered::Flooded)),
                 Poll::Pending => {
                     if progress.as_ref().is_some_and(|progress| progress.goes_on()) {
                         deadline = Instant::now() + patience;

@@ -10,7 +10,6 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TE, TRANSFER_ENCODIN
 use http::{Request, Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
 use hyper::body::Incoming;
-use hyper::ext::on_informational;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -27,7 +26,7 @@ use super::{Failure, FailureKind, one_line};
 use crate::body::Body;
 use crate::endpoint::Scheme;
 use crate::headers;
-use crate::interims::Interims;
+use crate::interims::{self, Interims};
 use crate::metrics::traffic::Output;
 use crate::request::{BodyFault, Outgoing, Progress, RequestBody};
 use crate::retry::is_idempotent;
@@ -56,7 +55,7 @@ pub(crate) struct HttpUpstream {
     /// Runs what is no HTTP any more.
     pub(super) shutdown: Shutdown,
     /// Counts those that end here.
-    interims: Interims,
+    pub(super) interims: Interims,
 }
 
 impl HttpUpstream {
@@ -242,7 +241,7 @@ impl HttpUpstream {
         request: Outgoing,
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Box<Connection>), (Failure, bool)> {
-        match connection.exchange(framed(*request, &self.interims), deadline, self.patience).await {
+        match connection.exchange(framed(*request), &self.interims, deadline, self.patience).await {
             Ok(reply) => Ok((reply, connection)),
             Err(Unanswered::Failed(mut error)) => {
                 if let Some(fault) = BodyFault::of(error.error()) {
@@ -255,6 +254,7 @@ impl HttpUpstream {
                     None => (failure, lost),
                 })
             }
+            Err(Unanswered::Flooded) => Err((Failure::new(FailureKind::Broken, interims::FLOODED), false)),
             Err(Unanswered::Late) => Err((Failure::new(FailureKind::Timeout, "no reply in time"), false)),
         }
     }
@@ -314,7 +314,7 @@ enum Idle {
 }
 
 /// The request as it is on an HTTP/1.1 connection.
-fn framed(mut request: Request<RequestBody>, interims: &Interims) -> Request<RequestBody> {
+fn framed(mut request: Request<RequestBody>) -> Request<RequestBody> {
     // hyper takes a GET without a length for one without a body.
     if request.body().progress().is_some() && !request.headers().contains_key(CONTENT_LENGTH) {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -322,8 +322,6 @@ fn framed(mut request: Request<RequestBody>, interims: &Interims) -> Request<Req
     if request.headers().contains_key(TE) {
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    let interims = interims.clone();
-    on_informational(&mut request, move |reply| interims.dropped(reply.status()));
     request
 }
 

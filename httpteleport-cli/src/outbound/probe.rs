@@ -12,6 +12,7 @@ use super::multiplexed::Lent;
 use super::undialled::Undialled;
 use super::{Upstream, one_line};
 use crate::health::Options;
+use crate::interims;
 use crate::request::RequestBody;
 
 /// Why it has not shown that it is well, in one line.
@@ -69,8 +70,9 @@ impl HttpUpstream {
                 return asked.map(|(reply, _)| reply).map_err(|failure| Ill::Bad(failure.reason));
             }
         };
-        match connection.exchange(request, deadline, patience).await {
+        match connection.exchange(request, &self.interims, deadline, patience).await {
             Ok(reply) => Ok(reply),
+            Err(Unanswered::Flooded) => Err(Ill::Bad(interims::FLOODED.to_owned())),
             Err(Unanswered::Late) => Err(Ill::Bad("no reply in time".to_owned())),
             Err(Unanswered::Failed(error)) => Err(Ill::Bad(one_line(error.error()))),
         }

@@ -294,6 +294,33 @@ async fn interim_replies_end_here() {
 }
 
 #[tokio::test]
+async fn interim_replies_without_end_are_no_reply() {
+    let stage = Stage::start().await;
+    let interims = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(1000);
+    for request in [
+        "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ] {
+        let mut client = stage.client().await;
+        client.send(request).await;
+        let mut origin = stage.accept().await;
+        origin.head().await;
+        origin.send(&interims).await;
+        assert!(client.is_open().await, "so many may be");
+        origin.send("HTTP/1.1 103 Early Hints\r\n\r\n").await;
+        assert_eq!(client.reply().await.status(), 502, "{request}");
+    }
+    // As many as may be, and then a reply.
+    let mut client = stage.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let mut origin = stage.accept().await;
+    origin.head().await;
+    origin.send(format!("{interims}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")).await;
+    assert_eq!(client.reply().await.text(), "ok");
+}
+
+#[tokio::test]
 async fn events_arrive_one_by_one() {
     let stage = Stage::start().await;
     let mut client = stage.client().await;
