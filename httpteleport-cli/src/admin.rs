@@ -1,5 +1,6 @@
 //! What this process tells of itself over HTTP, at an address of its own: metrics, health, and a page for people.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -11,10 +12,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use self::answer::Answer;
 use self::own_host::OwnHost;
-use self::spare::Spare;
+use self::spare::{Refilled, Spare};
 use self::token::Token;
 pub(crate) use self::token::TokenFile;
 use crate::announced;
@@ -107,20 +109,27 @@ impl Admin {
         announced::say(process, &format!("admin page and metrics at http://{}/", self.address));
     }
 
-    /// Serves until it is dropped, also while the process drains.
+    /// Serves until it is dropped, also while the process drains. Where there are too many connections the oldest ends: who has something to
+    /// ask, probes above all, asks at once, so those who say nothing shut nobody out.
     pub(crate) async fn serve(self) {
-        let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let mut open = VecDeque::<AbortHandle>::new();
         loop {
-            // The system queues what comes beyond the limit.
-            let permit = Arc::clone(&connections).acquire_owned().await;
             let (stream, spared) = self.accept().await;
-            let (answer, spare) = (Arc::clone(&self.answer), Arc::clone(&self.spare));
-            tokio::spawn(async move {
+            open.retain(|connection| !connection.is_finished());
+            if places.available_permits() == 0
+                && let Some(oldest) = open.pop_front()
+            {
+                oldest.abort();
+            }
+            let place = Arc::clone(&places).acquire_owned().await;
+            let (answer, spare) = (Arc::clone(&self.answer), Refilled(Arc::clone(&self.spare)));
+            let served = tokio::spawn(async move {
+                let _held = (place, spare);
                 // Files that are few are for others again as soon as it is answered.
                 connection(stream, answer, !spared).await;
-                spare.fill();
-                drop(permit);
             });
+            open.push_back(served.abort_handle());
         }
     }
 

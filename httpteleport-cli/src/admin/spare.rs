@@ -1,7 +1,7 @@
 //! Files that are held back for the admin address, which is wanted most when there are none left.
 
 use std::fs::File;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Files that are held.
 const HELD: usize = 8;
@@ -37,6 +37,15 @@ impl Spare {
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// Files that are held again once this is dropped.
+pub(super) struct Refilled(pub(super) Arc<Spare>);
+
+impl Drop for Refilled {
+    fn drop(&mut self) {
+        self.0.fill();
     }
 }
 

@@ -103,3 +103,14 @@ async fn who_opens_it_to_others_is_warned_and_mistakes_are_told() {
         assert!(stderr.lines().last().is_some_and(|line| line.contains(want)), "{args:?}: {stderr}");
     }
 }
+
+#[tokio::test]
+async fn who_says_nothing_shuts_nobody_out() {
+    let pair = Pair::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..80 {
+        silent.push(Client::connect(&pair.near_admin).await);
+    }
+    assert_eq!(get(&pair.near_admin, "/healthz").await.status(), 200);
+    assert_eq!(silent[0].rest().await, b"", "the oldest made room");
+}
