@@ -74,6 +74,13 @@ pub trait Handler<C: Codec>: Send + Sync + 'static {
     fn answer(&self, call: &mut Option<FramedCall<'_, C>>) -> impl Future<Output = ()> + Send {
         messages::answer(self, call)
     }
+
+    /// Is told of a call of the classic wire that its codec has refused, and answered with that reply. Runs where the connection is
+    /// driven.
+    #[doc(hidden)]
+    fn refused(&self, reply: &C::Reply, peer: Option<SocketAddr>) {
+        let _ = (reply, peer);
+    }
 }
 
 impl<C, F, Fut> Handler<C> for F

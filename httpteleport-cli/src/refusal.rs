@@ -61,6 +61,16 @@ impl Reason {
         }
     }
 
+    /// Why a request was answered so for its head.
+    pub(crate) fn of_head(status: StatusCode) -> Reason {
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Reason::LargeBody,
+            StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Reason::LargeHead,
+            StatusCode::NOT_IMPLEMENTED => Reason::Unsupported,
+            _ => Reason::Malformed,
+        }
+    }
+
     /// Counts and logs what became of a request for it.
     pub(crate) fn note(self, counters: &Counters, client: Client, became: impl Display) {
         match self.counter(counters) {

@@ -121,9 +121,10 @@ where
         }
     }
 
-    /// Answers a call that no handler gets to see.
+    /// Answers a call that its codec has refused.
     pub(crate) fn decline(&mut self, id: u32, reply: &C::Reply, out: &mut Vec<u8>) -> Result<(), Error> {
         self.tally.calls += 1;
+        self.service.handler().refused(reply, self.peer);
         self.append(id, reply, out)
     }
 

@@ -189,9 +189,12 @@ impl Shared {
     pub(super) fn note(&self, ends: Ends, error: &hyper::Error, head: &[u8]) {
         let why = one_line(error);
         if error.is_parse_too_large() {
-            self.refuse_head(ends, Reason::LargeHead, &why, head);
+            // hyper has no other way to tell which.
+            let target = why.contains("URI too long");
+            let large = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            self.refuse_head(ends, if target { StatusCode::URI_TOO_LONG } else { large }, &why, head);
         } else if error.is_parse() {
-            self.refuse_head(ends, Reason::Malformed, &why, head);
+            self.refuse_head(ends, StatusCode::BAD_REQUEST, &why, head);
         } else if error.is_timeout() {
             self.counters.slow_head.note("connection", ends.caller.client, "closed: no request came in time");
         } else if tls::cause::<h2::Error>(error).is_some_and(|error| error.is_go_away() && error.is_library()) {
@@ -202,9 +205,12 @@ impl Shared {
     }
 
     /// Counts and logs a head that was answered before it was a request.
-    fn refuse_head(&self, ends: Ends, reason: Reason, why: &str, head: &[u8]) {
-        let (client, status) = (ends.caller.client, reason.status());
-        reason.note(&self.counters, client, format_args!("refused with {}: {why}", status.as_u16()));
+    fn refuse_head(&self, ends: Ends, status: StatusCode, why: &str, head: &[u8]) {
+        Reason::of_head(status).note(
+            &self.counters,
+            ends.caller.client,
+            format_args!("refused with {}: {why}", status.as_u16()),
+        );
         self.log_head(ends, status, head);
     }
 

@@ -31,7 +31,7 @@ use crate::listen::{Accepted, Client};
 use crate::metrics::counted::Counted;
 use crate::metrics::traffic::Input;
 use crate::outbound::one_line;
-use crate::refusal::{Caller, Refusal};
+use crate::refusal::{Caller, Reason, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::router::Routed;
 use crate::shutdown::Shutdown;
@@ -123,6 +123,9 @@ impl Shared {
             Err(error) if tls::refuses(peer, &error, &self.counters) => {}
             Err(error) if error.is_unfinished() => {
                 self.counters.slow_body.note("teleport connection", peer, format_args!("closed: {}", one_line(&error)));
+            }
+            Err(error) if error.kind() == ErrorKind::Protocol => {
+                self.counters.malformed.note("teleport connection", peer, format_args!("closed: {}", one_line(&error)));
             }
             Err(error) if error.kind() == ErrorKind::Handshake => self.note_bad_hello(peer, &error, began.elapsed()),
             Err(error) => self.ends.note(peer, error.kind(), &one_line(&error)),
@@ -220,6 +223,16 @@ impl StreamHandler for Answer {
         access_log::answered(logged, status, reply.body_mut());
         spans::answered(span, status, reply.body_mut());
         reply
+    }
+
+    fn refused(&self, peer: Option<SocketAddr>, status: StatusCode, why: &str) {
+        let client = peer.map_or(Client::Unix, Client::Tcp);
+        let why = why.strip_prefix("request: ").unwrap_or(why);
+        let became = format_args!("refused with {}: {why}", status.as_u16());
+        Reason::of_head(status).note(&self.policy.load().gate.counters, client, became);
+        if let Some(log) = &self.access_log {
+            log.unread(client, status, b"");
+        }
     }
 }
 

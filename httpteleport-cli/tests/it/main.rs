@@ -38,6 +38,7 @@ mod pass;
 mod program;
 mod proxy_protocol;
 mod refusals;
+mod refused_heads;
 mod reload;
 mod service;
 mod shutdown;

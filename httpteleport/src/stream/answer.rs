@@ -32,6 +32,12 @@ pub trait StreamHandler: Send + Sync + 'static {
 
     /// Answers one request.
     fn call(&self, request: Request<Incoming>, context: Context) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Is told of a request that is answered without it, with this status, for what is wrong with its head or its length: over a limit, or no
+    /// HTTP. `peer` is the other end of the connection, where the transport has addresses. It runs where the connection is driven and must not wait.
+    fn refused(&self, peer: Option<SocketAddr>, status: StatusCode, why: &str) {
+        let _ = (peer, status, why);
+    }
 }
 
 impl<F, Fut, B> StreamHandler for F
@@ -94,7 +100,11 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         let peer = call.peer_addr();
         let request = match call.into_request().into_http() {
             Ok(request) => request.map(Incoming::from),
-            Err(fault) => return refusal(fault),
+            Err(fault) => {
+                let reply = refusal(fault);
+                self.tell_refused(&reply, peer);
+                return reply;
+            }
         };
         let asked = request.method().clone();
         let context = Context { peer, early: None, limits: self.limits };
@@ -111,13 +121,19 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
         let Some((mut responder, _permit)) = permitted(permit, responder, counters, &self.limits) else { return };
         let parts = match framed::decode_request(&head, &self.limits) {
             Ok(parts) => parts,
-            Err(error) => return refuse(responder, error.status(), &error.to_string(), &self.limits),
+            Err(error) => {
+                let why = error.to_string();
+                self.handler.refused(peer, error.status(), &why);
+                return refuse(responder, error.status(), &why, &self.limits);
+            }
         };
         let upgrade = parts.extensions.get::<Protocol>().is_some();
         let pause = Some(self.bodies.pause).filter(|_| !upgrade);
         let body = Incoming::new(body, MessageKind::Request, &parts.headers, false, self.limits, pause);
         if let Some(error) = body.contradiction() {
-            return responder.fail(ResetCode::Malformed, error.to_string());
+            let why = error.to_string();
+            self.handler.refused(peer, error.status(), &why);
+            return responder.fail(ResetCode::Malformed, why);
         }
         let asked = parts.method.clone();
         let context = Context { peer, early: Some(responder.interims()), limits: self.limits };
@@ -136,6 +152,18 @@ impl<F: StreamHandler> fastrpc::Handler<Codec> for AnsweringStreams<F> {
                 refuse(responder, StatusCode::INTERNAL_SERVER_ERROR, PANICKED, &self.limits);
             }
         }
+    }
+
+    fn refused(&self, reply: &Reply, peer: Option<SocketAddr>) {
+        self.tell_refused(reply, peer);
+    }
+}
+
+impl<F: StreamHandler> AnsweringStreams<F> {
+    /// Tells the handler of a request of the classic wire that got this reply instead.
+    fn tell_refused(&self, reply: &Reply, peer: Option<SocketAddr>) {
+        let response = reply.response();
+        self.handler.refused(peer, response.status(), &String::from_utf8_lossy(response.body().as_bytes()));
     }
 }
 
