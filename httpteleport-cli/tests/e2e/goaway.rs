@@ -85,6 +85,26 @@ async fn so_is_one_whose_body_was_read_even_if_that_took_longer_than_a_reply_may
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_been_taken_is_not() {
+    for codes in [&[0][..], &[2], &[0, 2]] {
+        for in_chunks in [false, true] {
+            let near = node(&refusing_often(Refusal::Taken(codes), 1).await);
+            let mut caller = Caller::connect(near.address()).await;
+            let head = request("POST", "/");
+            let request = if in_chunks {
+                // With trailers it streams.
+                [&head.header("Transfer-Encoding", "chunked").bytes()[..], b"4\r\nonce\r\n0\r\nX: y\r\n\r\n"].concat()
+            } else {
+                head.body(b"once").bytes()
+            };
+            caller.send(&request).await;
+            let reply = caller.reply().await;
+            assert_eq!(reply.status, 502, "{codes:?} {in_chunks}: {}", body(&reply));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn so_is_a_web_socket() {
     let near = node(&leaving(5).await);
     let stream = TcpStream::connect(near.address()).await.expect("a connection");

@@ -156,6 +156,8 @@ pub(crate) enum Refusal {
     GoAway,
     /// The same when it has read the last of the request's body.
     GoAwayLate,
+    /// Says with these codes that it takes no more behind this one, of which it has read all, and is gone.
+    Taken(&'static [u8]),
     /// Resets it in the middle.
     Reset,
 }
@@ -170,6 +172,7 @@ pub(crate) async fn refusing_often(refusal: Refusal, times: usize) -> String {
     numbered(move |number, stream| match refusal {
         Refusal::GoAway if number <= times => drop(tokio::spawn(go_away(stream, false))),
         Refusal::GoAwayLate if number <= times => drop(tokio::spawn(go_away(stream, true))),
+        Refusal::Taken(codes) if number <= times => drop(tokio::spawn(leave_taken(stream, codes))),
         Refusal::Stream if number == 1 => drop(tokio::spawn(answer_all(stream, times, h2::Reason::REFUSED_STREAM))),
         Refusal::Reset if number == 1 => drop(tokio::spawn(answer_all(stream, times, h2::Reason::INTERNAL_ERROR))),
         _ => drop(tokio::spawn(answer_all(stream, 0, h2::Reason::NO_ERROR))),
@@ -221,6 +224,24 @@ async fn answer_all(stream: TcpStream, mut resets: usize, reason: h2::Reason) {
 
 /// Waits for the head of a request, or if it is late for the end of one, and says that the last request that it has taken was none.
 async fn go_away(mut stream: TcpStream, late: bool) {
+    read_request(&mut stream, late).await;
+    stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await.expect("a goodbye");
+    // Until the client has gone.
+    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+}
+
+/// Reads a request to its end, and says goodbye with each of these codes; the last request that it has taken was that one.
+async fn leave_taken(mut stream: TcpStream, codes: &'static [u8]) {
+    read_request(&mut stream, true).await;
+    for code in codes {
+        stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, *code]).await.expect("a goodbye");
+    }
+    stream.shutdown().await.expect("an end");
+    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+}
+
+/// Reads the head of a request, or all of it.
+async fn read_request(stream: &mut TcpStream, all: bool) {
     const HEADERS: u8 = 1;
     const END_STREAM: u8 = 1;
     let mut preface = [0; 24];
@@ -235,13 +256,10 @@ async fn go_away(mut stream: TcpStream, late: bool) {
         stream.read_exact(&mut payload).await.expect("its payload");
         // Of others the flag means something else.
         let is_end = head[3] <= HEADERS && head[4] & END_STREAM != 0;
-        if is_end || (!late && head[3] == HEADERS) {
+        if is_end || (!all && head[3] == HEADERS) {
             break;
         }
     }
-    stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await.expect("a goodbye");
-    // Until the client has gone.
-    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
 }
 
 /// A server of HTTP/2 that answers nothing: its address, what tells that a request has come, and how that ended.
