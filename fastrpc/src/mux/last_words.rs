@@ -3,14 +3,20 @@
 //! Over TLS 1.3 a server looks at a client's certificate when the client has begun to send. If it does not like what it sees it says so in
 //! an alert and hangs up; a write that fails then comes before the read that would tell why.
 
+use std::future::Future as _;
 use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls;
+
+/// Where a write fails the connection has ended, so that its last bytes are there, or all but; a stream that goes on to say nothing has so long.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The client's end of a TLS connection. A write to a peer that has hung up fails with the alert that the peer has sent before, if there is
 /// one, as a read would.
@@ -18,8 +24,8 @@ use tokio_rustls::rustls;
 pub struct LastWords<IO> {
     stream: TlsStream<IO>,
     heard: Arc<OnceLock<rustls::Error>>,
-    /// Why a write has failed, while it is found out whether the peer has more to say about that.
-    failed: Option<io::Error>,
+    /// Why a write has failed, while it is found out whether the peer has more to say about that, and how long it has for that.
+    failed: Option<(io::Error, Pin<Box<Sleep>>)>,
     /// Nothing more is to be written: that this cannot be is no news.
     shut: bool,
 }
@@ -49,14 +55,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> LastWords<IO> {
                 Err(error)
                     if !self.shut && matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) =>
                 {
-                    self.failed = Some(error);
+                    self.failed = Some((error, Box::pin(sleep(PATIENCE))));
                 }
                 done => return Poll::Ready(done),
             }
         }
-        let alert = ready!(self.poll_alert(cx));
-        let failed = self.failed.take().unwrap_or_else(|| BrokenPipe.into());
-        Poll::Ready(Err(alert.unwrap_or(failed)))
+        let alert = self.poll_alert(cx);
+        let Some((_, patience)) = &mut self.failed else { return Poll::Ready(Err(BrokenPipe.into())) };
+        if alert.is_pending() {
+            ready!(patience.as_mut().poll(cx));
+        }
+        let failed = self.failed.take().map_or_else(|| BrokenPipe.into(), |(error, _)| error);
+        Poll::Ready(Err(if let Poll::Ready(Some(alert)) = alert { alert } else { failed }))
     }
 
     /// Reads what is there of a connection that has ended, as far as its end, an alert, or more data than are kept: those stay for
@@ -129,14 +139,60 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LastWords<IO> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use testkit::tls::Ca;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
     use tokio_rustls::rustls::pki_types::ServerName;
     use tokio_rustls::rustls::{AlertDescription, Error, ServerConfig};
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;
+
+    /// Nobody hears what is written any more, and nobody says so.
+    struct Deaf(DuplexStream, Arc<AtomicBool>);
+
+    impl AsyncRead for Deaf {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Deaf {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            if self.1.load(Ordering::Relaxed) {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_neither_speaks_nor_ends_is_not_waited_for() {
+        let ca = Ca::new();
+        let (ours, theirs) = duplex(1 << 16);
+        let deaf = Arc::<AtomicBool>::default();
+        let name = ServerName::try_from("localhost").unwrap();
+        let acceptor = TlsAcceptor::from(ca.issue(&["localhost"]).server_config());
+        let connector = TlsConnector::from(ca.client_config());
+        let (connected, _theirs) =
+            tokio::join!(connector.connect(name, Deaf(ours, deaf.clone())), acceptor.accept(theirs));
+        let mut stream = LastWords::new(connected.unwrap());
+        deaf.store(true, Ordering::Relaxed);
+        let start = Instant::now();
+        assert_eq!(stream.write_all(b"x").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(start.elapsed().as_secs(), 1);
+    }
 
     /// A client without a certificate, whose server has had its say and hung up.
     async fn left(ca: &Ca, server: Arc<ServerConfig>) -> LastWords<TcpStream> {
