@@ -25,7 +25,7 @@ pub(crate) use group::{ClientTls, Group};
 pub(crate) use listener::{Limits, Listener, Timeouts};
 pub(crate) use mistakes::Mistakes;
 pub(crate) use otlp::Otlp;
-pub(crate) use process::{Admin, CONCURRENCY, Process, Teleport};
+pub(crate) use process::{Admin, CONCURRENCY, DRAIN_TIMEOUT, Process, Teleport};
 pub(crate) use route::{Edit, Fields, Host, Route};
 pub(crate) use tls::{Acme, ClientCa, Pair, Tls};
 

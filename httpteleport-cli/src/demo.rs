@@ -79,16 +79,17 @@ async fn demo(options: &DemoArgs, asked: Asked) -> anyhow::Result<()> {
 /// A token that the first SIGINT or SIGTERM cancels; the next one ends the program at once. So does the SIGHUP of a terminal that is
 /// closed; otherwise that asks for settings to be read again, of which there are none.
 fn stop_on_signal(mut asked: Asked) -> anyhow::Result<CancellationToken> {
-    let signals = Signals::take()?;
+    let mut signals = Signals::take()?;
     let stop = CancellationToken::new();
     let cancel = stop.clone();
     let shown = io::stdout().is_terminal();
     tokio::spawn(async move {
         tokio::select! {
-            () = signals.first() => {}
+            () = signals.next() => {}
             () = asked.reload.next(), if shown => {}
         }
         cancel.cancel();
+        signals.end_at_next();
     });
     Ok(stop)
 }

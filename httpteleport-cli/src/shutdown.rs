@@ -9,9 +9,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What still runs after this long is cut off.
-const LONGEST_DRAIN: Duration = Duration::from_secs(30);
-
 /// Where the listening sockets outlive the process, clients do not see it end: so long a connection on which nothing runs may bring one
 /// more request, whose reply says that it was the last.
 pub(crate) const PARTING: Duration = Duration::from_secs(2);
@@ -22,6 +19,8 @@ pub(crate) const SHORT_PARTING: Duration = Duration::from_millis(250);
 /// Tells every part of the program to drain, and waits for what they run.
 #[derive(Clone)]
 pub(crate) struct Shutdown {
+    /// Whoever asks is told to go elsewhere; all else is as before.
+    leaving: Stage,
     begun: Stage,
     /// Connections on which nothing runs are to end.
     parting: Stage,
@@ -58,16 +57,37 @@ impl Stage {
 
 impl Shutdown {
     pub(crate) fn new() -> Shutdown {
-        Shutdown { begun: Stage::default(), parting: Stage::default(), tasks: TaskTracker::new() }
+        Shutdown {
+            leaving: Stage::default(),
+            begun: Stage::default(),
+            parting: Stage::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// One for a part of what this is for: it begins by itself, or with the whole, which waits for its tasks.
     pub(crate) fn part(&self) -> Shutdown {
-        Shutdown { begun: self.begun.part(), parting: self.parting.part(), tasks: self.tasks.clone() }
+        Shutdown {
+            leaving: self.leaving.part(),
+            begun: self.begun.part(),
+            parting: self.parting.part(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Says to whoever asks that the process is about to drain. Nothing else changes.
+    pub(crate) fn leave(&self) {
+        self.leaving.reach();
+    }
+
+    /// Whether it is about to drain, or does.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_reached()
     }
 
     /// Begins draining, and waits for nothing.
     pub(crate) fn begin(&self) {
+        self.leaving.reach();
         self.begun.reach();
         self.parting.reach();
     }
@@ -97,9 +117,10 @@ impl Shutdown {
         self.tasks.spawn(task);
     }
 
-    /// Begins draining, and waits until every task has ended or the bound is over. Connections on which nothing runs stay for so long,
-    /// so that what their clients have sent by then is answered. Cancel safe: it may be called again, with less.
-    pub(crate) async fn drain(&self, patience: Duration) {
+    /// Begins draining, and waits until every task has ended, but no longer than `longest`. Connections on which nothing runs stay for
+    /// `patience`, so that what their clients have sent by then is answered. Cancel safe: it may be called again, with less.
+    pub(crate) async fn drain(&self, patience: Duration, longest: Duration) {
+        self.leaving.reach();
         self.begun.reach();
         self.tasks.close();
         let ended = async {
@@ -109,8 +130,8 @@ impl Shutdown {
             self.parting.reach();
             self.tasks.wait().await;
         };
-        if timeout(LONGEST_DRAIN, ended).await.is_err() {
-            tracing::warn!("{} connections cut off after {} s", self.tasks.len(), LONGEST_DRAIN.as_secs());
+        if timeout(longest, ended).await.is_err() {
+            tracing::warn!("{} connections cut off after {longest:?} (--drain-timeout)", self.tasks.len());
         }
     }
 }

@@ -81,17 +81,17 @@ impl Signals {
         Ok(Signals { terminate: take(SignalKind::terminate())?, interrupt: take(SignalKind::interrupt())? })
     }
 
-    /// Waits for the first signal. From then on the next one ends the program at once.
-    pub(crate) async fn first(mut self) {
-        self.any().await;
+    /// Has the next one end the program at once.
+    pub(crate) fn end_at_next(mut self) {
         tokio::spawn(async move {
-            self.any().await;
+            self.next().await;
             #[expect(clippy::disallowed_methods, reason = "who asks twice wants no more waiting")]
             process::exit(CUT_OFF);
         });
     }
 
-    async fn any(&mut self) {
+    /// Waits for the next one. Cancel safe.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

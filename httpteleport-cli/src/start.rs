@@ -1,11 +1,11 @@
 //! From settings to a running proxy, and to its end.
 
 use std::future::pending;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::time::sleep;
 
 use crate::access_log::AccessLog;
 use crate::admin::Admin;
@@ -56,7 +56,7 @@ async fn run(
     recent: Arc<Recent>,
     asked: Asked,
 ) -> anyhow::Result<()> {
-    let signals = Signals::take()?;
+    let mut signals = Signals::take()?;
     let reload = Reload::new(file, &settings, asked.reload);
     let shutdown = Shutdown::new();
     let access_log = settings.process.access_log.as_ref().map(AccessLog::open).transpose()?;
@@ -78,20 +78,25 @@ async fn run(
     });
     notify::ready();
 
-    let mut asked_to_end = pin!(signals.first());
     let successor = tokio::select! {
-        () = &mut asked_to_end => None,
+        () = signals.next() => None,
         () = reload.follow(&mut running, token.as_deref()) => None,
         successor = taken_over(handover.as_ref()) => Some(successor),
     };
     notify::stopping();
+    let drain = running.settings().process.drain;
+    let successor = match successor {
+        None if !drain.delay.is_zero() => serve_on(drain.delay, &shutdown, &mut signals, handover.as_ref()).await,
+        other => other,
+    };
     drop(handover);
     // Accepting ends as soon as draining begins; the requests that run get their time.
     running.let_go();
     match successor {
         None => {
-            tracing::info!("draining; a second signal ends at once");
-            shutdown.drain(patience).await;
+            tracing::info!("draining; another signal ends at once");
+            signals.end_at_next();
+            shutdown.drain(patience, drain.timeout).await;
         }
         Some(successor) => {
             if let Some(admin) = admin {
@@ -99,8 +104,11 @@ async fn run(
             }
             tracing::info!("process {successor} has taken over; draining");
             tokio::select! {
-                () = shutdown.drain(PARTING) => {}
-                () = asked_to_end => shutdown.drain(Duration::ZERO).await,
+                () = shutdown.drain(PARTING, drain.timeout) => {}
+                () = signals.next() => {
+                    signals.end_at_next();
+                    shutdown.drain(Duration::ZERO, drain.timeout).await;
+                }
             }
         }
     }
@@ -146,6 +154,23 @@ async fn open(
         outcome => outcome?,
     }
     Ok((running, admin, handover))
+}
+
+/// Serves on for a while in which whoever asks is told that the process ends, so that clients can go elsewhere. Another process may
+/// take over meanwhile.
+async fn serve_on(
+    delay: Duration,
+    shutdown: &Shutdown,
+    signals: &mut Signals,
+    handover: Option<&Arc<Handover>>,
+) -> Option<i32> {
+    tracing::info!("not ready any more, draining begins in {delay:?} (--drain-delay); another signal begins it now");
+    shutdown.leave();
+    tokio::select! {
+        () = sleep(delay) => None,
+        () = signals.next() => None,
+        successor = taken_over(handover) => Some(successor),
+    }
 }
 
 /// Opens the log anew whenever a signal asks for that.

@@ -63,7 +63,7 @@ impl Answer {
         match request.uri().path() {
             // Who looks whether the process lives may know nothing else of it.
             "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.metrics.shutdown.has_begun() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/readyz" if self.metrics.shutdown.is_leaving() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/readyz" => text(StatusCode::OK, "ready\n"),
             _ if self.own_host.as_ref().is_some_and(|own| !own.is_meant(request.headers())) => text(
                 StatusCode::MISDIRECTED_REQUEST,

@@ -33,6 +33,16 @@ pub(crate) struct ProcessArgs {
     #[arg(long, value_name = "PATH", value_parser = handover)]
     pub(crate) handover: Option<PathBuf>,
 
+    /// How long what runs may still take after SIGTERM or SIGINT, or when another process has taken over; the rest is cut off
+    /// [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) drain_timeout: Option<Duration>,
+
+    /// After SIGTERM or SIGINT, serve on for so long before draining begins, while /readyz says 503, so that load balancers send
+    /// their requests elsewhere; a second signal begins it at once [default: 0]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) drain_delay: Option<Duration>,
+
     /// HOST:PORT where metrics and a page about this process are served over HTTP; empty for nowhere [default: localhost:8040]
     #[arg(long, value_name = "ADDRESS", help_heading = "Admin")]
     pub(crate) admin: Option<String>,

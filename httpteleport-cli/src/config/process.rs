@@ -17,6 +17,18 @@ use crate::log;
 /// What `--concurrency` is where nobody says.
 pub(crate) const CONCURRENCY: usize = 100_000;
 
+/// What `--drain-timeout` is where nobody says.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Drain {
+    /// How long it serves on after it has been asked to end.
+    pub(crate) delay: Duration,
+    /// How long what runs then may still take.
+    pub(crate) timeout: Duration,
+}
+
 /// What holds for the whole process.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Process {
@@ -26,6 +38,8 @@ pub(crate) struct Process {
     pub(crate) threads: Option<usize>,
     /// Where the next process takes over from this one.
     pub(crate) handover: Option<PathBuf>,
+    /// How it ends.
+    pub(crate) drain: Drain,
     /// Where metrics are served, if they are.
     pub(crate) admin: Option<Admin>,
     /// What is logged of the program itself.
@@ -107,6 +121,10 @@ impl Process {
             concurrency: args.concurrency.map_or(CONCURRENCY, |most| most as usize),
             threads: args.threads.map(usize::from),
             handover: args.handover.clone(),
+            drain: Drain {
+                delay: args.drain_delay.unwrap_or_default(),
+                timeout: args.drain_timeout.unwrap_or(DRAIN_TIMEOUT),
+            },
             admin,
             log: log::Options {
                 format: args.log_format.unwrap_or_default(),

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 
 use super::origin::{Origin, Replies};
 use crate::cli::{Action, Stop, parse};
-use crate::config::Settings;
+use crate::config::{DRAIN_TIMEOUT, Settings};
 use crate::listen::Given;
 use crate::proxy::Proxy;
 use crate::running::Running;
@@ -108,7 +108,7 @@ impl Node {
     }
 
     async fn stop(self) {
-        self.shutdown.drain(Duration::ZERO).await;
+        self.shutdown.drain(Duration::ZERO, DRAIN_TIMEOUT).await;
     }
 }
 

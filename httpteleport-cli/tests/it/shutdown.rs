@@ -3,7 +3,9 @@
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 
+use crate::admin::{get, value};
 use crate::client::Client;
+use crate::clients::log_has;
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
 
@@ -39,6 +41,71 @@ async fn sigterm_finishes_what_runs_and_exits_0() {
 async fn sigint_without_work_exits_0() {
     let mut program = Program::http("http://127.0.0.1:1").await;
     program.signal(Signal::INT);
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_takes_longer_than_it_may_is_cut_off() {
+    let origin = Origin::start().await;
+    let args = ["--in", "http://127.0.0.1:0", "--out", &origin.url(), "--drain-timeout", "50ms"];
+    let (mut program, mut log) = Program::logged(&args).await;
+    let mut client = Client::connect(program.address()).await;
+    client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    origin.holds().await;
+    program.signal(Signal::TERM);
+    log_has(&mut log, "1 connections cut off after 50ms (--drain-timeout)").await;
+    assert!(client.rest().await.is_empty());
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
+/// A process that serves on for longer than the test has, and its admin address.
+async fn serving_on(origin: &Origin) -> (Program, String) {
+    let options = ["--drain-delay", "1h", "--admin", "127.0.0.1:0"];
+    let mut program = Program::between("http://127.0.0.1:0", &origin.url(), &options).await;
+    let admin = program.admin().await;
+    assert_eq!(get(&admin, "/readyz").await.status(), 200);
+    program.signal(Signal::TERM);
+    while get(&admin, "/readyz").await.status() == 200 {}
+    assert_eq!(get(&admin, "/readyz").await.status(), 503);
+    (program, admin)
+}
+
+#[tokio::test]
+async fn it_serves_on_for_a_while_and_a_second_signal_begins_draining() {
+    let origin = Origin::start().await;
+    let (mut program, admin) = serving_on(&origin).await;
+    let mut client = Client::connect(program.address()).await;
+    for _ in 0..2 {
+        let reply = client.get("/size/1").await;
+        assert_eq!((reply.status(), reply.field("connection")), (200, None), "all is as before");
+    }
+    let metrics = get(&admin, "/metrics").await;
+    assert_eq!(value(metrics.text(), "httptp_draining", &[]), 0.0);
+    program.signal(Signal::TERM);
+    assert!(client.rest().await.is_empty());
+    assert_eq!(program.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_third_signal_ends_at_once() {
+    let origin = Origin::start().await;
+    let (mut program, _) = serving_on(&origin).await;
+    let mut client = Client::connect(program.address()).await;
+    client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    origin.holds().await;
+    program.signal(Signal::TERM);
+    refused(program.address()).await;
+    program.signal(Signal::TERM);
+    assert_eq!(program.ended().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn the_time_over_it_drains() {
+    let args = ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--drain-delay", "50ms"];
+    let (mut program, mut log) = Program::logged(&args).await;
+    program.signal(Signal::TERM);
+    log_has(&mut log, "draining begins in 50ms (--drain-delay)").await;
+    log_has(&mut log, "draining; another signal ends at once").await;
     assert_eq!(program.ended().await.code(), Some(0));
 }
 

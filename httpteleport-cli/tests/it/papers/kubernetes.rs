@@ -33,6 +33,19 @@ fn pods(objects: &[Yaml]) -> Vec<&Yaml> {
     pods
 }
 
+/// All of a pod, sidecars first.
+fn containers(pod: &Yaml) -> Vec<&Yaml> {
+    ["initContainers", "containers"].iter().flat_map(|kind| list(&pod["spec"][*kind])).collect()
+}
+
+/// The settings that a pod brings.
+fn settings_of<'a>(objects: &'a [Yaml], pod: &Yaml) -> &'a str {
+    let volume = list(&pod["spec"]["volumes"]).iter().find(|volume| text(&volume["name"]) == "httptp");
+    let map = &volume.expect("its settings")["configMap"]["name"];
+    let map = of_kind(objects, "ConfigMap").find(|object| is_named(object, map)).expect("its settings");
+    text(&map["data"]["httptp.toml"])
+}
+
 #[test]
 fn what_pods_need_is_there_or_told() {
     let (manifest, objects) = (packaging("kubernetes.yaml"), objects());
@@ -48,12 +61,12 @@ fn what_pods_need_is_there_or_told() {
                 assert!(manifest.contains(&told), "{volume:?}");
             }
         }
-        for container in list(&pod["spec"]["containers"]) {
+        for container in containers(pod) {
             for mount in list(&container["volumeMounts"]) {
                 assert!(volumes.iter().any(|volume| volume["name"] == mount["name"]), "{mount:?}");
             }
             let ports = list(&container["ports"]);
-            for probe in ["readinessProbe", "livenessProbe"].map(|probe| &container[probe]) {
+            for probe in ["startupProbe", "readinessProbe", "livenessProbe"].map(|probe| &container[probe]) {
                 let port = &probe["httpGet"]["port"];
                 assert!(port.is_badvalue() || ports.iter().any(|known| known["name"] == *port), "{probe:?}");
             }
@@ -95,15 +108,11 @@ fn names_lead_to_pods_and_either_side_can_be_applied_alone() {
 async fn either_side_starts_with_settings_that_are_fine() {
     let objects = objects();
     for pod in pods(&objects) {
-        let containers = list(&pod["spec"]["containers"]);
-        let container = containers.iter().find(|one| text(&one["name"]) == "httptp").expect("ours");
-        let volume = list(&pod["spec"]["volumes"]).iter().find(|volume| text(&volume["name"]) == "httptp");
-        let map = &volume.expect("its settings")["configMap"]["name"];
-        let map = of_kind(&objects, "ConfigMap").find(|object| is_named(object, map)).expect("its settings");
+        let container = containers(pod).into_iter().find(|one| text(&one["name"]) == "httptp").expect("ours");
         let folder = tempfile::tempdir().expect("a folder");
         let token = folder.path().join("token");
         std::fs::write(&token, "a-token-that-nobody-guesses").expect("room");
-        let settings = text(&map["data"]["httptp.toml"]);
+        let settings = settings_of(&objects, pod);
         let mounts: Vec<_> = list(&container["volumeMounts"]).iter().map(|mount| text(&mount["mountPath"])).collect();
         assert!(settings.contains("\"/etc/httptp-admin/token\"") && mounts.contains(&"/etc/httptp-admin"));
         assert_eq!(text(&list(&container["args"])[1]), format!("{}/httptp.toml", mounts[0]));
@@ -114,6 +123,28 @@ async fn either_side_starts_with_settings_that_are_fine() {
         std::fs::write(&file, settings).expect("room");
         let (code, _, errors) = run(&["check", file.to_str().expect("a path")]).await;
         assert_eq!((code, errors.as_str()), (Some(0), ""));
+    }
+}
+
+/// A pod is not killed before the program has drained, and its sidecar outlives the application.
+#[test]
+fn pods_have_the_time_to_end() {
+    let objects = objects();
+    for pod in pods(&objects) {
+        let sidecar = list(&pod["spec"]["initContainers"]).first();
+        assert!(sidecar.is_none_or(|sidecar| text(&sidecar["restartPolicy"]) == "Always"));
+        let alone = containers(pod).len() == 1;
+        assert_eq!(sidecar.is_none(), alone, "the near one stands beside an application");
+        let settings = settings_of(&objects, pod);
+        let seconds = |key: &str, usual: i64| {
+            let time =
+                settings.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix("s\""));
+            time.map_or(usual, |time| time.parse().expect("seconds"))
+        };
+        let (delay, drain) = (seconds("drain_delay", 0), seconds("drain_timeout", 30));
+        assert_eq!(delay > 0, alone, "who is found by its name serves on until that is forgotten");
+        let grace = pod["spec"]["terminationGracePeriodSeconds"].as_i64().expect("a time");
+        assert!(grace >= delay + drain + 5, "{grace}");
     }
 }
 
