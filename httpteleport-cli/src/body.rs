@@ -154,6 +154,16 @@ impl Body {
         self.abrupt = true;
     }
 
+    /// How long it is, if all of it is here.
+    pub(crate) fn length_at_hand(&self) -> Option<u64> {
+        if let Kind::Full(full) = &self.kind { full.size_hint().exact() } else { None }
+    }
+
+    /// Gives up what is to come of it, and keeps what it holds.
+    pub(crate) fn leave_out(&mut self) {
+        self.kind = Kind::Full(Full::default());
+    }
+
     /// Makes the body hold what its request occupies of its client's limits.
     pub(crate) fn keep(&mut self, client: Option<Load>) {
         self.client = client;

@@ -25,6 +25,7 @@ use crate::shutdown::Shutdown;
 use crate::spans::Spans;
 
 mod activity;
+mod bodiless;
 mod breaks;
 mod delivery;
 mod door;

@@ -7,6 +7,7 @@ use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::activity::{Activity, Busy};
+use super::bodiless;
 use super::http::{Ends, Shared};
 use super::http2::size_of_head;
 use super::policy::Bodies;
@@ -41,7 +42,7 @@ impl Shared {
             return Ok(self.proven(&request, reply, ends, running));
         }
         let mut span = self.traces.begin(&mut request, ends.caller);
-        let version = request.version();
+        let (method, version) = (request.method().clone(), request.version());
         let (client, admitted) = self.admit(&request, ends.caller.client);
         let caller = Caller { client, grpc: grpc::reply_type(&request), ..ends.caller };
         if let Some(span) = &mut span {
@@ -76,6 +77,7 @@ impl Shared {
             None => (reply, None),
             Some(asked) => asked.answered(reply, |why| caller.refuse(StatusCode::BAD_GATEWAY, why)),
         };
+        bodiless::take_body(&method, &mut reply);
         let status = reply.status();
         self.traffic.requests.replied(status);
         // Of another protocol what counts is what is said in it.
@@ -96,6 +98,7 @@ impl Shared {
         ends: Ends,
         running: Busy,
     ) -> Response<Body> {
+        bodiless::take_body(request.method(), &mut reply);
         reply.body_mut().keep_busy(running);
         let client = self.policy.load().gate.client(request.headers(), ends.caller.client);
         let logged = self.access_log.as_ref().map(|log| log.begin(request, client));

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Parts;
 use super::activity::Activity;
+use super::bodiless;
 use super::policy::{Current, Policy};
 use crate::access_log::{self, AccessLog};
 use crate::body::{Body, BoxError};
@@ -192,7 +193,7 @@ impl StreamHandler for Answer {
 
     async fn call(&self, mut request: Request<Incoming>, context: Context) -> Response<Body> {
         let peer = context.peer_addr().map_or(Client::Unix, Client::Tcp);
-        let start = Instant::now();
+        let (start, method) = (Instant::now(), request.method().clone());
         self.traffic.requests.started();
         let mut span = self.traces.begin(&mut request, self.caller(peer));
         let mut logged = self.access_log.as_ref().map(|log| log.begin(&request, peer));
@@ -213,6 +214,9 @@ impl StreamHandler for Answer {
             // It is at hand.
             Err(reply) => (reply, start),
         };
+        if reply.extensions().get::<Protocol>().is_none() {
+            bodiless::take_body(&method, &mut reply);
+        }
         if !context.is_streaming() {
             reply = whole(reply, deadline, caller).await;
         } else if reply.extensions_mut().remove::<Protocol>().is_some() {
