@@ -35,11 +35,12 @@ async fn fails_and_goes_on(near: &Node) {
 }
 
 /// One failure is enough to leave an upstream alone, if it were its own.
-const STRICT: [&str; 6] = [
+const STRICT: [&str; 7] = [
     "--in-get-only",
     "--eject-after=1",
     "--health-check=/",
     "--health-interval=100ms",
+    "--health-timeout=15s",
     "--health-fails=1",
     "--log-level=debug",
 ];
