@@ -84,7 +84,8 @@ pub(crate) fn prepare_request<B>(
     }
     let method = request.method().clone();
     let headers = request.headers_mut();
-    let announced = came_in_chunks(headers)? || headers.contains_key(CONTENT_LENGTH);
+    let in_chunks = came_in_chunks(headers).map_err(|why| Refusal::new(Reason::Unsupported, why))?;
+    let announced = in_chunks || headers.contains_key(CONTENT_LENGTH);
     if remove_hop_by_hop(headers) {
         headers.insert(TE, trailers::ASKED_FOR);
     }
@@ -109,12 +110,12 @@ pub(crate) fn prepare_request<B>(
 /// # Errors
 ///
 /// It has another coding, which would have to be undone here, or one that the next reader may see otherwise.
-fn came_in_chunks(headers: &HeaderMap) -> Result<bool, Refusal> {
+fn came_in_chunks(headers: &HeaderMap) -> Result<bool, &'static str> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(false),
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err(Refusal::new(Reason::Unsupported, "the only transfer coding is chunked")),
+        _ => Err("the only transfer coding is chunked"),
     }
 }
 
@@ -147,13 +148,48 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Makes an upstream's reply what a client should see. Where its coding told where it ends, a length beside that says nothing
-/// (RFC 9112, 6.3), and a 204 has none (RFC 9110, 8.6): over HTTP/2 it would be malformed.
-pub(crate) fn prepare_reply<B>(reply: &mut Response<B>) {
-    if reply.status() == StatusCode::NO_CONTENT || reply.headers().contains_key(TRANSFER_ENCODING) {
-        reply.headers_mut().remove(CONTENT_LENGTH);
+/// (RFC 9112, 6.3), and neither 204 nor 101 has one (RFC 9110, 8.6): over HTTP/2 it would be malformed.
+///
+/// # Errors
+///
+/// Its length is no number, or several, or it has a coding that would have to be undone here.
+pub(crate) fn prepare_reply<B>(reply: &mut Response<B>) -> Result<(), &'static str> {
+    let status = reply.status();
+    let headers = reply.headers_mut();
+    let in_chunks = came_in_chunks(headers).map_err(|_| "its reply has another transfer coding than chunked")?;
+    if in_chunks || matches!(status, StatusCode::NO_CONTENT | StatusCode::SWITCHING_PROTOCOLS) {
+        headers.remove(CONTENT_LENGTH);
+    } else {
+        settle_length(headers)?;
     }
-    remove_hop_by_hop(reply.headers_mut());
+    remove_hop_by_hop(headers);
     *reply.version_mut() = Version::HTTP_11;
+    Ok(())
+}
+
+/// Leaves one length where the same was said several times, in several fields or in one (RFC 9110, 8.6).
+fn settle_length(headers: &mut HeaderMap) -> Result<(), &'static str> {
+    let mut fields = headers.get_all(CONTENT_LENGTH).iter();
+    let said = match (fields.next(), fields.next()) {
+        (None, _) => return Ok(()),
+        (Some(one), None) if length(one.as_bytes()).is_some() => return Ok(()),
+        _ => headers.get_all(CONTENT_LENGTH).iter(),
+    };
+    let mut lengths = said.flat_map(|field| field.as_bytes().split(|byte| *byte == b',')).map(length);
+    match lengths.next().flatten() {
+        Some(first) if lengths.all(|other| other == Some(first)) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(first));
+            Ok(())
+        }
+        _ => Err("its reply has no length that can be believed"),
+    }
+}
+
+/// A length, which has nothing but digits.
+fn length(text: &[u8]) -> Option<u64> {
+    let digits = text.trim_ascii();
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -224,6 +260,55 @@ mod tests {
             let mut request = head("/", &[&[("host", "h")], &fields[..]].concat());
             let refused = prepare_request(&mut request, own, Some(5)).map_err(|refusal| refusal.0);
             assert_eq!(refused, if want { Ok(()) } else { Err(Reason::Unsupported) }, "{codings:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_has_one_length_or_none() {
+        let said = |status: u16, fields: &[(&str, &str)]| {
+            let mut reply = Response::builder().status(status);
+            for (name, value) in fields {
+                reply = reply.header(*name, *value);
+            }
+            let mut reply = reply.body(()).expect("a reply");
+            prepare_reply(&mut reply)?;
+            let mut all = reply.headers().get_all(CONTENT_LENGTH).iter().map(|text| text.to_str().expect("text"));
+            let text = all.next().unwrap_or_default().to_owned();
+            assert_eq!(all.next(), None);
+            Ok(text)
+        };
+        for (values, want) in [
+            (&["5"][..], "5"),
+            (&["0"], "0"),
+            (&["18446744073709551615"], "18446744073709551615"),
+            (&["5", "5"], "5"),
+            (&["5, 5 ,\t5"], "5"),
+            (&["5,5", "05"], "5"),
+            (&[], ""),
+        ] {
+            let fields: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
+            assert_eq!(said(200, &fields).as_deref(), Ok(want), "{values:?}");
+            assert_eq!(said(204, &fields).as_deref(), Ok(""), "{values:?}");
+            let chunked = [&fields[..], &[("transfer-encoding", "chunked")]].concat();
+            assert_eq!(said(200, &chunked).as_deref(), Ok(""), "{values:?}");
+        }
+        for values in [
+            &["5", "6"][..],
+            &["5, 6"],
+            &["+5"],
+            &["-5"],
+            &["x"],
+            &[""],
+            &["5,"],
+            &["5", "x"],
+            &["18446744073709551616"],
+        ] {
+            let fields: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
+            assert_eq!(said(200, &fields), Err("its reply has no length that can be believed"), "{values:?}");
+        }
+        for coding in ["gzip, chunked", "chunked, gzip", "identity", "xchunked", "chunked, chunked"] {
+            let why = "its reply has another transfer coding than chunked";
+            assert_eq!(said(200, &[("transfer-encoding", coding)]), Err(why), "{coding}");
         }
     }
 

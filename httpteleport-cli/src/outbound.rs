@@ -161,6 +161,11 @@ impl Failure {
         Failure { kind, reason: reason.into(), told, unsent: None, untaken: false, harmless: None }
     }
 
+    /// A reply that is none.
+    pub(crate) fn broken(told: &'static str) -> Failure {
+        Failure::new(FailureKind::Broken, told)
+    }
+
     /// A connection that was lost before the reply. Over TLS 1.3 a server says only then that it does not like what it was shown of
     /// certificates: it has let nobody in.
     pub(crate) fn lost(told: &'static str, line: String) -> Failure {

@@ -159,7 +159,7 @@ impl HttpUpstream {
             let upload = sendable.body().progress();
             match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
                 Ok((mut reply, running)) => {
-                    headers::prepare_reply(&mut reply);
+                    headers::prepare_reply(&mut reply).map_err(Failure::broken)?;
                     let held = (permit, running);
                     return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, upload, self.options.pause)));
                 }
@@ -269,7 +269,7 @@ impl HttpUpstream {
         if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::new(FailureKind::Broken, "it switched protocols without being asked to"));
         }
-        headers::prepare_reply(&mut reply);
+        headers::prepare_reply(&mut reply).map_err(Failure::broken)?;
         let lease = Lease { connection, pool: Arc::clone(&self.pool), permit };
         let early = progress.is_some_and(|progress| !progress.is_over());
         Ok(reply.map(|incoming| Body::stream(incoming, lease, early, self.options.pause)))

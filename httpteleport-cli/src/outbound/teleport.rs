@@ -174,7 +174,7 @@ impl TeleportUpstream {
         };
         let error = match outcome {
             Ok(mut reply) => {
-                headers::prepare_reply(&mut reply);
+                headers::prepare_reply(&mut reply).map_err(Failure::broken)?;
                 if reply.status() == StatusCode::SWITCHING_PROTOCOLS
                     && let Some(protocol) = protocol
                 {

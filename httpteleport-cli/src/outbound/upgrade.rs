@@ -57,7 +57,7 @@ impl HttpUpstream {
         let lost = || Failure::new(FailureKind::Broken, "it closed the connection when it had switched protocols");
         let stream = timeout_at(deadline, connection.into_stream()).await;
         let (stream, unread, open) = stream.ok().flatten().ok_or_else(lost)?;
-        headers::prepare_reply(&mut reply);
+        headers::prepare_reply(&mut reply).map_err(Failure::broken)?;
         Ok(self.switched(reply.into_parts().0, protocol, said, (TokioIo::new(stream), unread), (permit, open)))
     }
 

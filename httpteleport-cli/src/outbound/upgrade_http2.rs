@@ -40,13 +40,15 @@ impl HttpUpstream {
         head.extensions.insert(hyper::ext::Protocol::from(protocol.as_str()));
         let asked = Box::new(Request::from_parts(head, RequestBody::default()));
         let (mut reply, running) = self.extended_connect(asked, deadline).await?;
-        headers::prepare_reply(&mut reply);
+        headers::prepare_reply(&mut reply).map_err(Failure::broken)?;
         if !reply.status().is_success() {
             let held = (permit, running);
             // The request's side of the stream stays open.
             let open = Some(Arc::default());
             return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, open, self.options.pause)));
         }
+        // It says nothing of a stream (RFC 9110, 8.6).
+        reply.headers_mut().remove(CONTENT_LENGTH);
         if let Some(key) = key.filter(|_| is_websocket(protocol)) {
             websocket::answer(reply.headers_mut(), key.as_bytes());
         }

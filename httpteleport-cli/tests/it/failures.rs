@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use http::{Request, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::Client;
+use crate::http2::{connect, empty};
 use crate::origin::Origin;
 use crate::program::{Program, logged};
+use crate::stage::Stage;
 use crate::tls::Identity;
 
 /// An address nobody listens on.
@@ -147,6 +150,48 @@ async fn nonsense_from_an_upstream_is_502() {
         let reply = client.reply().await;
         assert_eq!(reply.status(), 502);
         assert!(reply.text().contains(why) && reply.text().lines().count() == 1, "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn a_reply_has_one_length_or_is_502() {
+    let stage = Stage::start().await;
+    for (method, fields, told) in [
+        ("HEAD", "Content-Length: 5\r\nContent-Length: 5", Some("5")),
+        ("GET", "Content-Length: 5, 5", Some("5")),
+        ("HEAD", "Content-Length: 5\r\nContent-Length: 6", None),
+        ("HEAD", "Content-Length: -5", None),
+        ("HEAD", "Content-Length: x", None),
+        ("GET", "Transfer-Encoding: gzip, chunked", None),
+    ] {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let request = format!("{method} / HTTP/1.1\r\nHost: h\r\n\r\n");
+            let answer = async {
+                let mut origin = stage.accept().await;
+                origin.head().await;
+                let body = if method == "GET" { "hello" } else { "" };
+                origin.send(format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{fields}\r\n\r\n{body}")).await;
+            };
+            let (status, length) = if version == Version::HTTP_2 {
+                let mut client = connect(stage.program.address()).await;
+                let request = Request::builder().method(method).uri("http://h/").body(empty()).expect("a request");
+                let (reply, ()) = tokio::join!(client.send_request(request), answer);
+                let reply = reply.expect("a reply");
+                let length = reply.headers().get("content-length").map(|text| text.to_str().expect("text").to_owned());
+                (reply.status().as_u16(), length)
+            } else {
+                let mut client = stage.client().await;
+                client.send(request).await;
+                let (reply, ()) = tokio::join!(client.head(), answer);
+                (reply.status(), reply.field("content-length").map(str::to_owned))
+            };
+            match told {
+                Some(told) => {
+                    assert_eq!((status, length.as_deref()), (200, Some(told)), "{version:?} {method} {fields}");
+                }
+                None => assert_eq!(status, 502, "{version:?} {method} {fields}"),
+            }
+        }
     }
 }
 
