@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,7 +21,6 @@ use crate::balance::Load;
 use crate::inbound::Busy;
 use crate::outbound::pool::Lease;
 use crate::outbound::{Attempt, FailureKind};
-use crate::request::Progress;
 use crate::spans::Span;
 use crate::timer::poll_late;
 use crate::tls::cause;
@@ -66,8 +64,6 @@ enum Kind {
 struct Stream {
     incoming: Incoming,
     source: Source,
-    /// How far the body of its request is that goes the other way on the same stream, if that is one of HTTP/2.
-    upload: Option<Arc<Progress>>,
     /// The longest pause between two pieces.
     patience: Duration,
     /// Made when a piece is waited for, so that a body that is there at once needs no timer.
@@ -105,7 +101,7 @@ impl Body {
     /// A streamed body that comes over the connection leased, with pauses of at most so long; `early` if the body of its
     /// request has not ended.
     pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool, patience: Duration) -> Body {
-        let mut stream = Stream { incoming, source: Source::Leased(lease), upload: None, patience, pause: None };
+        let mut stream = Stream { incoming, source: Source::Leased(lease), patience, pause: None };
         stream.release_if_done();
         if early {
             stream.part();
@@ -113,15 +109,13 @@ impl Body {
         Body::of(Kind::Stream(stream))
     }
 
-    /// A streamed body that comes over a connection of HTTP/2, which has a task; `upload` is how far the body of its request is, if that
-    /// streams.
+    /// A streamed body that comes over a connection of HTTP/2, which has a task.
     pub(crate) fn multiplexed(
         incoming: Incoming,
         held: (OwnedSemaphorePermit, Load),
-        upload: Option<Arc<Progress>>,
         patience: Duration,
     ) -> Body {
-        let mut stream = Stream { incoming, source: Source::Shared(held), upload, patience, pause: None };
+        let mut stream = Stream { incoming, source: Source::Shared(held), patience, pause: None };
         stream.release_if_done();
         Body::of(Kind::Stream(stream))
     }
@@ -312,11 +306,10 @@ impl Stream {
         }
     }
 
-    /// Whether a reply over HTTP/2 that seems to have ended was broken off: hyper takes that for its end, if no error was named. While the
-    /// request still goes on it may be the end, as an upstream that wants no more of it says so (RFC 9113, 8.1).
+    /// Whether a reply over HTTP/2 that seems to have ended was broken off: hyper takes that for its end, if no error was named. One that is
+    /// whole has said so before, also where the upstream wants no more of the request and resets its stream (RFC 9113, 8.1).
     fn is_cut(&self) -> bool {
-        let asked = self.upload.as_ref().is_none_or(|upload| upload.is_over());
-        matches!(self.source, Source::Shared(_)) && asked && !self.incoming.is_end_stream()
+        matches!(self.source, Source::Shared(_)) && !self.incoming.is_end_stream()
     }
 
     fn release_if_done(&mut self) {

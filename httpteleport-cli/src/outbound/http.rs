@@ -156,12 +156,11 @@ impl HttpUpstream {
                 Got::One(connection) => return self.call_on(connection, sendable, deadline, permit).await,
                 Got::Two(lent) => lent,
             };
-            let upload = sendable.body().progress();
             match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
                 Ok((mut reply, running)) => {
                     headers::prepare_reply(&mut reply).map_err(Failure::broken)?;
                     let held = (permit, running);
-                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, upload, self.options.pause)));
+                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.options.pause)));
                 }
                 // The connection has ended, or is about to: another one is as good.
                 Err(failure) => request = again.after(failure).await?,

@@ -1,7 +1,5 @@
 //! Requests for another protocol, as HTTP/2 has them: each is a stream (RFC 8441).
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_KEY, TE};
 use http::{Method, Request, Response, StatusCode};
@@ -43,9 +41,7 @@ impl HttpUpstream {
         headers::prepare_reply(&mut reply).map_err(Failure::broken)?;
         if !reply.status().is_success() {
             let held = (permit, running);
-            // The request's side of the stream stays open.
-            let open = Some(Arc::default());
-            return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, open, self.options.pause)));
+            return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.options.pause)));
         }
         // It says nothing of a stream (RFC 9110, 8.6).
         reply.headers_mut().remove(CONTENT_LENGTH);

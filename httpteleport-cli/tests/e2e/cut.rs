@@ -66,6 +66,8 @@ async fn an_upload_that_its_client_breaks_off_never_ends_at_the_origin() {
 enum Says {
     /// A part of its reply, once the request has ended.
     Part,
+    /// A part of it, while the request has not.
+    EarlyPart,
     /// All of it, while the request has not.
     All,
 }
@@ -113,11 +115,15 @@ async fn ask(address: &str, sent: &[u8], go: oneshot::Sender<()>) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_that_its_upstream_breaks_off_never_ends_at_the_client() {
     for reason in REASONS {
-        let (origin, go) = resetting(Says::Part, reason).await;
-        let node = Node::start("http://127.0.0.1:0", &origin, &[]);
-        let received = ask(node.address(), &request("GET", "/").bytes(), go).await;
-        let ended = read_reply(&received).is_ok();
-        assert!(!ended, "{reason:?}: {}", received.escape_ascii());
+        let post = request("POST", "/").header("Transfer-Encoding", "chunked").bytes();
+        let goes_on = [&post[..], b"5\r\nhello\r\n"].concat();
+        for (says, sent) in [(Says::Part, request("GET", "/").bytes()), (Says::EarlyPart, goes_on)] {
+            let (origin, go) = resetting(says, reason).await;
+            let node = Node::start("http://127.0.0.1:0", &origin, &[]);
+            let received = ask(node.address(), &sent, go).await;
+            let ended = read_reply(&received).is_ok();
+            assert!(!ended, "{reason:?}: {}", received.escape_ascii());
+        }
     }
 }
 
