@@ -24,7 +24,7 @@ use crate::outbound::{Attempt, FailureKind};
 use crate::spans::Span;
 use crate::timer::poll_late;
 use crate::tls::cause;
-use crate::trailers;
+use crate::trailers::Withheld;
 
 /// Any error of a body; the client sees its connection end early.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -39,6 +39,8 @@ pub(crate) struct Body {
     /// It does so at once.
     abrupt: bool,
     client: Option<Load>,
+    /// Names that are not among its trailers.
+    withheld: Withheld,
     /// Where its line of the access log is made.
     logged: Option<Box<Exchange>>,
     /// What ends with it: the span of the request to the upstream, and then that of the request itself.
@@ -91,6 +93,7 @@ impl Body {
             broken: None,
             abrupt: false,
             client: None,
+            withheld: Withheld::default(),
             logged: None,
             attempted: None,
             span: None,
@@ -110,11 +113,7 @@ impl Body {
     }
 
     /// A streamed body that comes over a connection of HTTP/2, which has a task.
-    pub(crate) fn multiplexed(
-        incoming: Incoming,
-        held: (OwnedSemaphorePermit, Load),
-        patience: Duration,
-    ) -> Body {
+    pub(crate) fn multiplexed(incoming: Incoming, held: (OwnedSemaphorePermit, Load), patience: Duration) -> Body {
         let mut stream = Stream { incoming, source: Source::Shared(held), patience, pause: None };
         stream.release_if_done();
         Body::of(Kind::Stream(stream))
@@ -146,6 +145,11 @@ impl Body {
     /// Makes the body fail at once where it fails: whoever reads it writes it to the client, and no HTTP.
     pub(crate) fn breaks_at_once(&mut self) {
         self.abrupt = true;
+    }
+
+    /// Makes it have no trailers of these names.
+    pub(crate) fn withhold(&mut self, names: &Withheld) {
+        self.withheld = names.clone();
     }
 
     /// How long it is, if all of it is here.
@@ -197,8 +201,9 @@ impl http_body::Body for Body {
             Kind::Full(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
             Kind::Stream(stream) => stream.poll_frame(cx),
             Kind::Teleport(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
-            Kind::Other(body) => Pin::new(body).poll_frame(cx).map_ok(trailers::clean),
+            Kind::Other(body) => Pin::new(body).poll_frame(cx),
         };
+        let next = next.map_ok(|frame| self.withheld.clean(frame));
         self.over |= matches!(&next, Poll::Ready(None | Some(Err(_))));
         if let (Poll::Ready(Some(frame)), Some((attempt, _))) = (&next, &mut self.held) {
             match frame.as_ref().map(Frame::trailers_ref) {
@@ -293,7 +298,7 @@ impl Stream {
                     }
                     None => self.release(),
                 }
-                Poll::Ready(frame.map(|frame| frame.map(trailers::clean).map_err(Into::into)))
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
                 let patience = self.patience;

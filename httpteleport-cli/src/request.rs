@@ -18,7 +18,7 @@ use crate::body::BoxError;
 use crate::counters::Counters;
 use crate::listen::Client;
 use crate::refusal::{Reason, Refusal};
-use crate::trailers;
+use crate::trailers::Withheld;
 
 mod held;
 mod rewind;
@@ -29,6 +29,17 @@ use self::rewind::Rewind;
 
 /// A request as it goes to an upstream. Boxed, because it passes through many hands.
 pub(crate) type Outgoing = Box<Request<RequestBody>>;
+
+/// Makes the request have no trailers of these names; can be done twice.
+pub(crate) fn withhold(request: &mut Request<RequestBody>, names: &Withheld) {
+    if let Kind::Stream(stream) = &mut request.body_mut().0
+        && let Some(free) = stream.withheld.iter_mut().find(|withheld| withheld.is_empty())
+        && !names.is_empty()
+    {
+        *free = names.clone();
+        names.clean_announced(request.headers_mut());
+    }
+}
 
 /// The body of a request.
 pub(crate) struct RequestBody(Kind);
@@ -47,6 +58,8 @@ enum Kind {
 struct Stream {
     body: UnsyncBoxBody<Bytes, BoxError>,
     progress: Arc<Progress>,
+    /// Names that are not among its trailers: of the listener, and of the route.
+    withheld: [Withheld; 2],
 }
 
 /// How far a streamed body has come, for whoever waits for the reply.
@@ -75,7 +88,11 @@ pub(crate) enum BodyFault {
 impl RequestBody {
     /// A body that comes as it is asked for. Its errors are [`BodyFault`]s where the client is at fault.
     pub(crate) fn stream(body: impl Body<Data = Bytes, Error = BoxError> + Send + 'static) -> RequestBody {
-        RequestBody(Kind::Stream(Stream { body: body.boxed_unsync(), progress: Arc::default() }))
+        RequestBody(Kind::Stream(Stream {
+            body: body.boxed_unsync(),
+            progress: Arc::default(),
+            withheld: Default::default(),
+        }))
     }
 
     /// A body that never left.
@@ -163,7 +180,8 @@ impl Body for RequestBody {
                 {
                     let _ = stream.progress.fault.set(fault); // The first one counts.
                 }
-                next.map_ok(trailers::clean)
+                let [one, two] = &stream.withheld;
+                next.map_ok(|frame| two.clean(one.clean(frame)))
             }
             Kind::Lent(lent) => lent.poll_frame(cx),
             Kind::Again(rewind) => rewind.poll_frame(cx),

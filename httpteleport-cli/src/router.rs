@@ -12,7 +12,8 @@ use crate::config::{self, Edit, Fields};
 use crate::outbound::FailureKind;
 use crate::proxy::Proxy;
 use crate::refusal::{Reason, Refusal};
-use crate::request::{Outgoing, RequestBody};
+use crate::request::{Outgoing, RequestBody, withhold};
+use crate::trailers::Withheld;
 
 mod table;
 
@@ -26,9 +27,19 @@ pub(crate) struct Router {
 /// A route, and the group at its end.
 struct Route {
     edit: Edit,
+    /// Names that its requests have no trailers of.
+    withheld: Withheld,
     /// There only if it changes anything.
-    reply: Option<Arc<Fields>>,
+    reply: Option<Arc<Change>>,
     proxy: Arc<Proxy>,
+}
+
+/// What a route changes in replies.
+struct Change {
+    /// In their heads.
+    fields: Fields,
+    /// Names that they have no trailers of.
+    withheld: Withheld,
 }
 
 /// A request that has its place and knows its way.
@@ -46,15 +57,17 @@ pub(crate) struct Routed {
 pub(crate) struct After {
     /// What the request occupies of its client's limits.
     load: Option<Load>,
-    /// What its route changes in the head of the reply.
-    fields: Option<Arc<Fields>>,
+    /// What its route changes in the reply.
+    change: Option<Arc<Change>>,
 }
 
 impl After {
     /// Does it.
     pub(crate) fn apply(self, reply: &mut Response<Body>) {
-        if let Some(fields) = self.fields {
-            fields.apply(reply.headers_mut());
+        if let Some(change) = self.change {
+            change.fields.apply(reply.headers_mut());
+            change.withheld.clean_announced(reply.headers_mut());
+            reply.body_mut().withhold(&change.withheld);
         }
         reply.body_mut().keep(self.load);
     }
@@ -81,7 +94,8 @@ impl Router {
         let slot = self.slots.take().ok_or(full)?;
         let route = self.find(&request).ok_or(Refusal::new(Reason::NoRoute, "no route for this host and path"))?;
         route.edit.apply(request.headers_mut());
-        let after = After { load, fields: route.reply.clone() };
+        withhold(&mut request, &route.withheld);
+        let after = After { load, change: route.reply.clone() };
         Ok(Routed { proxy: Arc::clone(&route.proxy), request, slot, after })
     }
 
@@ -99,8 +113,10 @@ impl Router {
 
 impl Route {
     fn new(route: &config::Route, proxy: Arc<Proxy>) -> Route {
-        let reply = Some(&route.reply).filter(|fields| !fields.is_empty()).cloned().map(Arc::new);
-        Route { edit: route.edit.clone(), reply, proxy }
+        let change = |fields: &Fields| Change { fields: fields.clone(), withheld: Withheld::new(fields.names()) };
+        let reply = Some(&route.reply).filter(|fields| !fields.is_empty()).map(change).map(Arc::new);
+        let withheld = Withheld::new(route.edit.fields.names());
+        Route { edit: route.edit.clone(), withheld, reply, proxy }
     }
 }
 

@@ -1,13 +1,15 @@
 //! Fields after a body. On a connection of HTTP/1.1 hyper sends those alone that a `Trailer` field announces.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderName, HeaderValue, TE, TRAILER};
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame};
 
 use crate::grpc::Call;
 
-/// Fields that frame, route, authenticate or describe a message: known before the body, or not believed (RFC 9110, 6.5.1).
-static NEVER: [HeaderName; 30] = [
+/// Fields that frame, route, authenticate or describe a message, or tell where it comes from: known before the body, or not believed (RFC 9110, 6.5.1).
+static NEVER: [HeaderName; 34] = [
     header::AGE,
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
@@ -18,6 +20,7 @@ static NEVER: [HeaderName; 30] = [
     header::CONTENT_TYPE,
     header::COOKIE,
     header::EXPECT,
+    header::FORWARDED,
     header::HOST,
     header::IF_MATCH,
     header::IF_MODIFIED_SINCE,
@@ -38,6 +41,9 @@ static NEVER: [HeaderName; 30] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::WWW_AUTHENTICATE,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
 ];
 
 /// What a call of gRPC tells behind its body.
@@ -55,6 +61,48 @@ pub(crate) fn clean<T>(mut frame: Frame<T>) -> Frame<T> {
 pub(crate) fn clean_fields(trailers: &mut HeaderMap) {
     for name in &NEVER {
         trailers.remove(name);
+    }
+}
+
+/// Names that are decided about here, beside those that are never among trailers: what a message says of them behind its body stays
+/// here, or who reads trailers as if they stood in the head would believe it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Withheld(Option<Arc<[HeaderName]>>);
+
+impl Withheld {
+    /// These names.
+    pub(crate) fn new<'a>(names: impl Iterator<Item = &'a HeaderName>) -> Withheld {
+        let names: Arc<[HeaderName]> = names.cloned().collect();
+        Withheld(Some(names).filter(|names| !names.is_empty()))
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Removes from trailers these and what may never be there; other frames stay as they are.
+    pub(crate) fn clean<T>(&self, frame: Frame<T>) -> Frame<T> {
+        let mut frame = clean(frame);
+        if let Some(trailers) = frame.trailers_mut() {
+            for name in self.0.iter().flat_map(|names| &**names) {
+                trailers.remove(name);
+            }
+        }
+        frame
+    }
+
+    /// Removes them from what a head says of its trailers.
+    pub(crate) fn clean_announced(&self, headers: &mut HeaderMap) {
+        let Some(names) = self.0.as_ref().filter(|_| headers.contains_key(TRAILER)) else { return };
+        let is_withheld = |said: &str| names.iter().any(|name| said.eq_ignore_ascii_case(name.as_str()));
+        let texts = headers.get_all(TRAILER).iter().filter_map(|text| text.to_str().ok());
+        let said = texts.flat_map(|text| text.split(',')).map(str::trim);
+        let left: Vec<&str> = said.filter(|name| !name.is_empty() && !is_withheld(name)).collect();
+        match HeaderValue::try_from(left.join(", ")) {
+            Ok(left) if !left.is_empty() => headers.insert(TRAILER, left),
+            _ => headers.remove(TRAILER),
+        };
     }
 }
 
@@ -99,6 +147,31 @@ mod tests {
         let mut left: Vec<_> = frame.trailers_ref().expect("trailers").keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["etag", "grpc-status"]);
+    }
+
+    #[test]
+    fn names_that_are_decided_about_here_are_neither_announced_nor_passed_on() {
+        let [mine, yours] = [HeaderName::from_static("x-mine"), HeaderName::from_static("x-yours")];
+        let value = HeaderValue::from_static;
+        let trailers = || HeaderMap::from_iter([(mine.clone(), value("1")), (yours.clone(), value("2"))]);
+        let withheld = Withheld::new([&mine].into_iter());
+        let left = withheld.clean(Frame::<()>::trailers(trailers()));
+        assert_eq!(left.trailers_ref().expect("trailers").keys().collect::<Vec<_>>(), [&yours]);
+        let all = Withheld::new([].into_iter()).clean(Frame::<()>::trailers(trailers()));
+        assert_eq!(all.trailers_ref().expect("trailers").len(), 2);
+        for (said, want) in [
+            (&["X-Mine, X-Yours"][..], &["X-Yours"][..]),
+            (&["x-yours", "a,X-MINE"], &["x-yours, a"]),
+            (&["x-mine"], &[]),
+            (&[], &[]),
+        ] {
+            let mut headers = HeaderMap::new();
+            for said in said {
+                headers.append(TRAILER, value(said));
+            }
+            withheld.clean_announced(&mut headers);
+            assert_eq!(headers.get_all(TRAILER).iter().collect::<Vec<_>>(), want);
+        }
     }
 
     #[test]

@@ -81,6 +81,11 @@ impl Fields {
         self.remove.is_empty() && self.set.is_empty()
     }
 
+    /// The names of all that it changes.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.remove.iter().chain(self.set.iter().map(|(name, _)| name))
+    }
+
     /// Changes them: what is set wins over what is removed.
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {

@@ -166,7 +166,7 @@ impl Shared {
         let mut request = Request::from_parts(parts, body);
         headers::prepare_request(&mut request, || ends.own_address(), length)?;
         let policy = self.policy.load();
-        policy.gate.tell(request.headers_mut(), ends.caller.client, client);
+        policy.gate.tell(&mut request, ends.caller.client, client);
         policy.router.route(Box::new(request), load)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Request};
 use tokio::time::Instant;
 
 use crate::balance::Load;
@@ -13,6 +13,8 @@ use crate::forwarded::Identity;
 use crate::headers::check_expectation;
 use crate::listen::Client;
 use crate::refusal::{Reason, Refusal};
+use crate::request::{RequestBody, withhold};
+use crate::trailers::Withheld;
 
 /// The gate of one listener.
 pub(super) struct Gate {
@@ -22,6 +24,8 @@ pub(super) struct Gate {
     pub(super) max_head: usize,
     clients: Option<Arc<Clients>>,
     identity: Identity,
+    /// The header that it tells addresses in.
+    withheld: Withheld,
     tls: bool,
     pub(super) counters: Arc<Counters>,
 }
@@ -38,6 +42,7 @@ impl Gate {
             max_head: settings.limits.max_header_size,
             clients: same.or_else(|| Clients::new(limits).map(Arc::new)),
             identity: settings.identity.clone(),
+            withheld: Withheld::new(settings.identity.header.iter()),
             tls: settings.endpoint.scheme.is_tls(),
             counters,
         }
@@ -68,7 +73,8 @@ impl Gate {
     }
 
     /// Tells upstreams whose request it is.
-    pub(super) fn tell(&self, headers: &mut HeaderMap, peer: Client, client: Client) {
-        self.identity.tell(headers, peer, client, self.tls);
+    pub(super) fn tell(&self, request: &mut Request<RequestBody>, peer: Client, client: Client) {
+        self.identity.tell(request.headers_mut(), peer, client, self.tls);
+        withhold(request, &self.withheld);
     }
 }

@@ -288,7 +288,7 @@ impl Answer {
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
         };
         headers::prepare_request(&mut request, own_address, length)?;
-        policy.gate.tell(request.headers_mut(), peer, client);
+        policy.gate.tell(&mut request, peer, client);
         policy.router.route(Box::new(request), load)
     }
 }
