@@ -60,13 +60,23 @@ pub(crate) struct Identity {
 impl Identity {
     /// Who sent the request that `peer` has handed over.
     ///
-    /// That is the last one on its way whom this input does not trust, as far as those tell that it trusts.
+    /// That is the last one on its way whom this input does not trust, as far as those tell that it trusts. Where `X-Forwarded-For` and
+    /// `Forwarded` tell of different ones it is the peer: most proxies write one of them, and pass the other one on as their client made it up.
     pub(crate) fn client(&self, headers: &HeaderMap, peer: Client) -> Client {
         if self.trusted.is_empty() || !self.trusted.has_client(peer) {
             return peer;
         }
+        let told = |name: &HeaderName| headers.contains_key(name).then(|| self.told(headers, name, peer));
+        match (told(&FOR), told(&FORWARDED)) {
+            (Some(one), Some(other)) if one.address() != other.address() => peer,
+            (one, other) => one.or(other).unwrap_or(peer),
+        }
+    }
+
+    /// Who that is as far as this field tells.
+    fn told(&self, headers: &HeaderMap, name: &HeaderName, peer: Client) -> Client {
         let mut client = peer;
-        for address in chain::backwards(headers) {
+        for address in chain::backwards(headers, name) {
             let Some(address) = address else { break };
             client = Client::Named(address);
             if !self.trusted.has(address) {
@@ -174,7 +184,15 @@ mod tests {
             ("10.0.0.1", &[("x-forwarded-for", "10.0.0.3,10.0.0.2")], "10.0.0.3"),
             ("10.0.0.1", &[("x-forwarded-for", "2.2.2.2, what, 10.0.0.2")], "10.0.0.2"),
             ("10.0.0.1", &[("x-forwarded-for", "[2001:db8::1]:80")], "2001:db8::1"),
-            ("10.0.0.1", &[("x-forwarded-for", "2.2.2.2"), ("forwarded", "for=3.3.3.3")], "2.2.2.2"),
+            (
+                "10.0.0.1",
+                &[("x-forwarded-for", "2.2.2.2, 10.0.0.2"), ("forwarded", "for=9.9.9.9, for=2.2.2.2")],
+                "2.2.2.2",
+            ),
+            // One of them is the client's own, and nobody can tell which.
+            ("10.0.0.1", &[("x-forwarded-for", "2.2.2.2"), ("forwarded", "for=3.3.3.3")], "10.0.0.1:4711"),
+            ("10.0.0.1", &[("x-forwarded-for", ""), ("forwarded", "for=3.3.3.3")], "10.0.0.1:4711"),
+            ("10.0.0.1", &[("x-forwarded-for", "2.2.2.2"), ("forwarded", "for=_hidden")], "10.0.0.1:4711"),
             ("10.0.0.1", &[("forwarded", "for=9.9.9.9, For=\"[2001:db8::1]:80\";proto=http")], "2001:db8::1"),
             ("10.0.0.1", &[("forwarded", "for=2.2.2.2, for=_hidden, for=10.0.0.2")], "10.0.0.2"),
             ("::ffff:10.0.0.1", &[("x-forwarded-for", "::ffff:2.2.2.2")], "2.2.2.2"),

@@ -4,12 +4,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 
-use super::FOR;
-
-/// The addresses of `X-Forwarded-For`, or else of `Forwarded`, the last one first; `None` for what is no address.
-pub(super) fn backwards(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-    let (name, read): (HeaderName, fn(&str) -> Option<IpAddr>) =
-        if headers.contains_key(FOR) { (FOR, address) } else { (FORWARDED, of_element) };
+/// The addresses of this field, which is `X-Forwarded-For` or `Forwarded`, the last one first; `None` for what is no address.
+pub(super) fn backwards(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = Option<IpAddr>> {
+    let read = if *name == FORWARDED { of_element } else { address };
     let mut lines: Vec<&HeaderValue> = headers.get_all(name).iter().collect();
     lines.reverse();
     lines.into_iter().flat_map(move |line| match line.to_str().ok().and_then(|line| split(line, ',')) {
@@ -79,7 +76,8 @@ mod tests {
     fn what_is_quoted_is_one_thing() {
         let all = |line: &'static str| {
             let headers = HeaderMap::from_iter([(FORWARDED, HeaderValue::from_static(line))]);
-            let all: Vec<_> = backwards(&headers).map(|address| address.map(|address| address.to_string())).collect();
+            let all: Vec<_> =
+                backwards(&headers, &FORWARDED).map(|address| address.map(|address| address.to_string())).collect();
             all
         };
         let some = |text: &str| Some(text.to_owned());
