@@ -36,7 +36,7 @@ enum Ended {
     Over(hyper::Result<()>),
     /// Its client takes nothing of its replies.
     Stuck,
-    /// Its place was wanted.
+    /// Its place was wanted, or it had nothing to do for too long.
     Left,
 }
 
@@ -107,15 +107,19 @@ where
     let mut last = LazyTimer::default();
     let mut gone_by = None;
     let mut ending = false;
+    let mut tired = false;
     let ended = poll_fn(|cx| {
         if !mem::replace(&mut listening, true) {
             activity.served_by(cx);
             let _ = asked.as_mut().poll(cx);
         }
         let leaving = activity.is_asked();
-        if !ending && (leaving || begun.as_mut().poll(cx).is_ready() || watch.poll_tired(cx).is_ready()) {
-            ending = true;
-            connection.as_mut().graceful_shutdown();
+        if !ending {
+            tired = watch.poll_tired(cx).is_ready();
+            if tired || leaving || begun.as_mut().poll(cx).is_ready() {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
         }
         let breaks = activity.breaks();
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
@@ -124,12 +128,15 @@ where
         activity.wrote(breaks);
         usage.poll(cx);
         // Who does not answer the farewell is not waited for.
-        if leaving && !activity.has_to_stay() {
+        if (leaving || tired) && !activity.has_to_stay() {
             let patience = if activity.served() > 0 { TAKE_THE_REST } else { LEAVE };
             let deadline = *gone_by.get_or_insert_with(|| Instant::now() + patience);
             if last.poll(cx, deadline).is_ready() {
                 return Poll::Ready(Ended::Left);
             }
+        } else if !leaving {
+            // A request was on its way, and has its time to be answered.
+            gone_by = None;
         }
         look.poll_stuck(cx).map(|()| Ended::Stuck)
     })

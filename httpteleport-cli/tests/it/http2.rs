@@ -14,6 +14,7 @@ use hyper::server;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::Signal;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -331,6 +332,30 @@ async fn a_request_that_is_dropped_takes_its_upstream_connection_along() {
     frame(&mut reply).await;
     drop(reply);
     assert!(origin.rest().await.is_empty(), "in the middle of its reply");
+}
+
+#[tokio::test]
+async fn who_has_nothing_to_do_is_not_waited_for_however_it_takes_its_farewell() {
+    let options = ["--in-idle-timeout", "300ms"];
+    let program = Program::between("http://127.0.0.1:0", "http://127.0.0.1:1", &options).await;
+    let settings = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], b"12345678"].concat().repeat(100);
+    for pings in [false, true] {
+        let mut client = Client::connect(program.address()).await;
+        client.send(&settings).await;
+        let (mut reader, mut writer) = client.into_split();
+        let goes_on = tokio::spawn(async move {
+            while pings && writer.write_all(&ping).await.is_ok() {}
+            // It stays open.
+            std::future::pending::<()>().await;
+            drop(writer);
+        });
+        let mut received = Vec::new();
+        let _ = timeout(PATIENCE, reader.read_to_end(&mut received)).await.expect("it is closed in time");
+        goes_on.abort();
+        let goaway = [7, 0, 0, 0, 0, 0];
+        assert!(received.windows(6).any(|window| window == goaway), "it was told so: {}", received.escape_ascii());
+    }
 }
 
 #[tokio::test]
