@@ -13,7 +13,7 @@ pub(crate) fn in_a_line(error: &clap::Error) -> Option<String> {
         ErrorKind::InvalidSubcommand => text(error, ContextKind::InvalidSubcommand).map(|word| {
             let guess = guess(error, ContextKind::SuggestedSubcommand);
             let guess = guess.map_or_else(|| HELP.to_owned(), |guess| format!("did you mean {guess}?"));
-            format!("{}: unknown command; {guess}", without_password(word))
+            format!("{}: unknown command; {}", without_password(word), stray(word, &guess))
         }),
         ErrorKind::ArgumentConflict => conflict(error),
         ErrorKind::MissingRequiredArgument => missing(error),
@@ -181,13 +181,14 @@ mod tests {
                 "--in-get-only true",
                 "true: belongs to no option; put it to its option with =, such as --in-get-only=true",
             ),
-            ("help", "help: belongs to no option; did you mean --help?"),
+            ("help", "help: unknown command; did you mean --help?"),
+            ("--wire auto help", "help: belongs to no option; did you mean --help?"),
             ("demo version", "version: belongs to no option; did you mean --version?"),
             (
                 "--admin http://localhost:8040",
                 "--admin http://localhost:8040: write HOST:PORT, or nothing to turn it off",
             ),
-            ("--out http://a:80:81", "--out http://a:80:81: more than one port; write HOST:PORT"),
+            ("--out http://web:80:81", "--out http://web:80:81: more than one port; write HOST:PORT"),
             ("cert --for a --renew --overwrite", "--renew: excludes --overwrite; drop one of them"),
             ("cert", "--for: is missing; write httptp cert --for NAME[,NAME...]"),
             ("check", "FILE: is missing; write httptp check FILE"),
