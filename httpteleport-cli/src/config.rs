@@ -1,6 +1,7 @@
 //! The settings of a process, free of contradictions: what it listens on, the groups of upstreams it knows, and the routes between.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::path::Path;
 
 use crate::acme::Challenge;
@@ -74,6 +75,21 @@ impl Settings {
     pub(crate) fn addresses(&self) -> Vec<Address> {
         let admin = self.process.admin.as_ref().map(Admin::endpoint);
         self.listeners.iter().map(|listener| listener.endpoint.address.clone()).chain(admin).collect()
+    }
+
+    /// Which part a line is about that begins with an option, if that can be told by the value behind it.
+    fn part_of(&self, line: &str) -> Option<Part> {
+        let is_of = |option: &str, value: &dyn Display| line.starts_with(&format!("{option} {value}: "));
+        if line.starts_with("--in") {
+            let listener = self.listeners.iter().position(|listener| is_of("--in", &listener.endpoint));
+            return listener.map(Part::Listener);
+        }
+        if line.starts_with("--out") {
+            let is_it =
+                |source: &Source| is_of("--out", source) || matches!(&source.to, To::Host(out) if is_of("--out", out));
+            return self.groups.iter().position(|group| group.sources.iter().any(is_it)).map(Part::Group);
+        }
+        line.starts_with("--").then_some(Part::Process)
     }
 
     /// What there is, for people.

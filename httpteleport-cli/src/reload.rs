@@ -139,8 +139,8 @@ async fn apply(file: &ConfigFile, running: &mut Running) {
         return not_applied(overlaps);
     }
     let summary = settings.summary();
-    if let Err(error) = running.change(settings).await {
-        return not_applied(vec![format!("{error:#}")]);
+    if let Err(error) = running.change(settings.clone()).await {
+        return not_applied(vec![located.located(&settings, &format!("{error:#}"))]);
     }
     running.serve();
     running.announce();

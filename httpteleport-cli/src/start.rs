@@ -37,13 +37,7 @@ pub(crate) fn proxy(settings: Settings, file: Option<(ConfigFile, Box<Located>)>
     let given = inherited()?;
     open_files::raise_limit();
     let runtime = threads::runtime(settings.process.threads)?;
-    let (file, located) = file.unzip();
-    let open = Open { given, admin: None };
-    let faults = runtime.block_on(overlap::lines(&settings, &open, located.as_deref()));
-    let result = match faults.into_iter().next() {
-        Some(first) => Err(Misfit::new(first).into()),
-        None => runtime.block_on(run(settings, file, open.given, recent, asked)),
-    };
+    let result = runtime.block_on(run(settings, file, given, recent, asked));
     // What was cut off must not hold up the end.
     runtime.shutdown_background();
     result
@@ -51,13 +45,15 @@ pub(crate) fn proxy(settings: Settings, file: Option<(ConfigFile, Box<Located>)>
 
 async fn run(
     settings: Settings,
-    file: Option<ConfigFile>,
+    file: Option<(ConfigFile, Box<Located>)>,
     given: Given,
     recent: Arc<Recent>,
     asked: Asked,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::take()?;
+    let (file, located) = file.unzip();
     let reload = Reload::new(file, &settings, asked.reload);
+    let given = unless_twice(&settings, given, located.as_deref()).await?;
     let shutdown = Shutdown::new();
     let access_log = settings.process.access_log.as_ref().map(AccessLog::open).transpose()?;
     if let Some(log) = &access_log {
@@ -65,8 +61,12 @@ async fn run(
     }
     let spans = settings.process.otlp.as_ref().map(Spans::start).transpose()?;
     let patience = if given.is_empty() { Duration::ZERO } else { SHORT_PARTING };
-    let (mut running, admin, handover) =
-        open(settings, given, recent, access_log.clone(), spans.clone(), &shutdown).await?;
+    let said = located.map(|located| (located, settings.clone()));
+    let opened = open(settings, given, recent, access_log.clone(), spans.clone(), &shutdown).await;
+    let (mut running, admin, handover) = opened.map_err(|error| match said {
+        Some((located, settings)) => in_the_words_of(&located, &settings, &error),
+        None => error,
+    })?;
     running.serve();
     running.announce();
     open_files::tell_if_few(running.settings().process.concurrency);
@@ -120,6 +120,22 @@ async fn run(
         log.flush();
     }
     Ok(())
+}
+
+/// What is given, unless something would be opened twice.
+async fn unless_twice(settings: &Settings, given: Given, located: Option<&Located>) -> anyhow::Result<Given> {
+    let open = Open { given, admin: None };
+    let faults = overlap::lines(settings, &open, located).await;
+    match faults.into_iter().next() {
+        Some(first) => Err(Misfit::new(first).into()),
+        None => Ok(open.given),
+    }
+}
+
+/// The error as a mistake in the file, if what it is about stands there.
+fn in_the_words_of(file: &Located, settings: &Settings, error: &anyhow::Error) -> anyhow::Error {
+    let line = file.located(settings, &format!("{error:#}"));
+    if error.is::<Misfit>() { Misfit::new(line).into() } else { anyhow::Error::msg(line) }
 }
 
 /// Opens everything, and takes over from the process before, if there is one. Nothing is accepted yet, and from here on nothing fails.

@@ -141,6 +141,15 @@ impl Located {
         lines::sorted(found.collect())
     }
 
+    /// A line that begins with an option of these settings, with its value where there may be several: in the words of the file and with its
+    /// place, if it stands there.
+    pub(crate) fn located(&self, settings: &Settings, line: &str) -> String {
+        let option = line.split([' ', ':']).next().unwrap_or_default();
+        let part = settings.part_of(line).filter(|part| self.name(*part, option).is_some());
+        let told = part.and_then(|part| self.told(vec![(part, line.to_owned())]).pop());
+        told.unwrap_or_else(|| line.to_owned())
+    }
+
     /// What the file calls that which an option says, and in which line: `listener "web" (line 4)`, `admin (line 1)`; `None` if the file
     /// does not say it.
     pub(crate) fn name(&self, part: Part, option: &str) -> Option<String> {

@@ -103,7 +103,7 @@ async fn a_bad_file_changes_nothing_and_says_why() {
         ),
         (
             format!("{}[listener.b]\nurl = \"http://{taken}\"\n", settings(&origin)),
-            format!("--in http://{taken}: address in use"),
+            format!(":6: listener \"b\": url http://{taken}: address in use"),
         ),
         (
             settings(&origin).replace(&origin.url(), "http://nowhere.invalid"),

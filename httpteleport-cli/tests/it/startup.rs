@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tokio::net::TcpListener;
 
+use crate::config::File;
 use crate::program::{Program, logged, run, run_shell, run_within};
 use crate::tls::Identity;
 use crate::unix::socket_path;
@@ -112,6 +113,56 @@ async fn addresses() {
     refuses(&["--in", "http://127.0.0.1:0", "--out", "http://nowhere.invalid"], 1, want).await;
     let want = "--in http://nowhere.invalid:80: cannot find the address of \"nowhere.invalid\"";
     refuses(&["--in", "http://nowhere.invalid", "--out", "http://127.0.0.1:1"], 1, want).await;
+}
+
+/// What stands in a file is told with its place there; what was typed beside it, or is nobody's, as that.
+#[tokio::test]
+async fn mistakes_of_a_file_have_its_words() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let taken = taken.local_addr().expect("an address");
+    let settings = |url: &str, urls: &str| {
+        File::new(&format!("[listener.a]\nurl = \"{url}\"\n[group.g]\nurls = [\"http://127.0.0.1:1\", \"{urls}\"]\n"))
+    };
+    let free = "http://127.0.0.1:0";
+    for (url, urls, more, code, want) in [
+        (
+            &*format!("http://{taken}"),
+            "http://127.0.0.1:2",
+            "",
+            1,
+            format!("FILE:2: listener \"a\": url http://{taken}: address in use: another"),
+        ),
+        (
+            free,
+            "http://nowhere.invalid#backup",
+            "",
+            1,
+            "FILE:4: group \"g\": urls http://nowhere.invalid:80#backup: cannot find".to_owned(),
+        ),
+        (
+            free,
+            "file:/nonexistent/urls",
+            "",
+            2,
+            "FILE:4: group \"g\": urls file:/nonexistent/urls: no such file".to_owned(),
+        ),
+        (
+            free,
+            "http://127.0.0.1:2",
+            &*format!("--in=http://{taken}"),
+            1,
+            format!("--in http://{taken}: address in use"),
+        ),
+        (free, "http://127.0.0.1:2", &*format!("--admin={taken}"), 1, format!("--admin {taken}: address in use")),
+    ] {
+        let file = settings(url, urls);
+        let path = file.path();
+        let args = [&["--config", &path][..], &[more][..usize::from(!more.is_empty())]].concat();
+        let (status, _, stderr) = run(&args).await;
+        let want = format!("httptp: {}", want.replace("FILE", &path));
+        assert!(stderr.starts_with(&want) && stderr.lines().count() == 1, "{stderr:?}\n{want}");
+        assert_eq!(status, Some(code), "{stderr}");
+    }
 }
 
 #[tokio::test]
