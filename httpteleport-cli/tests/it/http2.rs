@@ -339,12 +339,12 @@ async fn who_has_nothing_to_do_is_not_waited_for_however_it_takes_its_farewell()
     let options = ["--in-idle-timeout", "300ms"];
     let program = Program::between("http://127.0.0.1:0", "http://127.0.0.1:1", &options).await;
     let settings = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
-    let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], b"12345678"].concat().repeat(100);
     for pings in [false, true] {
         let mut client = Client::connect(program.address()).await;
         client.send(&settings).await;
         let (mut reader, mut writer) = client.into_split();
         let goes_on = tokio::spawn(async move {
+            let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], b"12345678"].concat().repeat(100);
             while pings && writer.write_all(&ping).await.is_ok() {}
             // It stays open.
             std::future::pending::<()>().await;
