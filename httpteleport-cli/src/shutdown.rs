@@ -118,11 +118,14 @@ impl Shutdown {
     }
 
     /// Begins draining, and waits until every task has ended, but no longer than `longest`. Connections on which nothing runs stay for
-    /// `patience`, so that what their clients have sent by then is answered. Cancel safe: it may be called again, with less.
+    /// `patience`, at most half of that, so that what their clients have sent by then is answered. Cancel safe: it may be called again,
+    /// with less.
     pub(crate) async fn drain(&self, patience: Duration, longest: Duration) {
         self.leaving.reach();
         self.begun.reach();
         self.tasks.close();
+        // Those on which nothing runs end in order in any case.
+        let patience = patience.min(longest / 2);
         let ended = async {
             if !patience.is_zero() {
                 let _ = timeout(patience, self.tasks.wait()).await;

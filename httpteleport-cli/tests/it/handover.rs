@@ -141,6 +141,20 @@ async fn who_waits_to_be_accepted_is_answered_by_the_new_process() {
 }
 
 #[tokio::test]
+async fn the_old_process_has_its_own_time_to_end() {
+    let house = House::new("http").await;
+    let (old, mut log) = house.logged(&["--drain-timeout", "1s"]).await;
+    let (mut idle, mut held) = (house.client().await, house.client().await);
+    assert_eq!(idle.get("/size/1").await.status(), 200);
+    held.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    house.origin.holds().await;
+    let _new = house.next().await;
+    log_has(&mut log, "1 connections cut off after 1s (--drain-timeout)").await;
+    assert!(idle.rest().await.is_empty() && held.rest().await.is_empty());
+    ends(old).await;
+}
+
+#[tokio::test]
 async fn a_process_that_does_not_start_changes_nothing() {
     let house = House::new("http").await;
     let (old, mut log) = house.logged(&[]).await;
