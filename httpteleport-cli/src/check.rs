@@ -67,8 +67,7 @@ async fn listener(listener: &Listener) -> Vec<String> {
 /// What is wrong with the sources of all groups, each by itself.
 async fn all_groups(settings: &Arc<Settings>) -> Vec<(Part, String)> {
     let shutdown = Shutdown::new();
-    let metrics =
-        Arc::new(Metrics::new(settings.process.concurrency, Arc::<Recent>::default(), None, None, shutdown.clone()));
+    let metrics = Arc::new(Metrics::new(&settings.process, Arc::<Recent>::default(), None, None, shutdown.clone()));
     let (places, mut tries) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
     for (index, group) in settings.groups.iter().enumerate() {
         for source in &group.sources {

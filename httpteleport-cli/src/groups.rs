@@ -9,7 +9,6 @@ use tokio::net::lookup_host;
 use crate::config::{Group, Settings};
 use crate::discover::{self, Source};
 use crate::endpoint::{Address, Endpoint, Scheme};
-use crate::interims::Interims;
 use crate::metrics::Metrics;
 use crate::metrics::failures::Failures;
 use crate::misfit::Misfit;
@@ -32,7 +31,7 @@ pub(crate) async fn open(
     for place in group.sources.iter().filter_map(Source::fixed) {
         check(&place.endpoint).await?;
     }
-    let build = builder(settings, group, shutdown, &metrics.interims)?;
+    let build = builder(settings, group, shutdown, metrics)?;
     let upstreams = Arc::new(Upstreams::new(group.upstreams.clone(), settings.process.concurrency, build));
     discover::start(&group.sources, &group.discover, &upstreams).await?;
     let failures = Failures::new(Arc::clone(&metrics.recent));
@@ -40,17 +39,20 @@ pub(crate) async fn open(
 }
 
 /// Makes the upstreams of a group as they are found.
-fn builder(settings: &Settings, group: &Group, shutdown: &Shutdown, interims: &Interims) -> anyhow::Result<Build> {
+fn builder(settings: &Settings, group: &Group, shutdown: &Shutdown, metrics: &Metrics) -> anyhow::Result<Build> {
     let (concurrency, largest) = (settings.process.concurrency, settings.largest());
     let uses = |scheme| group.sources.iter().any(|source| source.scheme().is_none_or(|used| used == scheme));
     let https = if uses(Scheme::Https) { Some(tls::Client::new(&group.tls, true)?) } else { None };
     let teleports = if uses(Scheme::Teleports) { Some(tls::Client::new(&group.tls, false)?) } else { None };
-    let (group, shutdown, interims) = (group.clone(), shutdown.clone(), interims.clone());
+    let (group, shutdown) = (group.clone(), shutdown.clone());
+    let (interims, contexts) = (metrics.interims.clone(), metrics.contexts.clone());
     Ok(Box::new(move |place| {
         let (scheme, interims) = (place.endpoint.scheme, interims.clone());
         if scheme.is_teleport() {
             let tls = teleports.clone().filter(|_| scheme.is_tls());
-            return Ok(Upstream::Teleport(TeleportUpstream::new(place, tls, &group, largest, concurrency, interims)?));
+            let contexts = contexts.clone();
+            let upstream = TeleportUpstream::new(place, tls, &group, largest, concurrency, contexts, interims)?;
+            return Ok(Upstream::Teleport(upstream));
         }
         let tls = https.clone().filter(|_| scheme.is_tls());
         let (count, max_head, patience) = (group.conns_per_addr, group.max_header_size, group.timeout);

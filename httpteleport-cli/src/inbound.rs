@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use httpteleport::Server;
+use httpteleport::{ContextMemory, Server};
 use rustls::ServerConfig;
 
 use self::activity::Activity;
@@ -91,6 +91,8 @@ pub(crate) struct Parts {
     pub(crate) house: Arc<House>,
     /// What passes anywhere in this process.
     pub(crate) largest: Largest,
+    /// What contexts of compression may take, anywhere in this process.
+    pub(crate) contexts: ContextMemory,
     /// The process's.
     pub(crate) counters: Arc<Counters>,
     /// Likewise.

@@ -18,6 +18,7 @@ use self::traffic::{BytesSeen, CLASSES, Input};
 use crate::access_log::AccessLog;
 use crate::acme::Tally;
 use crate::balance::Slots;
+use crate::config;
 use crate::counters::Counters;
 use crate::interims::Interims;
 use crate::outbound::Snapshot;
@@ -43,6 +44,8 @@ pub(crate) struct Metrics {
     sources: ArcSwap<Sources>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) interims: Interims,
+    /// What contexts of compression may take.
+    pub(crate) contexts: ContextMemory,
     pub(crate) counters: Arc<Counters>,
     pub(crate) recent: Arc<Recent>,
     pub(crate) access_log: Option<Arc<AccessLog>>,
@@ -133,9 +136,9 @@ pub(crate) struct GroupSeen {
 }
 
 impl Metrics {
-    /// Nothing counted so far, at most so many requests at a time.
+    /// Nothing counted so far, within the limits of a process.
     pub(crate) fn new(
-        concurrency: usize,
+        limits: &config::Process,
         recent: Arc<Recent>,
         access_log: Option<Arc<AccessLog>>,
         spans: Option<Arc<Spans>>,
@@ -144,7 +147,8 @@ impl Metrics {
         Metrics {
             started: SystemTime::now(),
             sources: ArcSwap::default(),
-            slots: Arc::new(Slots::new(concurrency)),
+            slots: Arc::new(Slots::new(limits.concurrency)),
+            contexts: ContextMemory::new(limits.compression_memory),
             interims: Interims::default(),
             counters: Arc::new(Counters::new(&recent)),
             recent,
@@ -174,7 +178,7 @@ impl Metrics {
             orders: [self.orders.done.get(), self.orders.failed.get(), self.orders.refused.get()],
             inputs: sources.inputs.iter().map(|input| input.seen(at)).collect(),
             groups: sources.groups.iter().map(|group| group.seen(at)).collect(),
-            contexts: ContextMemory::process().used() as u64,
+            contexts: self.contexts.used() as u64,
             process: Process::now(),
             troubles: self.recent.all(),
             spans: self.spans.as_ref().map(|spans| spans.counts()),

@@ -130,7 +130,7 @@ async fn apply(file: &ConfigFile, running: &mut Running) {
     let process = &running.settings().process;
     if settings.process != *process {
         tracing::warn!(
-            "{path}: concurrency, threads, the admin address, logs, spans, the handover and draining change with a restart alone"
+            "{path}: concurrency, threads, memory of compression, the admin address, logs, spans, the handover and draining change with a restart alone"
         );
         settings.process = process.clone();
     }

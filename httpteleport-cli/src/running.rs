@@ -65,7 +65,7 @@ impl Running {
         spans: Option<Arc<Spans>>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Running> {
-        let metrics = Metrics::new(settings.process.concurrency, recent, access_log, spans, shutdown.clone());
+        let metrics = Metrics::new(&settings.process, recent, access_log, spans, shutdown.clone());
         let mut running = Running {
             metrics: Arc::new(metrics),
             house: Arc::new(House::new(open_files::most_clients())),
@@ -207,6 +207,7 @@ impl Running {
             concurrency: settings.process.concurrency,
             house: Arc::clone(&self.house),
             largest: settings.largest(),
+            contexts: self.metrics.contexts.clone(),
             counters: Arc::clone(&self.metrics.counters),
             access_log: self.metrics.access_log.clone(),
             spans: self.metrics.spans.clone(),

@@ -15,6 +15,7 @@ use crate::duration;
 use crate::endpoint;
 use crate::estimate::price;
 use crate::log;
+use crate::size;
 
 /// As typed; [`Process`](crate::config::Process) is what they mean together.
 #[derive(Args, Debug, Default)]
@@ -27,6 +28,11 @@ pub(crate) struct ProcessArgs {
     /// Threads that serve; more than the machine has cores gain nothing [default: one for each core]
     #[arg(long, value_name = "N", value_parser = count::within(1..=1024_u16))]
     pub(crate) threads: Option<u16>,
+
+    /// Most memory that the contexts of compression take, of all teleport connections of the framed wire together; those beyond get
+    /// zstd-small, or none [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = compression_memory)]
+    pub(crate) compression_memory: Option<u64>,
 
     /// Path of a unix socket where the next process, started with the same option, takes the listening sockets over from this one; when
     /// it is ready this one finishes what runs and ends: a restart that refuses no connection [default: none]
@@ -119,6 +125,11 @@ impl TeleportArgs {
             compress_alone: self.compress_alone.or(those.compress_alone),
         }
     }
+}
+
+/// Reads what contexts may take.
+fn compression_memory(text: &str) -> Result<u64, String> {
+    size::parse(text, 0..=1 << 40)
 }
 
 /// Reads a path of which every process thinks the same.

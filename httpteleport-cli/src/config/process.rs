@@ -17,6 +17,9 @@ use crate::log;
 /// What `--concurrency` is where nobody says.
 pub(crate) const CONCURRENCY: usize = 100_000;
 
+/// What `--compression-memory` is where nobody says.
+const COMPRESSION_MEMORY: usize = 1 << 30;
+
 /// What `--drain-timeout` is where nobody says.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -36,6 +39,8 @@ pub(crate) struct Process {
     pub(crate) concurrency: usize,
     /// Threads that serve; `None` for one on each core.
     pub(crate) threads: Option<usize>,
+    /// Most bytes of all contexts of compression.
+    pub(crate) compression_memory: usize,
     /// Where the next process takes over from this one.
     pub(crate) handover: Option<PathBuf>,
     /// How it ends.
@@ -120,6 +125,9 @@ impl Process {
         Process {
             concurrency: args.concurrency.map_or(CONCURRENCY, |most| most as usize),
             threads: args.threads.map(usize::from),
+            compression_memory: args
+                .compression_memory
+                .map_or(COMPRESSION_MEMORY, |most| usize::try_from(most).unwrap_or(usize::MAX)),
             handover: args.handover.clone(),
             drain: Drain {
                 delay: args.drain_delay.unwrap_or_default(),

@@ -73,6 +73,7 @@ impl Shared {
             .wire(teleport.wire)
             .compression(settings.compress.classic)
             .framed_compression(settings.compress.framed)
+            .context_memory(parts.contexts)
             .compress_alone(teleport.compress_alone)
             .ping(teleport.ping)
             .max_age(teleport.max_age)

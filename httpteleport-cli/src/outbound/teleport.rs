@@ -11,7 +11,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use httpteleport::codec::framed::Protocol;
 use httpteleport::stream::{Incoming, Streaming};
-use httpteleport::{AtLimit, Client, ClientBuilder, Error, ErrorKind, Limits, Stats, Wire, prepare_tcp};
+use httpteleport::{AtLimit, Client, ClientBuilder, ContextMemory, Error, ErrorKind, Limits, Stats, Wire, prepare_tcp};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -77,6 +77,7 @@ impl TeleportUpstream {
         output: &Group,
         largest: Largest,
         concurrency: usize,
+        contexts: ContextMemory,
         interims: Interims,
     ) -> anyhow::Result<TeleportUpstream> {
         let Address::Tcp { host, port } = &place.endpoint.address else {
@@ -87,6 +88,7 @@ impl TeleportUpstream {
             .wire(teleport.wire)
             .compression(output.compress.classic)
             .framed_compression(output.compress.framed)
+            .context_memory(contexts)
             .compress_alone(teleport.compress_alone)
             .ping(teleport.ping)
             .max_age(teleport.max_age)

@@ -121,7 +121,7 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     program.signal(Signal::HUP);
     log_has(
         &mut log,
-        "concurrency, threads, the admin address, logs, spans, the handover and draining change with a restart alone",
+        "concurrency, threads, memory of compression, the admin address, logs, spans, the handover and draining change with a restart alone",
     )
     .await;
     log_has(&mut log, "applied: 1 listener, 1 group, 1 route").await;

@@ -10,7 +10,9 @@ use tokio::io::{BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::ChildStderr;
 
+use crate::admin::{get, value};
 use crate::client::Client;
+use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
 
 /// Answers with the path, and a 103 ahead of it.
@@ -95,4 +97,24 @@ async fn find(log: &mut Lines<BufReader<ChildStderr>>, part: &str) -> String {
         }
     };
     tokio::time::timeout(PATIENCE, found).await.expect("it is logged")
+}
+
+#[tokio::test]
+async fn contexts_of_all_connections_have_a_limit() {
+    let origin = Origin::start().await;
+    for (most, expected) in [("16MiB", 1.0..=16_777_216.0), ("0", 0.0..=0.0), ("1GiB", 16_777_217.0..=1e9)] {
+        let options = ["--compression-memory", most, "--admin", "127.0.0.1:0"];
+        let mut far = Program::between("teleport://127.0.0.1:0", &origin.url(), &options).await;
+        let admin = far.admin().await;
+        let mut near = Vec::new();
+        for _ in 0..3 {
+            near.push(Program::http(&format!("teleport://{}", far.address())).await);
+        }
+        for near in &near {
+            assert_eq!(Client::connect(near.address()).await.get("/size/1").await.text(), "x");
+        }
+        let metrics = get(&admin, "/metrics").await;
+        let used = value(metrics.text(), "httptp_compression_memory_bytes", &[]);
+        assert!(expected.contains(&used), "{most}: {used}");
+    }
 }

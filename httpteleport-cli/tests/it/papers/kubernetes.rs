@@ -148,6 +148,19 @@ fn pods_have_the_time_to_end() {
     }
 }
 
+/// Compression cannot take all of a container's memory.
+#[test]
+fn half_of_the_memory_is_for_contexts() {
+    let objects = objects();
+    for pod in pods(&objects) {
+        let container = containers(pod).into_iter().find(|one| text(&one["name"]) == "httptp").expect("ours");
+        let limit = text(&container["resources"]["limits"]["memory"]).strip_suffix("Mi").expect("MiB");
+        let limit: u32 = limit.parse().expect("a number");
+        let want = format!("compression_memory = \"{}MiB\"", limit / 2);
+        assert!(settings_of(&objects, pod).contains(&want), "{want}");
+    }
+}
+
 /// Who follows an annotation brings no token; who follows the docs brings that of the Secret.
 #[test]
 fn prometheus_is_told_the_token() {
