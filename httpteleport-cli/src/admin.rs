@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
@@ -21,7 +21,7 @@ use self::token::Token;
 pub(crate) use self::token::TokenFile;
 use crate::announced;
 use crate::config;
-use crate::listen::{self, Given, Socket};
+use crate::listen::{self, Given, Ports, Socket};
 use crate::metrics::Metrics;
 use crate::open_files::is_of_files;
 use crate::outbound::plain;
@@ -45,8 +45,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// The admin address, open; nothing is accepted yet.
 pub(crate) struct Admin {
-    listener: TcpListener,
-    address: SocketAddr,
+    ports: Ports,
     answer: Arc<Answer>,
     spare: Arc<Spare>,
 }
@@ -64,15 +63,10 @@ impl Admin {
     ) -> anyhow::Result<Option<Admin>> {
         let token = settings.token_file.as_deref().map(TokenFile::open).transpose()?.map(Arc::new);
         let (host, port) = &settings.address;
-        let opened = match given.take(&settings.endpoint()).await {
-            Ok(Some(Socket::Tcp(listener, address))) => {
-                TcpListener::from_std(listener).map(|listener| (listener, address)).map_err(|error| plain(&error))
-            }
-            // Whose host is unknown is told there.
-            _ => bind(host, *port).await,
-        };
-        let (listener, address) = match opened {
-            Ok(bound) => bound,
+        // Whose host is unknown is told below.
+        let there = given.take(&settings.endpoint()).await.unwrap_or_default();
+        let ports = match open(host, *port, there).await {
+            Ok(ports) => ports,
             Err(why) if settings.asked_for => anyhow::bail!("--admin {settings}: {why}; choose another address"),
             Err(why) => {
                 tracing::warn!(
@@ -82,21 +76,22 @@ impl Admin {
                 return Ok(None);
             }
         };
-        if token.is_none() && !address.ip().is_loopback() {
+        let exposed = ports.addresses().find(|address| !address.ip().is_loopback());
+        if let Some(address) = exposed.filter(|_| token.is_none()) {
             tracing::warn!(
                 "ANYBODY WHO REACHES {address} CAN READ WHAT THIS PROCESS TELLS OF ITSELF: give --admin-token-file, or a loopback \
                  address with --admin"
             );
         }
         // Whoever gives a token is no stranger.
-        let own_host = (token.is_none() && address.ip().is_loopback()).then(|| OwnHost::new(host));
+        let own_host = (token.is_none() && exposed.is_none()).then(|| OwnHost::new(host));
         let answer = Arc::new(Answer::new(Arc::clone(metrics), token, own_host, settings.price_per_gb));
-        Ok(Some(Admin { listener, address, answer, spare: Arc::new(Spare::new()) }))
+        Ok(Some(Admin { ports, answer, spare: Arc::new(Spare::new()) }))
     }
 
-    /// Its socket.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+    /// Its sockets.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.ports.sockets()
     }
 
     /// The token that whoever reads has to give, if any.
@@ -106,7 +101,7 @@ impl Admin {
 
     /// Says where it is, as a line of the start.
     pub(crate) fn announce(&self, process: &config::Process) {
-        announced::say(process, &format!("admin page and metrics at http://{}/", self.address));
+        announced::say(process, &format!("admin page and metrics at http://{}/", self.ports.address()));
     }
 
     /// Serves until it is dropped, also while the process drains. Where there are too many connections the oldest ends: who has something to
@@ -137,7 +132,7 @@ impl Admin {
     async fn accept(&self) -> (TcpStream, bool) {
         let mut spared = false;
         loop {
-            match self.listener.accept().await {
+            match self.ports.accept().await {
                 Ok((stream, _)) => return (stream, spared),
                 Err(error) if is_of_files(&error) && self.spare.let_go() => spared = true,
                 Err(_) => tokio::time::sleep(REST).await,
@@ -165,7 +160,7 @@ async fn connection(stream: TcpStream, answer: Arc<Answer>, keep: bool) {
     }
 }
 
-/// The addresses of the admin address's host, in the order in which they are tried: those of IPv4 before others.
+/// The addresses of the admin address's host, those of IPv4 before others.
 ///
 /// # Errors
 ///
@@ -176,16 +171,13 @@ pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAdd
     Ok(addresses)
 }
 
-/// Listens on the first of the host's addresses that will do.
-async fn bind(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), String> {
-    let mut failed = "it has no address".to_owned();
-    for address in resolve(host, port).await? {
-        match listen(address).await {
-            Ok(bound) => return Ok(bound),
-            Err(error) => failed = why(&error),
-        }
-    }
-    Err(failed)
+/// Listens at all of the host's addresses.
+async fn open(host: &str, port: u16, there: Vec<Socket>) -> Result<Ports, String> {
+    let addresses = resolve(host, port).await?;
+    Ports::open(&addresses, there, false).map_err(|(address, error)| match address.filter(|_| addresses.len() > 1) {
+        Some(address) => format!("{address}: {}", why(&error)),
+        None => why(&error),
+    })
 }
 
 /// Whether one of the host's addresses is of this machine.
@@ -202,12 +194,6 @@ async fn try_to(host: &str, port: u16) -> Result<(), String> {
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     addresses(host, port).await.map_err(|_| format!("cannot find the address of {host:?}"))
-}
-
-async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
 }
 
 /// Why nobody can listen at an address.

@@ -7,12 +7,13 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::{sleep, timeout};
 
 pub(crate) use self::given::{Given, Socket};
 pub(crate) use self::inherited::{MOST_SOCKETS, inherited};
 pub(crate) use self::place::Place;
+pub(crate) use self::ports::Ports;
 pub(crate) use self::tcp::{addresses, is_here};
 pub(crate) use self::unix::{Mode, SocketFile, bind as bind_unix, try_to as try_unix};
 
@@ -24,6 +25,7 @@ use crate::seldom::Seldom;
 mod given;
 mod inherited;
 mod place;
+mod ports;
 mod tcp;
 mod unix;
 mod waiting;
@@ -33,8 +35,8 @@ const REST: Duration = Duration::from_millis(100);
 
 /// A socket that accepts connections.
 pub(crate) enum Listener {
-    /// TCP, on the address that was really bound.
-    Tcp(TcpListener, SocketAddr),
+    /// TCP, on the addresses that were really bound.
+    Tcp(Ports),
     /// A unix socket; its file goes when the listener goes.
     Unix { socket: UnixListener, file: SocketFile },
 }
@@ -119,22 +121,33 @@ impl Listener {
     /// One line that begins with `--in URL` and says what to do.
     pub(crate) async fn open(endpoint: &Endpoint, how: Sharing, given: &mut Given) -> anyhow::Result<Listener> {
         let open = async {
-            match given.take(&endpoint.address).await? {
-                Some(socket) => Listener::taken(socket),
-                None => bind(&endpoint.address, how).await,
+            let there = given.take(&endpoint.address).await?;
+            match &endpoint.address {
+                Address::Tcp { host, port } => Listener::tcp(&tcp::resolve(host, *port).await?, there, how),
+                Address::Unix(path) => match there.into_iter().next() {
+                    Some(Socket::Unix(listener, path)) => {
+                        let file = SocketFile::of_another(path.unwrap_or_default());
+                        Ok(Listener::Unix { socket: UnixListener::from_std(listener)?, file })
+                    }
+                    _ => {
+                        let (socket, file) = unix::bind(path, how.mode).await?;
+                        Ok(Listener::Unix { socket, file })
+                    }
+                },
             }
         };
         open.await.with_context(|| format!("--in {endpoint}"))
     }
 
-    fn taken(socket: Socket) -> anyhow::Result<Listener> {
-        Ok(match socket {
-            Socket::Tcp(listener, address) => Listener::Tcp(TcpListener::from_std(listener)?, address),
-            Socket::Unix(listener, path) => {
-                let file = SocketFile::of_another(path.unwrap_or_default());
-                Listener::Unix { socket: UnixListener::from_std(listener)?, file }
+    fn tcp(addresses: &[SocketAddr], there: Vec<Socket>, how: Sharing) -> anyhow::Result<Listener> {
+        let ports = Ports::open(addresses, there, how.reuse_port).map_err(|(address, error)| {
+            let why = tcp::bind_error(&error);
+            match address.filter(|_| addresses.len() > 1) {
+                Some(address) => why.context(address),
+                None => why,
             }
-        })
+        })?;
+        Ok(Listener::Tcp(ports))
     }
 
     /// Lets those connect from now on that this says, if it says anything of it.
@@ -151,11 +164,11 @@ impl Listener {
         }
     }
 
-    /// The socket itself.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+    /// The sockets themselves.
+    pub(crate) fn sockets(&self) -> Vec<BorrowedFd<'_>> {
         match self {
-            Listener::Tcp(listener, _) => listener.as_fd(),
-            Listener::Unix { socket, .. } => socket.as_fd(),
+            Listener::Tcp(ports) => ports.sockets().collect(),
+            Listener::Unix { socket, .. } => vec![socket.as_fd()],
         }
     }
 
@@ -169,16 +182,24 @@ impl Listener {
     /// The endpoint with the address that was really bound, for people.
     pub(crate) fn describe(&self, endpoint: &Endpoint) -> String {
         match self {
-            Listener::Tcp(_, address) => format!("{}://{address}", endpoint.scheme.name()),
+            Listener::Tcp(ports) => format!("{}://{}", endpoint.scheme.name(), ports.address()),
             Listener::Unix { .. } => endpoint.to_string(),
         }
     }
 
-    /// The address that was really bound; none for a unix socket.
+    /// The address that was really bound, of several the first; none for a unix socket.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
-            Listener::Tcp(_, address) => Some(*address),
+            Listener::Tcp(ports) => Some(ports.address()),
             Listener::Unix { .. } => None,
+        }
+    }
+
+    /// The addresses that were bound beside that one.
+    pub(crate) fn other_addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Listener::Tcp(ports) => ports.addresses().skip(1).collect(),
+            Listener::Unix { .. } => Vec::new(),
         }
     }
 
@@ -209,7 +230,11 @@ impl Listener {
 
     /// Resolves once a client waits to be accepted, if that can be told, or if there is no file left to find out. Cancel safe.
     pub(crate) async fn client_waits(&self) {
-        match waiting::client(self.as_fd()).await {
+        let waits = match self {
+            Listener::Tcp(ports) => ports.client().await,
+            Listener::Unix { socket, .. } => waiting::client(socket.as_fd()).await,
+        };
+        match waits {
             // It may be that nobody waits, and there are too few files in any case.
             Err(error) if is_of_files(&error) => {}
             Err(_) => std::future::pending().await,
@@ -219,8 +244,8 @@ impl Listener {
 
     async fn try_accept(&self) -> io::Result<Accepted> {
         match self {
-            Listener::Tcp(listener, _) => {
-                let (stream, remote) = listener.accept().await?;
+            Listener::Tcp(ports) => {
+                let (stream, remote) = ports.accept().await?;
                 // Replies are written whole; waiting to fill a segment only delays them.
                 stream.set_nodelay(true)?;
                 let local = stream.local_addr()?;
@@ -251,19 +276,5 @@ pub(crate) async fn try_to(endpoint: &Endpoint) -> anyhow::Result<()> {
             found.and_then(|addresses| tcp::try_at(&addresses)).context(option)
         }
         Address::Unix(path) => try_unix(path, &option),
-    }
-}
-
-async fn bind(address: &Address, how: Sharing) -> anyhow::Result<Listener> {
-    match address {
-        Address::Tcp { host, port } => {
-            let listener = tcp::bind(&tcp::resolve(host, *port).await?, how.reuse_port)?;
-            let address = listener.local_addr()?;
-            Ok(Listener::Tcp(listener, address))
-        }
-        Address::Unix(path) => {
-            let (socket, file) = unix::bind(path, how.mode).await?;
-            Ok(Listener::Unix { socket, file })
-        }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Listening {
 #[derive(Default)]
 struct Open {
     inputs: Vec<Arc<Input>>,
-    admin: Option<OwnedFd>,
+    admin: Vec<OwnedFd>,
 }
 
 impl Listening {
@@ -39,13 +39,13 @@ impl Listening {
         self.lock().inputs = inputs;
     }
 
-    /// And the socket of the admin address.
+    /// And the sockets of the admin address.
     ///
     /// # Errors
     ///
     /// The system has no file left.
-    pub(crate) fn add_admin(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        self.lock().admin = Some(socket.try_clone_to_owned()?);
+    pub(crate) fn add_admin<'a>(&self, sockets: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<()> {
+        self.lock().admin = sockets.map(|socket| socket.try_clone_to_owned()).collect::<io::Result<_>>()?;
         Ok(())
     }
 
@@ -61,8 +61,8 @@ impl Listening {
     /// The system has no file left.
     pub(crate) fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
         let open = self.lock();
-        let inputs = open.inputs.iter().map(|input| input.listener().as_fd());
-        let all = inputs.chain(open.admin.as_ref().map(OwnedFd::as_fd));
+        let inputs = open.inputs.iter().flat_map(|input| input.listener().sockets());
+        let all = inputs.chain(open.admin.iter().map(OwnedFd::as_fd));
         all.map(|socket| socket.try_clone_to_owned()).collect()
     }
 
@@ -71,8 +71,10 @@ impl Listening {
         let open = self.lock();
         let copy = |socket: BorrowedFd<'_>| Socket::new(socket.try_clone_to_owned().ok()?).ok();
         overlap::Open {
-            given: Given::new(open.inputs.iter().filter_map(|input| copy(input.listener().as_fd())).collect()),
-            admin: open.admin.as_ref().and_then(|admin| copy(admin.as_fd())?.place()),
+            given: Given::new(
+                open.inputs.iter().flat_map(|input| input.listener().sockets()).filter_map(copy).collect(),
+            ),
+            admin: open.admin.iter().filter_map(|admin| copy(admin.as_fd())?.place()).collect(),
         }
     }
 

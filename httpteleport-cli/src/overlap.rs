@@ -24,7 +24,7 @@ struct Seat {
     /// Whether several sockets may have its port.
     shared: bool,
     /// Where it is open already.
-    open: Option<Place>,
+    open: Vec<Place>,
 }
 
 /// A place that another one leaves nothing of.
@@ -53,13 +53,13 @@ pub(crate) struct Open {
     /// Sockets for listeners, and perhaps for the admin address.
     pub(crate) given: Given,
     /// Where the admin address is open.
-    pub(crate) admin: Option<Place>,
+    pub(crate) admin: Vec<Place>,
 }
 
 /// Finds what cannot be opened, as something else of these settings has its place: each with the part that says it, in a line that begins
 /// with its option. With a file, the line says where in it the other place stands.
 pub(crate) async fn find(settings: &Settings, open: &Open, file: Option<&Located>) -> Vec<(Part, String)> {
-    let seats = seats(settings, open.admin);
+    let seats = seats(settings, &open.admin);
     let mut found = paths(&seats);
     found.extend(ports::overlaps(&seats, &open.given).await);
     found.iter().map(|overlap| (overlap.seat.part, overlap.told(file))).collect()
@@ -75,21 +75,27 @@ pub(crate) async fn lines(settings: &Settings, open: &Open, file: Option<&Locate
 }
 
 /// The places of settings, in the order in which they are opened.
-fn seats(settings: &Settings, open_admin: Option<Place>) -> Vec<Seat> {
+fn seats(settings: &Settings, open_admin: &[Place]) -> Vec<Seat> {
     let Process { access_log, admin, handover, .. } = &settings.process;
-    let process =
-        |option, value, address, open| Seat { part: Part::Process, option, value, address, shared: false, open };
-    let path = |option, path: &Path| process(option, path.display().to_string(), Address::Unix(path.to_owned()), None);
+    let process = |option, value, address, open: &[Place]| Seat {
+        part: Part::Process,
+        option,
+        value,
+        address,
+        shared: false,
+        open: open.to_vec(),
+    };
+    let path = |option, path: &Path| process(option, path.display().to_string(), Address::Unix(path.to_owned()), &[]);
     let listener = |(index, listener): (usize, &Listener)| Seat {
         part: Part::Listener(index),
         option: "--in",
         value: listener.endpoint.to_string(),
         address: listener.endpoint.address.clone(),
         shared: listener.sharing.reuse_port,
-        open: None,
+        open: Vec::new(),
     };
     // The usual admin address gives way.
-    let admin = admin.iter().filter(|admin| admin.asked_for || open_admin.is_some());
+    let admin = admin.iter().filter(|admin| admin.asked_for || !open_admin.is_empty());
     let log = access_log.iter().filter(|log| !log.is_stdout()).map(|log| path("--access-log", &log.path));
     let listeners = settings.listeners.iter().enumerate().map(listener);
     let admin = admin.map(|admin| process("--admin", admin.to_string(), admin.endpoint(), open_admin));

@@ -274,7 +274,9 @@ impl Running {
         };
         for (index, (input, listener)) in self.inputs().zip(&self.settings.listeners).enumerate() {
             let (endpoint, wire) = (&listener.endpoint, listener.teleport.wire);
-            let from = input.listener().describe(endpoint) + &coded(endpoint.scheme, listener.compress, wire);
+            let others = input.listener().other_addresses();
+            let others: String = others.iter().map(|address| format!(" and {address}")).collect();
+            let from = input.listener().describe(endpoint) + &others + &coded(endpoint.scheme, listener.compress, wire);
             let ways = self.settings.ways(index);
             let to: Vec<_> = ways
                 .map(|(group, out)| {

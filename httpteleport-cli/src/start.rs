@@ -124,7 +124,7 @@ async fn run(
 
 /// What is given, unless something would be opened twice.
 async fn unless_twice(settings: &Settings, given: Given, located: Option<&Located>) -> anyhow::Result<Given> {
-    let open = Open { given, admin: None };
+    let open = Open { given, admin: Vec::new() };
     let faults = overlap::lines(settings, &open, located).await;
     match faults.into_iter().next() {
         Some(first) => Err(Misfit::new(first).into()),
@@ -158,7 +158,7 @@ async fn open(
         None => None,
     };
     if let Some(admin) = &admin {
-        running.listening().add_admin(admin.as_fd()).context("cannot share the admin address")?;
+        running.listening().add_admin(admin.sockets()).context("cannot share the admin address")?;
     }
     let handover = match claim {
         Some(claim) => Some(claim.settle(given, running.listening()).await?),

@@ -1,5 +1,6 @@
 //! Listening sockets that others have opened: the service manager, or the process that was here before.
 
+use std::borrow::Borrow;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -74,17 +75,6 @@ impl Socket {
             Socket::Unix(..) => None,
         }
     }
-
-    fn is_at(&self, wanted: &Wanted<'_>) -> bool {
-        match (self, wanted) {
-            (Socket::Tcp(_, own), Wanted::Tcp { addresses, any }) => {
-                let every = *any && own.ip().is_unspecified() && addresses.iter().any(|one| one.port() == own.port());
-                every || addresses.contains(own)
-            }
-            (Socket::Unix(_, Some(own)), Wanted::Unix(path)) => same_file(own, path),
-            _ => false,
-        }
-    }
 }
 
 /// An address that was looked up.
@@ -107,6 +97,30 @@ impl Wanted<'_> {
             Address::Unix(path) => Wanted::Unix(path),
         })
     }
+
+    /// Takes the sockets that listen there out of those that are left: one for each address, as others may be another listener's.
+    fn take_from<S: Borrow<Socket>>(&self, left: &mut Vec<S>) -> Vec<S> {
+        let mut taken = Vec::new();
+        let mut take = |is_it: &dyn Fn(&Socket) -> bool| {
+            taken.extend(left.iter().position(|socket| is_it(socket.borrow())).map(|index| left.remove(index)));
+        };
+        match self {
+            Wanted::Tcp { addresses, any } => {
+                for address in addresses {
+                    take(&|socket| match socket {
+                        Socket::Tcp(_, own) => {
+                            own == address || (*any && own.ip().is_unspecified() && own.port() == address.port())
+                        }
+                        Socket::Unix(..) => false,
+                    });
+                }
+            }
+            Wanted::Unix(path) => {
+                take(&|socket| matches!(socket, Socket::Unix(_, Some(own)) if same_file(own, path)));
+            }
+        }
+        taken
+    }
 }
 
 /// Whether two paths lead to one socket, as /run and /var/run do.
@@ -124,27 +138,25 @@ impl Given {
         Given(sockets)
     }
 
-    /// The one that listens at an address, if there is one.
+    /// Those that listen at an address, or at one of those that its host has.
     ///
     /// # Errors
     ///
     /// One line: the host has no address.
-    pub(crate) async fn take(&mut self, address: &Address) -> anyhow::Result<Option<Socket>> {
+    pub(crate) async fn take(&mut self, address: &Address) -> anyhow::Result<Vec<Socket>> {
         if self.0.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let wanted = Wanted::new(address).await?;
-        let found = self.0.iter().position(|socket| socket.is_at(&wanted));
-        Ok(found.map(|index| self.0.swap_remove(index)))
+        Ok(Wanted::new(address).await?.take_from(&mut self.0))
     }
 
     /// Where those listen that each of these addresses would take in turn, if they are of TCP.
-    pub(crate) async fn shared_out(&self, addresses: impl Iterator<Item = &Address>) -> Vec<Option<Place>> {
+    pub(crate) async fn shared_out(&self, addresses: impl Iterator<Item = &Address>) -> Vec<Vec<Place>> {
         let (mut left, mut places) = (self.0.iter().collect::<Vec<_>>(), Vec::new());
         for address in addresses {
             let wanted = if left.is_empty() { None } else { Wanted::new(address).await.ok() };
-            let found = wanted.and_then(|wanted| left.iter().position(|socket| socket.is_at(&wanted)));
-            places.push(found.and_then(|index| left.remove(index).place()));
+            let taken = wanted.map(|wanted| wanted.take_from(&mut left)).unwrap_or_default();
+            places.push(taken.into_iter().filter_map(Socket::place).collect());
         }
         places
     }
@@ -174,9 +186,7 @@ impl Given {
         for address in addresses {
             // Who listens at a host that is unknown says so.
             let Ok(wanted) = Wanted::new(address).await else { return Ok(()) };
-            if let Some(index) = left.iter().position(|socket| socket.is_at(&wanted)) {
-                left.remove(index);
-            }
+            wanted.take_from(&mut left);
         }
         if left.is_empty() {
             return Ok(());

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use super::MOST_WAITING;
@@ -28,18 +29,20 @@ pub(super) async fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketA
     found.with_context(|| format!("cannot find the address of {host:?}; use one of this machine's addresses"))
 }
 
-/// Listens on the first of these addresses that will do; with `share` it can be one of several programs.
-pub(super) fn bind(addresses: &[SocketAddr], share: bool) -> anyhow::Result<TcpListener> {
-    first(addresses, |address| listen_at(address, share)).map_err(|error| bind_error(&error))
-}
-
 /// Whether one of these addresses is of this machine, whoever has the port.
 ///
 /// # Errors
 ///
 /// What to do: none of them is.
 pub(super) fn try_at(addresses: &[SocketAddr]) -> anyhow::Result<()> {
-    first(addresses, is_here).map_err(|error| bind_error(&error))
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match is_here(*address) {
+            Ok(()) => return Ok(()),
+            Err(error) => failed = error,
+        }
+    }
+    Err(bind_error(&failed))
 }
 
 /// Whether an address is of this machine, whoever has the port: nothing is opened there.
@@ -52,19 +55,17 @@ pub(crate) fn is_here(mut address: SocketAddr) -> io::Result<()> {
     socket_for(address)?.bind(address)
 }
 
-/// What comes of the first of these addresses that will do, or of the last.
-fn first<T>(addresses: &[SocketAddr], what: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match what(*address) {
-            Ok(outcome) => return Ok(outcome),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
+/// Whether an error says that the machine has no such address, or no addresses of that version of IP.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable || Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT)
 }
 
-fn listen_at(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
+/// Listens at an address; with `share` it can be one of several programs.
+///
+/// # Errors
+///
+/// It is not to be had.
+pub(super) fn listen_at(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
     let socket = socket_for(address)?;
     socket.set_reuseaddr(true)?; // A port whose old connections are still closing can be taken again.
     socket.set_reuseport(share)?;
@@ -76,7 +77,8 @@ fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
     if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
-fn bind_error(error: &io::Error) -> anyhow::Error {
+/// What to do about an address that is not to be had.
+pub(super) fn bind_error(error: &io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("address in use: another program listens there; stop it or choose another")

@@ -12,24 +12,31 @@ struct Taken<'a> {
     place: Place,
 }
 
-/// Those that would find no address at which their port is not another one's. Nothing is opened.
+/// Those that would find their port another one's, at any of their addresses. Nothing is opened.
 pub(super) async fn overlaps<'a>(seats: &'a [Seat], given: &Given) -> Vec<Overlap<'a>> {
     let seats = contested(seats);
-    let closed: Vec<_> = seats.iter().copied().filter(|seat| seat.open.is_none()).collect();
+    let closed: Vec<_> = seats.iter().copied().filter(|seat| seat.open.is_empty()).collect();
     let given = given.shared_out(closed.iter().map(|seat| &seat.address)).await;
 
-    let open = seats.iter().filter_map(|seat| Some(Taken { seat, place: seat.open? }));
-    let mut taken: Vec<_> = open.collect();
-    taken.extend(closed.iter().zip(&given).filter_map(|(seat, place)| Some(Taken { seat, place: (*place)? })));
+    let open = seats.iter().map(|seat| (*seat, &seat.open)).chain(closed.iter().copied().zip(&given));
+    let places = |(seat, places): (&'a Seat, &Vec<Place>)| {
+        places.iter().map(move |place| Taken { seat, place: *place }).collect::<Vec<_>>()
+    };
+    let mut taken: Vec<_> = open.flat_map(places).collect();
     let mut found = Vec::new();
-    for (seat, _) in closed.iter().zip(&given).filter(|(_, place)| place.is_none()) {
-        let mut earlier = seats.iter().take_while(|other| !std::ptr::eq(**other, *seat));
-        if let Some(twin) = earlier.find(|other| other.address == seat.address) {
-            found.push(Overlap { seat, other: twin, how: How::Port });
+    for (seat, there) in closed.iter().zip(&given) {
+        if there.iter().any(|place| place.ip().is_unspecified()) {
             continue;
         }
-        match room(seat, &taken).await {
-            Ok(place) => taken.extend(place.map(|place| Taken { seat, place })),
+        let mut earlier = seats.iter().take_while(|other| !std::ptr::eq(**other, *seat));
+        if let Some(twin) = earlier.find(|other| other.address == seat.address) {
+            if there.is_empty() {
+                found.push(Overlap { seat, other: twin, how: How::Port });
+            }
+            continue;
+        }
+        match room(seat, there, &taken).await {
+            Ok(places) => taken.extend(places.into_iter().map(|place| Taken { seat, place })),
             Err(overlap) => found.push(overlap),
         }
     }
@@ -51,15 +58,18 @@ fn port(seat: &Seat) -> Option<u16> {
     }
 }
 
-/// Where it would listen: at the first of its addresses that is to be had; none if that is for others to tell.
-async fn room<'a>(seat: &'a Seat, taken: &[Taken<'a>]) -> Result<Option<Place>, Overlap<'a>> {
-    let Address::Tcp { host, port } = &seat.address else { return Ok(None) };
+/// Where it would listen beside where it does: at all of its addresses that are of this machine.
+async fn room<'a>(seat: &'a Seat, there: &[Place], taken: &[Taken<'a>]) -> Result<Vec<Place>, Overlap<'a>> {
+    let Address::Tcp { host, port } = &seat.address else { return Ok(Vec::new()) };
     let addresses = match seat.part {
         Part::Process => admin::addresses(host, *port).await,
         _ => listen::addresses(host, *port).await,
     };
-    let mut lost = None;
+    let mut places = Vec::new();
     for address in addresses.unwrap_or_default() {
+        if there.iter().any(|place| place.address == address) || listen::is_here(address).is_err() {
+            continue;
+        }
         let place = Place::new(address);
         let overlap = taken.iter().find_map(|other| {
             let how = common(place, other.place)?;
@@ -67,12 +77,11 @@ async fn room<'a>(seat: &'a Seat, taken: &[Taken<'a>]) -> Result<Option<Place>, 
             (!may_be).then_some(Overlap { seat, other: other.seat, how })
         });
         match overlap {
-            Some(overlap) => lost = lost.or(Some(overlap)),
-            None if listen::is_here(address).is_ok() => return Ok(Some(place)),
-            None => {}
+            Some(overlap) => return Err(overlap),
+            None => places.push(place),
         }
     }
-    lost.map_or(Ok(None), Err)
+    Ok(places)
 }
 
 /// What a place has in common with another one.
@@ -132,7 +141,7 @@ mod tests {
             value: String::new(),
             address: Address::Tcp { host: host.to_owned(), port },
             shared: false,
-            open: None,
+            open: Vec::new(),
         };
         let six = TcpSocket::new_v6().expect("a socket");
         sockopt::set_ipv6_v6only(&six, true).expect("it can be");

@@ -28,6 +28,7 @@ mod identity;
 mod limits;
 mod load;
 mod logs;
+mod names;
 mod origin;
 #[cfg(feature = "otlp")]
 mod otlp;
