@@ -11,12 +11,20 @@ use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 
 use crate::access::Networks;
 use crate::listen::Client;
+use crate::spelling::Spellings;
 
 mod chain;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// What other proxies tell besides, which is not told here.
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const SERVER: HeaderName = HeaderName::from_static("x-forwarded-server");
+
+/// What only those are believed who are trusted.
+static OF_THE_WAY: [HeaderName; 7] = [FOR, PROTO, FORWARDED_HOST, PORT, PREFIX, SERVER, FORWARDED];
 
 /// Which fields upstreams get.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +94,12 @@ impl Identity {
         client
     }
 
+    /// The fields that are told, or believed, here.
+    pub(crate) fn spellings(&self) -> Spellings {
+        let of_the_way = if self.which == Which::None { &[][..] } else { &OF_THE_WAY };
+        Spellings::new(of_the_way.iter().chain(&self.header))
+    }
+
     /// Tells upstreams whose request it is: `peer` has handed it over, over TLS or not, for the client.
     pub(crate) fn tell(&self, headers: &mut HeaderMap, peer: Client, client: Client, tls: bool) {
         if self.which != Which::None {
@@ -101,7 +115,7 @@ impl Identity {
 
     fn tell_way(&self, headers: &mut HeaderMap, peer: Client, tls: bool) {
         if !self.trusted.has_client(peer) {
-            for name in [&FOR, &PROTO, &FORWARDED_HOST, &FORWARDED] {
+            for name in &OF_THE_WAY {
                 headers.remove(name);
             }
         }
@@ -223,6 +237,9 @@ mod tests {
             ("x-forwarded-for", "9.9.9.9"),
             ("x-forwarded-proto", "gopher"),
             ("x-forwarded-host", "e"),
+            ("x-forwarded-port", "1"),
+            ("x-forwarded-prefix", "/e"),
+            ("x-forwarded-server", "e"),
             ("forwarded", "for=9.9.9.9"),
             ("x-client", "9.9.9.9"),
         ];

@@ -69,6 +69,7 @@ mod shutdown;
 mod signals;
 mod size;
 mod spans;
+mod spelling;
 mod start;
 mod threads;
 mod timer;

@@ -13,6 +13,7 @@ use crate::outbound::FailureKind;
 use crate::proxy::Proxy;
 use crate::refusal::{Reason, Refusal};
 use crate::request::{Outgoing, RequestBody, withhold};
+use crate::spelling::Spellings;
 use crate::trailers::Withheld;
 
 mod table;
@@ -27,6 +28,8 @@ pub(crate) struct Router {
 /// A route, and the group at its end.
 struct Route {
     edit: Edit,
+    /// The fields that it changes.
+    edited: Spellings,
     /// Names that its requests have no trailers of.
     withheld: Withheld,
     /// There only if it changes anything.
@@ -93,6 +96,7 @@ impl Router {
         let full = Refusal::new(Reason::Concurrency, "too many requests run already");
         let slot = self.slots.take().ok_or(full)?;
         let route = self.find(&request).ok_or(Refusal::new(Reason::NoRoute, "no route for this host and path"))?;
+        route.edited.remove_others(request.headers_mut());
         route.edit.apply(request.headers_mut());
         withhold(&mut request, &route.withheld);
         let after = After { load, change: route.reply.clone() };
@@ -116,7 +120,8 @@ impl Route {
         let change = |fields: &Fields| Change { fields: fields.clone(), withheld: Withheld::new(fields.names()) };
         let reply = Some(&route.reply).filter(|fields| !fields.is_empty()).map(change).map(Arc::new);
         let withheld = Withheld::new(route.edit.fields.names());
-        Route { edit: route.edit.clone(), withheld, reply, proxy }
+        let edited = Spellings::new(route.edit.fields.names());
+        Route { edit: route.edit.clone(), edited, withheld, reply, proxy }
     }
 }
 

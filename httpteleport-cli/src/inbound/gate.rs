@@ -14,6 +14,7 @@ use crate::headers::check_expectation;
 use crate::listen::Client;
 use crate::refusal::{Reason, Refusal};
 use crate::request::{RequestBody, withhold};
+use crate::spelling::Spellings;
 use crate::trailers::Withheld;
 
 /// The gate of one listener.
@@ -26,6 +27,8 @@ pub(super) struct Gate {
     identity: Identity,
     /// The header that it tells addresses in.
     withheld: Withheld,
+    /// The fields that tell of it.
+    identifying: Spellings,
     tls: bool,
     pub(super) counters: Arc<Counters>,
 }
@@ -43,6 +46,7 @@ impl Gate {
             clients: same.or_else(|| Clients::new(limits).map(Arc::new)),
             identity: settings.identity.clone(),
             withheld: Withheld::new(settings.identity.header.iter()),
+            identifying: settings.identity.spellings(),
             tls: settings.endpoint.scheme.is_tls(),
             counters,
         }
@@ -72,8 +76,9 @@ impl Gate {
         }
     }
 
-    /// Tells upstreams whose request it is.
+    /// Tells upstreams whose request it is, and leaves nothing that they could take for that.
     pub(super) fn tell(&self, request: &mut Request<RequestBody>, peer: Client, client: Client) {
+        self.identifying.remove_others(request.headers_mut());
         self.identity.tell(request.headers_mut(), peer, client, self.tls);
         withhold(request, &self.withheld);
     }

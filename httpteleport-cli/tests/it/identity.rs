@@ -53,6 +53,58 @@ async fn a_client_cannot_pass_for_another() {
     assert_eq!(told(program.address(), FORGED).await, want);
 }
 
+/// What a program behind would read as what the proxy itself says.
+const SPELT_OTHERWISE: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nX_Forwarded_For: 9.9.9.9\r\nX-Forwarded_Proto: gopher\r\n\
+                               X_Forwarded-Host: evil\r\nX_Forwarded_Port: 1\r\nX-Forwarded-Port: 1\r\n\
+                               X-Forwarded-Prefix: /evil\r\nX-Forwarded-Server: evil\r\nX_IP: 9.9.9.9\r\nX_Mine: 1\r\n\r\n";
+
+#[tokio::test]
+async fn a_client_cannot_pass_for_another_by_underscores() {
+    let origin = Origin::start().await;
+    let options = ["--forwarded", "x", "--in-client-ip-header", "X-IP"];
+    let far = Program::between("teleport://127.0.0.1:0", &origin.url(), &options).await;
+    let near = Program::http(&format!("teleport://{}", far.address())).await;
+    let classic =
+        Program::between("teleport://127.0.0.1:0", &origin.url(), &[&options[..], &["--wire", "classic"]].concat())
+            .await;
+    let address = classic.address().split(' ').next().expect("an address");
+    let before_classic = Program::http(&format!("teleport://{address}")).await;
+    let one = Program::between("http://127.0.0.1:0", &origin.url(), &options).await;
+    for program in [&one, &near, &before_classic] {
+        let reply = Client::connect(program.address()).await.ask(SPELT_OTHERWISE).await;
+        let mut told: Vec<&str> = reply.text().lines().filter(|line| line.starts_with('x')).collect();
+        told.sort_unstable();
+        let want = [
+            "x-forwarded-for: 127.0.0.1",
+            "x-forwarded-host: h",
+            "x-forwarded-proto: http",
+            "x-ip: 127.0.0.1",
+            "x_mine: 1",
+        ];
+        assert_eq!(told, want);
+    }
+}
+
+#[tokio::test]
+async fn what_a_route_sets_or_removes_has_no_other_spelling() {
+    let (origin, folder) = (Origin::start().await, tempfile::tempdir().expect("a folder"));
+    let file = folder.path().join("f.toml");
+    let text = format!(
+        "[listener.web]\nurl = \"http://127.0.0.1:0\"\n[group.all]\nurls = \"{}\"\n\
+         [[route]]\nset_headers = {{ X-Tenant = \"a\" }}\nremove_headers = [\"X-Admin-Token\"]\n",
+        origin.url()
+    );
+    std::fs::write(&file, text).expect("written");
+    let program = Program::start(&["--config", file.to_str().expect("UTF-8")]).await;
+    let fields = "X_Tenant: b\r\nX_Admin-Token: t\r\nX-Admin-Token: t\r\nX_Other: o";
+    let reply = Client::connect(program.address())
+        .await
+        .ask(format!("GET /echo HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n"))
+        .await;
+    let told: Vec<&str> = reply.text().lines().filter(|line| line.starts_with('x')).collect();
+    assert_eq!(told, ["x_other: o", "x-tenant: a"]);
+}
+
 #[tokio::test]
 async fn a_clients_address_goes_through_teleport() {
     let origin = Origin::start().await;
