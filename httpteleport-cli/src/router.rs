@@ -79,11 +79,13 @@ impl After {
 impl Router {
     /// The routes that take requests of the listener of this index, over the groups in the order of the settings.
     pub(crate) fn new(listener: usize, routes: &[config::Route], groups: &[Arc<Proxy>], slots: Arc<Slots>) -> Router {
-        let taking = routes.iter().filter(|route| route.takes(listener));
+        let mut taking: Vec<_> = routes.iter().filter(|route| route.takes(listener)).collect();
+        // Of several for the same hosts and paths the table takes the first one.
+        taking.sort_by_key(|route| route.listener.is_none());
         let way = |route: &config::Route| {
             (route.host.clone(), route.path.clone(), Route::new(route, Arc::clone(&groups[route.group])))
         };
-        Router { routes: Arc::new(Table::new(taking.map(way))), slots }
+        Router { routes: Arc::new(Table::new(taking.into_iter().map(way))), slots }
     }
 
     /// Gives the request, which has this of its client's limits, its place and its way, and makes it what the upstreams of that
@@ -199,6 +201,30 @@ mod tests {
         for (host, path, want) in cases {
             let routed = router.route(request(host, path), None).expect("a way");
             assert!(Arc::ptr_eq(&routed.proxy, &groups[want]), "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn a_route_of_the_listener_alone_wins_where_hosts_and_paths_are_the_same() {
+        let new_proxy = || Arc::new(Proxy::new(Upstreams::none(), Duration::from_secs(1), Failures::default()));
+        let groups = [(); 4].map(|()| new_proxy());
+        let general = config::Route::everything(0);
+        let own = config::Route { listener: Some(1), ..config::Route::everything(1) };
+        let below = config::Route { path: "/api".to_owned(), ..config::Route::everything(2) };
+        let own_below = config::Route { listener: Some(1), path: "/api/".to_owned(), ..config::Route::everything(3) };
+        for routes in [
+            [&general, &own, &below, &own_below].map(Clone::clone),
+            [&own_below, &own, &below, &general].map(Clone::clone),
+        ] {
+            for (listener, path, want) in [(0, "/", 0), (1, "/", 1), (0, "/api/x", 2), (1, "/api/x", 3)] {
+                let router = Router::new(listener, &routes, &groups, Arc::new(Slots::new(1)));
+                let routed = router.route(request("h", path), None).expect("a way");
+                assert!(Arc::ptr_eq(&routed.proxy, &groups[want]), "{listener} {path}");
+            }
+            let routes: Vec<_> = routes.into_iter().filter(|route| route.group != 3).collect();
+            let router = Router::new(1, &routes, &groups, Arc::new(Slots::new(1)));
+            let routed = router.route(request("h", "/api"), None).expect("a way");
+            assert!(Arc::ptr_eq(&routed.proxy, &groups[2]), "the longer path wins over the listener");
         }
     }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// A way from a listener to a group.
 ///
 /// Of several that take a request the most specific one has it: the one that names its host, then the one that names the end of
-/// it, and among equals the one with the longest path.
+/// it, and among these the one with the longest path; where that is the same, the one that names its listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     /// The index of the listener whose requests it takes; `None` for all of them.

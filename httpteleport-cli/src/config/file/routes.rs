@@ -1,6 +1,7 @@
 //! The tables `[[route]]` of a file.
 
 use std::collections::HashSet;
+use std::mem;
 
 use http::header::{HOST, HeaderName, HeaderValue};
 use toml::Spanned;
@@ -33,7 +34,14 @@ const LONGEST_HOST: usize = 254;
 
 /// Reads them; what is wrong is returned as well.
 pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names) -> (Vec<Route>, Vec<Found>) {
-    let mut reader = Reader { names, routes: Vec::new(), left: Some(MOST), taken: HashSet::new(), found: Vec::new() };
+    let mut reader = Reader {
+        names,
+        routes: Vec::new(),
+        left: Some(MOST),
+        taken: HashSet::new(),
+        general: Vec::new(),
+        found: Vec::new(),
+    };
     let at = routes.span().start;
     let DeValue::Array(tables) = routes.into_inner() else {
         return (Vec::new(), vec![(at, "route: is no list of tables; write [[route]]".to_owned())]);
@@ -52,6 +60,7 @@ pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names) -> (Vec<Route>, 
             break;
         }
     }
+    reader.check_general();
     (reader.routes, reader.found)
 }
 
@@ -65,6 +74,8 @@ struct Reader<'a> {
     left: Option<usize>,
     /// What those with which nothing is wrong take: a listener, hosts, a path without a slash at its end.
     taken: HashSet<(Option<usize>, Host, String)>,
+    /// Where those among them begin that are for every listener, and what they take.
+    general: Vec<(usize, Host, String)>,
     found: Vec<Found>,
 }
 
@@ -121,8 +132,25 @@ impl Reader<'_> {
 
     fn check_it_is_new(&mut self, at: usize, route: &Route) {
         let path = route.path.trim_end_matches('/').to_owned();
+        if route.listener.is_none() {
+            self.general.push((at, route.host.clone(), path.clone()));
+        }
         if !self.taken.insert((route.listener, route.host.clone(), path)) {
             self.note(at, "takes what an earlier one takes; change its listener, host or path, or drop it");
+        }
+    }
+
+    /// A route for every listener takes nothing where each of them has one of its own.
+    fn check_general(&mut self) {
+        let listeners = self.names.listeners.len();
+        for (at, host, path) in mem::take(&mut self.general) {
+            let has_its_own = |index| self.taken.contains(&(Some(index), host.clone(), path.clone()));
+            if listeners > 0 && (0..listeners).all(has_its_own) {
+                self.note(
+                    at,
+                    "takes nothing: each listener has a route of its own for that; change its host or path, or drop it",
+                );
+            }
         }
     }
 
@@ -181,6 +209,13 @@ fn read_host(text: &str) -> Result<Host, String> {
 fn read_path(path: String) -> Result<String, String> {
     if !path.starts_with('/') || path.contains(['?', '#', '*', ' ']) {
         return Err(format!("{path:?} is no path that others begin with; write for example /api"));
+    }
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let encoded = path.bytes().fold(String::new(), |text, byte| match byte {
+            b'!'..=b'~' => text + char::from(byte).encode_utf8(&mut [0; 4]),
+            _ => format!("{text}%{byte:02X}"),
+        });
+        return Err(format!("{path:?} is not how clients send it, with which it is compared; write {encoded:?}"));
     }
     Ok(path)
 }
@@ -257,6 +292,13 @@ fn all<T>(read: impl Iterator<Item = Result<T, (Option<usize>, String)>>) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_written_as_it_is_sent() {
+        assert_eq!(read_path("/%C3%A4~".to_owned()), Ok("/%C3%A4~".to_owned()));
+        let error = read_path("/ä\u{7f}/b".to_owned()).expect_err("nobody sends that");
+        assert!(error.ends_with("write \"/%C3%A4%7F/b\""), "{error}");
+    }
 
     #[test]
     fn hosts_are_kept_as_requests_have_them() {

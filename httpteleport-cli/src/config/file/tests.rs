@@ -217,6 +217,16 @@ fn what_does_not_fit_together_is_told() {
             &["web.toml:6: route: takes what an earlier one takes"],
         ),
         (
+            "[listener.a]\nurl = \"http://:1\"\n[listener.b]\nurl = \"http://:81\"\n[group.a]\nurls = \"http://127.0.0.1\"\n[[route]]\n[[route]]\nlistener = [\"a\", \"b\"]\npath = \"/\"",
+            &["web.toml:7: route: takes nothing: each listener has a route of its own for that"],
+        ),
+        (
+            "[listener.a]\nurl = \"http://:1\"\n[group.a]\nurls = \"http://127.0.0.1\"\n[[route]]\npath = \"/ä\"",
+            &[
+                "web.toml:6: route: path: \"/ä\" is not how clients send it, with which it is compared; write \"/%C3%A4\"",
+            ],
+        ),
+        (
             "[listener.a]\nurl = \"http://h:1\"\n[group.g]\nurls = \"http://h:1\"",
             &[
                 "web.toml: group \"g\": http://h:1 is a listener that has a route to it; requests would go round in circles",
