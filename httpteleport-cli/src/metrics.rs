@@ -13,6 +13,7 @@ use httpteleport::{ContextMemory, Stats};
 use self::certificates::Certificates;
 use self::process::Process;
 use self::recent::{Recent, Trouble};
+use self::reloads::{Reloads, ReloadsSeen};
 use self::servers::Servers;
 use self::traffic::{BytesSeen, CLASSES, Input};
 use crate::access_log::AccessLog;
@@ -34,6 +35,7 @@ pub(crate) mod latency;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod recent;
+mod reloads;
 pub(crate) mod servers;
 mod sharded;
 pub(crate) mod traffic;
@@ -54,6 +56,8 @@ pub(crate) struct Metrics {
     /// What has become of orders of certificates.
     pub(crate) orders: Arc<Tally>,
     pub(crate) shutdown: Shutdown,
+    /// What has become of settings that were read again.
+    pub(crate) reloads: Reloads,
     /// How often the metrics were read in the names of Go's.
     pub(crate) go_reads: AtomicU64,
 }
@@ -106,6 +110,7 @@ pub(crate) struct Seen {
     pub(crate) unlogged: u64,
     /// What has become of spans, if there are any.
     pub(crate) spans: Option<Counts>,
+    pub(crate) reloads: ReloadsSeen,
     pub(crate) go_reads: u64,
 }
 
@@ -144,8 +149,10 @@ impl Metrics {
         spans: Option<Arc<Spans>>,
         shutdown: Shutdown,
     ) -> Metrics {
+        let started = SystemTime::now();
         Metrics {
-            started: SystemTime::now(),
+            started,
+            reloads: Reloads::since(started),
             sources: ArcSwap::default(),
             slots: Arc::new(Slots::new(limits.concurrency)),
             contexts: ContextMemory::new(limits.compression_memory),
@@ -183,6 +190,7 @@ impl Metrics {
             troubles: self.recent.all(),
             spans: self.spans.as_ref().map(|spans| spans.counts()),
             unlogged: self.access_log.as_ref().map_or(0, |log| log.dropped()),
+            reloads: self.reloads.seen(),
             go_reads: self.go_reads.load(Relaxed),
         }
     }

@@ -61,13 +61,12 @@ impl Reload {
                 }
             };
             notify::reloading();
-            if let Some(Err(error)) = token.map(TokenFile::read_again) {
-                tracing::warn!("{error:#}; the token of before holds");
-            }
-            match &self.settings {
+            let has_token = token.is_none_or(read_token);
+            let applied = match &self.settings {
                 Some(file) => apply(file, running).await,
                 None => read_certificates(running, reason).await,
-            }
+            };
+            running.metrics().reloads.note(has_token && applied);
             notify::ready();
         }
     }
@@ -115,13 +114,24 @@ impl Reload {
     }
 }
 
-async fn apply(file: &ConfigFile, running: &mut Running) {
+/// Asks for the token that is in the file now, if that is one. Tells whether it is.
+fn read_token(token: &TokenFile) -> bool {
+    let read = token.read_again();
+    if let Err(error) = &read {
+        tracing::warn!("{error:#}; the token of before holds");
+    }
+    read.is_ok()
+}
+
+/// Does as the file says now, if that makes sense. Tells whether it does.
+async fn apply(file: &ConfigFile, running: &mut Running) -> bool {
     let path = file.path.display();
     let not_applied = |mistakes: Vec<String>| {
         for line in mistakes {
             tracing::warn!("{line}");
         }
         tracing::warn!("{path}: not applied; what was said before holds");
+        false
     };
     let (mut settings, located) = match file.load() {
         Ok(loaded) => loaded,
@@ -145,21 +155,24 @@ async fn apply(file: &ConfigFile, running: &mut Running) {
     running.serve();
     running.announce();
     tracing::info!("{path}: applied: {summary}");
+    true
 }
 
-/// Does as was said at the start, with the certificates as they are now.
-async fn read_certificates(running: &mut Running, reason: Reason) {
+/// Does as was said at the start, with the certificates as they are now. Tells whether they are of use.
+async fn read_certificates(running: &mut Running, reason: Reason) -> bool {
     let what = match reason {
         Reason::Changed => "certificates or tokens have changed and",
         Reason::Asked => "SIGHUP: certificates and tokens",
     };
-    match running.change(running.settings().clone()).await {
+    let changed = running.change(running.settings().clone()).await;
+    match &changed {
         Ok(()) => tracing::info!("{what} were read again"),
         Err(error) => {
             tracing::warn!("{error:#}");
             tracing::warn!("{what} are not applied; those of before hold");
         }
     }
+    changed.is_ok()
 }
 
 fn stamps(files: &[PathBuf]) -> HashMap<PathBuf, Stamp> {

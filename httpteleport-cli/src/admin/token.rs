@@ -78,7 +78,7 @@ impl Token {
 
     /// Whether a request has it: as `Authorization: Bearer`, or in the cookie.
     pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
-        let bearer = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let bearer = headers.get(AUTHORIZATION).and_then(|value| after_bearer(value.as_bytes()));
         let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         let cookie = cookies.flat_map(|value| value.split(';')).find_map(|pair| {
             let (name, value) = pair.trim().split_once('=')?;
@@ -106,6 +106,13 @@ impl Token {
     }
 }
 
+/// What stands behind the scheme, which is written in any case (RFC 9110, 11.1).
+fn after_bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(b"Bearer".len())?;
+    let token = token.strip_prefix(b" ").filter(|_| scheme.eq_ignore_ascii_case(b"Bearer"))?;
+    Some(token.trim_ascii_start())
+}
+
 fn is_of_tokens(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)
 }
@@ -121,7 +128,9 @@ mod tests {
     #[test]
     fn it_is_given_in_three_ways() {
         let token = Token::of("s3cret/token=").expect("a token");
-        assert!(token.is_in(&headers(AUTHORIZATION, "Bearer s3cret/token=")));
+        for scheme in ["Bearer", "bearer", "BEARER", "Bearer  "] {
+            assert!(token.is_in(&headers(AUTHORIZATION, &format!("{scheme} s3cret/token="))), "{scheme}");
+        }
         assert!(token.is_in(&headers(COOKIE, "a=b; httptp-token=s3cret/token=")));
         assert!(token.is_in_query("x=1&token=s3cret/token="));
         let cookie = token.cookie().expect("a cookie");
@@ -136,6 +145,8 @@ mod tests {
             (AUTHORIZATION, "Bearer s3cret-token2"),
             (AUTHORIZATION, "Basic s3cret-token"),
             (AUTHORIZATION, "Bearer "),
+            (AUTHORIZATION, "Bearers3cret-token"),
+            (AUTHORIZATION, "Bear"),
             (COOKIE, "token=s3cret-token"),
             (COOKIE, "httptp-token"),
         ] {

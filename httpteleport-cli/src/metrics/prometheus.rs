@@ -49,6 +49,18 @@ fn process(families: &mut Families, seen: &Seen) {
     gauge("process_open_fds", "Number of open file descriptors.", process.open_files as f64);
     gauge("process_threads", "Number of OS threads in the process.", process.threads as f64);
     gauge("process_start_time_seconds", "When the process started, in seconds since 1970.", unix(seen.started));
+    let reloads = seen.reloads;
+    gauge(
+        "httptp_last_reload_successful",
+        "1 while what was read last of settings, certificates and the admin token holds; 0 if it could not be applied.",
+        f64::from(reloads.holds),
+    );
+    let help = "When what holds was read, in seconds since 1970.";
+    gauge("httptp_last_reload_success_timestamp_seconds", help, unix(reloads.last));
+    for (result, count) in [("applied", reloads.applied), ("failed", reloads.failed)] {
+        let help = "Readings of settings, certificates and the admin token after the start.";
+        families.add("httptp_reloads_total", help, Kind::Counter, &[("result", result)], count as f64);
+    }
     let mut counter = |name, help, value| families.add(name, help, Kind::Counter, &[], value);
     counter("process_cpu_seconds_total", "User and system CPU time in seconds.", process.cpu.as_secs_f64());
     counter(

@@ -4,13 +4,15 @@ use std::path::Path;
 
 use rustix::process::Signal;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
+use crate::admin::{get, value};
 use crate::client::Client;
 use crate::clients::log_has;
 use crate::config::File;
 use crate::load::Load;
 use crate::origin::Origin;
-use crate::program::{Program, address_in};
+use crate::program::{PATIENCE, Program, address_in};
 use crate::tls::Identity;
 use crate::unix::socket_path;
 
@@ -38,6 +40,29 @@ async fn a_hangup_applies_the_file_to_connections_that_are_there_too() {
     assert!(line.ends_with(&two.url()), "{line}");
     assert!(client.get("/echo").await.text().contains("x-new: yes"));
     assert_eq!((one.connections(), two.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_became_of_the_file_is_a_metric() {
+    let origin = Origin::start().await;
+    let file = File::new(&settings(&origin));
+    let mut program = Program::start(&["--config", &file.path(), "--admin", "127.0.0.1:0"]).await;
+    let admin = program.admin().await;
+    let state = async || {
+        let metrics = get(&admin, "/metrics").await;
+        let one = |name: &str, labels: &[&str]| value(metrics.text(), name, labels);
+        let [applied, failed] = ["applied", "failed"].map(|result| one("httptp_reloads_total", &[result]));
+        let at = one("httptp_last_reload_success_timestamp_seconds", &[]);
+        ([applied, failed, one("httptp_last_reload_successful", &[])], at)
+    };
+    let (counts, started) = state().await;
+    assert_eq!(counts, [0.0, 0.0, 1.0]);
+    for (text, want) in [("nonsense", [0.0, 1.0, 0.0]), (&settings(&origin), [1.0, 1.0, 1.0])] {
+        file.write(text);
+        program.signal(Signal::HUP);
+        timeout(PATIENCE, async { while state().await.0 != want {} }).await.expect("it is told");
+        assert_eq!(state().await.1 > started, want[2] > 0.0, "when what holds was read");
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,27 @@ async fn a_token_is_asked_for_where_there_is_one() {
     assert_eq!(with(&admin, "/api/now", &format!("Cookie: {cookie}")).await.status(), 200);
 }
 
+#[tokio::test]
+async fn a_token_that_changes_is_asked_for_at_once_and_one_that_is_none_is_not() {
+    let token = file("admin_token_changes", "an-admin-token\n");
+    let args =
+        ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--admin", ANY, "--admin-token-file", &token];
+    let (mut program, mut log) = Program::logged(&args).await;
+    let admin = program.admin().await;
+    std::fs::write(&token, "bad").expect("written");
+    log_has(&mut log, "holds no token; it should have one of 8 to 512 letters").await;
+    let failed = async || {
+        let metrics = with(&admin, "/metrics", "Authorization: bearer an-admin-token").await;
+        assert_eq!(metrics.status(), 200, "the one of before holds");
+        value(metrics.text(), "httptp_reloads_total", &["result=\"failed\""])
+    };
+    timeout(PATIENCE, async { while failed().await != 1.0 {} }).await.expect("it is counted");
+    std::fs::write(&token, "another-token\n").expect("written");
+    let new = async || with(&admin, "/metrics", "Authorization: Bearer another-token").await.status();
+    timeout(PATIENCE, async { while new().await != 200 {} }).await.expect("it is asked for");
+    assert_eq!(with(&admin, "/metrics", "Authorization: Bearer an-admin-token").await.status(), 401);
+}
+
 /// A name of somebody else's that leads to this machine is nobody who may read here.
 #[tokio::test]
 async fn a_loopback_address_answers_to_its_own_names() {
