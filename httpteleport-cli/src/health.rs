@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -20,6 +21,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct Options {
     /// What HTTP upstreams are asked for; teleport ones are asked whether they are there.
     pub(crate) path: String,
+    /// The `Host` that they are asked in the name of. Default: their own.
+    pub(crate) host: Option<HeaderValue>,
     /// Between two checks, a tenth more or less. Default: 5 s.
     pub(crate) interval: Duration,
     /// The longest one may take. Default: 2 s.
@@ -37,6 +40,7 @@ impl Options {
     pub(crate) fn of(path: impl Into<String>) -> Options {
         Options {
             path: path.into(),
+            host: None,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
             healthy: 2,

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
-use http::uri::PathAndQuery;
+use http::HeaderValue;
+use http::uri::{Authority, PathAndQuery};
 
 use crate::count;
 use crate::discover::Families;
@@ -18,6 +19,10 @@ pub(crate) struct BalancingArgs {
     /// asked whether they are there
     #[arg(long, value_name = "PATH", help_heading = "Balancing", value_parser = path)]
     pub(crate) health_check: Option<String>,
+
+    /// The Host that such a check is for, as outputs may know no other [default: the output's own]
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = "Balancing", value_parser = host)]
+    pub(crate) health_host: Option<HeaderValue>,
 
     /// Between two such checks [default: 5s]
     #[arg(long, value_name = "TIME", help_heading = "Balancing", value_parser = duration::parse)]
@@ -91,6 +96,13 @@ pub(crate) struct BalancingArgs {
 fn path(path: &str) -> Result<String, &'static str> {
     let is_path = path.starts_with('/') && PathAndQuery::try_from(path).is_ok();
     if is_path { Ok(path.to_owned()) } else { Err("is no path; write for example /healthz") }
+}
+
+/// Names whom a request is for.
+fn host(text: &str) -> Result<HeaderValue, &'static str> {
+    let authority = text.parse::<Authority>().ok().filter(|authority| !authority.as_str().contains('@'));
+    let value = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    value.ok_or("is no host; write for example www.example.com or www.example.com:8080")
 }
 
 /// Names a DNS server.

@@ -55,6 +55,7 @@ fn eject(args: &BalancingArgs, mistakes: &mut Mistakes) -> Eject {
 fn health(args: &BalancingArgs, mistakes: &mut Mistakes) -> Option<health::Options> {
     let Some(path) = &args.health_check else {
         let beside = [
+            ("--health-host", args.health_host.is_some()),
             ("--health-interval", args.health_interval.is_some()),
             ("--health-timeout", args.health_timeout.is_some()),
             ("--health-status", args.health_status.is_some()),
@@ -67,6 +68,7 @@ fn health(args: &BalancingArgs, mistakes: &mut Mistakes) -> Option<health::Optio
         return None;
     };
     let mut health = health::Options::of(path);
+    health.host = args.health_host.clone();
     health.good = args.health_status.clone().unwrap_or_default();
     health.healthy = args.health_passes.unwrap_or(health.healthy);
     health.unhealthy = args.health_fails.unwrap_or(health.unhealthy);

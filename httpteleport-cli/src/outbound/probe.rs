@@ -57,7 +57,7 @@ impl HttpUpstream {
         let mut request = Request::new(RequestBody::default());
         *request.uri_mut() = path.parse().map_err(|_| Ill::Bad(format!("{path:?} is no path")))?;
         let headers = request.headers_mut();
-        headers.insert(HOST, self.dialer.host());
+        headers.insert(HOST, options.host.clone().unwrap_or_else(|| self.dialer.host()));
         headers.insert(USER_AGENT, HeaderValue::from_static("httptp-health"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         let (deadline, patience) = (Instant::now() + options.timeout, options.timeout);

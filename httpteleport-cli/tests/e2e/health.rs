@@ -41,6 +41,17 @@ async fn origins_over_tls_and_unix_sockets_are_checked_in_their_own_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_is_for_the_host_that_is_told() {
+    for (options, want) in [(&["--health-host", "shop.example:81"][..], Some("shop.example:81")), (&[], None)] {
+        let origin = Origin::start().await;
+        let near = Node::start("http://127.0.0.1:0", &origin.url, &[&CHECKED, options].concat());
+        checked(&origin).await;
+        let own = origin.url.strip_prefix("http://").expect("HTTP");
+        assert_eq!(origin.last().value("Host"), Some(want.unwrap_or(own)), "{near:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_far_node_that_does_not_answer_is_unhealthy_until_it_does() {
     for wire in ["framed", "classic"] {
         let (origin, wire) = (Origin::start().await, ["--wire", wire]);
