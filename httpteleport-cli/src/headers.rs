@@ -6,6 +6,7 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode, Version};
 use httpteleport::codec::framed::Protocol;
+use hyper::ext::ReasonPhrase;
 
 use crate::host;
 use crate::refusal::{Reason, Refusal};
@@ -190,6 +191,13 @@ fn length(text: &[u8]) -> Option<u64> {
     let digits = text.trim_ascii();
     let is_number = digits.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
+}
+
+/// Has a status that no standard names go to a client of HTTP/1.1 as its upstream has written it, or without a name: hyper would make one up.
+pub(crate) fn leave_nameless<B>(reply: &mut Response<B>) {
+    if reply.status().canonical_reason().is_none() && reply.extensions().get::<ReasonPhrase>().is_none() {
+        reply.extensions_mut().insert(ReasonPhrase::from_static(b""));
+    }
 }
 
 #[cfg(test)]

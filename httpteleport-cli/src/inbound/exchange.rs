@@ -72,6 +72,9 @@ impl Shared {
         if version == Version::HTTP_11 {
             trailers::announce_those_of_grpc(&mut reply);
         }
+        if version < Version::HTTP_2 {
+            headers::leave_nameless(&mut reply);
+        }
         reply.body_mut().keep_busy(running);
         let (mut reply, mut agreed) = match asked {
             None => (reply, None),

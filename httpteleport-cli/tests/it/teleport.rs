@@ -14,6 +14,7 @@ use crate::admin::{get, value};
 use crate::client::Client;
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
+use crate::stage::Stage;
 
 /// Answers with the path, and a 103 ahead of it.
 struct Hinting;
@@ -48,6 +49,25 @@ async fn requests_of_different_groups_share_no_connection() {
         let reply = client.ask(format!("GET /{tenant} HTTP/1.1\r\nHost: h\r\n{field}\r\n")).await;
         assert_eq!(reply.text(), format!("/{tenant}"));
         assert_eq!(server.stats().connections, connections, "{tenant}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_without_a_name_gets_none() {
+    let far = Stage::before("teleport://127.0.0.1:0", &[]).await;
+    let near = Program::http(&format!("teleport://{}", far.program.address())).await;
+    let direct = Stage::start().await;
+    for (address, stage, want) in
+        [(near.address(), &far, "HTTP/1.1 999 \r\n"), (direct.program.address(), &direct, "HTTP/1.1 999 Odd\r\n")]
+    {
+        let mut client = Client::connect(address).await;
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let mut origin = stage.accept().await;
+        origin.head().await;
+        origin.send("HTTP/1.1 999 Odd\r\nContent-Length: 2\r\n\r\nhi").await;
+        let reply = client.reply().await;
+        assert!(reply.head.starts_with(want), "{}", reply.head);
+        assert_eq!(reply.text(), "hi");
     }
 }
 
