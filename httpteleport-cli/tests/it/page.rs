@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::browser::Browser;
 use crate::client::Client;
+use crate::config::File;
 use crate::origin::Origin;
 use crate::program::Program;
 
@@ -26,6 +27,35 @@ async fn load(address: String) {
         }
     });
     join_all(callers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_are_told_where_there_are_several() {
+    let origin = Origin::start().await;
+    let group = |name: &str| format!("[group.{name}]\nurls = \"{}\"\n", origin.url());
+    let start = "admin = \"127.0.0.1:0\"\n[listener.web]\nurl = \"http://127.0.0.1:0\"\n".to_owned();
+    let one = start.clone() + &group("shop");
+    let two = start
+        + &group("shop")
+        + &group("pages")
+        + "[[route]]\npath = \"/shop\"\ngroup = \"shop\"\n[[route]]\ngroup = \"pages\"\n";
+    let file = File::new(&one);
+    let mut program = Program::start(&["--config", &file.path(), "--admin", "127.0.0.1:0"]).await;
+    let admin = format!("http://{}/", program.admin().await);
+    Browser::look(async |browser| {
+        browser.open(&admin).await;
+        let cells =
+            "[...document.querySelectorAll('#upstreams td:nth-child(2)')].map((cell) => cell.textContent).join()";
+        browser.until(&format!("{cells} == 'up'")).await;
+        assert_eq!(browser.value("document.getElementById('group').hidden").await, true);
+        file.write(&two);
+        browser.until(&format!("{cells} == 'shop,pages' || {cells} == 'pages,shop'")).await;
+        assert_eq!(browser.value("document.getElementById('group').hidden").await, false);
+        file.write(&one);
+        browser.until(&format!("{cells} == 'up'")).await;
+        assert_eq!(browser.console().await, Vec::<String>::new());
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
