@@ -42,6 +42,7 @@ pub(crate) const TESTS: Needs = Needs {
         Need { program: "nsenter", packages: &["util-linux"] },
         Need { program: "fish", packages: &["fish"] },
         Need { program: "zsh", packages: &["zsh"] },
+        Need { program: "man", packages: &["man-db"] },
         Need { program: "systemd-analyze", packages: &["systemd"] },
         Need { program: "systemd-socket-activate", packages: &["systemd"] },
         Need { program: "chromium", packages: &["chromium"] },

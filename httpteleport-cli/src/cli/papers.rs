@@ -2,17 +2,12 @@
 
 use clap::Command;
 use clap_complete::{Shell, generate};
-use clap_mangen::Man;
 
 use super::completed::completed;
 
-/// The manual page, as `man` reads it.
-pub(super) fn manual(command: Command) -> Vec<u8> {
-    let mut page = Vec::new();
-    // Writing to memory does not fail.
-    let _ = Man::new(command).render(&mut page);
-    page
-}
+mod manual;
+
+pub(super) use manual::manual;
 
 /// A script that completes the program's options and their values in a shell.
 pub(super) fn completions(command: Command, shell: Shell) -> Vec<u8> {

@@ -37,6 +37,40 @@ async fn the_manual_page_has_every_option() {
     }
 }
 
+/// The page as `man` shows it, on lines as long as they are.
+async fn shown() -> String {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), printed(&["man"]).await).expect("room");
+    let man = testkit::programs::installed("man").expect("man is there: `cargo xtask test` gets it");
+    let mut command = Command::new(man);
+    command.args(["--local-file", "--warnings=w", "--nj", "--nh"]).arg(file.path());
+    command.env("MANWIDTH", "1000").env("MAN_KEEP_FORMATTING", "").env("GROFF_NO_SGR", "1").env("LC_ALL", "C.UTF-8");
+    let output = command.output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "it finds nothing wrong");
+    String::from_utf8(output.stdout).expect("UTF-8").replace('\u{2010}', "-")
+}
+
+#[tokio::test]
+async fn the_manual_page_has_each_command_with_its_options_and_what_the_program_ends_with() {
+    let page = shown().await;
+    for heading in ["COMMANDS", "URLS", "VALUES", "SIGNALS", "EXIT STATUS", "EXAMPLES"] {
+        assert!(page.lines().any(|line| line == heading), "{heading}: {page}");
+    }
+    for gone in ["EXTRA", "httptp-", "SUBCOMMANDS"] {
+        assert!(!page.contains(gone), "{gone}: {page}");
+    }
+    for words in ["httptp check <FILE>", "httptp estimate", "--svg", "--seconds", "--renew", "SIGUSR1", "SIGHUP"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    for command in ["estimate", "cert", "demo"] {
+        let help = printed(&[command, "--help"]).await;
+        for option in help.lines().filter_map(|line| line.trim_start().strip_prefix("--")) {
+            let option = option.split([' ', '=']).next().unwrap_or_default();
+            assert!(page.contains(&format!("--{option}")), "{command} --{option}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn each_shell_can_complete_every_option() {
     let options = options().await;
