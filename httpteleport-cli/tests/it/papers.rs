@@ -182,6 +182,25 @@ fn packaging(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// `COPY . .` takes all that is not named here: what nobody keeps in the repository stays out, and what the build needs does not.
+#[test]
+fn the_image_is_built_from_what_the_repository_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (ignored, settings) = (read(".dockerignore"), read("Cargo.toml"));
+    let ignored: Vec<&str> = ignored.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    for name in [".git", "**/target", "fuzz"] {
+        assert!(ignored.contains(&name), "{name}: {ignored:?}");
+    }
+    let members = settings.lines().find_map(|line| line.strip_prefix("members = ")).expect("the members");
+    let members = members.split('"').skip(1).step_by(2);
+    for needed in members.chain(["Cargo.toml", "Cargo.lock", ".cargo"]) {
+        assert!(root.join(needed).exists(), "{needed}");
+        let parts: Vec<&str> = needed.split('/').collect();
+        assert!(!ignored.iter().any(|name| parts.contains(&name.trim_start_matches("**/"))), "{needed} is needed");
+    }
+}
+
 /// Words that only the program's own help can make true.
 #[test]
 fn the_image_calls_the_program_as_it_is() {
