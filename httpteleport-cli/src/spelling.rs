@@ -35,12 +35,21 @@ impl Spellings {
     }
 }
 
+/// Removes all of these names, however they are spelt.
+pub(crate) fn remove_alike(headers: &mut HeaderMap, names: &[HeaderName]) {
+    let is_one = |name: &&HeaderName| names.iter().any(|known| are_alike(known.as_str(), name.as_str()));
+    let alike: Vec<HeaderName> = headers.keys().filter(is_one).cloned().collect();
+    for name in alike {
+        headers.remove(name);
+    }
+}
+
 fn has_underscore(name: &HeaderName) -> bool {
     name.as_str().as_bytes().contains(&b'_')
 }
 
 /// Whether they are the same to who makes no difference between `-` and `_`.
-fn are_alike(one: &str, other: &str) -> bool {
+pub(crate) fn are_alike(one: &str, other: &str) -> bool {
     let plain = |byte| if byte == b'_' { b'-' } else { byte };
     one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
 }

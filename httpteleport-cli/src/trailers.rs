@@ -7,6 +7,7 @@ use http::{HeaderMap, Response};
 use http_body::{Body, Frame};
 
 use crate::grpc::Call;
+use crate::spelling::{are_alike, remove_alike};
 
 /// Fields that frame, route, authenticate or describe a message, or tell where it comes from: known before the body, or not believed (RFC 9110, 6.5.1).
 static NEVER: [HeaderName; 34] = [
@@ -59,9 +60,7 @@ pub(crate) fn clean<T>(mut frame: Frame<T>) -> Frame<T> {
 
 /// Removes from trailers what may not be there.
 pub(crate) fn clean_fields(trailers: &mut HeaderMap) {
-    for name in &NEVER {
-        trailers.remove(name);
-    }
+    remove_alike(trailers, &NEVER);
 }
 
 /// Names that are decided about here, beside those that are never among trailers: what a message says of them behind its body stays
@@ -84,10 +83,8 @@ impl Withheld {
     /// Removes from trailers these and what may never be there; other frames stay as they are.
     pub(crate) fn clean<T>(&self, frame: Frame<T>) -> Frame<T> {
         let mut frame = clean(frame);
-        if let Some(trailers) = frame.trailers_mut() {
-            for name in self.0.iter().flat_map(|names| &**names) {
-                trailers.remove(name);
-            }
+        if let (Some(trailers), Some(names)) = (frame.trailers_mut(), &self.0) {
+            remove_alike(trailers, names);
         }
         frame
     }
@@ -95,7 +92,7 @@ impl Withheld {
     /// Removes them from what a head says of its trailers.
     pub(crate) fn clean_announced(&self, headers: &mut HeaderMap) {
         let Some(names) = self.0.as_ref().filter(|_| headers.contains_key(TRAILER)) else { return };
-        let is_withheld = |said: &str| names.iter().any(|name| said.eq_ignore_ascii_case(name.as_str()));
+        let is_withheld = |said: &str| names.iter().any(|name| are_alike(&said.to_ascii_lowercase(), name.as_str()));
         let texts = headers.get_all(TRAILER).iter().filter_map(|text| text.to_str().ok());
         let said = texts.flat_map(|text| text.split(',')).map(str::trim);
         let left: Vec<&str> = said.filter(|name| !name.is_empty() && !is_withheld(name)).collect();
@@ -140,7 +137,10 @@ mod tests {
     #[test]
     fn fields_that_mean_something_to_a_message_stay_behind() {
         let mut trailers = HeaderMap::new();
-        for name in NEVER.iter().chain(&[HeaderName::from_static("grpc-status"), header::ETAG]) {
+        for name in NEVER
+            .iter()
+            .chain(&["grpc-status", "x_forwarded-for", "content_length", "etag"].map(HeaderName::from_static))
+        {
             trailers.insert(name, HeaderValue::from_static("x"));
         }
         let frame = clean(Frame::<()>::trailers(trailers));
@@ -153,15 +153,16 @@ mod tests {
     fn names_that_are_decided_about_here_are_neither_announced_nor_passed_on() {
         let [mine, yours] = [HeaderName::from_static("x-mine"), HeaderName::from_static("x-yours")];
         let value = HeaderValue::from_static;
-        let trailers = || HeaderMap::from_iter([(mine.clone(), value("1")), (yours.clone(), value("2"))]);
+        let other = HeaderName::from_static("x_mine");
+        let trailers = || HeaderMap::from_iter([&mine, &yours, &other].map(|name| (name.clone(), value("1"))));
         let withheld = Withheld::new([&mine].into_iter());
         let left = withheld.clean(Frame::<()>::trailers(trailers()));
         assert_eq!(left.trailers_ref().expect("trailers").keys().collect::<Vec<_>>(), [&yours]);
         let all = Withheld::new([].into_iter()).clean(Frame::<()>::trailers(trailers()));
-        assert_eq!(all.trailers_ref().expect("trailers").len(), 2);
+        assert_eq!(all.trailers_ref().expect("trailers").len(), 3);
         for (said, want) in [
             (&["X-Mine, X-Yours"][..], &["X-Yours"][..]),
-            (&["x-yours", "a,X-MINE"], &["x-yours, a"]),
+            (&["x-yours", "a,X-MINE, X_mine"], &["x-yours, a"]),
             (&["x-mine"], &[]),
             (&[], &[]),
         ] {
