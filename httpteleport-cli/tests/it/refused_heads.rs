@@ -31,8 +31,9 @@ impl Node {
         let origin = Origin::start().await;
         let url = origin.url();
         let args = ["--in", input, "--out", &url, "--admin", "127.0.0.1:0", "--access-log", "-", "--log-all-errors"];
-        let (mut program, log) = Program::logged(&[&args[..], more].concat()).await;
-        let admin = program.admin().await;
+        let (program, mut log) = Program::saying_on_stderr(&[&args[..], more].concat()).await;
+        let told = log_has(&mut log, "admin page").await;
+        let admin = told.rsplit_once("http://").expect("a URL").1.trim_end_matches('/').to_owned();
         Node { program, log, admin, _origin: origin }
     }
 
