@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,6 +66,8 @@ enum Kind {
 struct Stream {
     incoming: Incoming,
     source: Source,
+    /// What was here of it when its head was; boxed, as few have any.
+    ahead: Option<Box<Frame<Bytes>>>,
     /// The longest pause between two pieces.
     patience: Duration,
     /// Made when a piece is waited for, so that a body that is there at once needs no timer.
@@ -103,18 +105,24 @@ impl Body {
 
     /// A streamed body that comes over the connection leased, with pauses of at most so long; `early` if the body of its
     /// request has not ended.
-    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool, patience: Duration) -> Body {
-        let mut stream = Stream { incoming, source: Source::Leased(lease), patience, pause: None };
+    ///
+    /// # Errors
+    ///
+    /// What is here of it already is no body.
+    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool, patience: Duration) -> Result<Body, BoxError> {
+        let mut stream = Stream { incoming, source: Source::Leased(lease), ahead: None, patience, pause: None };
         stream.release_if_done();
         if early {
             stream.part();
+        } else {
+            stream.look_ahead()?;
         }
-        Body::of(Kind::Stream(stream))
+        Ok(Body::of(Kind::Stream(stream)))
     }
 
     /// A streamed body that comes over a connection of HTTP/2, which has a task.
     pub(crate) fn multiplexed(incoming: Incoming, held: (OwnedSemaphorePermit, Load), patience: Duration) -> Body {
-        let mut stream = Stream { incoming, source: Source::Shared(held), patience, pause: None };
+        let mut stream = Stream { incoming, source: Source::Shared(held), ahead: None, patience, pause: None };
         stream.release_if_done();
         Body::of(Kind::Stream(stream))
     }
@@ -235,7 +243,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Full(full) => full.is_end_stream(),
-            Kind::Stream(stream) => stream.incoming.is_end_stream(),
+            Kind::Stream(stream) => stream.ahead.is_none() && stream.incoming.is_end_stream(),
             Kind::Teleport(incoming) => incoming.is_end_stream(),
             Kind::Other(body) => body.is_end_stream(),
         }
@@ -280,35 +288,51 @@ impl Drop for Body {
 
 impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let next = match &mut self.source {
-            Source::Leased(lease) => lease.connection().poll_body(&mut self.incoming, cx),
-            Source::Apart(_) | Source::Shared(_) | Source::Gone => Pin::new(&mut self.incoming).poll_frame(cx),
-        };
-        match next {
-            Poll::Ready(frame) => {
-                self.pause = None;
-                match &frame {
-                    // Nothing follows trailers.
-                    Some(Ok(frame)) if frame.is_trailers() => self.release(),
-                    Some(Ok(_)) => self.release_if_done(),
-                    Some(Err(_)) => self.source = Source::Gone,
-                    None if self.is_cut() => {
-                        self.source = Source::Gone;
-                        return Poll::Ready(Some(Err("the upstream broke off its reply".into())));
-                    }
-                    None => self.release(),
-                }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Poll::Pending => {
-                let patience = self.patience;
-                let pause =
-                    self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
-                ready!(poll_late(pause, cx));
-                self.source = Source::Gone;
-                Poll::Ready(Some(Err(Box::new(Stopped))))
-            }
+        if let Some(frame) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(*frame)));
         }
+        if let Poll::Ready(frame) = self.poll_next(cx) {
+            self.pause = None;
+            return Poll::Ready(frame);
+        }
+        let patience = self.patience;
+        let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
+        ready!(poll_late(pause, cx));
+        self.source = Source::Gone;
+        Poll::Ready(Some(Err(Box::new(Stopped))))
+    }
+
+    /// What comes next, however long that takes.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = match &mut self.source {
+            Source::Leased(lease) => ready!(lease.connection().poll_body(&mut self.incoming, cx)),
+            Source::Apart(_) | Source::Shared(_) | Source::Gone => ready!(Pin::new(&mut self.incoming).poll_frame(cx)),
+        };
+        match &frame {
+            // Nothing follows trailers.
+            Some(Ok(frame)) if frame.is_trailers() => self.release(),
+            Some(Ok(_)) => self.release_if_done(),
+            Some(Err(_)) => self.source = Source::Gone,
+            None if self.is_cut() => {
+                self.source = Source::Gone;
+                return Poll::Ready(Some(Err("the upstream broke off its reply".into())));
+            }
+            None => self.release(),
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    /// Looks at what is here already of a body that may be none: its first chunk may be broken, and the client can still be told so
+    /// as long as it has not the head. Waits for nothing.
+    fn look_ahead(&mut self) -> Result<(), BoxError> {
+        if !matches!(self.source, Source::Leased(_)) || self.incoming.size_hint().exact().is_some() {
+            return Ok(());
+        }
+        // Whoever reads the body polls it again.
+        if let Poll::Ready(Some(frame)) = self.poll_next(&mut Context::from_waker(Waker::noop())) {
+            self.ahead = Some(Box::new(frame?));
+        }
+        Ok(())
     }
 
     /// Whether a reply over HTTP/2 that seems to have ended was broken off: hyper takes that for its end, if no error was named. One that is

@@ -271,7 +271,11 @@ impl HttpUpstream {
         headers::prepare_reply(&mut reply).map_err(Failure::broken)?;
         let lease = Lease { connection, pool: Arc::clone(&self.pool), permit };
         let early = progress.is_some_and(|progress| !progress.is_over());
-        Ok(reply.map(|incoming| Body::stream(incoming, lease, early, self.options.pause)))
+        let (head, incoming) = reply.into_parts();
+        match Body::stream(incoming, lease, early, self.options.pause) {
+            Ok(body) => Ok(Response::from_parts(head, body)),
+            Err(error) => Err(Failure::logged(FailureKind::Broken, "its reply is no good HTTP", one_line(&*error))),
+        }
     }
 
     fn explain(&self, error: &hyper::Error) -> String {

@@ -196,6 +196,34 @@ async fn a_reply_has_one_length_or_is_502() {
 }
 
 #[tokio::test]
+async fn a_first_chunk_that_is_none_is_502() {
+    let stage = Stage::start().await;
+    for (chunks, body) in [
+        ("zz\r\nhello\r\n0\r\n\r\n", None),
+        ("0x5\r\nhello\r\n0\r\n\r\n", None),
+        ("5 5\r\nhello\r\n0\r\n\r\n", None),
+        ("FFFFFFFFFFFFFFFFF5\r\nhello\r\n0\r\n\r\n", None),
+        ("5\r\nhello\r\n0\r\n\r\n", Some("hello")),
+        ("0\r\n\r\n", Some("")),
+    ] {
+        let answer = async {
+            let mut origin = stage.accept().await;
+            origin.head().await;
+            origin
+                .send(format!("HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"))
+                .await;
+        };
+        let mut client = stage.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let (reply, ()) = tokio::join!(client.reply(), answer);
+        match body {
+            Some(body) => assert_eq!((reply.status(), reply.text()), (200, body)),
+            None => assert_eq!(reply.status(), 502, "{chunks}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reply_that_ends_with_its_connection_passes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let program = Program::http(&format!("http://{}", listener.local_addr().expect("an address"))).await;
