@@ -9,7 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use super::activity::{Activity, Busy};
 use super::bodiless;
 use super::http::{Ends, Shared};
-use super::http2::size_of_head;
+use super::http2::{has_blank_ends, size_of_head};
 use super::policy::Bodies;
 use super::upgrade::{Asked, Next};
 use super::upload::Upload;
@@ -118,6 +118,9 @@ impl Shared {
         // Of HTTP/1.1 hyper goes by it.
         if request.version() == Version::HTTP_2 && size_of_head(request) > policy.gate.max_head {
             return (client, Err(Refusal::new(Reason::LargeHead, "the request's head is too large")));
+        }
+        if request.version() == Version::HTTP_2 && has_blank_ends(request.headers()) {
+            return (client, Err(Refusal::new(Reason::Malformed, "a field begins or ends with a blank")));
         }
         let load = policy.gate.admit(request.method(), request.headers(), client);
         (client, load.map(|load| Admitted { load, bodies: policy.bodies }))

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderMap, HeaderValue, Request};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -61,6 +61,12 @@ pub(super) fn size_of_head<B>(request: &Request<B>) -> usize {
     ];
     let pseudo = pseudo.iter().map(|(name, length)| name.len() + length + FIELD).sum::<usize>();
     pseudo + request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>()
+}
+
+/// Whether a value begins or ends with a blank, which HTTP/2 forbids (RFC 9113, 8.2.1): others would take it for another one.
+pub(super) fn has_blank_ends(headers: &HeaderMap) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    headers.values().map(HeaderValue::as_bytes).any(|value| is_blank(value.first()) || is_blank(value.last()))
 }
 
 /// hyper, with the input's limits.

@@ -20,6 +20,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::activity::Busy;
+use super::http2::has_blank_ends;
 use super::policy::Bodies;
 use crate::body::BoxError;
 use crate::counters::Counters;
@@ -191,6 +192,9 @@ impl Upload {
             Ok(frame) => frame,
             Err(error) => return Poll::Ready(Some(Err(fault(&error)))),
         };
+        if !self.alone && frame.trailers_ref().is_some_and(has_blank_ends) {
+            return Poll::Ready(Some(Err(BodyFault::Broken)));
+        }
         match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(left) => self.left = left,
             None => return Poll::Ready(Some(Err(BodyFault::TooLarge))),

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Frame, Incoming};
@@ -103,6 +103,23 @@ async fn heads_are_translated_both_ways() {
     names.sort_unstable();
     assert_eq!(names, ["content-length", "date", "x-end"]);
     assert_eq!(text(reply).await, "ok");
+}
+
+#[tokio::test]
+async fn values_that_begin_or_end_with_a_blank_are_no_http_2() {
+    let origin = Origin::start().await;
+    let program = Program::http(&origin.url()).await;
+    let mut client = connect(program.address()).await;
+    for (value, status) in [("a b", 200), ("", 200), (" a", 400), ("a\t", 400), (" ", 400)] {
+        let request = Request::get("http://h/size/1").header("x", value).body(empty()).expect("a request");
+        assert_eq!(ask(&mut client, request).await.status().as_u16(), status, "{value:?}");
+        let (sender, body) = frames();
+        let request = Request::post("http://h/echo").header("te", "trailers").body(body).expect("a request");
+        let trailers = HeaderMap::from_iter([("x".parse().expect("a name"), HeaderValue::from_static(value))]);
+        sender.send(Frame::trailers(trailers)).await.expect("taken");
+        drop(sender);
+        assert_eq!(ask(&mut client, request).await.status().as_u16(), status, "{value:?} behind the body");
+    }
 }
 
 #[tokio::test]
