@@ -25,10 +25,13 @@ use crate::balance::Load;
 use crate::request::{Held, Outgoing, RequestBody};
 use crate::retry::is_idempotent;
 
-/// What an upstream may send ahead of what is read of one reply, and of all of a connection: so many more, that replies whose
+/// What an upstream may send ahead of what is read of one reply, and of all of a connection: so much more, that replies whose
 /// clients do not read leave room for others. There are no pings: servers of gRPC take them for an attack, and limits of time
 /// find a peer that is gone.
-const WINDOWS: (u32, u32) = (512 * 1024, 64 * 1024 * 1024);
+const WINDOWS: (u32, u32) = (512 * 1024, 1024 * 1024 * 1024);
+/// Requests that one connection carries at most, whatever the upstream would take: if nobody reads their replies, these fill no more than their own
+/// windows. Some of the connection's is left for what is under way of replies that were given up.
+const MOST_RUNNING: usize = (WINDOWS.1 / WINDOWS.0) as usize - 48;
 /// What is written ahead of what an upstream reads, for each request.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -38,7 +41,7 @@ pub(super) type Sender = SendRequest<RequestBody>;
 /// A new connection.
 pub(super) struct Two {
     pub(super) sender: Sender,
-    /// How many requests at a time the upstream takes on it, as far as it has said so.
+    /// How many requests at a time it carries: as many as the upstream has said that it takes, within limits.
     pub(super) room: Arc<AtomicUsize>,
     pub(super) heard: Heard,
     /// Carries requests until nobody can send on it or the upstream takes no more; what runs then goes on.
@@ -55,12 +58,12 @@ pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Re
     let heard = stream.heard();
     let opened = http.handshake(stream).await;
     let (sender, mut connection) = opened.map_err(|error| Undialled::new("no HTTP/2", one_line(&error)))?;
-    let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+    let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams().min(MOST_RUNNING)));
     let noted = Arc::clone(&room);
     let driver = Box::pin(async move {
         let ended = poll_fn(|cx| {
             let ended = Pin::new(&mut connection).poll(cx);
-            noted.store(connection.current_max_send_streams(), Ordering::Relaxed);
+            noted.store(connection.current_max_send_streams().min(MOST_RUNNING), Ordering::Relaxed);
             ended
         });
         if let Err(error) = ended.await {

@@ -283,6 +283,48 @@ async fn clients_that_do_not_read_keep_nobody_else_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nor_do_many_of_them_on_one_connection() {
+    const CALLS: usize = 190;
+    let origin = Http2Origin::narrow(1000).await;
+    let near = Node::start("http://127.0.0.1:0", &format!("h2c://{}", origin.address), &[]);
+    let stream = TcpStream::connect(near.address()).await.expect("a connection");
+    let mut deaf = http2::Builder::new(TokioExecutor::new());
+    let opened = deaf.initial_stream_window_size(1).handshake(TokioIo::new(stream)).await;
+    let (mut client, connection) = opened.expect("a handshake");
+    tokio::spawn(connection);
+    let mut held = Vec::new();
+    for _ in 0..CALLS {
+        let request = Request::get("http://test/size/30000000").body(Full::<Bytes>::default()).expect("a request");
+        held.push(timeout(PATIENCE, client.send_request(request)).await.expect("in time").expect("a reply"));
+    }
+    // That is far more than lies in the buffers on the way.
+    origin.has_sent(CALLS * 350_000).await;
+    let mut caller = Caller::connect(near.address()).await;
+    for _ in 0..50 {
+        let reply = timeout(PATIENCE, caller.get("/size/100000")).await.expect("in time");
+        assert_eq!((reply.status, reply.body.len()), (200, 100_000));
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_has_no_more_requests_than_could_fill_it() {
+    let origin = Http2Origin::narrow(100_000).await;
+    let near = Node::start("http://127.0.0.1:0", &format!("h2c://{}", origin.address), &["--concurrency", "3000"]);
+    let mut held = Vec::new();
+    for begun in 1..=2010 {
+        if begun % 200 == 1 {
+            held.push((connect(near.address()).await, Vec::new()));
+        }
+        let (client, replies) = held.last_mut().expect("a client");
+        let request = Request::post("http://test/").body(StreamBody::new(futures_util::stream::pending()));
+        let reply = client.send_request(request.expect("a request"));
+        replies.push(timeout(PATIENCE, reply).await.expect("in time").expect("a reply"));
+        assert_eq!(origin.connections(), if begun > 2000 { 2 } else { 1 }, "{begun}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_requests_than_a_connection_takes_get_another_one() {
     let origin = Http2Origin::narrow(10).await;
     let near = Node::start("http://127.0.0.1:0", &format!("h2c://{}", origin.address), &[]);

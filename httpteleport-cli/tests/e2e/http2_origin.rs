@@ -15,12 +15,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::node::Certificates;
+use crate::node::{Certificates, PATIENCE};
 
 /// A server of HTTP/2 that answers `/size/N` with N bytes, and otherwise with a field as long as `X-Long` says, and sends back each piece of a request's body as it comes, and behind them trailers: how many pieces there
 /// were, and the request's own.
@@ -28,6 +29,7 @@ pub(crate) struct Http2Origin {
     /// `HOST:PORT`.
     pub(crate) address: String,
     connections: Arc<AtomicUsize>,
+    sent: watch::Sender<usize>,
 }
 
 impl Http2Origin {
@@ -50,37 +52,46 @@ impl Http2Origin {
     async fn over(tls: Option<TlsAcceptor>, streams: u32) -> Http2Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let connections = Arc::<AtomicUsize>::default();
-        let count = Arc::clone(&connections);
+        let (connections, sent) = (Arc::<AtomicUsize>::default(), watch::Sender::default());
+        let (count, counted) = (Arc::clone(&connections), sent.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                let tls = tls.clone();
+                let (tls, sent) = (tls.clone(), counted.clone());
                 tokio::spawn(async move {
                     match tls {
-                        None => serve(stream, streams).await,
+                        None => serve(stream, streams, sent).await,
                         Some(acceptor) => {
                             if let Ok(stream) = acceptor.accept(stream).await {
-                                serve(stream, streams).await;
+                                serve(stream, streams, sent).await;
                             }
                         }
                     }
                 });
             }
         });
-        Http2Origin { address, connections }
+        Http2Origin { address, connections, sent }
     }
 
     /// How many connections it was opened.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
+
+    /// Waits until it has had room to send so many bytes of bodies of `/size/N`.
+    pub(crate) async fn has_sent(&self, bytes: usize) {
+        let mut sent = self.sent.subscribe();
+        timeout(PATIENCE, sent.wait_for(|sent| *sent >= bytes)).await.expect("in time").expect("an origin");
+    }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, streams: u32) {
-    let service = service_fn(|request: Request<Incoming>| async move {
-        let talk = request.extensions().get::<hyper::ext::Protocol>().is_some();
-        Ok::<_, Infallible>(if talk { accept(request) } else { answer(request) })
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, streams: u32, sent: watch::Sender<usize>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let sent = sent.clone();
+        async move {
+            let talk = request.extensions().get::<hyper::ext::Protocol>().is_some();
+            Ok::<_, Infallible>(if talk { accept(request) } else { answer(request, sent) })
+        }
     });
     let mut http = http2::Builder::new(TokioExecutor::new());
     let _ = http
@@ -90,15 +101,12 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, str
         .await;
 }
 
-fn answer(request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+fn answer(request: Request<Incoming>, sent: watch::Sender<usize>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     assert_eq!(request.version(), Version::HTTP_2);
     let uri = request.uri().to_string();
     let te = request.headers().get("te").cloned();
     if let Some(size) = request.uri().path().strip_prefix("/size/") {
-        let size = size.parse().expect("a number");
-        return Response::new(
-            http_body_util::Full::new(Bytes::from(vec![b'x'; size])).map_err(|never| match never {}).boxed_unsync(),
-        );
+        return Response::new(sized(size.parse().expect("a number"), sent));
     }
     let long = request.headers().get("x-long").and_then(|long| long.to_str().ok()?.parse().ok()).unwrap_or(0);
     let state = (request.into_body(), 0, Some(HeaderMap::new()));
@@ -121,6 +129,17 @@ fn answer(request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallibl
     reply.headers_mut().insert("x-long", "l".repeat(long).parse().expect("a value"));
     reply.headers_mut().extend(te.map(|te| (http::header::HeaderName::from_static("x-te"), te)));
     reply
+}
+
+/// A body of so many bytes, which counts what is taken of it.
+fn sized(size: usize, sent: watch::Sender<usize>) -> UnsyncBoxBody<Bytes, Infallible> {
+    const PIECE: &[u8] = &[b'x'; 16 * 1024];
+    let pieces = futures_util::stream::unfold((size, sent), |(left, sent)| async move {
+        let piece = PIECE.get(..left.min(PIECE.len())).filter(|piece| !piece.is_empty())?;
+        sent.send_modify(|sent| *sent += piece.len());
+        Some((Ok(Frame::data(Bytes::from_static(piece))), (left - piece.len(), sent)))
+    });
+    StreamBody::new(pieces).boxed_unsync()
 }
 
 /// A WebSocket that says what it hears.
@@ -186,7 +205,7 @@ pub(crate) async fn leaving(times: usize) -> String {
         if number <= times {
             tokio::spawn(go_away(stream, false));
         } else {
-            tokio::spawn(serve(stream, 200));
+            tokio::spawn(serve(stream, 200, watch::Sender::default()));
         }
     })
     .await
