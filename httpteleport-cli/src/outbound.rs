@@ -26,6 +26,7 @@ mod stream;
 mod target;
 mod teleport;
 mod undialled;
+mod untaken;
 mod upgrade;
 mod upgrade_http2;
 mod upstreams;
@@ -38,6 +39,7 @@ pub(crate) use self::place::Place;
 pub(crate) use self::probe::Ill;
 pub(crate) use self::target::{Attempt, Snapshot, Target};
 pub(crate) use self::teleport::TeleportUpstream;
+pub(crate) use self::untaken::Untaken;
 pub(crate) use self::upstreams::{Build, Options, Upstreams};
 
 /// One upstream, of either kind.
@@ -78,6 +80,14 @@ impl Upstream {
         }
     }
 
+    /// How often it has not taken a request, which was then sent again, there or elsewhere.
+    fn untaken(&self) -> u64 {
+        match self {
+            Upstream::Http(upstream) => upstream.untaken(),
+            Upstream::Teleport(_) => 0,
+        }
+    }
+
     /// What its teleport connections have carried so far; none for HTTP.
     pub(crate) fn stats(&self) -> Option<Stats> {
         match self {
@@ -111,7 +121,7 @@ pub(crate) struct Failure {
     /// The request, when nothing of it can have been acted upon: another upstream may have it.
     pub(crate) unsent: Option<Outgoing>,
     /// The upstream was there and has not taken it, so that it may have it as well: nothing is held against it if it does.
-    pub(crate) untaken: bool,
+    pub(crate) untaken: Option<Untaken>,
     /// The request, when it may have been acted upon, and it does no harm to make it again.
     pub(crate) harmless: Option<Outgoing>,
 }
@@ -158,7 +168,7 @@ impl Failure {
 
     /// One of which the log has more to say.
     pub(crate) fn logged(kind: FailureKind, told: &'static str, reason: impl Into<String>) -> Failure {
-        Failure { kind, reason: reason.into(), told, unsent: None, untaken: false, harmless: None }
+        Failure { kind, reason: reason.into(), told, unsent: None, untaken: None, harmless: None }
     }
 
     /// A reply that is none.
@@ -192,8 +202,8 @@ impl Failure {
     }
 
     /// The same, with the request that the upstream has not taken.
-    pub(crate) fn untaken(self, request: Outgoing) -> Failure {
-        Failure { untaken: true, ..self.unsent(request) }
+    pub(crate) fn untaken(self, request: Outgoing, untaken: Untaken) -> Failure {
+        Failure { untaken: Some(untaken), ..self.unsent(request) }
     }
 
     /// The same, with the request that may have left and can be made again.

@@ -37,6 +37,8 @@ struct Tries {
     tried: Vec<u64>,
     /// How often it was sent again although it may have left.
     repeats: u32,
+    /// How often it was sent.
+    sent: usize,
     /// How often it has got more time, as its client had used that up.
     renewals: u32,
 }
@@ -73,7 +75,7 @@ impl Proxy {
     ///
     /// A request that could not leave goes to the next upstream; one whose body streams, as long as nothing of it was taken. So
     /// does one that may have left, if it can be made twice and the budget for that allows it. One that upstreams have not taken goes to
-    /// them again until the time is over, which begins anew where an upload has used it up.
+    /// them again, within limits, until the time is over, which begins anew where an upload has used it up.
     /// Dropping the future abandons the request. Each upstream that has it is a span below that of the request.
     pub(crate) async fn forward(
         &self,
@@ -93,10 +95,10 @@ impl Proxy {
                 sendable.extensions_mut().insert(Introduced { client: caller.client, to: caller.to });
             }
             let upload = sendable.body().progress();
-            let Some(mut attempt) = self.upstreams.begin(&tries.tried, now, upload.clone()) else {
+            let Some(mut attempt) = self.upstreams.begin(&tries.tried, now, tries.sent > 0, upload.clone()) else {
                 break;
             };
-            let mut part = span.map(|span| span.attempt(&mut sendable, attempt.target().place(), tries.tried.len()));
+            let mut part = span.map(|span| span.attempt(&mut sendable, attempt.target().place(), tries.sent));
             match attempt.target().upstream().call(sendable, deadline).await {
                 Ok(found) => {
                     self.upstreams.note_reply(&mut attempt, &found);
@@ -110,11 +112,11 @@ impl Proxy {
                         part.failed(failure.kind);
                     }
                     now = Instant::now();
-                    if failure.untaken && now >= deadline && self.renews(&mut tries, upload.as_deref()) {
+                    if failure.untaken.is_some() && now >= deadline && self.renews(&mut tries, upload.as_deref()) {
                         deadline = now + self.timeout;
                     }
                     request = self.again(&mut failure, &mut tries, &attempt, now, deadline);
-                    if failure.untaken && request.is_some() {
+                    if failure.untaken.is_some() && request.is_some() {
                         self.upstreams.note_untaken(&mut attempt, now);
                     } else {
                         self.note_failure(&mut attempt, &failure, caller.client, now);
@@ -139,16 +141,21 @@ impl Proxy {
         deadline: Instant,
     ) -> Option<Outgoing> {
         let options = &self.upstreams.options().retry;
+        tries.sent += 1;
         tries.tried.push(attempt.target().id());
-        if failure.untaken && !self.upstreams.has_other(&tries.tried) {
+        let untaken = failure.untaken.as_ref();
+        if let Some(untaken) = untaken.filter(|_| !self.upstreams.has_other(&tries.tried)) {
+            if untaken.spent || now + SHORTEST >= deadline {
+                return None;
+            }
             tries.tried.clear();
-            return failure.unsent.take().filter(|_| now + SHORTEST < deadline);
         }
         if tries.tried.len() >= options.attempts as usize {
             return None;
         }
         if let Some(request) = failure.unsent.take() {
-            return Some(request);
+            let costs = untaken.is_some_and(|untaken| untaken.costs);
+            return (!costs || self.upstreams.may_repeat(now)).then_some(request);
         }
         let request = failure.harmless.take().filter(|_| tries.repeats < options.repeats)?;
         tries.repeats += 1;

@@ -165,7 +165,12 @@ fn add_upstream(families: &mut Families, labels: &[(&str, &str)], upstream: &Sna
         upstream.failures,
     );
     counter("httptp_upstream_ejections_total", "Times that it was left alone for its failures.", upstream.ejections);
-    counter("httptp_upstream_retries_total", "Requests that others had failed, and that went here.", upstream.retries);
+    counter(
+        "httptp_upstream_retries_total",
+        "Requests that had been sent before, here or elsewhere.",
+        upstream.retries,
+    );
+    counter("httptp_upstream_untaken_total", "Times that it did not take a request over HTTP/2.", upstream.untaken);
     counter("httptp_upstream_dials_total", "Connections that were opened.", upstream.dials);
     counter("httptp_upstream_dial_errors_total", "Connections that could not be opened.", upstream.dial_errors);
     counter("httptp_upstream_read_bytes_total", "Bytes read from it, as on the network.", upstream.bytes.read);

@@ -190,6 +190,11 @@ impl HttpUpstream {
         self.dialer.open() as u64
     }
 
+    /// How often it has not taken a request.
+    pub(super) fn untaken(&self) -> u64 {
+        self.multiplexed.untaken()
+    }
+
     /// Leave to use a connection.
     pub(super) async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {

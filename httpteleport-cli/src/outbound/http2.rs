@@ -4,7 +4,6 @@ use std::error::Error as _;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::HOST;
@@ -20,6 +19,7 @@ use super::http::told;
 use super::multiplexed::{Lent, Multiplexed};
 use super::stream::{Heard, Stream};
 use super::undialled::Undialled;
+use super::untaken::{Given, Streams};
 use super::{Failure, FailureKind, one_line};
 use crate::balance::Load;
 use crate::request::{Held, Outgoing, RequestBody};
@@ -41,8 +41,8 @@ pub(super) type Sender = SendRequest<RequestBody>;
 /// A new connection.
 pub(super) struct Two {
     pub(super) sender: Sender,
-    /// How many requests at a time it carries: as many as the upstream has said that it takes, within limits.
-    pub(super) room: Arc<AtomicUsize>,
+    /// Has room for as many requests as the upstream has said that it takes, within limits.
+    pub(super) streams: Arc<Streams>,
     pub(super) heard: Heard,
     /// Carries requests until nobody can send on it or the upstream takes no more; what runs then goes on.
     pub(super) driver: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -58,12 +58,12 @@ pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Re
     let heard = stream.heard();
     let opened = http.handshake(stream).await;
     let (sender, mut connection) = opened.map_err(|error| Undialled::new("no HTTP/2", one_line(&error)))?;
-    let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams().min(MOST_RUNNING)));
-    let noted = Arc::clone(&room);
+    let streams = Streams::new(connection.current_max_send_streams().min(MOST_RUNNING));
+    let noted = Arc::clone(&streams);
     let driver = Box::pin(async move {
         let ended = poll_fn(|cx| {
             let ended = Pin::new(&mut connection).poll(cx);
-            noted.store(connection.current_max_send_streams().min(MOST_RUNNING), Ordering::Relaxed);
+            noted.set_room(connection.current_max_send_streams().min(MOST_RUNNING));
             ended
         });
         if let Err(error) = ended.await {
@@ -71,7 +71,7 @@ pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Re
         }
         drop(open);
     });
-    Ok(Two { sender, room, heard, driver })
+    Ok(Two { sender, streams, heard, driver })
 }
 
 impl Multiplexed {
@@ -86,7 +86,7 @@ impl Multiplexed {
         mut deadline: Instant,
         patience: Duration,
     ) -> Result<(Response<Incoming>, Load), Failure> {
-        let Lent { mut sender, running, lease, heard } = lent;
+        let Lent { mut sender, running, lease, heard, given } = lent;
         let progress = request.body().progress();
         let (request, spare) = Spare::of(*request);
         let mut reply = pin!(sender.try_send_request(self.framed(request)?));
@@ -103,7 +103,9 @@ impl Multiplexed {
                     if !cause(error.error()).is_some_and(h2::Error::is_reset) {
                         self.forget(&lease);
                     }
-                    return Err(failed(&error, spare, &heard));
+                    let failure = failed(&error, spare, &heard, given);
+                    self.note(&failure);
+                    return Err(failure);
                 }
                 Err(_) if progress.as_ref().is_some_and(|progress| progress.goes_on()) => {
                     deadline = Instant::now() + patience;
@@ -152,7 +154,7 @@ impl Spare {
 }
 
 /// The failure of a request that `heard` may say more of: where a write fails h2 itself says nothing but that.
-fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare, heard: &Heard) -> Failure {
+fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare, heard: &Heard, given: Given) -> Failure {
     let alert = heard.as_ref().and_then(|heard| heard.get());
     let failure =
         Failure::lost(told(error.error()), alert.map_or_else(|| one_line(error.error()), ToString::to_string));
@@ -163,7 +165,9 @@ fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare, heard: &Hear
         || never_processed(error.error())
         || (never_opened(error.error()) && (harmless || spare.body.has_not_begun()));
     match spare.take() {
-        Some(request) if untaken => failure.untaken(request),
+        Some(request) if untaken => {
+            failure.untaken(request, given.untaken(cause(error.error()).is_some_and(h2::Error::is_reset)))
+        }
         Some(request) if harmless => failure.harmless(Some(request)),
         _ => failure,
     }

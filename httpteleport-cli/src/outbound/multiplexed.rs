@@ -1,13 +1,15 @@
 //! The HTTP/2 connections of one upstream: as many as was asked for, and more while those carry all that the upstream lets them.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Failure;
 use super::connection::Connection;
 use super::dial::{Dialer, Spoken};
 use super::http2::{Sender, Two};
 use super::stream::Heard;
 use super::undialled::Undialled;
+use super::untaken::{Given, Streams};
 use crate::balance::Load;
 
 /// Connections beyond those that were asked for. They are not closed from here: servers close what is idle.
@@ -25,6 +27,8 @@ pub(super) struct Multiplexed {
     usual: usize,
     turn: AtomicUsize,
     known: AtomicU8,
+    /// Requests that the upstream has not taken.
+    untaken: AtomicU64,
     /// Whether its URLs are `https`.
     tls: bool,
 }
@@ -49,7 +53,7 @@ struct Current {
 /// A connection that takes requests.
 struct Open {
     sender: Sender,
-    room: Arc<AtomicUsize>,
+    streams: Arc<Streams>,
     heard: Heard,
 }
 
@@ -67,6 +71,8 @@ pub(super) struct Lent {
     pub(super) running: Load,
     pub(super) lease: Lease,
     pub(super) heard: Heard,
+    /// The request among those of the connection.
+    pub(super) given: Given,
 }
 
 /// A connection for a request.
@@ -89,7 +95,14 @@ impl Multiplexed {
         // One that can only speak HTTP/1.1 needs none.
         let count = if known == HTTP_1 { 0 } else { usual + MOST_MORE };
         let places = (0..count).map(|_| Place::default()).collect();
-        Multiplexed { places, usual, turn: AtomicUsize::new(0), known: AtomicU8::new(known), tls }
+        Multiplexed {
+            places,
+            usual,
+            turn: AtomicUsize::new(0),
+            known: AtomicU8::new(known),
+            untaken: AtomicU64::new(0),
+            tls,
+        }
     }
 
     /// Whether the upstream may speak HTTP/2.
@@ -107,10 +120,22 @@ impl Multiplexed {
         self.tls
     }
 
+    /// Counts the failure, if the upstream has not taken the request.
+    pub(super) fn note(&self, failure: &Failure) {
+        if failure.untaken.is_some() {
+            self.untaken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often it has not taken a request.
+    pub(super) fn untaken(&self) -> u64 {
+        self.untaken.load(Ordering::Relaxed)
+    }
+
     /// A connection: the one that has the fewest requests, or a new one in its place; `spread` if it may be any that there is room for.
     pub(super) async fn get(&self, dialer: &Dialer, spread: bool) -> Result<Got, Undialled> {
         let (place, running) = self.pick(spread);
-        let lent = |(sender, lease, heard)| Got::Two(Lent { sender, running, lease, heard });
+        let lent = |(sender, lease, heard, given)| Got::Two(Lent { sender, running, lease, heard, given });
         if let Some(found) = self.open_at(place) {
             return Ok(lent(found));
         }
@@ -128,15 +153,16 @@ impl Multiplexed {
         self.known.store(known, Ordering::Relaxed);
         Ok(match spoken {
             Spoken::One(connection) => Got::One(connection),
-            Spoken::Two(Two { sender, room, heard, driver }) => {
-                let number = self.places[place].open(Open { sender: sender.clone(), room, heard: heard.clone() });
+            Spoken::Two(Two { sender, streams, heard, driver }) => {
+                let given = streams.give();
+                let number = self.places[place].open(Open { sender: sender.clone(), streams, heard: heard.clone() });
                 let places = Arc::clone(&self.places);
                 tokio::spawn(async move {
                     driver.await;
                     // Requests that came in that moment wait as long as somebody could send there.
                     places[place].forget(number);
                 });
-                lent((sender, Lease { place, number }, heard))
+                lent((sender, Lease { place, number }, heard, given))
             }
         })
     }
@@ -156,14 +182,14 @@ impl Multiplexed {
     fn has_room(&self, place: usize) -> bool {
         let running = self.places[place].running.load(Ordering::Relaxed);
         let current = self.places[place].lock();
-        current.connection.as_ref().is_none_or(|connection| running < connection.room.load(Ordering::Relaxed))
+        current.connection.as_ref().is_none_or(|connection| running < connection.streams.room())
     }
 
     /// The connection at a place, if it takes requests.
-    fn open_at(&self, place: usize) -> Option<(Sender, Lease, Heard)> {
+    fn open_at(&self, place: usize) -> Option<(Sender, Lease, Heard, Given)> {
         let current = self.places[place].lock();
-        let Open { sender, heard, .. } = current.connection.as_ref().filter(|open| !open.sender.is_closed())?;
-        Some((sender.clone(), Lease { place, number: current.number }, heard.clone()))
+        let Open { sender, streams, heard } = current.connection.as_ref().filter(|open| !open.sender.is_closed())?;
+        Some((sender.clone(), Lease { place, number: current.number }, heard.clone(), streams.give()))
     }
 
     /// That connection takes no more requests, though it may not know yet.
@@ -200,7 +226,8 @@ impl Lent {
     /// A connection of its own, for one request.
     pub(super) fn alone(connection: Two) -> Lent {
         tokio::spawn(connection.driver);
-        let Two { sender, heard, .. } = connection;
-        Lent { sender, running: Load::of(&Arc::default()), lease: Lease::default(), heard }
+        let Two { sender, heard, streams, .. } = connection;
+        let given = streams.give();
+        Lent { sender, running: Load::of(&Arc::default()), lease: Lease::default(), heard, given }
     }
 }

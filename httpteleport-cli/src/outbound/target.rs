@@ -55,8 +55,10 @@ pub(crate) struct Snapshot {
     pub(crate) failures: u64,
     /// Times that it was left alone for its failures.
     pub(crate) ejections: u64,
-    /// Requests that another upstream had failed, and that went here.
+    /// Requests that had been sent before, here or elsewhere.
     pub(crate) retries: u64,
+    /// Times that it has not taken a request over HTTP/2.
+    pub(crate) untaken: u64,
     /// Connections that are open.
     pub(crate) connections: u64,
     /// Connections that were opened, and those that could not be.
@@ -175,6 +177,7 @@ impl Target {
             failures: picture.failures,
             ejections: picture.ejections,
             retries: self.retries.load(Relaxed),
+            untaken: self.upstream.untaken(),
             connections: self.upstream.connections(),
             dials,
             dial_errors,

@@ -60,7 +60,7 @@ impl HttpUpstream {
         mut asked: Outgoing,
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Load), Failure> {
-        let mut again = Again::new(deadline);
+        let mut again = Again::only_here(deadline);
         loop {
             let (lent, sendable) = self.lent(asked, deadline, again.spreads()).await?;
             let exchanged = self.multiplexed.exchange(lent, sendable, deadline, self.patience).await;
@@ -73,7 +73,7 @@ impl HttpUpstream {
                 reply => return reply,
             };
             let sent = again.after(failure).await;
-            asked = sent.map_err(|failure| Failure { unsent: None, harmless: None, untaken: false, ..failure })?;
+            asked = sent.map_err(|failure| Failure { unsent: None, harmless: None, untaken: None, ..failure })?;
         }
     }
 

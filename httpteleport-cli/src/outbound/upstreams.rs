@@ -158,12 +158,18 @@ impl Upstreams {
         Member { target, _checks: checks }
     }
 
-    /// Begins a request at the best upstream, of those that were not `tried`; `None` when all were. `upload` tells of its body, if
-    /// that streams.
-    pub(crate) fn begin(&self, tried: &[u64], now: Instant, upload: Option<Arc<Progress>>) -> Option<Attempt> {
+    /// Begins a request at the best upstream, of those that were not `tried`; `None` when all were. `again` says that it was sent before,
+    /// `upload` tells of its body, if that streams.
+    pub(crate) fn begin(
+        &self,
+        tried: &[u64],
+        now: Instant,
+        again: bool,
+        upload: Option<Arc<Progress>>,
+    ) -> Option<Attempt> {
         let set = self.set.load();
         let index = set.table.choose(tried, now, &self.options.balance, &mut Rng::new())?;
-        Some(Attempt::begin(Arc::clone(&set.targets[index]), now, !tried.is_empty(), upload))
+        Some(Attempt::begin(Arc::clone(&set.targets[index]), now, again, upload))
     }
 
     /// The head of a reply has come. What a call of gRPC came to may be known at its end only.
@@ -336,7 +342,7 @@ pub(super) mod tests {
     async fn those_that_stay_keep_what_is_known_of_them_and_those_that_go_finish() {
         let (upstreams, now) = (upstreams(Options::default()), Instant::now());
         upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2"])).expect("fine");
-        let mut begun: Vec<_> = (0..2).map(|_| upstreams.begin(&[], now, None).expect("one")).collect();
+        let mut begun: Vec<_> = (0..2).map(|_| upstreams.begin(&[], now, false, None).expect("one")).collect();
         begun.sort_by_key(|attempt| attempt.target().name().to_owned());
         let [goes, stays] = &mut begun[..] else { panic!("two") };
         upstreams.note_reply(stays, &reply(502));
@@ -357,7 +363,7 @@ pub(super) mod tests {
         let build = |place: &Place| anyhow::bail!("no {place}");
         let upstreams = Upstreams::new(Options::default(), 1, Box::new(build));
         assert!(upstreams.replace(&places(&["http://10.0.0.1"])).is_err());
-        assert!(names(&upstreams).is_empty() && upstreams.begin(&[], Instant::now(), None).is_none());
+        assert!(names(&upstreams).is_empty() && upstreams.begin(&[], Instant::now(), false, None).is_none());
     }
 
     #[tokio::test]
@@ -365,7 +371,7 @@ pub(super) mod tests {
         let (upstreams, now) = (upstreams(Options::default()), Instant::now());
         upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"])).expect("fine");
         for _ in 0..300 {
-            let mut attempt = upstreams.begin(&[], now, None).expect("one");
+            let mut attempt = upstreams.begin(&[], now, false, None).expect("one");
             upstreams.note_reply(&mut attempt, &reply(503));
         }
         let ejected = upstreams.snapshot().iter().filter(|one| one.state == "ejected").count();
@@ -377,7 +383,7 @@ pub(super) mod tests {
         let (upstreams, now) = (upstreams(Options::default()), Instant::now());
         upstreams.replace(&places(&["http://10.0.0.1", "http://10.0.0.2"])).expect("fine");
         for _ in 0..100 {
-            let mut attempt = upstreams.begin(&[], now, None).expect("one");
+            let mut attempt = upstreams.begin(&[], now, false, None).expect("one");
             upstreams.note_reply(&mut attempt, &reply(500));
         }
         assert!(upstreams.snapshot().iter().all(|one| one.state == "up" && one.failures > 0));

@@ -56,7 +56,7 @@ mod tests {
 
     /// The same, at an upstream that is none of these.
     fn begun_elsewhere(upstreams: &Arc<Upstreams>, tried: &[u64]) -> Attempt {
-        let mut attempt = upstreams.begin(tried, Instant::now(), None).expect("one");
+        let mut attempt = upstreams.begin(tried, Instant::now(), !tried.is_empty(), None).expect("one");
         let body = Body::boxed(StreamBody::new(pending::<Result<Frame<Bytes>, BoxError>>()).boxed_unsync());
         let reply = Response::builder().header("content-type", "application/grpc").body(body).expect("a reply");
         upstreams.note_reply(&mut attempt, &reply);

@@ -17,12 +17,19 @@ use crate::http2_origin::{Refusal, leaving, refusing_often};
 use crate::node::{Files, Node, PATIENCE, noise};
 use crate::origin::{Answer, Origin};
 
+const UNTAKEN: &str = "httptp_upstream_untaken_total";
+
 /// A node that may repeat nothing that may have been taken, with an admin page.
 fn node(address: &str) -> Node {
+    spending(address, "0")
+}
+
+/// The same with this budget.
+fn spending(address: &str, budget: &str) -> Node {
     Node::start(
         "http://127.0.0.1:0",
         &format!("h2c://{address}"),
-        &["--retry-budget", "0", "--admin", "127.0.0.1:0", "--concurrency", "1000"],
+        &["--retry-budget", budget, "--admin", "127.0.0.1:0", "--concurrency", "1000"],
     )
 }
 
@@ -44,13 +51,74 @@ async fn nothing_has_failed(node: &Node) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_sent_until_it_is_taken() {
-    for refusal in [Refusal::GoAway, Refusal::Stream] {
-        let near = node(&refusing_often(refusal, 12).await);
+    let near = node(&refusing_often(Refusal::GoAway, 8).await);
+    let mut caller = Caller::connect(near.address()).await;
+    let reply = caller.ask(&request("POST", "/").body(b"once")).await;
+    assert_eq!(reply.status, 204, "{}", body(&reply));
+    nothing_has_failed(&near).await;
+    assert_eq!(counted(&near, UNTAKEN).await, 8.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_refused_comes_again_once_for_nothing_and_then_out_of_the_budget() {
+    for (budget, refusals, sent, status) in
+        [("0", 1, 1.0, 204), ("0", 2, 2.0, 502), ("20", 8, 8.0, 204), ("20", usize::MAX, 12.0, 502)]
+    {
+        let address = refusing_often(Refusal::Stream, refusals).await;
+        let near = spending(&address, budget);
         let mut caller = Caller::connect(near.address()).await;
         let reply = caller.ask(&request("POST", "/").body(b"once")).await;
-        assert_eq!(reply.status, 204, "{refusal:?}: {}", body(&reply));
-        nothing_has_failed(&near).await;
+        assert_eq!(reply.status, status, "{budget} {refusals}: {}", body(&reply));
+        assert_eq!(counted(&near, UNTAKEN).await, sent, "{budget} {refusals}");
+        let again = if status == 204 { sent } else { sent - 1.0 };
+        assert_eq!(counted(&near, "httptp_upstream_retries_total").await, again, "{budget} {refusals}");
+        if status == 204 {
+            nothing_has_failed(&near).await;
+        }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_refuses_everything_does_not_get_much_more_of_it() {
+    const CALLS: usize = 100;
+    let near = spending(&refusing_often(Refusal::Stream, usize::MAX).await, "20");
+    let mut calls = JoinSet::new();
+    for _ in 0..CALLS {
+        let address = near.address().to_owned();
+        calls.spawn(async move { Caller::connect(&address).await.get("/").await.status });
+    }
+    assert_eq!(calls.join_all().await, [502; CALLS]);
+    // Each once more, and the budget: its reserve, a fifth of the requests, and what comes by in seconds.
+    let sent = counted(&near, UNTAKEN).await;
+    assert!((200.0..250.0).contains(&sent), "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_who_ends_every_connection_at_once() {
+    let near = node(&refusing_often(Refusal::GoAway, usize::MAX).await);
+    let reply = Caller::connect(near.address()).await.get("/").await;
+    assert_eq!(reply.status, 502, "{}", body(&reply));
+    assert_eq!(counted(&near, "httptp_upstream_dials_total").await, 12.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_upstream_has_what_one_refuses() {
+    let (refusing, well) =
+        (refusing_often(Refusal::Stream, usize::MAX).await, refusing_often(Refusal::Stream, 0).await);
+    let near = spending(&format!("{refusing},h2c://{well}"), "0");
+    let mut caller = Caller::connect(near.address()).await;
+    for _ in 0..20 {
+        assert_eq!(caller.get("/").await.status, 204);
+    }
+    nothing_has_failed(&near).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_at_once_than_a_new_connection_turns_out_to_take_cost_nothing() {
+    let nginx = Nginx::start(Listen::Http2, "http2_max_concurrent_streams 8; location / { return 200 ok; }");
+    let near = node(&nginx.authority());
+    h2load(&near, &[]);
+    nothing_has_failed(&near).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
