@@ -22,11 +22,20 @@ pub(crate) fn say(process: &Process, line: &str) {
 
 /// Says on stderr why nothing runs, in the form that these arguments ask for in a log.
 pub(crate) fn complain(lines: &[String], args: &[OsString]) {
+    tell(lines, args, "", Level::ERROR);
+}
+
+/// Says on stderr what keeps nothing from running, likewise.
+pub(crate) fn warn(lines: &[String], args: &[OsString]) {
+    tell(lines, args, "warning: ", Level::WARN);
+}
+
+fn tell(lines: &[String], args: &[OsString], what: &str, level: Level) {
     let format = cli::log_format(args);
     for line in lines {
         match format {
-            Format::Text => eprintln!("httptp: {line}"),
-            Format::Json => eprintln!("{}", json_line(Level::ERROR, line)),
+            Format::Text => eprintln!("httptp: {what}{line}"),
+            Format::Json => eprintln!("{}", json_line(level, line)),
         }
     }
 }

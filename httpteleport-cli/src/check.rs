@@ -1,14 +1,13 @@
 //! `httptp check FILE`: whether the program could start as the file says.
 //!
-//! What is wrong with the file itself is found as at a start. Then all that a start needs is tried: files, folders, names, and addresses
-//! of this machine, apart from who has their ports now. Nothing is made, opened or connected to.
+//! What is wrong with the file itself is found as at a start. Then all that a start needs is tried: files, folders, and addresses
+//! of this machine, apart from who has their ports now. What a start only warns of, such as upstreams that are not there yet, is a warning here
+//! as well. Nothing is made, opened or connected to.
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-
 use crate::config::{ConfigFile, Group, Listener, Located, Part, Process, Settings};
+use crate::discover::{self, Known};
 use crate::listen;
 use crate::metrics::Metrics;
 use crate::metrics::recent::Recent;
@@ -17,33 +16,34 @@ use crate::shutdown::Shutdown;
 use crate::spans::Spans;
 use crate::{acme, admin, groups, threads};
 
-/// Sources that are looked up at the same time.
-const AT_ONCE: usize = 64;
+/// Parts of the settings, and lines on them that begin with an option.
+type Told = Vec<(Part, String)>;
 
-/// Reads the file and tries what it says.
+/// Reads the file and tries what it says: the settings, and what a start would warn of, each a line that says where.
 ///
 /// # Errors
 ///
 /// All that is wrong, each a line that says where.
-pub(crate) fn run(config: &ConfigFile) -> Result<Settings, Vec<String>> {
+pub(crate) fn run(config: &ConfigFile) -> Result<(Settings, Vec<String>), Vec<String>> {
     let (settings, located) = config.load()?;
     let none = |error: anyhow::Error| located.told(vec![(Part::Process, format!("{error:#}"))]);
     let runtime = threads::runtime(settings.process.threads).map_err(none)?;
-    let settings = Arc::new(settings);
-    let faults = runtime.block_on(faults(&settings, &located));
+    let (faults, missing) = runtime.block_on(look(&settings, &located));
     // A look-up that was given up may still wait for its answer.
     runtime.shutdown_background();
-    if faults.is_empty() { Ok(Arc::unwrap_or_clone(settings)) } else { Err(located.told(faults)) }
+    if faults.is_empty() { Ok((settings, located.told(missing))) } else { Err(located.told(faults)) }
 }
 
-async fn faults(settings: &Arc<Settings>, located: &Located) -> Vec<(Part, String)> {
+/// What is wrong, and what there is not as yet.
+async fn look(settings: &Settings, located: &Located) -> (Told, Told) {
     let mut faults: Vec<_> = process(&settings.process).await.into_iter().map(|line| (Part::Process, line)).collect();
     for (index, of_listener) in settings.listeners.iter().enumerate() {
         faults.extend(listener(of_listener).await.into_iter().map(|line| (Part::Listener(index), line)));
     }
     faults.extend(overlap::find(settings, &Open::default(), Some(located)).await);
-    faults.extend(all_groups(settings).await);
-    faults
+    let (wrong, missing) = all_groups(settings).await;
+    faults.extend(wrong);
+    (faults, missing)
 }
 
 async fn process(process: &Process) -> Vec<String> {
@@ -64,25 +64,30 @@ async fn listener(listener: &Listener) -> Vec<String> {
     place.into_iter().chain(acme).collect()
 }
 
-/// What is wrong with the sources of all groups, each by itself.
-async fn all_groups(settings: &Arc<Settings>) -> Vec<(Part, String)> {
+/// What is wrong with the sources of all groups, each by itself, and what of them is not there.
+async fn all_groups(settings: &Settings) -> (Told, Told) {
     let shutdown = Shutdown::new();
     let metrics = Arc::new(Metrics::new(&settings.process, Arc::<Recent>::default(), None, None, shutdown.clone()));
-    let (places, mut tries) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+    let (mut wrong, mut missing, mut searches) = (Vec::new(), Vec::new(), Vec::new());
     for (index, group) in settings.groups.iter().enumerate() {
         for source in &group.sources {
             let group = Group { sources: vec![source.clone()], ..group.clone() };
-            let (settings, shutdown, metrics) = (Arc::clone(settings), shutdown.clone(), Arc::clone(&metrics));
-            let places = Arc::clone(&places);
-            tries.spawn(async move {
-                let _place = places.acquire_owned().await;
-                let opened = groups::open(&settings, &group, &shutdown, &metrics).await;
-                opened.err().map(|error| (Part::Group(index), format!("{error:#}")))
-            });
+            match groups::make(settings, &group, &Known::default(), &shutdown, &metrics) {
+                Ok(made) => {
+                    missing.extend(made.missing.into_iter().map(|line| (Part::Group(index), line)));
+                    searches.push((index, made.search));
+                }
+                Err(error) => wrong.push((Part::Group(index), format!("{error:#}"))),
+            }
         }
     }
-    let mut faults: Vec<_> = tries.join_all().await.into_iter().flatten().collect();
+    for (index, found) in discover::begin(searches).await {
+        match found {
+            Ok(lines) => missing.extend(lines.into_iter().map(|line| (Part::Group(index), line))),
+            Err(error) => wrong.push((Part::Group(index), format!("{error:#}"))),
+        }
+    }
     // What is wrong with a group's options is found with each of its sources.
-    faults.dedup();
-    faults
+    wrong.dedup();
+    (wrong, missing)
 }

@@ -9,8 +9,11 @@ use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::outbound::Place;
 
 mod dns;
+mod entry;
 mod family;
 mod file;
+mod first;
+mod known;
 mod late;
 mod search;
 mod source;
@@ -20,10 +23,11 @@ mod watched_file;
 
 use dns::{Dns, Failed, Found, Service};
 pub(crate) use family::Families;
+pub(crate) use first::{Search, begin};
+pub(crate) use known::Known;
 use late::Late;
 pub(crate) use source::{Source, To};
 pub(crate) use subset::Subset;
-pub(crate) use watch::start;
 
 /// How upstreams are found.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,12 +56,16 @@ const LONGEST: Duration = Duration::from_secs(300);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// But no later than this.
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// And than this while nothing was ever found: whoever waits for it waits for nothing else.
+const LAST_SEARCH: Duration = Duration::from_secs(4);
 
 /// Looks for the upstreams of sources.
 #[derive(Clone)]
 struct Finder {
-    /// Or why there is none.
-    dns: Result<Dns, String>,
+    /// Made when it is needed if the system says nothing of DNS as yet, as at its start.
+    dns: Option<Dns>,
+    resolver: Option<SocketAddr>,
+    families: Families,
 }
 
 /// The upstreams of a source, and when to look again.
@@ -73,16 +81,10 @@ struct Looked {
 }
 
 impl Finder {
-    /// One that can look these sources up.
-    fn new(sources: &[Source], options: &Options) -> anyhow::Result<Finder> {
-        let is_file = |source: &Source| matches!(source.to, To::File(_));
-        let dns = match Dns::new(options.resolver, options.families) {
-            Err(error) if sources.iter().any(|source| source.fixed().is_none() && !is_file(source)) => {
-                return Err(error);
-            }
-            made => made.map_err(|error| format!("{error:#}")),
-        };
-        Ok(Finder { dns })
+    /// One that looks as the options say.
+    fn new(options: &Options) -> Finder {
+        let (resolver, families) = (options.resolver, options.families);
+        Finder { dns: Dns::new(resolver, families).ok(), resolver, families }
     }
 
     /// Looks for the upstreams of a source now.
@@ -102,8 +104,9 @@ impl Finder {
         }
     }
 
-    fn dns(&self) -> Result<&Dns, String> {
-        self.dns.as_ref().map_err(Clone::clone)
+    fn dns(&self) -> Result<Dns, String> {
+        let made = self.dns.clone().map_or_else(|| Dns::new(self.resolver, self.families), Ok);
+        made.map_err(|error| format!("{error:#}"))
     }
 
     async fn host(&self, source: &Source, endpoint: &Endpoint) -> Result<Looked, String> {

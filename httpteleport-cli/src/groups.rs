@@ -3,11 +3,8 @@
 use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
 
-use anyhow::bail;
-use tokio::net::lookup_host;
-
 use crate::config::{Group, Settings};
-use crate::discover::{self, Source};
+use crate::discover::{Known, Search, Source, To};
 use crate::endpoint::{Address, Endpoint, Scheme};
 use crate::metrics::Metrics;
 use crate::metrics::failures::Failures;
@@ -17,25 +14,34 @@ use crate::proxy::Proxy;
 use crate::shutdown::Shutdown;
 use crate::tls;
 
-/// Makes a group, and finds its upstreams. Nothing is connected to yet.
+/// A group whose upstreams are about to be looked for.
+pub(crate) struct Made {
+    pub(crate) proxy: Proxy,
+    pub(crate) search: Search,
+    /// What is not there yet, each a line that begins with `--out`.
+    pub(crate) missing: Vec<String>,
+}
+
+/// Makes a group. Nothing is looked up or connected to yet; `known` is what a group before it has found.
 ///
 /// # Errors
 ///
 /// One line that names the option and says what to do.
-pub(crate) async fn open(
+pub(crate) fn make(
     settings: &Settings,
     group: &Group,
+    known: &Known,
     shutdown: &Shutdown,
     metrics: &Metrics,
-) -> anyhow::Result<Proxy> {
-    for place in group.sources.iter().filter_map(Source::fixed) {
-        check(&place.endpoint).await?;
-    }
+) -> anyhow::Result<Made> {
+    let sockets = group.sources.iter().filter_map(|source| missing_socket(source).transpose());
+    let missing = sockets.collect::<anyhow::Result<_>>()?;
     let build = builder(settings, group, shutdown, metrics)?;
     let upstreams = Arc::new(Upstreams::new(group.upstreams.clone(), settings.process.concurrency, build));
-    discover::start(&group.sources, &group.discover, &upstreams).await?;
+    let search = Search::new(&group.sources, &group.discover, known, &upstreams)?;
     let failures = Failures::new(Arc::clone(&metrics.recent));
-    Ok(Proxy::new(upstreams, group.timeout, failures).introducing(group.connect.introduce.is_some()))
+    let proxy = Proxy::new(upstreams, group.timeout, failures).introducing(group.connect.introduce.is_some());
+    Ok(Made { proxy, search, missing })
 }
 
 /// Makes the upstreams of a group as they are found.
@@ -61,23 +67,19 @@ fn builder(settings: &Settings, group: &Group, shutdown: &Shutdown, metrics: &Me
     }))
 }
 
-/// A name that does not resolve or a socket that is not there is told at once, not by the first request.
-async fn check(out: &Endpoint) -> anyhow::Result<()> {
-    match &out.address {
-        Address::Tcp { host, port } => {
-            let found = lookup_host((host.as_str(), *port)).await.map(|mut addresses| addresses.next().is_some());
-            if !matches!(found, Ok(true)) {
-                bail!("--out {out}: cannot find the address of {host:?}; check the name and this machine's DNS");
-            }
+/// Says in a line that begins with `--out` that the unix socket of a source is not there, if it is one.
+///
+/// # Errors
+///
+/// Something else is there.
+fn missing_socket(source: &Source) -> anyhow::Result<Option<String>> {
+    let To::Host(Endpoint { address: Address::Unix(path), .. }) = &source.to else { return Ok(None) };
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => Ok(None),
+        Ok(_) => {
+            let why = "is not a socket; give the path the upstream listens on";
+            Err(Misfit::new(format!("--out {source}: {why}")).into())
         }
-        Address::Unix(path) => match std::fs::metadata(path) {
-            Ok(metadata) if metadata.file_type().is_socket() => {}
-            Ok(_) => {
-                let why = "is not a socket; give the path the upstream listens on";
-                return Err(Misfit::new(format!("--out {out}: {why}")).into());
-            }
-            Err(error) => bail!("--out {out}: {}; start the upstream first, or correct the path", plain(&error)),
-        },
+        Err(error) => Ok(Some(format!("--out {source}: {}; start the upstream, or correct the path", plain(&error)))),
     }
-    Ok(())
 }

@@ -101,7 +101,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             finish(asked.unwrap_or_else(Asked::take).and_then(|asked| start::proxy(*settings, file, asked)))
         }
         Ok(cli::Action::Check(file)) => match check::run(&file) {
-            Ok(settings) => {
+            Ok((settings, warnings)) => {
+                announced::warn(&warnings, &told);
                 // Nobody may be reading, and the exit code says it as well.
                 let _ = writeln!(std::io::stdout(), "{}: is fine: {}", file.path.display(), settings.summary());
                 ExitCode::SUCCESS

@@ -154,6 +154,7 @@ async fn apply(file: &ConfigFile, running: &mut Running) -> bool {
     }
     running.serve();
     running.announce();
+    running.tell_missing(Some(&located));
     tracing::info!("{path}: applied: {summary}");
     true
 }
@@ -166,7 +167,10 @@ async fn read_certificates(running: &mut Running, reason: Reason) -> bool {
     };
     let changed = running.change(running.settings().clone()).await;
     match &changed {
-        Ok(()) => tracing::info!("{what} were read again"),
+        Ok(()) => {
+            running.tell_missing(None);
+            tracing::info!("{what} were read again");
+        }
         Err(error) => {
             tracing::warn!("{error:#}");
             tracing::warn!("{what} are not applied; those of before hold");

@@ -8,7 +8,8 @@ use crate::access_log::AccessLog;
 use crate::acme::{Manager, Tokens};
 use crate::announced;
 use crate::compress::Compress;
-use crate::config::{self, Largest, Settings};
+use crate::config::{self, Largest, Located, Part, Settings};
+use crate::discover::{self, Known};
 use crate::endpoint::Scheme;
 use crate::groups;
 use crate::inbound::{House, Input, Parts};
@@ -34,6 +35,8 @@ pub(crate) struct Running {
     metrics: Arc<Metrics>,
     /// Where connections of clients have their places.
     house: Arc<House>,
+    /// What was not found when they were made, each a line that begins with an option.
+    missing: Vec<(Part, String)>,
     /// What was in the files of certificates when each group was made.
     groups_files: Vec<Digest>,
     /// What orders certificates, of each listener that has none of its own.
@@ -72,6 +75,7 @@ impl Running {
             settings: Settings::empty(settings.process.clone()),
             inputs: Vec::new(),
             groups: Vec::new(),
+            missing: Vec::new(),
             groups_files: Vec::new(),
             acme: Vec::new(),
             tokens: Tokens::default(),
@@ -104,7 +108,7 @@ impl Running {
 
     async fn apply(&mut self, settings: Settings, given: &mut Given) -> anyhow::Result<()> {
         let files: Vec<_> = settings.groups.iter().map(|group| tls::digest(group.tls.files())).collect();
-        let groups = self.groups_of(&settings, &files).await?;
+        let (groups, missing) = self.groups_of(&settings, &files).await?;
         let acme = self.acme_of(&settings)?;
         let (mut inputs, mut changes, mut modes) = (Vec::<Live>::new(), Vec::new(), Vec::new());
         for (index, listener) in settings.listeners.iter().enumerate() {
@@ -132,7 +136,7 @@ impl Running {
             gone.input.retire();
         }
         (self.inputs, self.groups, self.groups_files) = (inputs, groups, files);
-        (self.acme, self.settings) = (acme, settings);
+        (self.acme, self.settings, self.missing) = (acme, settings, missing);
         self.metrics.follow(self.sources());
         self.listening.follow(self.inputs().cloned().collect());
         Ok(())
@@ -157,19 +161,39 @@ impl Running {
         }
     }
 
-    /// The groups of these settings: those that stay as they are, and so do their certificates, keep their connections.
-    async fn groups_of(&self, settings: &Settings, files: &[Digest]) -> anyhow::Result<Vec<Arc<Proxy>>> {
+    /// The groups of these settings, and what is not found of them: those that stay as they are, and so do their certificates, keep their
+    /// connections.
+    async fn groups_of(
+        &self,
+        settings: &Settings,
+        files: &[Digest],
+    ) -> anyhow::Result<(Vec<Arc<Proxy>>, Vec<(Part, String)>)> {
         let same_demand = self.demand() == demand(settings);
-        let mut groups = Vec::with_capacity(settings.groups.len());
-        for (group, files) in settings.groups.iter().zip(files) {
+        let (mut groups, mut searches) = (Vec::with_capacity(settings.groups.len()), Vec::new());
+        let mut missing = Vec::new();
+        for (index, (group, files)) in settings.groups.iter().zip(files).enumerate() {
             let mut known = self.settings.groups.iter().zip(&self.groups_files);
             let same = known.position(|(old, had)| same_demand && old == group && had == files);
             groups.push(match same {
                 Some(index) => Arc::clone(&self.groups[index]),
-                None => Arc::new(groups::open(settings, group, &self.shutdown, &self.metrics).await?),
+                None => {
+                    let made = groups::make(settings, group, &self.known(group), &self.shutdown, &self.metrics)?;
+                    missing.extend(made.missing.into_iter().map(|line| (Part::Group(index), line)));
+                    searches.push((index, made.search));
+                    Arc::new(made.proxy)
+                }
             });
         }
-        Ok(groups)
+        for (index, found) in discover::begin(searches).await {
+            missing.extend(found?.into_iter().map(|line| (Part::Group(index), line)));
+        }
+        Ok((groups, missing))
+    }
+
+    /// What the group of before of that name has found.
+    fn known(&self, group: &config::Group) -> Known {
+        let old = self.settings.groups.iter().position(|old| old.name == group.name);
+        old.map(|index| self.groups[index].upstreams().known()).unwrap_or_default()
     }
 
     /// What orders certificates by these settings; those who do that already go on.
@@ -287,6 +311,17 @@ impl Running {
             announced::say(&self.settings.process, &format!("{from} -> {}", to.join(", ")));
         }
         for line in &self.settings.idle_options {
+            tracing::warn!("{line}");
+        }
+    }
+
+    /// Says in the log which upstreams are not found as yet, in the words of the file where they stand in one.
+    pub(crate) fn tell_missing(&self, file: Option<&Located>) {
+        let lines = match file {
+            Some(file) => file.told(self.missing.clone()),
+            None => self.missing.iter().map(|(_, line)| line.clone()).collect(),
+        };
+        for line in lines {
             tracing::warn!("{line}");
         }
     }

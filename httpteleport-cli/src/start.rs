@@ -61,14 +61,16 @@ async fn run(
     }
     let spans = settings.process.otlp.as_ref().map(Spans::start).transpose()?;
     let patience = if given.is_empty() { Duration::ZERO } else { SHORT_PARTING };
-    let said = located.map(|located| (located, settings.clone()));
+    let said = located.as_deref().map(|located| (located, settings.clone()));
     let opened = open(settings, given, recent, access_log.clone(), spans.clone(), &shutdown).await;
     let (mut running, admin, handover) = opened.map_err(|error| match said {
-        Some((located, settings)) => in_the_words_of(&located, &settings, &error),
+        Some((located, settings)) => in_the_words_of(located, &settings, &error),
         None => error,
     })?;
     running.serve();
     running.announce();
+    running.tell_missing(located.as_deref());
+    drop(located);
     open_files::tell_if_few(running.settings().process.concurrency);
     // Whoever waits for the end of the process wants to see it.
     let token = admin.as_ref().and_then(Admin::token);

@@ -112,6 +112,17 @@ impl Source {
         }
     }
 
+    /// An upstream that the same source had, when its part among others was that of `before`.
+    pub(super) fn again(&self, before: &Source, place: &Place) -> Place {
+        let weight = place.weight / before.weight * self.weight;
+        let priority = match (self.backup, before.backup) {
+            (true, _) => BACKUP,
+            (false, true) => 0,
+            (false, false) => place.priority,
+        };
+        Place { weight, priority, ..place.clone() }
+    }
+
     /// An upstream of it.
     pub(super) fn place(&self, endpoint: Endpoint, looked_up: Option<String>) -> Place {
         Place { endpoint, looked_up, weight: self.weight, priority: if self.backup { BACKUP } else { 0 } }

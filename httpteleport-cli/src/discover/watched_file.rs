@@ -33,7 +33,7 @@ struct Stamp {
 }
 
 impl WatchedFile {
-    /// Reads the file.
+    /// Reads the file, which may name none as yet.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl WatchedFile {
         });
         let (stamp, read) = looked.await.ok().flatten()?;
         self.stamp = stamp;
-        match read {
+        match read.and_then(some) {
             Ok(sources) => Some(parts_of(&self.named, sources)),
             Err(why) => {
                 tracing::warn!("{}: {why}; its upstreams of before stay", self.named);
@@ -82,6 +82,11 @@ impl Stamp {
             changed: (data.ctime(), data.ctime_nsec()),
         })
     }
+}
+
+/// One that was emptied is about to be written.
+fn some(sources: Vec<Source>) -> Result<Vec<Source>, String> {
+    if sources.is_empty() { Err("it names no upstream".to_owned()) } else { Ok(sources) }
 }
 
 /// What is said of a file holds for all that it names.

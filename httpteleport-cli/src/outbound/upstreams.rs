@@ -18,6 +18,7 @@ use super::verdict::{Verdict, says};
 use super::{Failure, Upstream};
 use crate::balance::{self, Change, Entry, Outcome, Table};
 use crate::body::Body;
+use crate::discover::Known;
 use crate::request::Progress;
 use crate::retry::{self, Budget};
 use crate::{grpc, health};
@@ -43,8 +44,10 @@ pub(crate) struct Upstreams {
     /// Requests that may run at a time, over all of them.
     concurrency: usize,
     set: ArcSwap<Set>,
-    /// Held while the set is changed.
-    members: Mutex<Vec<Member>>,
+    /// Held while the set is changed; `None` before it is one for the first time.
+    members: Mutex<Option<Vec<Member>>>,
+    /// Where the upstreams come from.
+    known: Mutex<Known>,
     /// Held while a failure is noted: whether one may be ejected depends on the others.
     failing: Mutex<()>,
     budget: Mutex<Budget>,
@@ -80,6 +83,7 @@ impl Upstreams {
             concurrency,
             set: ArcSwap::from_pointee(Set::default()),
             members: Mutex::default(),
+            known: Mutex::default(),
             failing: Mutex::default(),
             gone: AtomicU64::new(0),
             unrepeated: AtomicU64::new(0),
@@ -104,6 +108,16 @@ impl Upstreams {
         let _ = self.finder.set(finder);
     }
 
+    /// Notes where the upstreams of now come from.
+    pub(crate) fn know(&self, known: Known) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    /// Where they come from.
+    pub(crate) fn known(&self) -> Known {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// From now on these are the upstreams. Those that were among them before stay as they are; those that are not any more
     /// finish what they do.
     ///
@@ -113,10 +127,10 @@ impl Upstreams {
     pub(crate) fn replace(&self, places: &[Place]) -> anyhow::Result<()> {
         let now = Instant::now();
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = members.is_empty();
+        let (is_first, before) = (members.is_none(), members.as_deref().unwrap_or_default());
         let mut next = Vec::with_capacity(places.len());
         for place in places {
-            let same = members.iter().find(|member| member.target.place().is_same(place));
+            let same = before.iter().find(|member| member.target.place().is_same(place));
             next.push(match same {
                 Some(member) => Arc::clone(&member.target),
                 None => Arc::new(Target::new(place.clone(), (self.build)(place)?, now)),
@@ -129,7 +143,8 @@ impl Upstreams {
             target.upstream().set_share(share);
             entries.push(Entry { node: Arc::clone(&target.node), weight: place.weight, priority: place.priority });
         }
-        let (mut old, mut new) = (std::mem::take(&mut *members), Vec::new());
+        let (mut old, mut new) = (members.take().unwrap_or_default(), Vec::new());
+        let members = members.insert(Vec::with_capacity(next.len()));
         for target in &next {
             match old.iter().position(|member| Arc::ptr_eq(&member.target, target)) {
                 Some(index) => members.push(old.swap_remove(index)),

@@ -28,6 +28,7 @@ mod limits;
 mod load;
 mod neighbours;
 mod node;
+mod not_yet;
 mod origin;
 mod origins;
 mod ports;

@@ -104,12 +104,8 @@ async fn what_no_start_would_take_has_its_line() {
             "4: group \"a\": urls file:{here}/web.toml: line 1: no scheme",
         ),
         (
-            format!("{LISTENER}[group.a]\nurls = [\"http://127.0.0.1:1\", \"http://nobody.invalid\"]\n"),
-            "4: group \"a\": urls http://nobody.invalid:80: cannot find the address of \"nobody.invalid\"",
-        ),
-        (
-            format!("{LISTENER}[group.a]\nurls = \"unix:{{here}}/none.sock\"\n"),
-            "4: group \"a\": urls unix:{here}/none.sock: no such file; start the upstream first, or correct the path",
+            format!("{LISTENER}[group.a]\nurls = \"unix:{{here}}/web.toml\"\n"),
+            "4: group \"a\": urls unix:{here}/web.toml: is not a socket; give the path the upstream listens on",
         ),
     ];
     for (text, want) in cases {
@@ -132,12 +128,31 @@ async fn what_no_start_would_take_has_its_line() {
 async fn all_that_a_start_would_find_is_told_at_once() {
     let settings = Settings::new(
         "admin = \"127.0.0.1:0\"\nadmin_token_file = \"{here}/none\"\nhandover = \"{here}/none/h\"\n[listener.web]\nurl = \
-         \"unix:{here}/none/a\"\n[group.a]\nurls = [\"file:{here}/none\", \"unix:{here}/none.sock\"]\n",
+         \"unix:{here}/none/a\"\n[group.a]\nurls = [\"file:{here}/none\", \"unix:{here}/web.toml\"]\n",
     );
     let (code, lines) = settings.check().await;
     assert_eq!(code, Some(2));
     let begin = |line: &String| line.split([' ']).next().map(str::to_owned).unwrap_or_default();
     assert_eq!(lines.iter().map(begin).collect::<Vec<_>>(), ["2:", "3:", "5:", "7:", "7:"], "{lines:#?}");
+}
+
+/// What may come while the program runs keeps it from nothing.
+#[tokio::test]
+async fn upstreams_that_are_not_there_are_warnings() {
+    let urls = "[\"http://127.0.0.1:1\",\n\"http://nobody.invalid\", \"unix:{here}/none.sock\", \"file:{here}/empty\"]";
+    let settings = Settings::new(&format!("{LISTENER}[group.a]\nurls = {urls}\n"));
+    fs::write(settings.here().join("empty"), "# none yet\n").expect("written");
+    let (code, stdout, _) = run(&["check", &settings.path()]).await;
+    assert_eq!((code, stdout), (Some(0), format!("{}: is fine: 1 listener, 1 group, 1 route\n", settings.path())));
+    let (_, lines) = settings.check().await;
+    let warns = |what: &str| {
+        let want = format!("httptp: warning: {{here}}/web.toml:4: group \"a\": urls {what}");
+        assert!(lines.iter().any(|line| line.starts_with(&want)), "{want}\n{lines:#?}");
+    };
+    warns("http://nobody.invalid:80: cannot find the address of \"nobody.invalid\"");
+    warns("unix:{here}/none.sock: no such file; start the upstream, or correct the path");
+    warns("file:{here}/empty: it names no upstream; write some into it");
+    assert_eq!(lines.len(), 3, "{lines:#?}");
 }
 
 #[tokio::test]

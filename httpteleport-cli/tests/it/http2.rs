@@ -360,7 +360,6 @@ async fn who_has_nothing_to_do_is_not_waited_for_however_it_takes_its_farewell()
         let mut client = Client::connect(program.address()).await;
         client.send(&settings).await;
         let (mut reader, mut writer) = client.into_split();
-        let ping = ping.clone();
         let goes_on = tokio::spawn(async move {
             let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], b"12345678"].concat().repeat(100);
             while pings && writer.write_all(&ping).await.is_ok() {}

@@ -131,8 +131,8 @@ async fn a_bad_file_changes_nothing_and_says_why() {
             format!(":6: listener \"b\": url http://{taken}: address in use"),
         ),
         (
-            settings(&origin).replace(&origin.url(), "http://nowhere.invalid"),
-            "cannot find the address of \"nowhere.invalid\"".to_owned(),
+            settings(&origin).replace(&origin.url(), "file:/nonexistent/urls"),
+            ":4: group \"a\": urls file:/nonexistent/urls: no such file".to_owned(),
         ),
     ];
     for (text_now, want) in cases {

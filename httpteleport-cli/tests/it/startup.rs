@@ -109,8 +109,6 @@ async fn addresses() {
     // 192.0.2.0/24 belongs to documents, and `.invalid` to nobody.
     let want = "--in http://192.0.2.1:80: not an address of this machine";
     refuses(&["--in", "http://192.0.2.1:80", "--out", "http://127.0.0.1:1"], 1, want).await;
-    let want = "--out http://nowhere.invalid:80: cannot find the address of \"nowhere.invalid\"";
-    refuses(&["--in", "http://127.0.0.1:0", "--out", "http://nowhere.invalid"], 1, want).await;
     let want = "--in http://nowhere.invalid:80: cannot find the address of \"nowhere.invalid\"";
     refuses(&["--in", "http://nowhere.invalid", "--out", "http://127.0.0.1:1"], 1, want).await;
 }
@@ -134,10 +132,10 @@ async fn mistakes_of_a_file_have_its_words() {
         ),
         (
             free,
-            "http://nowhere.invalid#backup",
+            "unix:/dev/null#backup",
             "",
-            1,
-            "FILE:4: group \"g\": urls http://nowhere.invalid:80#backup: cannot find".to_owned(),
+            2,
+            "FILE:4: group \"g\": urls unix:/dev/null#backup: is not a socket".to_owned(),
         ),
         (
             free,
@@ -168,9 +166,6 @@ async fn mistakes_of_a_file_have_its_words() {
 #[tokio::test]
 async fn unix_sockets() {
     let missing = socket_path("missing");
-    let out = format!("unix:{}", missing.display());
-    let want = format!("--out {out}: no such file; start the upstream first, or correct the path");
-    refuses(&["--in", "http://127.0.0.1:0", "--out", &out], 1, &want).await;
     let out = format!("unix:{}", file("no_socket", "x"));
     if out.len() < 100 {
         refuses(&["--in", "http://127.0.0.1:0", "--out", &out], 2, "is not a socket").await;

@@ -1,10 +1,13 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::*;
 use crate::discover::dns::tests::{A, read, server};
+use crate::discover::{Failed, Families, Search, begin};
 use crate::interims::Interims;
 use crate::outbound::{HttpUpstream, Upstream};
 use crate::shutdown::Shutdown;
@@ -98,7 +101,9 @@ async fn group(url: &str, server: SocketAddr) -> Arc<Upstreams> {
     };
     let upstreams = Arc::new(Upstreams::new(Default::default(), 12, Box::new(build)));
     let options = Options { resolver: Some(server), ..Options::default() };
-    start(&[Source::parse(url).expect("a URL")], &options, &upstreams).await.expect("one is found");
+    let sources = [Source::parse(url).expect("a URL")];
+    let search = Search::new(&sources, &options, &Known::default(), &upstreams).expect("fine");
+    assert!(matches!(&begin(vec![(0, search)]).await[..], [(0, Ok(missing))] if missing.is_empty()));
     upstreams
 }
 

@@ -1,0 +1,142 @@
+//! A name that is looked up again and again, or an upstream that is written there, and where it leads.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::source::Source;
+use super::{FIRST_RETRY, Failed, Families, LAST_RETRY, LAST_SEARCH, Looked};
+use crate::outbound::Place;
+
+/// A source that is no file.
+pub(super) struct Entry {
+    pub(super) id: u64,
+    pub(super) source: Source,
+    pub(super) places: Vec<Place>,
+    /// When to look again; not while that is being done.
+    pub(super) due: Option<Instant>,
+    /// Look-ups in a row that failed.
+    pub(super) failures: u32,
+}
+
+impl Entry {
+    /// What a look-up came to. Tells whether that changes anything.
+    pub(super) fn learn(&mut self, looked: Result<Looked, String>, now: Instant) -> bool {
+        let kept = !self.places.is_empty();
+        match looked {
+            Ok(looked) if kept && !looked.is_all => self.fail("some of its hosts cannot be found", now),
+            Ok(mut looked) => {
+                match looked.failed.take() {
+                    Some(failed) => {
+                        let kept = self.kept(failed.families, &looked.places);
+                        self.fail_in_part(&failed, kept.len(), looked.again, now);
+                        looked.places.extend(kept);
+                    }
+                    None => self.is_well(looked.again),
+                }
+                self.lead_to(looked.places)
+            }
+            Err(why) => self.fail(&why, now),
+        }
+    }
+
+    /// What a look-up came to that goes on, as addresses of some families are late: those of before stay until it is over. Tells whether
+    /// that changes anything.
+    pub(super) fn learn_early(&mut self, looked: Looked, late: Families) -> bool {
+        if !self.places.is_empty() && !looked.is_all {
+            return false;
+        }
+        let unsure = looked.failed.map_or(late, |failed| failed.families.and(late));
+        let kept = self.kept(unsure, &looked.places);
+        self.lead_to(looked.places.into_iter().chain(kept).collect())
+    }
+
+    /// From now on these are its places. Tells whether that changes anything.
+    fn lead_to(&mut self, mut places: Vec<Place>) -> bool {
+        // Answers come in any order.
+        places.sort_by_cached_key(ToString::to_string);
+        let changed = places != self.places;
+        self.places = places;
+        changed
+    }
+
+    /// It was found, all of it.
+    fn is_well(&mut self, again: Instant) {
+        if self.failures > 0 {
+            let again = if self.places.is_empty() { "" } else { " again" };
+            tracing::info!("{}: is found{again}", self.source);
+        }
+        (self.failures, self.due) = (0, Some(again));
+    }
+
+    /// The addresses of before which may still be there, of families that are not known.
+    fn kept(&self, unsure: Families, found: &[Place]) -> Vec<Place> {
+        let stays = |place: &&Place| {
+            place.ip().is_some_and(|ip| unsure.has(ip)) && !found.iter().any(|found| found.is_same(place))
+        };
+        self.places.iter().filter(stays).cloned().collect()
+    }
+
+    /// Addresses of some families were found, and of some it is not known whether there are any; so many of before stay.
+    fn fail_in_part(&mut self, failed: &Failed, kept: usize, again: Instant, now: Instant) {
+        if self.failures == 0 {
+            let (which, why) = (failed.families.words(), &failed.why);
+            let kept = match kept {
+                0 => "it has none so far".to_owned(),
+                kept => format!("its {kept} of before stay"),
+            };
+            tracing::warn!("{}: {which} cannot be looked up: {why}; {kept}", self.source);
+        }
+        self.put_off(now);
+        self.due = self.due.min(Some(again));
+    }
+
+    /// It was not found, or not all of it. What it was before, it still is.
+    fn fail(&mut self, why: &str, now: Instant) -> bool {
+        if self.failures == 0 {
+            let kept = match self.places.len() {
+                0 => "it has no upstream so far".to_owned(),
+                kept => format!("its {kept} upstreams of before stay"),
+            };
+            tracing::warn!("{}: cannot be looked up: {why}; {kept}", self.source);
+        }
+        self.put_off(now);
+        false
+    }
+
+    /// It was not found at the start. Says so in a line that begins with `--out`.
+    pub(super) fn miss(&mut self, why: &str, now: Instant) -> String {
+        self.put_off(now);
+        self.missing(why)
+    }
+
+    /// The same while the look-up goes on, or has not begun.
+    pub(super) fn wait_on(&mut self, why: &str) -> String {
+        self.failures = 1;
+        self.missing(why)
+    }
+
+    fn missing(&self, why: &str) -> String {
+        let kept = match self.places.len() {
+            0 => "it is looked up again until it is found".to_owned(),
+            kept => format!("its {kept} upstreams of before stay"),
+        };
+        let name = self.source.name();
+        let what = format!("--out {}: cannot find the address of {name:?}", self.source);
+        format!("{what}: {why}; {kept}: check the name and this machine's DNS")
+    }
+
+    /// One more failure: when to look again.
+    fn put_off(&mut self, now: Instant) {
+        let last = if self.places.is_empty() { LAST_SEARCH } else { LAST_RETRY };
+        self.due = Some(now + pause(self.failures, last));
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// How long to wait after so many failures and one more: not much longer than the last.
+fn pause(failures: u32, last: Duration) -> Duration {
+    let pause = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(last);
+    // Never less than the first, and not at the same moment as all other nodes.
+    pause.mul_f64(1.0 + fastrand::f64() / 4.0)
+}
