@@ -31,7 +31,11 @@ pub(crate) fn run(config: &ConfigFile) -> Result<(Settings, Vec<String>), Vec<St
     let (faults, missing) = runtime.block_on(look(&settings, &located));
     // A look-up that was given up may still wait for its answer.
     runtime.shutdown_background();
-    if faults.is_empty() { Ok((settings, located.told(missing))) } else { Err(located.told(faults)) }
+    if !faults.is_empty() {
+        return Err(located.told(faults));
+    }
+    let warnings = settings.idle_options.iter().cloned().chain(located.told(missing)).collect();
+    Ok((settings, warnings))
 }
 
 /// What is wrong, and what there is not as yet.

@@ -97,7 +97,7 @@ impl Endpoint {
         if text.contains(',') && text.split(':').next().and_then(Scheme::parse) != Some(Scheme::Unix) {
             return Err("takes one URL; write several listeners into a file for --config, each with its own".to_owned());
         }
-        let endpoint = Endpoint::parse(text)?;
+        let endpoint = Endpoint::parse_one_of(text, "http, https, unix, teleport or teleports")?;
         match endpoint.scheme {
             Scheme::H2c => {
                 Err("is for outputs; an http input speaks HTTP/2 with clients that do: use http://".to_owned())
@@ -106,13 +106,18 @@ impl Endpoint {
         }
     }
 
-    /// Reads `SCHEME://HOST[:PORT]`, `unix:PATH` or `unix:///ABSOLUTE/PATH`.
+    /// Reads the endpoint of an output: `SCHEME://HOST[:PORT]`, `unix:PATH` or `unix:///ABSOLUTE/PATH`.
     ///
     /// # Errors
     ///
     /// What is wrong, and what to write instead. The text given is not repeated in it.
     pub(crate) fn parse(text: &str) -> Result<Endpoint, String> {
-        let schemes = "http, https, unix, teleport or teleports";
+        let schemes = "http, https, h2c for HTTP/2 and gRPC without TLS, unix, teleport or teleports, with +srv for an SRV record, or \
+                       file:PATH";
+        Endpoint::parse_one_of(text, schemes)
+    }
+
+    fn parse_one_of(text: &str, schemes: &str) -> Result<Endpoint, String> {
         if text.trim().is_empty() {
             return Err("is empty; write for example http://127.0.0.1:8080".to_owned());
         }
@@ -275,7 +280,11 @@ mod tests {
         let cases = [
             ("", "is empty; write for example http://127.0.0.1:8080"),
             ("127.0.0.1:9", "no scheme; write for example http://127.0.0.1:9,"),
-            ("ftp://h:21", "unknown scheme \"ftp\"; use http, https, unix, teleport or teleports"),
+            (
+                "ftp://h:21",
+                "unknown scheme \"ftp\"; use http, https, h2c for HTTP/2 and gRPC without TLS, unix, teleport",
+            ),
+            ("grpc://h:21", "with +srv for an SRV record, or file:PATH"),
             ("teleport://h", "no port; write for example teleport://h:9876"),
             ("http://h:0x50", "bad port \"0x50\""),
             ("http://h:65536", "bad port"),

@@ -93,8 +93,7 @@ impl ConfigFile {
         let (root, faults) = DeTable::parse_recoverable(&text);
         if !faults.is_empty() {
             let line = |fault: &toml::de::Error| {
-                let message: Vec<_> = fault.message().lines().collect();
-                lines.at(fault.span().map_or(0, |span| span.start), &message.join(", "))
+                lines.at(fault.span().map_or(0, |span| span.start), &fault_line(fault, &text))
             };
             return Err(lines::sorted(faults.iter().map(line).collect()));
         }
@@ -104,10 +103,22 @@ impl ConfigFile {
         match read {
             Some((settings, tables)) if found.is_empty() => {
                 let located = Located { path: self.path.clone(), text, tables };
-                Ok((Settings { idle_options: idle, ..settings }, located))
+                Ok((Settings { idle_options: lines::sorted(idle), ..settings }, located))
             }
             _ => Err(lines::sorted(found)),
         }
+    }
+}
+
+/// What is wrong with a text that is no TOML, in a line. Which key stands twice is in the text alone.
+fn fault_line(fault: &toml::de::Error, text: &str) -> String {
+    let message = fault.message().lines().collect::<Vec<_>>().join(", ");
+    let key = fault.span().and_then(|span| text.get(span)).map(str::trim).filter(|key| !key.contains('\n'));
+    match key {
+        Some(key) if message == "duplicate key" && !key.is_empty() => {
+            format!("{key}: stands there twice; keep one, and write several values as one list")
+        }
+        _ => message,
     }
 }
 

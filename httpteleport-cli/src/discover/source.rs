@@ -154,7 +154,7 @@ impl To {
         let Some((scheme, name)) = url.split_once("+srv:") else {
             return Ok(To::Host(Endpoint::parse(url)?));
         };
-        let schemes = "http+srv, https+srv, teleport+srv or teleports+srv";
+        let schemes = "http+srv, https+srv, h2c+srv, teleport+srv or teleports+srv";
         let scheme = Scheme::parse(scheme)
             .filter(|scheme| *scheme != Scheme::Unix)
             .ok_or_else(|| format!("unknown scheme {scheme:?}+srv; use {schemes}"))?;

@@ -155,6 +155,30 @@ async fn upstreams_that_are_not_there_are_warnings() {
     assert_eq!(lines.len(), 3, "{lines:#?}");
 }
 
+/// What a start says has no effect.
+#[tokio::test]
+async fn options_that_do_nothing_are_warnings() {
+    let settings = Settings::new(&format!(
+        "{LISTENER}autocert_host_regexp = \"a\"\nsocket_mode = 660\ndelay = \"1ms\"\ncompress = \"zstd\"\n{GROUP}group_by = \"X-A\"\n"
+    ));
+    let (code, lines) = settings.check().await;
+    let file = "httptp: warning: {here}/web.toml";
+    let mut want = vec![format!("{file}:9: group \"a\": group_by has no effect: the outputs are not teleport")];
+    for (line, key, why) in
+        [(4, "socket_mode", "is no unix socket"), (5, "delay", "is not teleport"), (6, "compress", "is not teleport")]
+    {
+        want.push(format!("{file}:{line}: listener \"web\": {key} has no effect: the input {why}"));
+    }
+    assert_eq!(code, Some(0), "{lines:#?}");
+    for line in want {
+        assert!(lines.contains(&line), "{line}\n{lines:#?}");
+    }
+    assert!(lines.iter().any(|line| line.starts_with(&format!("{file}:3: listener \"web\": autocert_host_regexp"))));
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    let numbers: Vec<_> = lines.iter().map(|line| line[file.len()..].split(':').nth(1)).collect();
+    assert!(numbers.is_sorted(), "{lines:#?}");
+}
+
 #[tokio::test]
 async fn what_it_passes_starts() {
     let settings = Settings::new(

@@ -45,7 +45,8 @@ async fn a_file_is_checked() {
     let path = wrong.path();
     let want = format!(
         "httptp: {path}:2: listener \"a\": unknown key urk; did you mean url?\nhttptp: {path}:4: group \"a\": urls h: no scheme; \
-         write for example http://h, or use http, https, unix, teleport or teleports\n"
+         write for example http://h, or use http, https, h2c for HTTP/2 and gRPC without TLS, unix, teleport or teleports, with +srv for \
+         an SRV record, or file:PATH\n"
     );
     for args in [["check", &path], ["--config", &path]] {
         let (code, stdout, stderr) = run(&args).await;

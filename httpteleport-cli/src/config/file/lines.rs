@@ -20,8 +20,7 @@ impl<'a> Lines<'a> {
         (at, self.line(at, line))
     }
 
-    /// The same with the file's name and the number of the line.
-    pub(super) fn line(&self, at: usize, line: &str) -> String {
+    fn line(&self, at: usize, line: &str) -> String {
         format!("{}:{}: {line}", self.path.display(), self.number(at))
     }
 
@@ -29,11 +28,6 @@ impl<'a> Lines<'a> {
     pub(super) fn number(&self, at: usize) -> usize {
         let before = self.text.as_bytes().get(..at).unwrap_or_default();
         1 + before.iter().filter(|byte| **byte == b'\n').count()
-    }
-
-    /// A mistake of the file as a whole.
-    pub(super) fn whole(&self, line: &str) -> String {
-        format!("{}: {line}", self.path.display())
     }
 }
 

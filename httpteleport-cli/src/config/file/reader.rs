@@ -31,7 +31,7 @@ pub(super) struct Reader<'a> {
     /// What is wrong.
     pub(super) found: Vec<Found>,
     /// Lines for the log about what does nothing.
-    pub(super) idle: Vec<String>,
+    pub(super) idle: Vec<Found>,
     /// Kinds of which something has no name.
     nameless: Vec<&'static str>,
     /// Whether all listeners and groups say where they are.
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         self.groups(groups, &args.teleport, &mut names, &mut settings, &mut tables)?;
         self.check_there_are(&settings);
         self.routes(routes, &names, &mut settings);
-        self.check_together(&settings, &names);
+        self.check_together(&settings, &tables);
         Some((settings, tables))
     }
 
@@ -190,12 +190,21 @@ impl<'a> Reader<'a> {
 
     /// Notes what is wrong with a table, at the keys that are at fault; what was typed is told as that.
     fn take(&mut self, table: &Table, mistakes: Mistakes) {
-        self.idle.extend(mistakes.idle().iter().map(|line| table.reword(line)));
+        for line in mistakes.idle() {
+            let idle = self.at(table, line);
+            self.idle.push(idle);
+        }
         for line in mistakes.into_lines() {
-            match table.locate(&line) {
-                Some((at, line)) => self.note(at, &line),
-                None => self.found.push((0, line)),
-            }
+            let found = self.at(table, &line);
+            self.found.push(found);
+        }
+    }
+
+    /// A line on a table, at the key that it is about; what was typed is told as that.
+    fn at(&self, table: &Table, line: &str) -> Found {
+        match table.locate(line) {
+            Some((at, line)) => self.lines.at(at, &line),
+            None => (0, line.to_owned()),
         }
     }
 
@@ -219,30 +228,28 @@ impl<'a> Reader<'a> {
     }
 
     /// What listeners and groups have to do with each other.
-    fn check_together(&mut self, settings: &Settings, names: &Names) {
+    fn check_together(&mut self, settings: &Settings, tables: &Tables) {
         let used: HashSet<_> = settings.routes.iter().map(|route| route.group).collect();
-        for (index, group) in settings.groups.iter().enumerate() {
+        for (index, table) in tables.groups.iter().enumerate() {
             if !used.contains(&index) {
-                self.idle.push(format!("group \"{}\" has no effect: no route leads to it", group.name));
+                let (at, line) = table.whole("has no effect: no route leads to it");
+                self.idle.push(self.lines.at(at, &line));
             }
         }
         if !self.is_placed {
             return;
         }
         for (group, out) in settings.circles() {
-            let line = format!(
-                "group \"{}\": {out} is a listener that has a route to it; requests would go round in circles",
-                group.name
-            );
-            self.found.push((usize::MAX, self.lines.whole(&line)));
+            let line = format!("--out {out}: is a listener that has a route to it; requests would go round in circles");
+            let table =
+                settings.groups.iter().position(|one| std::ptr::eq(one, group)).map(|index| &tables.groups[index]);
+            self.found.extend(table.map(|table| self.at(table, &line)));
         }
         for index in settings.unasked() {
-            let line = format!(
-                "listener \"{}\": acme_challenge: the authority asks a listener that is http, and there is none; add one with url = \
-                 \"http://:80\", or use tls-alpn",
-                names.listeners[index]
-            );
-            self.found.push((usize::MAX, self.lines.whole(&line)));
+            let line = "--acme-challenge: the authority asks a listener that is http, and there is none; add one with url = \
+                        \"http://:80\", or use tls-alpn";
+            let found = self.at(&tables.listeners[index], line);
+            self.found.push(found);
         }
     }
 

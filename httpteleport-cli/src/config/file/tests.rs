@@ -20,8 +20,9 @@ fn file(text: &str, typed: Typed) -> (TempDir, ConfigFile) {
 fn load(text: &str) -> Result<Settings, Vec<String>> {
     let (folder, file) = file(text, Typed::default());
     let folder = format!("{}/", folder.path().display());
-    let told = |lines: Vec<String>| lines.into_iter().map(|line| line.replace(&folder, "")).collect();
-    file.load().map(|(settings, _)| settings).map_err(told)
+    let told = |lines: Vec<String>| lines.into_iter().map(|line| line.replace(&folder, "")).collect::<Vec<_>>();
+    let loaded = file.load().map_err(told)?;
+    Ok(Settings { idle_options: told(loaded.0.idle_options), ..loaded.0 })
 }
 
 fn mistakes(text: &str) -> Vec<String> {
@@ -143,7 +144,8 @@ rewrite_host = "a/b"
         "web.toml:11: listener \"web\": client_burst: says nothing without client_rate; give that as well",
         "web.toml:13: listener \"api\": url 80: no scheme; write for example http://80, or use http, https, unix, teleport or teleports",
         "web.toml:14: listener \"api\": delay: a float does not fit here; write a text, a number, true or false, or a list",
-        "web.toml:16: group \"far\": urls far:1: no scheme; write for example http://far:1, or use http, https, unix, teleport or teleports",
+        "web.toml:16: group \"far\": urls far:1: no scheme; write for example http://far:1, or use http, https, h2c for HTTP/2 and gRPC without TLS, unix, teleport or \
+         teleports, with +srv for an SRV record, or file:PATH",
         "web.toml:17: group \"far\": timeout 0: no reply comes in no time; write for example 3s",
         "web.toml:21: route: listener: there is no listener \"wep\"; did you mean web?",
         "web.toml:22: route: group: there is no group \"fra\"; did you mean far?",
@@ -229,13 +231,13 @@ fn what_does_not_fit_together_is_told() {
         (
             "[listener.a]\nurl = \"http://h:1\"\n[group.g]\nurls = \"http://h:1\"",
             &[
-                "web.toml: group \"g\": http://h:1 is a listener that has a route to it; requests would go round in circles",
+                "web.toml:4: group \"g\": urls http://h:1: is a listener that has a route to it; requests would go round in circles",
             ],
         ),
         (
             "[listener.a]\nurl = \"https://:1\"\nautocert_host_regexp = \"a\"\nacme_challenge = \"http\"\n[group.a]\nurls = \"http://127.0.0.1\"",
             &[
-                "web.toml: listener \"a\": acme_challenge: the authority asks a listener that is http, and there is none; add one with \
+                "web.toml:4: listener \"a\": acme_challenge: the authority asks a listener that is http, and there is none; add one with \
                  url = \"http://:80\", or use tls-alpn",
             ],
         ),
@@ -313,6 +315,16 @@ fn what_a_file_may_hold_has_bounds() {
 }
 
 #[test]
+fn a_key_that_stands_twice_is_named() {
+    for (text, want) in [
+        ("[listener.a]\nurl = \"http://:1\"\nurl = \"http://:2\"\n", "web.toml:3: url: stands there twice; keep one"),
+        ("[group.a]\n[group.a]\n", "web.toml:2: a: stands there twice; keep one"),
+    ] {
+        assert!(mistakes(text)[0].starts_with(want), "{:?}", mistakes(text));
+    }
+}
+
+#[test]
 fn one_group_needs_no_routes_and_what_does_nothing_is_told() {
     let settings =
         load("[listener.a]\nurl = \"http://:1\"\ndelay = \"1ms\"\nsocket_mode = 660\n[group.a]\nurls = \"http://h\"\ngroup_by = \"X-A\"")
@@ -321,13 +333,16 @@ fn one_group_needs_no_routes_and_what_does_nothing_is_told() {
     assert_eq!(
         settings.idle_options,
         [
-            "listener \"a\": delay has no effect: the input is not teleport",
-            "listener \"a\": socket_mode has no effect: the input is no unix socket",
-            "group \"a\": group_by has no effect: the outputs are not teleport"
+            "web.toml:3: listener \"a\": delay has no effect: the input is not teleport",
+            "web.toml:4: listener \"a\": socket_mode has no effect: the input is no unix socket",
+            "web.toml:7: group \"a\": group_by has no effect: the outputs are not teleport"
         ]
     );
     let text = "[listener.a]\nurl = \"http://:1\"\n[group.a]\nurls = \"http://h\"\n[group.b]\nurls = \"http://i\"\n[[route]]\ngroup = \"a\"";
-    assert_eq!(load(text).expect("fine").idle_options, ["group \"b\" has no effect: no route leads to it"]);
+    assert_eq!(
+        load(text).expect("fine").idle_options,
+        ["web.toml:5: group \"b\": has no effect: no route leads to it"]
+    );
 }
 
 #[test]
