@@ -12,6 +12,7 @@ use crate::metrics::traffic::Output;
 use crate::request::{BodyFault, Outgoing};
 
 mod again;
+mod changes;
 mod connection;
 mod dial;
 mod http;

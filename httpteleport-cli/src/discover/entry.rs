@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::source::Source;
-use super::{FIRST_RETRY, Failed, Families, LAST_RETRY, LAST_SEARCH, Looked};
+use super::watch::part;
+use super::{FIRST_RETRY, Failed, Families, LAST_RETRY, LAST_SEARCH, Looked, Subset};
 use crate::outbound::Place;
 
 /// A source that is no file.
@@ -13,6 +14,10 @@ pub(super) struct Entry {
     pub(super) id: u64,
     pub(super) source: Source,
     pub(super) places: Vec<Place>,
+    /// So many places at most.
+    pub(super) most: usize,
+    /// Whether there are more.
+    pub(super) is_cut: bool,
     /// When to look again; not while that is being done.
     pub(super) due: Option<Instant>,
     /// Look-ups in a row that failed.
@@ -55,9 +60,26 @@ impl Entry {
     fn lead_to(&mut self, mut places: Vec<Place>) -> bool {
         // Answers come in any order.
         places.sort_by_cached_key(ToString::to_string);
+        let places = self.cut(places);
         let changed = places != self.places;
         self.places = places;
         changed
+    }
+
+    /// As many of them as may be used: the same ones each time, as far as they are still there.
+    fn cut(&mut self, places: Vec<Place>) -> Vec<Place> {
+        let was_cut = std::mem::replace(&mut self.is_cut, places.len() > self.most);
+        if !self.is_cut {
+            return places;
+        }
+        if !was_cut {
+            let (all, most) = (places.len(), self.most);
+            tracing::warn!(
+                "{}: has {all} addresses; {most} of them are used, as many as one host may have",
+                self.source
+            );
+        }
+        part(places, &Subset { size: self.most, node: 0 })
     }
 
     /// It was found, all of it.

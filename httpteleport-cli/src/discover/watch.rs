@@ -15,6 +15,8 @@ use crate::outbound::{Place, Upstreams};
 
 /// Names of a group that are looked up at the same time.
 const AT_ONCE: usize = 64;
+/// Addresses of one host that are used; with a subset it is that which says how many are.
+const MOST_ADDRESSES: usize = 1000;
 
 /// All sources of a group, and what they have led to.
 pub(super) struct Watch {
@@ -72,8 +74,12 @@ impl Watch {
         self.last_id += 1;
         let fixed = source.fixed();
         let due = if fixed.is_some() { None } else { Some(Instant::now()) };
+        let most = match (&source.to, &self.options.subset) {
+            (To::Host(_), None) => MOST_ADDRESSES,
+            _ => usize::MAX,
+        };
         let places = fixed.map_or_else(|| known.places(&source, &self.options), |place| vec![place]);
-        Entry { id: self.last_id, source, places, due, failures: 0 }
+        Entry { id: self.last_id, source, places, most, is_cut: false, due, failures: 0 }
     }
 
     /// Looks everything up once, until that time at the most; what is late comes later. Tells what there is not, each a line that
@@ -229,7 +235,8 @@ impl Watch {
     }
 }
 
-fn part(places: Vec<Place>, subset: &Subset) -> Vec<Place> {
+/// The part of them that a node uses.
+pub(super) fn part(places: Vec<Place>, subset: &Subset) -> Vec<Place> {
     let names: Vec<_> = places.iter().map(ToString::to_string).collect();
     let chosen: HashSet<_> = subset.choose(&names).into_iter().collect();
     places.into_iter().enumerate().filter(|(index, _)| chosen.contains(index)).map(|(_, place)| place).collect()

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::place::Place;
 use super::target::{Attempt, Snapshot, Target, outcome_of_failure, outcome_of_status};
 use super::verdict::{Verdict, says};
-use super::{Failure, Upstream};
+use super::{Failure, Upstream, changes};
 use crate::balance::{self, Change, Entry, Outcome, Table};
 use crate::body::Body;
 use crate::discover::Known;
@@ -158,13 +158,9 @@ impl Upstreams {
             }
         }
         self.set.store(Arc::new(Set { targets: next.into(), table: Table::new(entries) }));
-        for target in new {
-            tracing::info!("{}: a new upstream", target.name());
-        }
-        for member in old {
-            self.gone.fetch_add(member.target.first_requests(), Relaxed);
-            tracing::info!("{}: is an upstream no more; it finishes what it does", member.target.name());
-        }
+        changes::Change::Joined.log(new.iter().map(|target| target.name()));
+        changes::Change::Left.log(old.iter().map(|member| member.target.name()));
+        self.gone.fetch_add(old.iter().map(|member| member.target.first_requests()).sum(), Relaxed);
         Ok(())
     }
 

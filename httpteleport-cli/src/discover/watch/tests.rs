@@ -13,7 +13,8 @@ use crate::outbound::{HttpUpstream, Upstream};
 use crate::shutdown::Shutdown;
 
 fn entry(url: &str) -> Entry {
-    Entry { id: 1, source: Source::parse(url).expect("a URL"), places: Vec::new(), due: None, failures: 0 }
+    let source = Source::parse(url).expect("a URL");
+    Entry { id: 1, source, places: Vec::new(), most: 1000, is_cut: false, due: None, failures: 0 }
 }
 
 fn looked(urls: &[&str], now: Instant, is_all: bool) -> Result<Looked, String> {
@@ -53,6 +54,37 @@ fn what_is_not_found_leaves_what_was_there_and_is_asked_for_more_and_more_seldom
     assert_eq!(entry.places.len(), 2);
     assert!(entry.learn(looked(&["http://10.0.0.1"], now, true), now));
     assert_eq!((entry.places.len(), entry.failures), (1, 0));
+}
+
+#[test]
+fn of_very_many_addresses_the_same_thousand_are_used() {
+    let (mut entry, now) = (entry("http://a"), Instant::now());
+    let many: Vec<_> = (0..4000).map(|n| format!("http://10.0.{}.{}", n / 250, n % 250)).collect();
+    let found = |urls: &[String]| looked(&urls.iter().map(String::as_str).collect::<Vec<_>>(), now, true);
+    assert!(entry.learn(found(&many[..1000]), now));
+    assert_eq!((entry.places.len(), entry.is_cut), (1000, false));
+    assert!(entry.learn(found(&many), now));
+    assert_eq!((entry.places.len(), entry.is_cut), (1000, true));
+    let (turned, before) = (many.iter().rev().cloned().collect::<Vec<_>>(), urls(&entry));
+    assert!(!entry.learn(found(&turned), now), "answers come in any order");
+    assert!(entry.learn(found(&many[400..]), now));
+    let kept = urls(&entry).into_iter().filter(|url| before.contains(url)).count();
+    let gone = before.iter().filter(|url| many[..400].contains(&url.replace(":80", ""))).count();
+    assert_eq!(kept, 1000 - gone, "only those that are gone are replaced");
+    assert!(entry.learn(found(&many[..10]), now));
+    assert_eq!((entry.places.len(), entry.is_cut), (10, false));
+}
+
+#[test]
+fn only_a_subset_says_how_many_of_a_host_are_used() {
+    let most = |url: &str, subset: Option<Subset>| {
+        let options = Options { subset, ..Options::default() };
+        let watch = Watch::new(&[Source::parse(url).expect("a URL")], &options, &Known::default()).expect("fine");
+        watch.parts[0].entries[0].most
+    };
+    assert_eq!(most("http://a", None), 1000);
+    assert_eq!(most("http://a", Some(Subset { size: 5, node: 1 })), usize::MAX);
+    assert_eq!(most("http+srv://_a._tcp.b", None), usize::MAX);
 }
 
 #[test]
