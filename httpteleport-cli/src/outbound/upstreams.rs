@@ -363,7 +363,7 @@ pub(super) mod tests {
         assert_eq!(seen, [("http://10.0.0.3:80", 1, 0, 0), ("http://10.0.0.2:80", 7, 1, 1)]);
         assert_eq!(goes.target().name(), "http://10.0.0.1:80", "it is there as long as its request runs");
         upstreams.note_reply(goes, &reply(200));
-        begun.clear();
+        drop(begun);
         assert!(upstreams.snapshot().iter().all(|one| one.pending == 0));
         assert_eq!((0..20).filter(|_| upstreams.may_repeat(now)).count(), 10, "two requests, and the reserve");
         assert_eq!(upstreams.unrepeated(), 10);
@@ -371,8 +371,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_changes_nothing() {
-        let build = |place: &Place| anyhow::bail!("no {place}");
-        let upstreams = Upstreams::new(Options::default(), 1, Box::new(build));
+        let upstreams = Upstreams::new(Options::default(), 1, Box::new(|place| anyhow::bail!("no {place}")));
         assert!(upstreams.replace(&places(&["http://10.0.0.1"])).is_err());
         assert!(names(&upstreams).is_empty() && upstreams.begin(&[], Instant::now(), false, None).is_none());
     }
@@ -385,8 +384,7 @@ pub(super) mod tests {
             let mut attempt = upstreams.begin(&[], now, false, None).expect("one");
             upstreams.note_reply(&mut attempt, &reply(503));
         }
-        let ejected = upstreams.snapshot().iter().filter(|one| one.state == "ejected").count();
-        assert_eq!(ejected, 1);
+        assert_eq!(upstreams.snapshot().iter().filter(|one| one.state == "ejected").count(), 1);
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
-use super::streams::{Gone, PIECE, Streams, remember};
+use super::stream::remember;
+use super::streams::{Gone, PIECE, Streams};
 use super::table::Key;
 use crate::wire::framed::frame::{ResetCode, TooLong};
 

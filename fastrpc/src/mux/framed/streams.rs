@@ -394,8 +394,3 @@ impl<T> Streams<T> {
         }
     }
 }
-
-/// Remembers whom to wake; gives the waker of before, which is not to be dropped under the lock.
-pub fn remember(slot: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
-    if slot.as_ref().is_some_and(|known| known.will_wake(waker)) { None } else { slot.replace(waker.clone()) }
-}
