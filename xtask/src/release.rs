@@ -77,7 +77,7 @@ fn ensure_version(binary: &Path) -> Result<()> {
 
 fn ensure_checks(binary: &Path, folder: &Path) -> Result<()> {
     let file = folder.join("web.toml");
-    std::fs::write(&file, "[listener.web]\nurl = \"http://:80\"\n[group.far]\nurls = \"http://127.0.0.1\"\n")?;
+    std::fs::write(&file, "[listener.web]\nurl = \"http://:80\"\n[group.far]\nurls = \"http://10.0.0.1\"\n")?;
     let told = output(Command::new(binary).arg("check").arg(&file))?;
     let told = String::from_utf8_lossy(&told);
     ensure!(told.contains("is fine: 1 listener, 1 group, 1 route"), "check prints {told:?}");
