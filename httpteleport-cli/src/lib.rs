@@ -64,6 +64,7 @@ mod request;
 mod retry;
 mod router;
 mod running;
+mod said;
 mod seldom;
 mod shutdown;
 mod signals;
@@ -76,6 +77,7 @@ mod timer;
 mod tls;
 mod trace_context;
 mod trailers;
+mod unserved;
 mod websocket;
 
 pub use demo::traffic;

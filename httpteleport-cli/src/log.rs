@@ -1,12 +1,10 @@
 //! The log of the program itself, on stderr: what an operator should know, as text or as JSON.
 
-use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde_json::json;
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
@@ -16,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::counters::REFUSALS;
 use crate::metrics::recent::Recent;
+use crate::{said, unserved};
 
 /// What is said, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +64,7 @@ impl Options {
     }
 }
 
-/// Begins to log. Warnings and errors are noted in `recent` as well, whatever the level.
+/// Begins to log. Warnings and errors are noted in `recent` as well, whatever the level; so is heard what the HTTP/2 library refuses.
 pub(crate) fn start(options: Options, recent: Arc<Recent>) {
     let line = tracing_subscriber::fmt::layer().with_target(false).with_writer(io::stderr);
     let line = match options.format {
@@ -74,7 +73,7 @@ pub(crate) fn start(options: Options, recent: Arc<Recent>) {
     };
     let noting = Noting(recent).with_filter(Options { level: Some(LevelFilter::WARN), ..options }.levels());
     // Somebody else's log is as good.
-    let _ = tracing_subscriber::registry().with(line).with(noting).try_init();
+    let _ = tracing_subscriber::registry().with(line).with(noting).with(unserved::listener()).try_init();
 }
 
 /// A line as it stands in a log of JSON, for what is said without one.
@@ -93,21 +92,7 @@ impl<S: Subscriber> Layer<S> for Noting {
         if event.metadata().target() == REFUSALS {
             return;
         }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        self.0.note(|| message.0);
-    }
-}
-
-/// The words of an event.
-struct Message(String);
-
-impl Visit for Message {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            // Writing to a String cannot fail.
-            let _ = write!(self.0, "{value:?}");
-        }
+        self.0.note(|| said::words(event));
     }
 }
 

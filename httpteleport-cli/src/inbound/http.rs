@@ -29,6 +29,7 @@ use crate::refusal::{Caller, Reason};
 use crate::shutdown::Shutdown;
 use crate::spans::Traces;
 use crate::tls;
+use crate::unserved::Unserved;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -214,7 +215,26 @@ impl Shared {
         self.log_head(ends, status, head);
     }
 
-    /// The same for one that was answered 408.
+    /// Counts and logs requests that the HTTP/2 library has refused: each so often.
+    pub(super) fn note_unserved(&self, ends: Ends, unserved: &[(Unserved, usize)]) {
+        for (unserved, count) in unserved {
+            for _ in 0..*count {
+                match unserved {
+                    Unserved::LargeHead => {
+                        let large = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                        self.refuse_head(ends, large, "its head is far over the limit", b"");
+                    }
+                    Unserved::Malformed(why) => {
+                        let became = format_args!("reset as no good HTTP/2: {why}");
+                        self.counters.malformed.note("request", ends.caller.client, became);
+                        self.log_head(ends, StatusCode::BAD_REQUEST, b"");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts and logs a head that was answered 408.
     pub(super) fn refuse_late_head(&self, ends: Ends, head: &[u8]) {
         let became = "refused with 408: its head did not come in time";
         self.counters.slow_head.note("request", ends.caller.client, became);

@@ -22,6 +22,7 @@ use super::rest::{ClientIo, Watch};
 use super::upgrade::Next;
 use crate::config;
 use crate::timer::LazyTimer;
+use crate::unserved;
 
 /// Requests of one connection at a time.
 const MOST_STREAMS: u32 = 200;
@@ -45,8 +46,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// Who has: the rest of a reply may lie in hyper until the client makes room for it, which nobody else can see.
 const TAKE_THE_REST: Duration = Duration::from_secs(10);
 
-/// So many bytes over the limit a head is still read, to be refused as any other: of one that is larger yet the library says 431 and
-/// tells nobody.
+/// So many bytes over the limit a head is still read, to be refused as any other, in words. One that is larger yet the library refuses.
 const BEYOND: u32 = 64 * 1024;
 
 /// How large a head is (RFC 9113, 6.5.2).
@@ -128,7 +128,9 @@ where
             }
         }
         let breaks = activity.breaks();
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+        let (polled, unserved) = unserved::while_polling(|| connection.as_mut().poll(cx));
+        shared.note_unserved(ends, &unserved);
+        if let Poll::Ready(ended) = polled {
             return Poll::Ready(Ended::Over(ended));
         }
         activity.wrote(breaks);

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::admin::{get, value};
 use crate::client::Client;
 use crate::clients::log_has;
+use crate::http2::{connect, empty};
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
 
@@ -49,12 +50,17 @@ impl Node {
 
     /// One more was refused with this status, for that reason.
     async fn has_refused(&mut self, status: u16, reason: &str, why: &str, before: f64) {
-        let line = log_has(&mut self.log, &format!("refused with {status}: {why}")).await;
+        self.has_noted(&format!("refused with {status}: {why}"), status, reason, before).await;
+    }
+
+    /// The log says that of a request, the access log that status, and one more is counted.
+    async fn has_noted(&mut self, became: &str, status: u16, reason: &str, before: f64) {
+        let line = log_has(&mut self.log, became).await;
         assert!(line.contains(" WARN ") || line.contains(" DEBUG "), "{line}");
         assert!(line.contains("request of 127.0.0.1:"), "{line}");
         let line = self.program.next_line().await;
         assert!(line.starts_with("127.0.0.1 ") && line.contains(&format!("\" {status} ")), "{line}");
-        assert_eq!(self.counted(reason).await, before + 1.0, "{why}");
+        assert_eq!(self.counted(reason).await, before + 1.0, "{became}");
     }
 }
 
@@ -157,4 +163,53 @@ async fn of_a_client_whose_target_is_too_long() {
     let reply = Client::connect(node.address()).await.ask(format!("GET /{target} HTTP/1.1\r\nHost: h\r\n\r\n")).await;
     assert_eq!(reply.status(), 414);
     node.has_refused(414, "large_head", "", 0.0).await;
+}
+
+#[tokio::test]
+async fn of_a_client_whose_head_over_http2_is_far_too_large() {
+    let mut node = Node::start("http://127.0.0.1:0", &["--in-max-header-size", "4096"]).await;
+    let mut client = connect(node.address()).await;
+    for (before, size) in [(0.0, 5_000), (1.0, 75_000), (2.0, 80_000)] {
+        let request = Request::get("http://h/size/1").header("x", "x".repeat(size)).body(empty()).expect("a request");
+        client.ready().await.expect("a connection");
+        let reply = timeout(PATIENCE, client.send_request(request)).await.expect("in time").expect("a reply");
+        assert_eq!(reply.status(), 431, "{size}");
+        node.has_refused(431, "large_head", "", before).await;
+    }
+    // One that is larger still ends its connection.
+    let request = Request::get("http://h/size/1").header("x", "x".repeat(300_000)).body(empty()).expect("a request");
+    client.ready().await.expect("a connection");
+    assert!(timeout(PATIENCE, client.send_request(request)).await.expect("in time").is_err());
+    log_has(&mut node.log, "WARN connection of 127.0.0.1:").await;
+    assert_eq!(node.counted("malformed").await, 1.0);
+}
+
+/// A frame of HTTP/2 with the head of the whole request on the stream 1: fields whose names and values are written out.
+fn headers(fields: &[(&str, &str)]) -> Vec<u8> {
+    const END_OF_STREAM_AND_HEAD: u8 = 5;
+    let text = |text: &str| [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
+    let block: Vec<u8> = fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect();
+    let head = [0, 0, u8::try_from(block.len()).expect("short"), 1, END_OF_STREAM_AND_HEAD, 0, 0, 0, 1];
+    [&head, &block[..]].concat()
+}
+
+#[tokio::test]
+async fn of_a_client_of_http2_that_makes_no_sense() {
+    let mut node = Node::start("http://127.0.0.1:0", &[]).await;
+    let fine = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "h")];
+    for (before, fields, why) in [
+        (0.0, [&fine[..], &[("connection", "close")]].concat(), "malformed header block"),
+        (1.0, fine[..1].to_vec(), "malformed headers: missing scheme"),
+        (2.0, [&fine[..2], &[(":path", "/<"), fine[3]]].concat(), "malformed headers: malformed path"),
+        (
+            3.0,
+            [&fine[..], &[("content-length", "1")]].concat(),
+            "recv_headers with END_STREAM: content-length is not zero",
+        ),
+    ] {
+        let mut client = Client::connect(node.address()).await;
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        client.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &headers(&fields)].concat()).await;
+        node.has_noted(&format!("reset as no good HTTP/2: {why}"), 400, "malformed", before).await;
+    }
 }
