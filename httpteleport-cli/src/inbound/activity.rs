@@ -136,7 +136,7 @@ impl Activity {
 
     /// hyper has written, as much as the client reads.
     pub(super) fn wrote(&self, told: Told) {
-        self.running.breaks.wrote(told, self.blocked.load(Ordering::Relaxed));
+        self.running.breaks.wrote(told, self.blocked.load(Ordering::Relaxed), !self.is_http1());
     }
 
     /// Notes that the client of a connection of HTTP/1.1 has said something, which is of a head where no request runs.
@@ -154,8 +154,11 @@ impl Activity {
     /// Whether it cannot leave without a loss: a request runs, or over HTTP/1.1 its reply is not written yet. Over HTTP/2 what waits to be
     /// read may be anything, answers to pings as well, and who leaves has a moment to read it.
     pub(super) fn has_to_stay(&self) -> bool {
-        let is_http1 = self.heads.get().is_some();
-        self.runs() || (is_http1 && self.blocked.load(Ordering::Relaxed))
+        self.runs() || (self.is_http1() && self.blocked.load(Ordering::Relaxed))
+    }
+
+    fn is_http1(&self) -> bool {
+        self.heads.get().is_some()
     }
 
     /// When it could leave; `None` if it has to stay, or if it is leaving.
@@ -248,6 +251,7 @@ mod tests {
     use std::task::Poll;
 
     use hyper::rt::Timer as _;
+    use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
 
@@ -293,6 +297,24 @@ mod tests {
         pass(5).await;
         let new = Activity::default();
         assert!(turn(&silent) < turn(&kept) && turn(&kept) < turn(&new) && turn(&silent).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_breaks_off_waits_for_others_of_its_connection_for_a_second_only() {
+        for is_http1 in [false, true] {
+            let activity = Activity::default();
+            if is_http1 {
+                activity.time_heads(&HeadTimer::new(Duration::from_secs(120), Duration::from_secs(120)));
+            }
+            let mut written = activity.begin().written();
+            activity.note_blocked(true);
+            activity.wrote(activity.breaks());
+            assert_eq!(written.try_recv(), Err(TryRecvError::Empty));
+            pass(1).await;
+            activity.wrote(activity.breaks());
+            let want = if is_http1 { TryRecvError::Empty } else { TryRecvError::Closed };
+            assert_eq!(written.try_recv(), Err(want), "its client reads nothing, HTTP/1.1: {is_http1}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,26 +8,39 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::sync::oneshot::{self, Receiver, Sender};
+use tokio::time::Instant;
+
+/// Over HTTP/2 the replies to others may keep the connection full, so that it never has written all it has; nobody waits longer for
+/// that.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// The failures of one connection that wait. Costs one look at a flag while there are none.
 #[derive(Default)]
 pub(super) struct Breaks {
     any: AtomicBool,
-    waiting: Mutex<Vec<Sender<()>>>,
+    waiting: Mutex<Vec<Waiting>>,
     /// The task that serves the connection.
     task: OnceLock<Waker>,
 }
 
+/// A failure that waits, and since when.
+struct Waiting {
+    since: Instant,
+    /// To be dropped.
+    _written: Sender<()>,
+}
+
 /// Failures whose replies hyper has whole, but for their end.
-pub(super) struct Told(Vec<Sender<()>>);
+pub(super) struct Told(Vec<Waiting>);
 
 impl Breaks {
     /// Resolves, to an error, once the connection has written what hyper was given before.
     pub(super) fn wait(&self) -> Receiver<()> {
         let (sender, written) = oneshot::channel();
-        self.lock().push(sender);
+        self.lock().push(Waiting { since: Instant::now(), _written: sender });
         self.any.store(true, Ordering::Release);
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
@@ -50,15 +63,21 @@ impl Breaks {
         Told(mem::take(&mut waiting))
     }
 
-    /// hyper has written since those were taken; all it had, unless it is `blocked` by a client that does not read.
-    pub(super) fn wrote(&self, told: Told, blocked: bool) {
-        if blocked && !told.0.is_empty() {
-            self.lock().extend(told.0);
+    /// hyper has written since those were taken; all it had, unless it is `blocked` by a client that does not read. What its connection
+    /// has may be of many replies if it is `shared`.
+    pub(super) fn wrote(&self, told: Told, blocked: bool, shared: bool) {
+        if !blocked || told.0.is_empty() {
+            return;
+        }
+        let waiting = told.0.into_iter().filter(|waiting| !shared || waiting.since.elapsed() < MOMENT);
+        let mut all = self.lock();
+        all.extend(waiting);
+        if !all.is_empty() {
             self.any.store(true, Ordering::Release);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Sender<()>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -74,15 +93,15 @@ mod tests {
         let breaks = Breaks::default();
         let before = breaks.take();
         let mut written = breaks.wait();
-        breaks.wrote(before, false);
+        breaks.wrote(before, false, false);
         assert_eq!(written.try_recv(), Err(TryRecvError::Empty), "its reply may have come later than that write");
         for blocked in [true, true] {
             let told = breaks.take();
-            breaks.wrote(told, blocked);
+            breaks.wrote(told, blocked, false);
             assert_eq!(written.try_recv(), Err(TryRecvError::Empty), "the client has not read");
         }
         let told = breaks.take();
-        breaks.wrote(told, false);
+        breaks.wrote(told, false, false);
         assert_eq!(written.try_recv(), Err(TryRecvError::Closed));
         assert!(breaks.take().0.is_empty());
     }

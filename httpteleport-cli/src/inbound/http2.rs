@@ -136,14 +136,15 @@ where
         activity.wrote(breaks);
         usage.poll(cx);
         // Who does not answer the farewell is not waited for.
-        if (leaving || tired) && !activity.has_to_stay() {
+        let stays = if leaving || tired { activity.has_to_stay() } else { activity.is_busy() };
+        if ending && !stays {
             let patience = if activity.served() > 0 { TAKE_THE_REST } else { LEAVE };
             let deadline = *gone_by.get_or_insert_with(|| Instant::now() + patience);
             if last.poll(cx, deadline).is_ready() {
                 return Poll::Ready(Ended::Left);
             }
-        } else if !leaving {
-            // A request was on its way, and has its time to be answered.
+        } else {
+            // A request was on its way: it has its time, and its reply has too, to be taken.
             gone_by = None;
         }
         look.poll_stuck(cx).map(|()| Ended::Stuck)

@@ -34,7 +34,11 @@ use crate::trailers;
 const WHOLE: usize = 64 * 1024;
 /// What a client still sends of a body that nobody wants is read this long, and this far, so that it sees the reply
 /// instead of a reset connection.
-const UNWANTED: (Duration, usize) = (Duration::from_secs(1), 16 * 1024 * 1024);
+const UNWANTED: Duration = Duration::from_secs(1);
+const MOST_UNWANTED: usize = 16 * 1024 * 1024;
+/// Over HTTP/2 the reset that tells a client to stop harms nobody else, but some take the one that follows a whole reply for a failure
+/// if it meets what they still send.
+const MOST_UNWANTED_OF_A_STREAM: usize = 1024 * 1024;
 
 /// A body, and what was read of it already.
 pub(super) struct Upload {
@@ -46,7 +50,7 @@ pub(super) struct Upload {
     left: usize,
     /// Nothing more comes from the client.
     over: bool,
-    /// It has its connection to itself, so what is not wanted has to be read nevertheless.
+    /// It has its connection to itself.
     alone: bool,
     /// The client sends it without waiting to be asked.
     unasked: bool,
@@ -246,13 +250,14 @@ impl Body for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if self.over || !self.alone || !self.unasked {
+        if self.over || !self.unasked {
             return;
         }
+        let most = if self.alone { MOST_UNWANTED } else { MOST_UNWANTED_OF_A_STREAM };
         let (Some(incoming), Ok(runtime)) = (self.incoming.take(), Handle::try_current()) else { return };
         let running = self.running.take();
         runtime.spawn(async move {
-            swallow(incoming).await;
+            swallow(incoming, most).await;
             drop(running);
         });
     }
@@ -269,10 +274,9 @@ fn fault(error: &hyper::Error) -> BodyFault {
 }
 
 /// Reads what the client still sends of a body that nobody wants.
-async fn swallow(body: Incoming) {
-    let (time, bytes) = UNWANTED;
-    let mut rest = Limited::new(body, bytes);
-    let _ = timeout(time, async { while let Some(Ok(_)) = rest.frame().await {} }).await;
+async fn swallow(body: Incoming, most: usize) {
+    let mut rest = Limited::new(body, most);
+    let _ = timeout(UNWANTED, async { while let Some(Ok(_)) = rest.frame().await {} }).await;
 }
 
 /// Bytes that came in pieces; most come in one, which is kept as it is.

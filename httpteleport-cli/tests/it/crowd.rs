@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use testkit::programs::Haproxy;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::admin::{get, value};
 use crate::client::Client;
 use crate::clients::{client_between, log_has};
 use crate::http2;
+use crate::http2::raw::{
+    ACK, DATA, END_STREAM, Frame, PING, SETTINGS, frame, headers, hello, hello_of_one_with_large_windows,
+};
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
 
@@ -28,6 +31,13 @@ async fn served(program: &Program) -> Client {
     let mut client = Client::connect(program.address()).await;
     assert_eq!(client.get("/size/1").await.text(), "x");
     client
+}
+
+/// A connection on which what is sent soon waits for its client to read.
+async fn slow_reader(program: &Program) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small one");
+    socket.connect(program.address().parse().expect("an address")).await.expect("a connection")
 }
 
 /// How many found no place, and how many made room.
@@ -118,26 +128,50 @@ async fn a_connection_of_http_2_is_told_to_go_and_a_request_on_it_is_not_cut_off
     assert_eq!(other.reply().await.status(), 200);
 }
 
-/// The preface of HTTP/2, empty settings, the acknowledgement of others, and a ping.
-const PINGS: [&[u8]; 4] = [
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"\0\0\0\x04\0\0\0\0\0",
-    b"\0\0\0\x04\x01\0\0\0\0",
-    b"\0\0\x08\x06\0\0\0\0\0pingping",
-];
-
 #[tokio::test]
 async fn who_reads_no_answers_to_pings_keeps_no_place() {
     let origin = Origin::start().await;
     let (program, _) = with_places(&origin, "1").await;
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("a small one");
-    let mut flood = socket.connect(program.address().parse().expect("an address")).await.expect("a connection");
-    flood.write_all(&PINGS[..3].concat()).await.expect("sent");
+    let mut flood = slow_reader(&program).await;
+    flood.write_all(&[hello(), frame(SETTINGS, ACK, 0, b"")].concat()).await.expect("sent");
     // Once nothing more is taken of it the answers wait for it.
-    let much = PINGS[3].repeat(4000);
+    let much = frame(PING, 0, 0, b"pingping").repeat(4000);
     while timeout(Duration::from_millis(300), flood.write_all(&much)).await.is_ok() {}
     timeout(PATIENCE, served(&program)).await.expect("it finds a place");
+}
+
+#[tokio::test]
+async fn what_was_asked_for_in_the_last_moment_is_answered_whole_however_long_it_takes() {
+    const SIZE: usize = 400_000;
+    /// Longer than one has to leave who has asked for nothing.
+    const LONG: Duration = Duration::from_millis(1100);
+    let origin = Origin::start().await;
+    let (program, _) = with_places(&origin, "1").await;
+    let mut told_to_go = Client::over(slow_reader(&program).await);
+    told_to_go.send(hello_of_one_with_large_windows()).await;
+    let mut other = Client::connect(program.address()).await;
+    other.send("GET /size/1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    // It comes with the farewell.
+    while Frame::next(&mut told_to_go).await.kind != PING {}
+    let target = format!("/size/{SIZE}");
+    let fields = [(":method", "GET"), (":scheme", "http"), (":path", &target), (":authority", "h")];
+    told_to_go.send(headers(1, &fields)).await;
+    tokio::time::sleep(LONG).await;
+    let mut received = 0;
+    loop {
+        let came = Frame::next(&mut told_to_go).await;
+        if came.kind == DATA {
+            received += came.payload.len();
+            if came.flags & END_STREAM != 0 {
+                break;
+            }
+            // Who says something on a connection that has ended hears nothing more of it.
+            told_to_go.send(frame(PING, 0, 0, b"pingping")).await;
+        }
+    }
+    assert_eq!(received, SIZE);
+    drop(told_to_go);
+    assert_eq!(other.reply().await.status(), 200);
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ use crate::stage::Stage;
 use crate::tls::Identity;
 
 mod bodiless;
+pub(crate) mod raw;
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -252,13 +253,12 @@ async fn a_request_that_is_dropped_takes_its_upstream_connection_along() {
 async fn who_has_nothing_to_do_is_not_waited_for_however_it_takes_its_farewell() {
     let options = ["--in-idle-timeout", "300ms"];
     let program = Program::between("http://127.0.0.1:0", "http://127.0.0.1:1", &options).await;
-    let settings = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
     for pings in [false, true] {
         let mut client = Client::connect(program.address()).await;
-        client.send(&settings).await;
+        client.send(raw::hello()).await;
         let (mut reader, mut writer) = client.into_split();
         let goes_on = tokio::spawn(async move {
-            let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], b"12345678"].concat().repeat(100);
+            let ping = raw::frame(raw::PING, 0, 0, b"12345678").repeat(100);
             while pings && writer.write_all(&ping).await.is_ok() {}
             // It stays open.
             std::future::pending::<()>().await;
@@ -270,6 +270,34 @@ async fn who_has_nothing_to_do_is_not_waited_for_however_it_takes_its_farewell()
         let goaway = [7, 0, 0, 0, 0, 0];
         assert!(received.windows(6).any(|window| window == goaway), "it was told so: {}", received.escape_ascii());
     }
+}
+
+#[tokio::test]
+async fn who_still_sends_when_it_is_refused_reads_the_reply() {
+    let program = Program::between("http://127.0.0.1:0", "http://127.0.0.1:1", &["--in-get-only"]).await;
+    for size in [3, 100_000] {
+        let line = format!(
+            "head -c {size} /dev/zero | curl -sS --http2-prior-knowledge --data-binary @- http://{}/",
+            program.address()
+        );
+        for _ in 0..10 {
+            let (code, text) = run_shell(&line).await;
+            assert_eq!((code, &*text), (Some(0), "http: proxying error: only GET is let in\n"), "{size}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_who_has_nothing_to_do_and_takes_no_farewell() {
+    let options = ["--drain-timeout", "1h"];
+    let mut program = Program::between("http://127.0.0.1:0", "http://127.0.0.1:1", &options).await;
+    let mut silent = Client::connect(program.address()).await;
+    silent.send(raw::hello()).await;
+    while raw::Frame::next(&mut silent).await.kind != raw::SETTINGS {}
+    program.signal(Signal::TERM);
+    assert_eq!(program.ended().await.code(), Some(0));
+    // It was there all the time.
+    drop(silent);
 }
 
 #[tokio::test]

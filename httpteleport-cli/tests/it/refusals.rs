@@ -13,6 +13,7 @@ use crate::admin::{get, value};
 use crate::client::Client;
 use crate::clients::log_has;
 use crate::http2;
+use crate::http2::raw;
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program, logged};
 
@@ -143,9 +144,8 @@ async fn who_breaks_the_rules_of_http_2_is_named_in_words_of_our_own() {
     let args = ["--in", "http://127.0.0.1:0", "--out", &origin.url()];
     let (program, mut log) = Program::logged(&args).await;
     let mut client = Client::connect(program.address()).await;
-    // Settings, and data of the stream 0, which is none.
-    let frames = [&[0, 0, 0, 4, 0, 0, 0, 0, 0][..], &[0, 0, 1, 0, 0, 0, 0, 0, 0, b'x']].concat();
-    client.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frames[..]].concat()).await;
+    // Of the stream 0, which is none.
+    client.send([raw::hello(), raw::frame(raw::DATA, 0, 0, b"x")].concat()).await;
     let line = log_has(&mut log, "WARN connection of 127.0.0.1:").await;
     assert!(line.contains(" closed: http2 error"), "{line}");
 }

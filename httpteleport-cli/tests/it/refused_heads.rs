@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::admin::{get, value};
 use crate::client::Client;
 use crate::clients::log_has;
-use crate::http2::{connect, empty};
+use crate::http2::{connect, empty, raw};
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
 
@@ -184,15 +184,6 @@ async fn of_a_client_whose_head_over_http2_is_far_too_large() {
     assert_eq!(node.counted("malformed").await, 1.0);
 }
 
-/// A frame of HTTP/2 with the head of the whole request on the stream 1: fields whose names and values are written out.
-fn headers(fields: &[(&str, &str)]) -> Vec<u8> {
-    const END_OF_STREAM_AND_HEAD: u8 = 5;
-    let text = |text: &str| [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
-    let block: Vec<u8> = fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect();
-    let head = [0, 0, u8::try_from(block.len()).expect("short"), 1, END_OF_STREAM_AND_HEAD, 0, 0, 0, 1];
-    [&head, &block[..]].concat()
-}
-
 #[tokio::test]
 async fn of_a_client_of_http2_that_makes_no_sense() {
     let mut node = Node::start("http://127.0.0.1:0", &[]).await;
@@ -208,8 +199,7 @@ async fn of_a_client_of_http2_that_makes_no_sense() {
         ),
     ] {
         let mut client = Client::connect(node.address()).await;
-        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-        client.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &headers(&fields)].concat()).await;
+        client.send([raw::hello(), raw::headers(1, &fields)].concat()).await;
         node.has_noted(&format!("reset as no good HTTP/2: {why}"), 400, "malformed", before).await;
     }
 }
