@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::access_log::Exchange;
 use crate::balance::Load;
+use crate::headers::size_of_fields;
 use crate::inbound::Busy;
 use crate::outbound::pool::Lease;
 use crate::outbound::{Attempt, FailureKind};
@@ -63,13 +64,21 @@ enum Kind {
     Other(UnsyncBoxBody<Bytes, BoxError>),
 }
 
+/// What a streamed body is held to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeldTo {
+    /// The longest pause between two pieces.
+    pub(crate) pause: Duration,
+    /// Most bytes of its trailers, as HTTP/2 counts them.
+    pub(crate) trailers: usize,
+}
+
 struct Stream {
     incoming: Incoming,
     source: Source,
     /// What was here of it when its head was; boxed, as few have any.
     ahead: Option<Box<Frame<Bytes>>>,
-    /// The longest pause between two pieces.
-    patience: Duration,
+    held_to: HeldTo,
     /// Made when a piece is waited for, so that a body that is there at once needs no timer.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -103,14 +112,14 @@ impl Body {
         }
     }
 
-    /// A streamed body that comes over the connection leased, with pauses of at most so long; `early` if the body of its
+    /// A streamed body that comes over the connection leased; `early` if the body of its
     /// request has not ended.
     ///
     /// # Errors
     ///
     /// What is here of it already is no body.
-    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool, patience: Duration) -> Result<Body, BoxError> {
-        let mut stream = Stream { incoming, source: Source::Leased(lease), ahead: None, patience, pause: None };
+    pub(crate) fn stream(incoming: Incoming, lease: Lease, early: bool, held_to: HeldTo) -> Result<Body, BoxError> {
+        let mut stream = Stream { incoming, source: Source::Leased(lease), ahead: None, held_to, pause: None };
         stream.release_if_done();
         if early {
             stream.part();
@@ -121,8 +130,8 @@ impl Body {
     }
 
     /// A streamed body that comes over a connection of HTTP/2, which has a task.
-    pub(crate) fn multiplexed(incoming: Incoming, held: (OwnedSemaphorePermit, Load), patience: Duration) -> Body {
-        let mut stream = Stream { incoming, source: Source::Shared(held), ahead: None, patience, pause: None };
+    pub(crate) fn multiplexed(incoming: Incoming, held: (OwnedSemaphorePermit, Load), held_to: HeldTo) -> Body {
+        let mut stream = Stream { incoming, source: Source::Shared(held), ahead: None, held_to, pause: None };
         stream.release_if_done();
         Body::of(Kind::Stream(stream))
     }
@@ -295,7 +304,7 @@ impl Stream {
             self.pause = None;
             return Poll::Ready(frame);
         }
-        let patience = self.patience;
+        let patience = self.held_to.pause;
         let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
         ready!(poll_late(pause, cx));
         self.source = Source::Gone;
@@ -309,6 +318,12 @@ impl Stream {
             Source::Apart(_) | Source::Shared(_) | Source::Gone => ready!(Pin::new(&mut self.incoming).poll_frame(cx)),
         };
         match &frame {
+            Some(Ok(frame))
+                if frame.trailers_ref().is_some_and(|fields| size_of_fields(fields) > self.held_to.trailers) =>
+            {
+                self.source = Source::Gone;
+                return Poll::Ready(Some(Err("the trailers of its reply are too large".into())));
+            }
             // Nothing follows trailers.
             Some(Ok(frame)) if frame.is_trailers() => self.release(),
             Some(Ok(_)) => self.release_if_done(),

@@ -27,6 +27,18 @@ const TE_AT: usize = 3;
 /// Fields that say where a message ends and what its connection is: no setting has a say in that.
 pub(crate) const FRAMING: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
+/// What HTTP/2 counts for a field beside its bytes (RFC 9113, 6.5.2).
+pub(crate) const OF_A_FIELD: usize = 32;
+
+/// So many bytes over a limit heads and trailers are still read over HTTP/2, so that they are refused as any others, in words: of larger ones
+/// the library drops what is beyond that, and of trailers does not say so.
+pub(crate) const BEYOND: u32 = 64 * 1024;
+
+/// How large fields are, as HTTP/2 counts them.
+pub(crate) fn size_of_fields(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + OF_A_FIELD).sum()
+}
+
 /// Removes the fields that belong to the connection the message came over. Tells whether its sender reads trailers.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
     // Few messages have more than one of them: to look at all names once costs less than to look each one up.

@@ -207,7 +207,11 @@ fn policy(settings: &config::Listener, parts: &Parts, before: Option<&Gate>) -> 
     Policy {
         gate: Gate::new(settings, Arc::clone(&parts.counters), before),
         router: parts.router.clone(),
-        bodies: Bodies { most: settings.limits.max_body_size, patience: settings.timeouts.body },
+        bodies: Bodies {
+            most: settings.limits.max_body_size,
+            patience: settings.timeouts.body,
+            most_trailers: settings.limits.max_header_size,
+        },
     }
 }
 

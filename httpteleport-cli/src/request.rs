@@ -77,6 +77,8 @@ pub(crate) struct Progress {
 pub(crate) enum BodyFault {
     /// It has more bytes than it may have.
     TooLarge,
+    /// The fields behind it have.
+    LargeTrailers,
     /// The client paused for too long.
     Slow,
     /// It is not HTTP.
@@ -264,6 +266,7 @@ impl BodyFault {
     pub(crate) fn reason(self) -> Reason {
         match self {
             BodyFault::TooLarge => Reason::LargeBody,
+            BodyFault::LargeTrailers => Reason::LargeHead,
             BodyFault::Slow => Reason::SlowBody,
             BodyFault::Broken => Reason::Malformed,
             BodyFault::Gone => Reason::Gone,
@@ -284,6 +287,7 @@ impl BodyFault {
     pub(crate) fn why(self) -> &'static str {
         match self {
             BodyFault::TooLarge => "the request's body is too large",
+            BodyFault::LargeTrailers => "the request's trailers are too large",
             BodyFault::Slow => "the request's body stopped",
             BodyFault::Broken => "the request's body is broken",
             BodyFault::Gone => "the client hung up in the middle of the request's body",

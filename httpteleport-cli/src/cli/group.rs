@@ -59,7 +59,7 @@ pub(crate) struct GroupArgs {
     #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = tls_name)]
     pub(crate) out_tls_name: Option<ServerName<'static>>,
 
-    /// Largest head of a reply; a larger one becomes 502 [default: 4096]
+    /// Largest head of a reply, and trailers; a larger one becomes 502 [default: 4096]
     #[arg(long, value_name = "SIZE", help_heading = "Output", value_parser = head_size)]
     pub(crate) out_max_header_size: Option<u32>,
 

@@ -101,7 +101,7 @@ pub(crate) struct ListenerArgs {
     )]
     pub(crate) in_get_only: Option<bool>,
 
-    /// Largest head of a request; a larger one is answered 431 [default: 4096]
+    /// Largest head of a request, and trailers; a larger one is answered 431 [default: 4096]
     #[arg(long, value_name = "SIZE", help_heading = "Limits", value_parser = head_size)]
     pub(crate) in_max_header_size: Option<u32>,
 

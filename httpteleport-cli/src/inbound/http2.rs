@@ -21,6 +21,7 @@ use super::http::{Ends, Shared};
 use super::rest::{ClientIo, Watch};
 use super::upgrade::Next;
 use crate::config;
+use crate::headers::{BEYOND, OF_A_FIELD, size_of_fields};
 use crate::timer::LazyTimer;
 use crate::unserved;
 
@@ -46,12 +47,8 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// Who has: the rest of a reply may lie in hyper until the client makes room for it, which nobody else can see.
 const TAKE_THE_REST: Duration = Duration::from_secs(10);
 
-/// So many bytes over the limit a head is still read, to be refused as any other, in words. One that is larger yet the library refuses.
-const BEYOND: u32 = 64 * 1024;
-
 /// How large a head is (RFC 9113, 6.5.2).
 pub(super) fn size_of_head<B>(request: &Request<B>) -> usize {
-    const FIELD: usize = 32;
     let uri = request.uri();
     let pseudo = [
         (":method", request.method().as_str().len()),
@@ -59,8 +56,8 @@ pub(super) fn size_of_head<B>(request: &Request<B>) -> usize {
         (":authority", uri.authority().map_or(0, |authority| authority.as_str().len())),
         (":path", uri.path_and_query().map_or(0, |path| path.as_str().len())),
     ];
-    let pseudo = pseudo.iter().map(|(name, length)| name.len() + length + FIELD).sum::<usize>();
-    pseudo + request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>()
+    let pseudo = pseudo.iter().map(|(name, length)| name.len() + length + OF_A_FIELD).sum::<usize>();
+    pseudo + size_of_fields(request.headers())
 }
 
 /// Whether a value begins or ends with a blank, which HTTP/2 forbids (RFC 9113, 8.2.1): others would take it for another one.

@@ -22,6 +22,8 @@ pub(super) struct Bodies {
     pub(super) most: usize,
     /// Longest pause in one.
     pub(super) patience: Duration,
+    /// Most bytes of the fields behind one, as HTTP/2 counts them.
+    pub(super) most_trailers: usize,
 }
 
 /// The one that holds now.

@@ -24,6 +24,7 @@ use super::http2::has_blank_ends;
 use super::policy::Bodies;
 use crate::body::BoxError;
 use crate::counters::Counters;
+use crate::headers::size_of_fields;
 use crate::listen::Client;
 use crate::request::{BodyFault, RequestBody};
 use crate::timer::poll_late;
@@ -48,6 +49,8 @@ pub(super) struct Upload {
     trailers: Option<HeaderMap>,
     /// How many more bytes it may have.
     left: usize,
+    /// How large what follows it may be.
+    most_trailers: usize,
     /// Nothing more comes from the client.
     over: bool,
     /// It has its connection to itself.
@@ -81,6 +84,7 @@ impl Upload {
             read: Pieces::default(),
             trailers: None,
             left: held_to.most,
+            most_trailers: held_to.most_trailers,
             alone: head.version < Version::HTTP_2,
             unasked: !head.headers.contains_key(EXPECT),
             pause: None,
@@ -196,8 +200,13 @@ impl Upload {
             Ok(frame) => frame,
             Err(error) => return Poll::Ready(Some(Err(fault(&error)))),
         };
-        if !self.alone && frame.trailers_ref().is_some_and(has_blank_ends) {
-            return Poll::Ready(Some(Err(BodyFault::Broken)));
+        if let Some(trailers) = frame.trailers_ref() {
+            if !self.alone && has_blank_ends(trailers) {
+                return Poll::Ready(Some(Err(BodyFault::Broken)));
+            }
+            if size_of_fields(trailers) > self.most_trailers {
+                return Poll::Ready(Some(Err(BodyFault::LargeTrailers)));
+            }
         }
         match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(left) => self.left = left,
@@ -338,7 +347,7 @@ mod tests {
                 let mut upload = Upload::new(
                     body,
                     &head,
-                    Bodies { most: limit, patience: PATIENCE },
+                    Bodies { most: limit, patience: PATIENCE, most_trailers: 64 },
                     None,
                     &Arc::default(),
                     Client::Unix,
@@ -378,6 +387,8 @@ mod tests {
         let chunks = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n2\r\nbb\r\n0\r\n";
         assert_eq!(fate(&format!("{chunks}\r\n"), 3).await, Ok((bytes(3), Some(3))));
         assert_eq!(fate(&format!("{chunks}X: y\r\n\r\n"), 3).await, Ok((None, None)), "its trailers go on");
+        let large = format!("{chunks}X: {}\r\n\r\n", "y".repeat(32));
+        assert_eq!(fate(&large, 3).await, Err(BodyFault::LargeTrailers));
         assert_eq!(fate(&format!("{chunks}\r\n"), 2).await, Err(BodyFault::TooLarge));
         assert_eq!(fate(&sized(3, 0), 2).await, Err(BodyFault::TooLarge), "none of it is waited for");
     }

@@ -23,9 +23,9 @@ use super::place::Place;
 use super::pool::{Lease, Pool};
 use super::undialled::Undialled;
 use super::{Failure, FailureKind, one_line};
-use crate::body::Body;
+use crate::body::{Body, HeldTo};
 use crate::endpoint::Scheme;
-use crate::headers;
+use crate::headers::{self, size_of_fields};
 use crate::interims::{self, Interims};
 use crate::metrics::traffic::Output;
 use crate::request::{BodyFault, Outgoing, Progress, RequestBody};
@@ -158,14 +158,27 @@ impl HttpUpstream {
             };
             match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
                 Ok((mut reply, running)) => {
-                    headers::prepare_reply(&mut reply).map_err(Failure::broken)?;
+                    self.prepare_multiplexed(&mut reply)?;
                     let held = (permit, running);
-                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.options.pause)));
+                    return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.held_to())));
                 }
                 // The connection has ended, or is about to: another one is as good.
                 Err(failure) => request = again.after(failure).await?,
             }
         }
+    }
+
+    /// Makes the head of a reply over HTTP/2 one for a client.
+    pub(super) fn prepare_multiplexed(&self, reply: &mut Response<Incoming>) -> Result<(), Failure> {
+        if size_of_fields(reply.headers()) > self.max_head {
+            return Err(Failure::logged(FailureKind::Broken, LARGE_HEAD, self.explain_large_head()));
+        }
+        headers::prepare_reply(reply).map_err(Failure::broken)
+    }
+
+    /// What the bodies of its replies are held to.
+    pub(super) fn held_to(&self) -> HeldTo {
+        HeldTo { pause: self.options.pause, trailers: self.max_head }
     }
 
     /// At most so many connections from now on. Those that are in use above that go on.
@@ -277,7 +290,7 @@ impl HttpUpstream {
         let lease = Lease { connection, pool: Arc::clone(&self.pool), permit };
         let early = progress.is_some_and(|progress| !progress.is_over());
         let (head, incoming) = reply.into_parts();
-        match Body::stream(incoming, lease, early, self.options.pause) {
+        match Body::stream(incoming, lease, early, self.held_to()) {
             Ok(body) => Ok(Response::from_parts(head, body)),
             Err(error) => Err(Failure::logged(FailureKind::Broken, "its reply is no good HTTP", one_line(&*error))),
         }
@@ -285,16 +298,23 @@ impl HttpUpstream {
 
     fn explain(&self, error: &hyper::Error) -> String {
         if error.is_parse_too_large() {
-            return format!("the head of its reply has more than {} bytes or {MOST_FIELDS} fields", self.max_head);
+            return self.explain_large_head();
         }
         if error.is_incomplete_message() { told(error).to_owned() } else { one_line(error) }
     }
+
+    fn explain_large_head(&self) -> String {
+        format!("the head of its reply has more than {} bytes or {MOST_FIELDS} fields", self.max_head)
+    }
 }
+
+/// What clients are told where the head of the reply is over the limit.
+const LARGE_HEAD: &str = "the head of its reply is too large";
 
 /// What clients are told of an error before the reply.
 pub(super) fn told(error: &hyper::Error) -> &'static str {
     if error.is_parse_too_large() {
-        "the head of its reply is too large"
+        LARGE_HEAD
     } else if error.is_incomplete_message() {
         "it closed the connection before its reply"
     } else if error.is_parse() {

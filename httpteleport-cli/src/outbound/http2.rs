@@ -22,6 +22,7 @@ use super::undialled::Undialled;
 use super::untaken::{Given, Streams};
 use super::{Failure, FailureKind, one_line};
 use crate::balance::Load;
+use crate::headers::BEYOND;
 use crate::request::{Held, Outgoing, RequestBody};
 use crate::retry::is_idempotent;
 
@@ -51,7 +52,7 @@ pub(super) struct Two {
 /// Opens HTTP/2 on a stream. Nothing is sent there before its driver has a task.
 pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Result<Two, Undialled> {
     let mut http = http2::Builder::new(TokioExecutor::new());
-    http.max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
+    http.max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX).saturating_add(BEYOND))
         .max_send_buf_size(SEND_BUFFER)
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1);

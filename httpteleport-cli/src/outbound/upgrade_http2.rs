@@ -16,7 +16,6 @@ use super::upgrade::is_websocket;
 use super::{Failure, FailureKind};
 use crate::balance::Load;
 use crate::body::Body;
-use crate::headers;
 use crate::request::{Outgoing, RequestBody};
 use crate::websocket;
 
@@ -38,10 +37,10 @@ impl HttpUpstream {
         head.extensions.insert(hyper::ext::Protocol::from(protocol.as_str()));
         let asked = Box::new(Request::from_parts(head, RequestBody::default()));
         let (mut reply, running) = self.extended_connect(asked, deadline).await?;
-        headers::prepare_reply(&mut reply).map_err(Failure::broken)?;
+        self.prepare_multiplexed(&mut reply)?;
         if !reply.status().is_success() {
             let held = (permit, running);
-            return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.options.pause)));
+            return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.held_to())));
         }
         // It says nothing of a stream (RFC 9110, 8.6).
         reply.headers_mut().remove(CONTENT_LENGTH);

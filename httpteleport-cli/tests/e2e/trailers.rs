@@ -1,8 +1,11 @@
 //! Trailers through nodes, between HTTP/1.1 and HTTP/2, that no `Trailer` field announces.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt as _, Empty};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use testkit::wire::HttpReply;
@@ -25,7 +28,7 @@ async fn get(address: &str, path: &str) -> (Bytes, Vec<(String, String)>) {
     let reply = timeout(PATIENCE, sender.send_request(request.expect("a request"))).await.expect("in time");
     let reply = reply.expect("a reply").into_body().collect();
     let reply = timeout(PATIENCE, reply).await.expect("in time").expect("a body");
-    let text = |value: &http::HeaderValue| value.to_str().expect("text").to_owned();
+    let text = |value: &HeaderValue| value.to_str().expect("text").to_owned();
     let trailers = reply.trailers().expect("there are some").iter();
     let trailers = trailers.map(|(name, value)| (name.to_string(), text(value))).collect();
     (reply.to_bytes(), trailers)
@@ -83,6 +86,49 @@ async fn those_of_a_client_of_http_1_reach_http_2_and_grpc_status_comes_back() {
             let told = read_to(&mut client, "0\r\nGrpc-Message: seven\r\nGrpc-Status: 0\r\n\r\n").await;
             assert_eq!(told, "2\r\nhi\r\n0\r\nGrpc-Message: seven\r\nGrpc-Status: 0\r\n\r\n", "{node:?}");
         }
+    }
+}
+
+/// What becomes of a request over HTTP/2 with so many trailers of a kilobyte.
+async fn with_trailers(address: &str, count: usize) -> Result<usize, String> {
+    let stream = TcpStream::connect(address).await.expect("a connection");
+    let opened = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut sender, connection) = opened.expect("HTTP/2");
+    tokio::spawn(connection);
+    let fields = (0..count).map(|number| {
+        let name = HeaderName::try_from(format!("x-{number}")).expect("a name");
+        (name, HeaderValue::try_from("v".repeat(1000)).expect("a value"))
+    });
+    let frames = [Frame::data(Bytes::from_static(b"hi")), Frame::trailers(fields.collect())];
+    let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok::<_, Infallible>)));
+    let request = Request::post("http://h/pkg.Service/Call").header("te", "trailers").body(body).expect("a request");
+    let reply = timeout(PATIENCE, sender.send_request(request)).await.expect("in time").map_err(|e| e.to_string())?;
+    if reply.status() != 200 {
+        return Err(reply.status().to_string());
+    }
+    let reply = timeout(PATIENCE, reply.into_body().collect()).await.expect("in time").map_err(|e| e.to_string())?;
+    Ok(reply.trailers().map_or(0, HeaderMap::keys_len))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_are_refused_and_never_a_part_of_them_is_passed_on() {
+    let origin = Http2Origin::start().await;
+    let url = format!("h2c://{}", origin.address);
+    let few = ["--in-max-header-size", "10000", "--out-max-header-size", "1000000"];
+    let many = ["--in-max-header-size", "1000000", "--out-max-header-size", "10000"];
+    for (options, says) in
+        [(few, "the request's trailers are too large"), (many, "the trailers of its reply are too large")]
+    {
+        let node = Node::start("http://127.0.0.1:0", &url, &options);
+        // The origin adds two.
+        assert_eq!(with_trailers(node.address(), 5).await, Ok(7));
+        // Of so many the library would drop some.
+        for count in [20, 90] {
+            let refused = with_trailers(node.address(), count).await;
+            assert!(refused.is_err(), "{count}: {refused:?}");
+            node.says(says);
+        }
+        assert_eq!(with_trailers(node.address(), 5).await, Ok(7));
     }
 }
 
