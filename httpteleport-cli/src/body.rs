@@ -21,7 +21,7 @@ use crate::balance::Load;
 use crate::headers::size_of_fields;
 use crate::inbound::Busy;
 use crate::outbound::pool::Lease;
-use crate::outbound::{Attempt, FailureKind};
+use crate::outbound::{Attempt, FailureKind, one_line};
 use crate::spans::Span;
 use crate::timer::poll_late;
 use crate::tls::cause;
@@ -275,7 +275,9 @@ impl Body {
             // Nothing is ever said: it is let go of.
             let _ = ready!(Pin::new(&mut broken.written).poll(cx));
         }
-        Poll::Ready(self.broken.take().map(|broken| Err(broken.error)))
+        // In words alone: hyper would pass the code behind the error on to a client of HTTP/2, and one of them says that nobody has seen the
+        // request.
+        Poll::Ready(self.broken.take().map(|broken| Err(one_line(&*broken.error).into())))
     }
 }
 

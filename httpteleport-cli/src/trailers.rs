@@ -10,7 +10,7 @@ use crate::grpc::Call;
 use crate::spelling::{are_alike, remove_alike};
 
 /// Fields that frame, route, authenticate or describe a message, or tell where it comes from: known before the body, or not believed (RFC 9110, 6.5.1).
-static NEVER: [HeaderName; 34] = [
+static NEVER: [HeaderName; 37] = [
     header::AGE,
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
@@ -44,7 +44,10 @@ static NEVER: [HeaderName; 34] = [
     header::WWW_AUTHENTICATE,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
     HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-server"),
 ];
 
 /// What a call of gRPC tells behind its body.

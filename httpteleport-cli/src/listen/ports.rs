@@ -37,6 +37,7 @@ impl Ports {
                 all.push((TcpListener::from_std(listener).map_err(|error| (Some(address), error))?, address));
             }
         }
+        let given = !all.is_empty();
         let every = all.iter().any(|(_, address)| address.ip().is_unspecified());
         let mut absent = (None, io::Error::from(io::ErrorKind::AddrNotAvailable));
         for address in addresses.iter().filter(|_| !every) {
@@ -49,6 +50,11 @@ impl Ports {
                     all.push((listener, address));
                 }
                 Err(error) if tcp::is_absent(&error) => absent = (Some(*address), error),
+                Err(error) if is_left_out(&error, given) => {
+                    tracing::warn!(
+                        "nothing listens at {address}: {error}; hand over a socket for each address of its host, or name one of them"
+                    );
+                }
                 Err(error) => return Err((Some(*address), error)),
             }
         }
@@ -99,6 +105,11 @@ impl Ports {
     }
 }
 
+/// Whether an address may be left out: who hands sockets over, as they are not to be had otherwise, may do so for one alone.
+fn is_left_out(error: &io::Error, given: bool) -> bool {
+    given && error.kind() == io::ErrorKind::PermissionDenied
+}
+
 fn first_ready<T>(mut all: impl Iterator<Item = Poll<T>>) -> Poll<T> {
     all.find(Poll::is_ready).unwrap_or(Poll::Pending)
 }
@@ -133,6 +144,13 @@ mod tests {
             assert_eq!(accepted.local_addr().expect("an address"), address);
             assert_eq!(client.expect("connected").local_addr().expect("an address"), from);
         }
+    }
+
+    #[test]
+    fn who_may_open_no_such_port_makes_do_with_the_socket_that_was_handed_over() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert!(is_left_out(&denied, true) && !is_left_out(&denied, false));
+        assert!(!is_left_out(&io::Error::from(io::ErrorKind::AddrInUse), true));
     }
 
     #[tokio::test]

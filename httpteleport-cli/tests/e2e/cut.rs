@@ -127,6 +127,26 @@ async fn a_reply_that_its_upstream_breaks_off_never_ends_at_the_client() {
     }
 }
 
+/// Of which one would make the client send its request again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_upstream_resets_with_in_the_middle_of_a_reply_is_not_what_its_client_is_told() {
+    for reason in [Reason::REFUSED_STREAM, Reason::HTTP_1_1_REQUIRED] {
+        let (origin, go) = resetting(Says::Part, reason).await;
+        let node = Node::start("http://127.0.0.1:0", &origin, &[]);
+        let stream = TcpStream::connect(node.address()).await.expect("a connection");
+        let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let mut client = client.ready().await.expect("room");
+        let (reply, _) =
+            client.send_request(Request::get("http://h/").body(()).expect("a request"), true).expect("sent");
+        let mut body = timeout(PATIENCE, reply).await.expect("in time").expect("a reply").into_body();
+        assert_eq!(body.data().await.expect("a piece").expect("well"), "a part");
+        go.send(()).expect("it waits");
+        let error = timeout(PATIENCE, body.data()).await.expect("in time").expect("more").expect_err("no more");
+        assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{reason:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_may_answer_and_want_no_more_of_the_request() {
     let (origin, go) = resetting(Says::All, Reason::NO_ERROR).await;

@@ -10,7 +10,8 @@ use crate::stage::Stage;
 
 /// What a client says behind its body of things that it has no say in.
 const FORGED: &str = "X-Internal-User: root\r\nX-Tenant: 1\r\nX-Real-Ip: 6.6.6.6\r\nX-Forwarded-For: 6.6.6.6\r\n\
-                      X-Forwarded-Proto: https\r\nX-Forwarded-Host: e\r\nForwarded: for=6.6.6.6\r\nX-Sum: 1\r\n";
+                      X-Forwarded-Proto: https\r\nX-Forwarded-Host: e\r\nX-Forwarded-Port: 6\r\nX-Forwarded-Prefix: /e\r\nX-Forwarded-Server: e\r\n\
+                      Forwarded: for=6.6.6.6\r\nX-Sum: 1\r\n";
 
 const NAMES: &str = "X-Internal-User, X-Tenant, X-Real-Ip, X-Forwarded-For, Forwarded, X-Sum";
 
