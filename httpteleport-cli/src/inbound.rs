@@ -30,6 +30,7 @@ mod breaks;
 mod delivery;
 mod door;
 mod exchange;
+mod farewell;
 mod gate;
 mod house;
 mod http;

@@ -13,16 +13,15 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
 
 use super::activity::{Activity, Usage};
 use super::delivery::{Delivered, Deliveries, Look};
+use super::farewell::{Farewell, Why};
 use super::http::{Ends, Shared};
 use super::rest::{ClientIo, Watch};
 use super::upgrade::Next;
 use crate::config;
 use crate::headers::{BEYOND, OF_A_FIELD, size_of_fields};
-use crate::timer::LazyTimer;
 use crate::unserved;
 
 /// Requests of one connection at a time.
@@ -41,11 +40,6 @@ enum Ended {
     /// Its place was wanted, or it had nothing to do for too long.
     Left,
 }
-
-/// Who was told to leave, and has never asked for anything, has so long for that.
-const LEAVE: Duration = Duration::from_secs(1);
-/// Who has: the rest of a reply may lie in hyper until the client makes room for it, which nobody else can see.
-const TAKE_THE_REST: Duration = Duration::from_secs(10);
 
 /// How large a head is (RFC 9113, 6.5.2).
 pub(super) fn size_of_head<B>(request: &Request<B>) -> usize {
@@ -107,20 +101,21 @@ where
     let mut asked = pin!(activity.asked());
     // Once polled it wakes this task when it is time; to poll it each time would take a lock each time.
     let mut listening = false;
-    let mut last = LazyTimer::default();
-    let mut gone_by = None;
-    let mut ending = false;
-    let mut tired = false;
+    let mut farewell = Farewell::default();
+    let mut ending = None;
     let ended = poll_fn(|cx| {
         if !mem::replace(&mut listening, true) {
             activity.served_by(cx);
             let _ = asked.as_mut().poll(cx);
         }
-        let leaving = activity.is_asked();
-        if !ending {
-            tired = watch.poll_tired(cx).is_ready();
-            if tired || leaving || begun.as_mut().poll(cx).is_ready() {
-                ending = true;
+        if ending != Some(Why::Wanted) && activity.is_asked() {
+            ending = Some(Why::Wanted);
+            connection.as_mut().graceful_shutdown();
+        }
+        if ending.is_none() {
+            let tired = watch.poll_tired(cx).is_ready().then_some(Why::Tired);
+            ending = tired.or_else(|| begun.as_mut().poll(cx).is_ready().then_some(Why::Drain));
+            if ending.is_some() {
                 connection.as_mut().graceful_shutdown();
             }
         }
@@ -132,17 +127,10 @@ where
         }
         activity.wrote(breaks);
         usage.poll(cx);
-        // Who does not answer the farewell is not waited for.
-        let stays = if leaving || tired { activity.has_to_stay() } else { activity.is_busy() };
-        if ending && !stays {
-            let patience = if activity.served() > 0 { TAKE_THE_REST } else { LEAVE };
-            let deadline = *gone_by.get_or_insert_with(|| Instant::now() + patience);
-            if last.poll(cx, deadline).is_ready() {
-                return Poll::Ready(Ended::Left);
-            }
-        } else {
-            // A request was on its way: it has its time, and its reply has too, to be taken.
-            gone_by = None;
+        if let Some(why) = ending
+            && farewell.poll_over(cx, why, activity).is_ready()
+        {
+            return Poll::Ready(Ended::Left);
         }
         look.poll_stuck(cx).map(|()| Ended::Stuck)
     })

@@ -11,9 +11,7 @@ use crate::admin::{get, value};
 use crate::client::Client;
 use crate::clients::{client_between, log_has};
 use crate::http2;
-use crate::http2::raw::{
-    ACK, DATA, END_STREAM, Frame, PING, SETTINGS, frame, headers, hello, hello_of_one_with_large_windows,
-};
+use crate::http2::raw::{ACK, PING, SETTINGS, frame, hello};
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
 
@@ -141,37 +139,17 @@ async fn who_reads_no_answers_to_pings_keeps_no_place() {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_in_the_last_moment_is_answered_whole_however_long_it_takes() {
-    const SIZE: usize = 400_000;
-    /// Longer than one has to leave who has asked for nothing.
-    const LONG: Duration = Duration::from_millis(1100);
+async fn who_is_silent_over_http2_keeps_no_place_either() {
+    const SILENT: usize = 40;
     let origin = Origin::start().await;
-    let (program, _) = with_places(&origin, "1").await;
-    let mut told_to_go = Client::over(slow_reader(&program).await);
-    told_to_go.send(hello_of_one_with_large_windows()).await;
-    let mut other = Client::connect(program.address()).await;
-    other.send("GET /size/1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
-    // It comes with the farewell.
-    while Frame::next(&mut told_to_go).await.kind != PING {}
-    let target = format!("/size/{SIZE}");
-    let fields = [(":method", "GET"), (":scheme", "http"), (":path", &target), (":authority", "h")];
-    told_to_go.send(headers(1, &fields)).await;
-    tokio::time::sleep(LONG).await;
-    let mut received = 0;
-    loop {
-        let came = Frame::next(&mut told_to_go).await;
-        if came.kind == DATA {
-            received += came.payload.len();
-            if came.flags & END_STREAM != 0 {
-                break;
-            }
-            // Who says something on a connection that has ended hears nothing more of it.
-            told_to_go.send(frame(PING, 0, 0, b"pingping")).await;
-        }
+    let (program, _) = with_places(&origin, "2").await;
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        let mut client = TcpStream::connect(program.address()).await.expect("a connection");
+        client.write_all(&hello()).await.expect("sent");
+        silent.push(client);
     }
-    assert_eq!(received, SIZE);
-    drop(told_to_go);
-    assert_eq!(other.reply().await.status(), 200);
+    timeout(PATIENCE, served(&program)).await.expect("it finds a place");
 }
 
 #[tokio::test]

@@ -293,7 +293,7 @@ async fn a_drain_does_not_wait_for_who_has_nothing_to_do_and_takes_no_farewell()
     let mut program = Program::between("http://127.0.0.1:0", "http://127.0.0.1:1", &options).await;
     let mut silent = Client::connect(program.address()).await;
     silent.send(raw::hello()).await;
-    while raw::Frame::next(&mut silent).await.kind != raw::SETTINGS {}
+    while raw::next_kind(&mut silent).await != raw::SETTINGS {}
     program.signal(Signal::TERM);
     assert_eq!(program.ended().await.code(), Some(0));
     // It was there all the time.

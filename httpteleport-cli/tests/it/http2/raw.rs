@@ -9,17 +9,10 @@ pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
 
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
-
-/// The windows of streams, as a client sets them.
-const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
-const LARGEST: u32 = (1 << 31) - 1;
-/// What a connection's window is at first.
-const FIRST_WINDOW: u32 = 65_535;
 
 /// One frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -32,13 +25,6 @@ pub(crate) fn hello() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, b"")].concat()
 }
 
-/// The same for one that takes all that there is.
-pub(crate) fn hello_of_one_with_large_windows() -> Vec<u8> {
-    let settings = [&INITIAL_WINDOW_SIZE[..], &LARGEST.to_be_bytes()].concat();
-    let more = (LARGEST - FIRST_WINDOW).to_be_bytes();
-    [PREFACE, &frame(SETTINGS, 0, 0, &settings), &frame(WINDOW_UPDATE, 0, 0, &more)].concat()
-}
-
 /// The head of a whole request: fields whose names and values are written out.
 pub(crate) fn headers(stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
     let text = |text: &str| [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
@@ -46,21 +32,10 @@ pub(crate) fn headers(stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &block)
 }
 
-/// A frame that came.
-pub(crate) struct Frame {
-    pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl Frame {
-    /// The next one.
-    pub(crate) async fn next(client: &mut Client) -> Frame {
-        let head = client.exactly(9).await;
-        let [_, high, middle, low, kind, flags, ..] = [&[0], &head[..]].concat()[..] else {
-            unreachable!("nine bytes")
-        };
-        let length = u32::from_be_bytes([0, high, middle, low]);
-        Frame { kind, flags, payload: client.exactly(length as usize).await }
-    }
+/// Reads the next frame, and says of which kind it is.
+pub(crate) async fn next_kind(client: &mut Client) -> u8 {
+    let head = client.exactly(9).await;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    client.exactly(length as usize).await;
+    head[3]
 }
