@@ -160,6 +160,19 @@ fn weights_share_small_loads_and_large_ones() {
 }
 
 #[test]
+fn a_small_weight_stays_small_while_little_runs() {
+    for weights in [vec![1, 3], vec![1, 10], vec![1, 100]] {
+        let all = f64::from(weights[0] + weights[1]);
+        let want = weights.iter().map(|weight| f64::from(*weight) / all).collect::<Vec<_>>();
+        for rate in [20.0, 100.0, 200.0, 400.0, 1000.0] {
+            let seconds = if rate < 100.0 { 500 } else { 40 };
+            let simulation = Simulation { rate, seconds, weights: weights.clone(), ..Simulation::of([well; 2]) };
+            assert_near(&simulation.shares(), &want, 0.03);
+        }
+    }
+}
+
+#[test]
 fn one_that_fails_at_once_gets_next_to_nothing() {
     // With nobody ejected: that alone is not what keeps requests away.
     let mut options = Options::default();

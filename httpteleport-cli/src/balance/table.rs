@@ -65,7 +65,10 @@ struct Seat {
 /// A seat that may get the request.
 struct Judged {
     seat: usize,
+    /// What runs there for its weight, and one more.
     load: f64,
+    /// What would run there with this request, for its weight.
+    next: f64,
     warmth: f64,
     known: Known,
 }
@@ -179,13 +182,16 @@ impl Table {
             let Seat { node, share, .. } = &self.seats[seat];
             let warmth = node.warmth(now, options);
             let pending = to_f64(node.pending() as u64);
-            Judged { seat, load: 1.0 + pending / (share * warmth), warmth, known: node.known(now) }
+            let (load, next) = (1.0 + pending / (share * warmth), (pending + 1.0) / share);
+            Judged { seat, load, next, warmth, known: node.known(now) }
         };
         let (first, second) = (judge(first), judge(second));
         let (takes, other_takes) = latencies(&first.known, &second.known);
-        let cost = first.load * takes * penalty(&first.known);
-        let other_cost = second.load * other_takes * penalty(&second.known);
-        let (best, other) = if cost <= other_cost * ABOUT { (first, second) } else { (second, first) };
+        let each = takes * penalty(&first.known);
+        let other_each = other_takes * penalty(&second.known) * ABOUT;
+        // Of different weights a single request is much for one and little for the other: the turn holds unless both ways to count say no.
+        let holds = first.load * each <= second.load * other_each || first.next * each <= second.next * other_each;
+        let (best, other) = if holds { (first, second) } else { (second, first) };
         // One that starts slowly passes on most of what it would get.
         let passes = best.warmth < other.warmth && rng.f64() >= best.warmth / other.warmth;
         if passes { other.seat } else { best.seat }
