@@ -1,8 +1,10 @@
 //! A clean end: stop accepting, finish what runs, within a bound.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -16,6 +18,9 @@ pub(crate) const PARTING: Duration = Duration::from_secs(2);
 /// The same for a process whose successor starts when it has ended, while those wait who connect.
 pub(crate) const SHORT_PARTING: Duration = Duration::from_millis(250);
 
+/// What is cut off over HTTP/1.1 has so long to hear that.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Tells every part of the program to drain, and waits for what they run.
 #[derive(Clone)]
 pub(crate) struct Shutdown {
@@ -24,6 +29,8 @@ pub(crate) struct Shutdown {
     begun: Stage,
     /// Connections on which nothing runs are to end.
     parting: Stage,
+    /// What still runs is given up.
+    cut: Stage,
     tasks: TaskTracker,
 }
 
@@ -61,6 +68,7 @@ impl Shutdown {
             leaving: Stage::default(),
             begun: Stage::default(),
             parting: Stage::default(),
+            cut: Stage::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -71,6 +79,7 @@ impl Shutdown {
             leaving: self.leaving.part(),
             begun: self.begun.part(),
             parting: self.parting.part(),
+            cut: self.cut.part(),
             tasks: self.tasks.clone(),
         }
     }
@@ -112,14 +121,26 @@ impl Shutdown {
         self.parting.is_reached()
     }
 
+    /// Resolves once what still runs is given up. Cancel safe.
+    pub(crate) async fn cut(&self) {
+        self.cut.reached.cancelled().await;
+    }
+
+    /// What the work comes to, or `None` once it is given up. It costs a look at a flag each time that it goes on, and only these looks
+    /// notice: its task has to be woken by [`Shutdown::cut`].
+    pub(crate) async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| if self.cut.is_reached() { Poll::Ready(None) } else { work.as_mut().poll(cx).map(Some) }).await
+    }
+
     /// Runs a task that draining waits for.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
 
     /// Begins draining, and waits until every task has ended, but no longer than `longest`. Connections on which nothing runs stay for
-    /// `patience`, at most half of that, so that what their clients have sent by then is answered. Cancel safe: it may be called again,
-    /// with less.
+    /// `patience`, at most half of that, so that what their clients have sent by then is answered. What is cut off then has another second to
+    /// say so. Cancel safe: it may be called again, with less.
     pub(crate) async fn drain(&self, patience: Duration, longest: Duration) {
         self.leaving.reach();
         self.begun.reach();
@@ -135,6 +156,8 @@ impl Shutdown {
         };
         if timeout(longest, ended).await.is_err() {
             tracing::warn!("{} connections cut off after {longest:?} (--drain-timeout)", self.tasks.len());
+            self.cut.reach();
+            let _ = timeout(LAST_WORDS, self.tasks.wait()).await;
         }
     }
 }

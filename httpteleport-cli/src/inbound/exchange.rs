@@ -50,19 +50,27 @@ impl Shared {
         }
         let logged = self.access_log.as_ref().map(|log| log.begin(&request, client));
         let mut asked = None;
-        let mut reply = match self.read(request, ends, client, admitted, activity, &mut asked).await {
-            Ok(Routed { request, proxy, slot, after }) => {
-                let mut reply = proxy.forward(request, caller, slot, span.as_ref()).await;
-                after.apply(&mut reply);
-                reply
-            }
-            Err(refusal) => {
+        let answered = self.shutdown.unless_cut(async {
+            let Routed { request, proxy, slot, after } =
+                self.read(request, ends, client, admitted, activity, &mut asked).await?;
+            let mut reply = proxy.forward(request, caller, slot, span.as_ref()).await;
+            after.apply(&mut reply);
+            Ok::<_, Refusal>(reply)
+        });
+        let mut reply = match answered.await {
+            Some(Ok(reply)) => reply,
+            Some(Err(refusal)) => {
                 asked = None;
                 let mut reply = caller.turn_away(&refusal, &self.counters);
                 if version < Version::HTTP_2 && !refusal.0.is_harmless() {
                     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 reply
+            }
+            // A client whose kept connection ended without a byte would take it that nobody has seen its request, and repeat it.
+            None => {
+                asked = None;
+                caller.refuse(StatusCode::BAD_GATEWAY, "this process ends, and the reply has not come in time")
             }
         };
         // Said in time it is believed: a client sends nothing more on this connection.

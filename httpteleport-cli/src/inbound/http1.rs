@@ -119,6 +119,7 @@ where
     let mut connection = Box::new(http.serve_connection(io, service));
     let mut watch = Watch::new(Arc::clone(activity), TIRED);
     let (mut parting, mut asked) = (pin!(shared.shutdown.parting()), pin!(activity.asked()));
+    let mut cut = pin!(shared.shutdown.cut());
     // Once polled they wake this task when it is time; to poll them each time would take a lock each time.
     let mut listening = false;
     let mut ending = false;
@@ -127,6 +128,7 @@ where
             activity.served_by(cx);
             let _ = parting.as_mut().poll(cx);
             let _ = asked.as_mut().poll(cx);
+            let _ = cut.as_mut().poll(cx);
         }
         if !ending && (shared.shutdown.is_parting() || activity.is_asked()) {
             ending = true;

@@ -150,6 +150,7 @@ async fn the_old_process_has_its_own_time_to_end() {
     house.origin.holds().await;
     let _new = house.next().await;
     log_has(&mut log, "1 connections cut off after 1s (--drain-timeout)").await;
+    assert_eq!(held.reply().await.status(), 502);
     assert!(idle.rest().await.is_empty() && held.rest().await.is_empty());
     ends(old).await;
 }
