@@ -1,18 +1,46 @@
-//! The addresses that a request has come from, as its head names them.
+//! The elements of `X-Forwarded-For` and `Forwarded`, and what they say.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use http::header::{FORWARDED, HeaderMap, HeaderName};
 
-/// The addresses of this field, which is `X-Forwarded-For` or `Forwarded`, the last one first; `None` for what is no address.
-pub(super) fn backwards(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = Option<IpAddr>> {
-    let read = if *name == FORWARDED { of_element } else { address };
-    let mut lines: Vec<&HeaderValue> = headers.get_all(name).iter().collect();
-    lines.reverse();
-    lines.into_iter().flat_map(move |line| match line.to_str().ok().and_then(|line| split(line, ',')) {
-        Some(elements) => elements.into_iter().rev().map(read).collect(),
-        None => vec![None],
-    })
+/// The elements of this field, the last one first; `None` for each line of it that leaves a quote open.
+pub(super) fn backwards<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Option<&'a str>> {
+    let mut elements = Vec::new();
+    for line in headers.get_all(name) {
+        match line.to_str().ok().and_then(|line| split(line, ',')) {
+            Some(of_line) => elements.extend(of_line.into_iter().map(Some)),
+            None => elements.push(None),
+        }
+    }
+    elements.reverse();
+    elements
+}
+
+/// The address that an element of this field names; `None` if it names none.
+pub(super) fn node(name: &HeaderName, element: &str) -> Option<IpAddr> {
+    if *name == FORWARDED { address(&parameter(element, "for")?) } else { address(element) }
+}
+
+/// What an element of `Forwarded` says of this, without quotes.
+pub(super) fn parameter(element: &str, name: &str) -> Option<String> {
+    let pairs = split(element, ';')?.into_iter().filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.into_iter().find(|(key, _)| key.trim().eq_ignore_ascii_case(name))?;
+    let value = value.trim();
+    match value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) {
+        Some(quoted) => Some(unescaped(quoted)),
+        None => Some(value.to_owned()),
+    }
+}
+
+/// What stands in a quoted string (RFC 9110, 5.6.4).
+fn unescaped(quoted: &str) -> String {
+    let mut text = String::with_capacity(quoted.len());
+    let mut chars = quoted.chars();
+    while let Some(c) = chars.next() {
+        text.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    text
 }
 
 /// The parts of a text between separators that are not inside of quotes; `None` if a quote has no end. A client may have had a
@@ -35,14 +63,6 @@ fn split(text: &str, separator: char) -> Option<Vec<&str>> {
     (!quoted).then_some(parts)
 }
 
-/// The address of `for` in an element of `Forwarded`.
-fn of_element(element: &str) -> Option<IpAddr> {
-    let pairs = split(element, ';')?.into_iter().filter_map(|pair| pair.split_once('='));
-    let (_, node) = pairs.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    let node = node.trim();
-    address(node.strip_prefix('"').and_then(|node| node.strip_suffix('"')).unwrap_or(node))
-}
-
 /// An address, with or without a port; one of IPv6 with brackets or, if it has no port, without.
 fn address(text: &str) -> Option<IpAddr> {
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
@@ -52,6 +72,8 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -76,8 +98,9 @@ mod tests {
     fn what_is_quoted_is_one_thing() {
         let all = |line: &'static str| {
             let headers = HeaderMap::from_iter([(FORWARDED, HeaderValue::from_static(line))]);
+            let elements = backwards(&headers, &FORWARDED).into_iter();
             let all: Vec<_> =
-                backwards(&headers, &FORWARDED).map(|address| address.map(|address| address.to_string())).collect();
+                elements.map(|element| node(&FORWARDED, element?).map(|address| address.to_string())).collect();
             all
         };
         let some = |text: &str| Some(text.to_owned());
@@ -86,5 +109,12 @@ mod tests {
         assert_eq!(all("for=1.1.1.1;host=\"a\\\",for=6.6.6.6\""), [some("1.1.1.1")]);
         assert_eq!(all("host=\"for=6.6.6.6;for=6.6.6.6\" ; For = \"[::1]:1\""), [some("::1")]);
         assert_eq!(all("for=1.1.1.1;host=\"a, for=3.3.3.3"), [None], "who leaves a quote open is not believed at all");
+    }
+    #[test]
+    fn parameters_are_read_without_their_quotes() {
+        let element = "for=1.1.1.1; Host=\"a\\\"b;proto=x\" ;proto=https;proto=http;by";
+        assert_eq!(parameter(element, "proto").as_deref(), Some("https"));
+        assert_eq!(parameter(element, "host").as_deref(), Some("a\"b;proto=x"));
+        assert_eq!(parameter(element, "by"), None);
     }
 }

@@ -133,6 +133,34 @@ async fn a_clients_address_goes_through_teleport() {
 }
 
 #[tokio::test]
+async fn a_client_that_a_load_balancer_names_in_one_field_is_the_client_at_the_next_node_as_well() {
+    let origin = Origin::start().await;
+    let trusts = ["--trusted-proxies", "127.0.0.1"];
+    let far = Program::between(
+        "http://127.0.0.1:0",
+        &origin.url(),
+        &[&trusts[..], &["--forwarded", "both", "--in-client-ip-header", "X-IP"]].concat(),
+    )
+    .await;
+    for which in ["x", "standard", "both"] {
+        let options = [&trusts[..], &["--forwarded", which]].concat();
+        let near = Program::between("http://127.0.0.1:0", &format!("http://{}", far.address()), &options).await;
+        for field in ["X-Forwarded-For: 198.51.100.7", "Forwarded: for=198.51.100.7"] {
+            let told = told(near.address(), &format!("GET /echo HTTP/1.1\r\nHost: h\r\n{field}\r\n\r\n")).await;
+            assert!(told.contains(&"x-ip: 198.51.100.7".to_owned()), "{which} {field}: {told:?}");
+            let x = "x-forwarded-for: 198.51.100.7, 127.0.0.1, 127.0.0.1";
+            assert!(told.contains(&x.to_owned()), "{which} {field}: {told:?}");
+            let standard = told.iter().find(|line| line.starts_with("forwarded: for=198.51.100.7"));
+            assert_eq!(
+                standard.map(|line| line.matches("for=127.0.0.1").count()),
+                Some(2),
+                "{which} {field}: {told:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_load_balancer_names_the_client_in_a_proxy_header() {
     let origin = Origin::start().await;
     let two = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc6\x33\x64\x07\x7f\0\0\x01\x30\x39\0\x50";
