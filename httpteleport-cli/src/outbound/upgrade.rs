@@ -24,6 +24,7 @@ use crate::body::{Body, BoxError};
 use crate::headers;
 use crate::io::Pieces;
 use crate::request::{Outgoing, RequestBody};
+use crate::retry::is_idempotent;
 use crate::websocket;
 
 /// What the other protocol occupies: one of the upstream's connections, which counts as open, or of the requests on one.
@@ -44,11 +45,14 @@ impl HttpUpstream {
         }
         let dial = self.dialer.dial_one(whose(&request));
         let (connection, request) = self.connect(request, deadline, dial).await?;
-        let (mut head, said) = request.into_parts();
-        let key = ask(&mut head, protocol);
-        let request = Box::new(Request::from_parts(head, RequestBody::default()));
-        let (mut reply, connection) =
-            self.exchange(connection, request, deadline).await.map_err(|(failure, _)| failure)?;
+        let (head, said) = request.into_parts();
+        let mut asked = head.clone();
+        let key = ask(&mut asked, protocol);
+        let asked = Box::new(Request::from_parts(asked, RequestBody::default()));
+        let (mut reply, connection) = match self.exchange(connection, asked, deadline).await {
+            Ok(replied) => replied,
+            Err((failure, lost)) => return Err(with_whole(failure, Request::from_parts(head, said), lost)),
+        };
         if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
             return self.finish(reply, connection, permit, None);
         }
@@ -77,6 +81,17 @@ impl HttpUpstream {
         head.extensions.insert(protocol.clone());
         let says = Says { pieces: Pieces::new(Cursor::new(unread).chain(reader)), _held: held };
         Response::from_parts(head, Body::boxed(says.boxed_unsync()))
+    }
+}
+
+/// The failure with the request that can go elsewhere: what its client sent, of which nothing but the head has been said. Where it may have
+/// left that needs a connection that was `lost`, and a method that may be repeated.
+pub(super) fn with_whole(mut failure: Failure, request: Request<RequestBody>, lost: bool) -> Failure {
+    if failure.unsent.is_some() {
+        failure.unsent(Box::new(request))
+    } else {
+        failure.harmless = (lost && is_idempotent(request.method())).then(|| Box::new(request));
+        failure
     }
 }
 

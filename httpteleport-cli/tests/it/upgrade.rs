@@ -13,6 +13,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use crate::admin::get;
 use crate::client::Client;
 use crate::http2::{connect, empty};
 use crate::origin::Origin;
@@ -197,6 +198,38 @@ async fn who_does_not_agree_is_passed_on() {
         origin
     });
     assert_eq!(reply.expect("a reply").status(), 502, "to HTTP/2 a success would agree");
+}
+
+#[tokio::test]
+async fn one_whose_connection_is_lost_goes_to_another_upstream_as_it_came() {
+    // Before or after it has read the request.
+    for reads in [false, true] {
+        let losing = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let out = format!("http://{},{}", losing.local_addr().expect("an address"), echo_server().await);
+        let args = ["--in", "http://127.0.0.1:0", "--out", &out, "--admin", "127.0.0.1:0"];
+        let mut program = Program::start(&args).await;
+        let admin = program.admin().await;
+        let lost = tokio::spawn(async move {
+            loop {
+                let (stream, _) = losing.accept().await.expect("a connection");
+                if reads {
+                    Client::over(stream).head().await;
+                }
+            }
+        });
+        for _ in 0..8 {
+            let stream = TcpStream::connect(program.address()).await.expect("a connection");
+            let (mut socket, _) = tokio_tungstenite::client_async("ws://h/chat", stream).await.expect("an agreement");
+            socket.send(Message::text("hello")).await.expect("sent");
+            let reply = timeout(PATIENCE, socket.next()).await.expect("in time").expect("a reply").expect("a message");
+            assert_eq!(reply, Message::text("hello"));
+        }
+        let metrics = get(&admin, "/metrics").await;
+        let lines = metrics.text().lines().filter(|line| line.starts_with("httptp_upstream_failures_total{"));
+        let failures: Vec<_> = lines.map(|line| line.ends_with(" 0")).collect();
+        assert_eq!(failures, [false, true], "the other one has failed nothing: {}", metrics.text());
+        lost.abort();
+    }
 }
 
 #[tokio::test]
