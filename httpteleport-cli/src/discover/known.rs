@@ -24,7 +24,8 @@ impl Known {
     /// Where a source of now may still lead, whose part among others may be another one by now.
     pub(super) fn places(&self, source: &Source, options: &Options) -> Vec<Place> {
         let mut known = self.0.iter().flat_map(|led| &led.inner);
-        let Some((before, places)) = known.find(|(known, _)| known.to == source.to) else { return Vec::new() };
+        let led = known.find(|(known, places)| known.to == source.to && !places.is_empty());
+        let Some((before, places)) = led else { return Vec::new() };
         let wanted = |place: &&Place| is_of(place, options.families);
         places.iter().filter(wanted).map(|place| source.again(before, place)).collect()
     }

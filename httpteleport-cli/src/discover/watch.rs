@@ -172,10 +172,12 @@ impl Watch {
         for index in 0..self.parts.len() {
             let Some(file) = &mut self.parts[index].file else { continue };
             let Some(sources) = file.look(Instant::now()).await else { continue };
+            // A line whose weight alone is another one still leads where it led.
+            let before = self.known();
             let mut old = std::mem::take(&mut self.parts[index].entries);
             for source in sources {
-                let known = old.iter().position(|entry| entry.source == source);
-                let entry = known.map_or_else(|| self.entry(source, &Known::default()), |known| old.swap_remove(known));
+                let same = old.iter().position(|entry| entry.source == source);
+                let entry = same.map_or_else(|| self.entry(source, &before), |same| old.swap_remove(same));
                 self.parts[index].entries.push(entry);
             }
             changed = true;

@@ -124,6 +124,32 @@ fn addresses_of_a_family_that_cannot_be_looked_up_stay_and_others_change() {
     assert_eq!((urls(&entry), entry.failures), (vec!["http://10.0.0.2:80".to_owned()], 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_line_of_a_file_whose_weight_alone_changes_leads_where_it_led() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("upstreams");
+    let write = |text: &str| std::fs::write(&file, text).expect("written");
+    write("http://a\nhttp://10.0.0.9#backup\n");
+    let source = Source::parse(&format!("file:{}", file.display())).expect("a path");
+    let mut watch = Watch::new(&[source], &Options::default(), &Known::default()).expect("fine");
+    let now = Instant::now();
+    let first = &mut watch.parts[0].entries[0];
+    assert!(first.learn(looked(&["http://10.0.0.1", "http://10.0.0.2"], now, true), now));
+    let (backup, other) = (u16::MAX, "http://10.0.0.9:80 1 65535");
+    for (line, weight, priority) in [("http://a#weight=3", 3, 0), ("http://a#backup", 1, backup), ("http://a", 1, 0)] {
+        write(&format!("# {line}\n{line}\nhttp://10.0.0.9#backup\nhttp://b\n"));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(watch.read_files().await, "{line}");
+        let first = &mut watch.parts[0].entries[0];
+        assert!(first.due.is_some(), "it is looked up at once");
+        assert!(!first.learn(Err("no answer".to_owned()), Instant::now()), "that changes nothing");
+        let places = watch.places();
+        let shown: Vec<_> = places.iter().map(|place| format!("{place} {} {}", place.weight, place.priority)).collect();
+        let led = |n| format!("http://10.0.0.{n}:80 {weight} {priority}");
+        assert_eq!(shown, [led(1), led(2), other.to_owned()], "{line}");
+    }
+}
+
 /// The upstreams of a group whose names that server knows.
 async fn group(url: &str, server: SocketAddr) -> Arc<Upstreams> {
     let build = |place: &Place| {
