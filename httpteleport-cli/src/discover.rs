@@ -119,15 +119,18 @@ impl Finder {
     async fn services(&self, source: &Source, scheme: Scheme, name: &str) -> Result<Looked, String> {
         let found = self.dns()?.services(name).await.map_err(|lost| lost.why)?;
         let (source, domain) = (source.clone(), domain(name));
-        Ok(looked(found, move |service: Service| {
-            let mut place =
-                source.place(at(scheme, service.address.ip(), service.address.port()), Some(domain.clone()));
-            // A weight of 0 stands for a small chance, which 1 beside others that are larger is.
-            place.weight *= u32::from(service.weight).max(1);
-            place.priority = place.priority.saturating_add(service.priority);
-            place
-        }))
+        Ok(looked(found, move |service| place_of(&source, scheme, &domain, &service)))
     }
+}
+
+/// The upstream that is one host of a service.
+fn place_of(source: &Source, scheme: Scheme, domain: &str, service: &Service) -> Place {
+    let (ip, port) = (service.address.ip(), service.address.port());
+    let place = source.place(at(scheme, ip, port), Some(domain.to_owned()));
+    // A weight of 0 stands for a small chance, which 1 beside others that are larger is.
+    let weight = place.weight.saturating_mul(u32::from(service.weight).max(1));
+    let priority = place.priority.saturating_add(service.priority);
+    Place { weight, priority, ..place }
 }
 
 /// What was found, at its places.
@@ -163,6 +166,17 @@ mod tests {
         let now = Instant::now();
         let after = |ttl| (again(now + Duration::from_secs(ttl), now) - now).as_secs();
         assert_eq!([0, 1, 30, 86_400].map(after), [1, 1, 30, 300]);
+    }
+
+    #[test]
+    fn weights_that_are_multiplied_end_at_the_largest_that_there_is() {
+        let weight = |source: u32, weight: u16| {
+            let source = Source { weight: source, ..Source::parse("http+srv://_a._tcp.b").expect("a source") };
+            let service = Service { address: ([10, 0, 0, 1], 80).into(), priority: 0, weight };
+            place_of(&source, Scheme::Http, "b", &service).weight
+        };
+        let cases = [(1, 0), (3, 0), (3, 7), (65_537, 65_535), (512 * 512, 16_384), (1_000_000, 65_535)];
+        assert_eq!(cases.map(|(source, srv)| weight(source, srv)), [1, 3, 21, u32::MAX, u32::MAX, u32::MAX]);
     }
 
     #[test]

@@ -63,6 +63,9 @@ mod tests {
             places.iter().map(|place| (place.weight, place.priority)).collect::<Vec<_>>()
         };
         assert_eq!(parts("http+srv://_a._tcp.b#weight=3", Families::ANY), [(30, 10), (3, 20)]);
+        let largest =
+            known.places(&Source { weight: u32::MAX / 5, ..source("http+srv://_a._tcp.b") }, &Options::default());
+        assert_eq!(largest.iter().map(|place| place.weight).collect::<Vec<_>>(), [u32::MAX, u32::MAX / 5]);
         assert_eq!(parts("http+srv://_a._tcp.b#backup", Families::IPV4), [(10, u16::MAX)]);
         assert_eq!(parts("http+srv://_a._tcp.c", Families::ANY), []);
         assert_eq!(parts("https+srv://_a._tcp.b", Families::ANY), []);

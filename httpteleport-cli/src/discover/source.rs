@@ -12,7 +12,8 @@ use crate::outbound::Place;
 pub(crate) struct Source {
     /// Where it leads.
     pub(crate) to: To,
-    /// The part of each of its upstreams, against those of others: 1 to 1000. Those that DNS gives are multiplied by it.
+    /// The part of each of its upstreams, against those of others: 1 to 1000, or that of a line of a file multiplied by that of the file. Those that
+    /// DNS gives are multiplied by it.
     pub(crate) weight: u32,
     /// Whether its upstreams are for when all others are out.
     pub(crate) backup: bool,
@@ -114,7 +115,7 @@ impl Source {
 
     /// An upstream that the same source had, when its part among others was that of `before`.
     pub(super) fn again(&self, before: &Source, place: &Place) -> Place {
-        let weight = place.weight / before.weight * self.weight;
+        let weight = (place.weight / before.weight).max(1).saturating_mul(self.weight);
         let priority = match (self.backup, before.backup) {
             (true, _) => BACKUP,
             (false, true) => 0,

@@ -92,7 +92,7 @@ fn some(sources: Vec<Source>) -> Result<Vec<Source>, String> {
 /// What is said of a file holds for all that it names.
 fn parts_of(named: &Source, mut sources: Vec<Source>) -> Vec<Source> {
     for source in &mut sources {
-        source.weight *= named.weight;
+        source.weight = source.weight.saturating_mul(named.weight);
         source.backup |= named.backup;
     }
     sources

@@ -12,7 +12,7 @@ pub(crate) struct Place {
     pub(crate) endpoint: Endpoint,
     /// The name that it was looked up by: its certificate has to be for that.
     pub(crate) looked_up: Option<String>,
-    /// Its part of the requests, against those of the others: 1 to 65535.
+    /// Its part of the requests, against those of the others: 1 to `u32::MAX`.
     pub(crate) weight: u32,
     /// Those with a larger one are for when all others are out.
     pub(crate) priority: u16,
