@@ -213,21 +213,23 @@ fn yes_or_no(text: &str) -> Result<bool, &'static str> {
 ///
 /// [`Stop`] when there is nothing to run.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Stop> {
-    let Translated { args, mut spelt } = go_flags::translate(args).map_err(|line| Stop::Usage(vec![line]))?;
-    let is_go = !spelt.is_empty();
+    let Translated { args, spelt: of_go } = go_flags::translate(args).map_err(|line| Stop::Usage(vec![line]))?;
+    let is_go = !of_go.is_empty();
     let command = Cli::command();
     let args = dashed::joined(&command, args);
     if let Some(line) = go_flags::unknown(&args, &options(&command, &args)) {
         return Err(Stop::Usage(vec![line]));
     }
     let found = environment::add(&command, args, std::env::vars_os()).map_err(Stop::Usage)?;
-    spelt.extend(found.spelt);
-    let mut action = read(found.args).map_err(|stop| match stop {
+    let (args, idle) = go_flags::without_idle(found.args, &of_go);
+    let spelt = [of_go, found.spelt].concat();
+    let mut action = read(args).map_err(|stop| match stop {
         Stop::Usage(lines) => Stop::Usage(lines.into_iter().map(|line| as_typed(line, &spelt, is_go)).collect()),
         other @ Stop::Clap(_) => other,
     })?;
     if let Action::Proxy(settings, _) = &mut action {
-        settings.idle_options.extend(found.idle);
+        let told = std::mem::take(&mut settings.idle_options).into_iter().map(|line| as_typed(line, &spelt, is_go));
+        settings.idle_options = told.chain(idle).chain(found.idle).collect();
     }
     Ok(action)
 }

@@ -47,6 +47,11 @@ impl Scheme {
         matches!(self, Scheme::Teleport | Scheme::Teleports)
     }
 
+    /// Whether requests share its connections, or may: the peer of an `https` endpoint says whether it speaks HTTP/2.
+    pub(crate) fn may_multiplex(self) -> bool {
+        self.is_teleport() || matches!(self, Scheme::H2c | Scheme::Https)
+    }
+
     fn default_port(self) -> Option<u16> {
         match self {
             Scheme::Http | Scheme::H2c => Some(80),

@@ -7,6 +7,10 @@ use std::ffi::{OsStr, OsString};
 
 use crate::meant::meant;
 
+mod idle;
+
+pub(crate) use idle::without_idle;
+
 /// What the value of a flag is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

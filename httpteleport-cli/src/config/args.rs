@@ -144,14 +144,24 @@ mod tests {
 
     #[test]
     fn options_without_effect_are_told() {
-        let s = settings("--out http://a --in-compress none --out-delay 1ms").expect("fine");
+        let s = settings("--out http://a --in-compress none --out-delay 1ms --out-conns-per-addr 2").expect("fine");
         assert_eq!(
             s.idle_options,
             [
                 "--in-compress has no effect: the input is not teleport",
-                "--out-delay has no effect: the outputs are not teleport"
+                "--out-delay has no effect: the outputs are not teleport",
+                "--out-conns-per-addr has no effect: the outputs are not teleport or HTTP/2"
             ]
         );
+        for out in ["https://a", "h2c://a", "teleport://a:1", "file:f", "h2c+srv://_a._tcp.b"] {
+            let s = settings(&format!("--out {out} --out-conns-per-addr 2")).expect("fine");
+            assert!(s.idle_options.is_empty(), "{out}");
+        }
+        // As it was typed, or where it was set.
+        let s = settings("-outType=http -out=a --in-socket-mode 660").expect("fine");
+        assert_eq!(s.idle_options, ["--in-socket-mode has no effect: the input is no unix socket"]);
+        let s = settings("-inType=http -inDelay=1ms").expect("fine");
+        assert_eq!(s.idle_options, ["-inDelay has no effect: the input is not teleport"]);
     }
 
     #[test]

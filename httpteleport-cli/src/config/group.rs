@@ -63,7 +63,7 @@ impl Group {
             ("--out-delay", args.out_delay.is_some()),
             ("--out-group-by", args.out_group_by.is_some()),
         ];
-        let tls = client_tls(&args, mistakes);
+        let (tls, conns_per_addr) = (client_tls(&args, mistakes), args.out_conns_per_addr);
         let group = Group {
             tls,
             name,
@@ -74,7 +74,7 @@ impl Group {
             delay: args.out_delay.unwrap_or_default(),
             timeout: args.out_timeout.unwrap_or(Duration::from_secs(3)),
             connect: connect(&args, mistakes),
-            conns_per_addr: usize::from(args.out_conns_per_addr.unwrap_or(1)),
+            conns_per_addr: usize::from(conns_per_addr.unwrap_or(1)),
             group_by: args.out_group_by,
             max_header_size: args.out_max_header_size.unwrap_or(4096) as usize,
             teleport,
@@ -84,6 +84,9 @@ impl Group {
             for (option, _) in idle.iter().filter(|option| option.1) {
                 mistakes.add_idle(format!("{option} has no effect: the outputs are not teleport"));
             }
+        }
+        if conns_per_addr.is_some() && !group.sources.iter().any(Source::may_multiplex) {
+            mistakes.add_idle("--out-conns-per-addr has no effect: the outputs are not teleport or HTTP/2".to_owned());
         }
         if group.connect.introduce.is_some() && group.schemes().all(Scheme::is_teleport) {
             mistakes.add_idle("--out-proxy-protocol has no effect: the outputs are teleport".to_owned());

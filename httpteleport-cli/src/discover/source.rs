@@ -100,6 +100,11 @@ impl Source {
         self.scheme().is_none_or(Scheme::is_tls)
     }
 
+    /// Whether requests may share connections to something of it.
+    pub(crate) fn may_multiplex(&self) -> bool {
+        self.scheme().is_none_or(Scheme::may_multiplex)
+    }
+
     /// Whether something of it may speak teleport.
     pub(crate) fn may_teleport(&self) -> bool {
         self.scheme().is_none_or(Scheme::is_teleport)

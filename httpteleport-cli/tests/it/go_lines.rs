@@ -5,7 +5,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::client::Client;
 use crate::origin::Origin;
-use crate::program::{Program, run};
+use crate::program::{Program, logged, run};
 use crate::tls::Identity;
 use crate::unix::socket_path;
 
@@ -166,6 +166,37 @@ async fn https_without_a_certificate_says_that_it_needs_one() {
     let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
     let mut client = Client::over(identity.client().connect(name, stream).await.expect("a handshake"));
     assert_eq!(client.get("/size/2").await.text(), "xx");
+}
+
+/// What Go's program never looks at with these types is in unit files all the same.
+#[tokio::test]
+async fn flags_that_go_does_not_look_at_are_taken_and_told() {
+    let origin = Origin::start().await;
+    let idle = [
+        ("-inTLSCert", "/nowhere.pem", "the input does not use TLS"),
+        ("-inTLSKey", "", ""),
+        ("-inTLSSessionTicketKey", "secret", "the input does not use TLS"),
+        ("-autocertHostRegexp", "^.*$", "no certificates are ordered for this input"),
+        ("-autocertCacheDir", "autocert-cache", "no certificates are ordered for this input"),
+        ("-inCompress", "flate", "the input is not teleport"),
+        ("-inDelay", "1ms", "the input is not teleport"),
+        ("-outCompress", "flate", "the outputs are not teleport"),
+        ("-outDelay", "5s", "the outputs are not teleport"),
+        ("-outConnsPerAddr", "4", "the outputs are not teleport or HTTP/2"),
+    ];
+    let flags: Vec<_> = idle.iter().map(|(flag, value, _)| format!("{flag}={value}")).collect();
+    let out = format!("-out={}", origin.address);
+    let mut line = vec!["-inType=http", "-in=127.0.0.1:0", "-outType=http", &out];
+    line.extend(flags.iter().map(String::as_str));
+    let (program, mut log) = Program::logged(&line).await;
+    for (flag, _, why) in idle.iter().filter(|(_, value, _)| !value.is_empty()) {
+        logged(&mut log, &format!(" WARN {flag} has no effect: {why}")).await;
+    }
+    serves(&program).await;
+
+    let (code, _, stderr) = run(&["--in", "http://127.0.0.1:0", "--in-tls-cert", "/nowhere.pem"]).await;
+    let want = "httptp: --in-tls-cert: the input http://127.0.0.1:0 does not use TLS; use https:// or teleports://, or drop the option\n";
+    assert_eq!((code, stderr.as_str()), (Some(2), want), "in our own spelling it is a misunderstanding");
 }
 
 #[tokio::test]
