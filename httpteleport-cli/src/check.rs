@@ -1,4 +1,4 @@
-//! `httptp check FILE`: whether the program could start as the file says.
+//! `httptp check FILE`: whether the program could start as the file says, and the environment.
 //!
 //! What is wrong with the file itself is found as at a start. Then all that a start needs is tried: files, folders, and addresses
 //! of this machine, apart from who has their ports now. What a start only warns of, such as upstreams that are not there yet, is a warning here
@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::cli::Checked;
 use crate::config::{ConfigFile, Group, Listener, Located, Part, Process, Settings};
 use crate::discover::{self, Known};
 use crate::listen;
@@ -19,12 +20,18 @@ use crate::{acme, admin, groups, threads};
 /// Parts of the settings, and lines on them that begin with an option.
 type Told = Vec<(Part, String)>;
 
-/// Reads the file and tries what it says: the settings, and what a start would warn of, each a line that says where.
+/// Reads the file and tries what it and the environment say: the settings, and what a start would warn of, each a line that says where.
 ///
 /// # Errors
 ///
 /// All that is wrong, each a line that says where.
-pub(crate) fn run(config: &ConfigFile) -> Result<(Settings, Vec<String>), Vec<String>> {
+pub(crate) fn run(checked: &Checked) -> Result<(Settings, Vec<String>), Vec<String>> {
+    let (settings, warnings) = all_of(&checked.config).map_err(|lines| checked.told(lines))?;
+    let warnings = checked.told(warnings).into_iter().chain(checked.idle.iter().cloned()).collect();
+    Ok((settings, warnings))
+}
+
+fn all_of(config: &ConfigFile) -> Result<(Settings, Vec<String>), Vec<String>> {
     let (settings, located) = config.load()?;
     let none = |error: anyhow::Error| located.told(vec![(Part::Process, format!("{error:#}"))]);
     let runtime = threads::runtime(settings.process.threads).map_err(none)?;

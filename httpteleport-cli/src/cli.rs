@@ -10,7 +10,7 @@ use http::HeaderName;
 use http::header::HOST;
 use rustls::pki_types::ServerName;
 
-use crate::config::{self, ConfigFile, Located, Settings, Typed};
+use crate::config::{self, ConfigFile, Located, Settings};
 use crate::count;
 use crate::estimate::EstimateArgs;
 use crate::go_flags::{self, Spelt, Translated};
@@ -85,8 +85,8 @@ Examples:
 pub(crate) enum Action {
     /// Run the proxy, as the file says if there is one.
     Proxy(Box<Settings>, Option<(ConfigFile, Box<Located>)>),
-    /// Say what is wrong with this file.
-    Check(ConfigFile),
+    /// Say what is wrong with a file.
+    Check(Box<Checked>),
     /// Make certificates for a link.
     Cert(CertArgs),
     /// Show what teleporting saves.
@@ -95,6 +95,21 @@ pub(crate) enum Action {
     Estimate(EstimateArgs),
     /// Print this.
     Print(Vec<u8>),
+}
+
+/// A file to be checked as it would be followed here.
+pub(crate) struct Checked {
+    /// The file, and what the environment says, which wins.
+    pub(crate) config: ConfigFile,
+    /// Variables that mean nothing, each a line.
+    pub(crate) idle: Vec<String>,
+    spelling: Spelling,
+}
+
+/// How options were spelt by whoever gave them.
+struct Spelling {
+    spelt: Vec<Spelt>,
+    is_go: bool,
 }
 
 /// Why there is nothing to do.
@@ -128,7 +143,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Read a file of settings and say all that is wrong with it
+    /// Read a file of settings, and the environment as a start does, and say all that is wrong
     Check {
         /// The file
         file: PathBuf,
@@ -222,16 +237,26 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, 
     }
     let found = environment::add(&command, args, std::env::vars_os()).map_err(Stop::Usage)?;
     let (args, idle) = go_flags::without_idle(found.args, &of_go);
-    let spelt = [of_go, found.spelt].concat();
-    let mut action = read(args).map_err(|stop| match stop {
-        Stop::Usage(lines) => Stop::Usage(lines.into_iter().map(|line| as_typed(line, &spelt, is_go)).collect()),
-        other @ Stop::Clap(_) => other,
-    })?;
+    let spelling = Spelling { spelt: [of_go, found.spelt].concat(), is_go };
+    let mut action = read(args).map_err(|stop| spelling.of_stop(stop))?;
     if let Action::Proxy(settings, _) = &mut action {
-        let told = std::mem::take(&mut settings.idle_options).into_iter().map(|line| as_typed(line, &spelt, is_go));
-        settings.idle_options = told.chain(idle).chain(found.idle).collect();
+        let told = spelling.of(std::mem::take(&mut settings.idle_options));
+        settings.idle_options = told.into_iter().chain(idle).chain(found.idle).collect();
     }
     Ok(action)
+}
+
+/// Reads the environment as a start with this file does.
+fn checked(path: PathBuf) -> Result<Checked, Stop> {
+    let command = Cli::command();
+    let mut config = OsString::from("--config=");
+    config.push(&path);
+    let started = vec![OsString::from(command.get_name()), config];
+    let found = environment::add(&command, started, std::env::vars_os()).map_err(Stop::Usage)?;
+    let spelling = Spelling { spelt: found.spelt, is_go: false };
+    let matches = Cli::command().try_get_matches_from(found.args).map_err(|error| spelling.of_stop(refuse(error)))?;
+    let config = ConfigFile { path, typed: typed::typed(&command, &matches) };
+    Ok(Checked { config, idle: found.idle, spelling })
 }
 
 /// The options of the command that is asked for, with their dashes.
@@ -250,7 +275,7 @@ fn read(args: Vec<OsString>) -> Result<Action, Stop> {
         Some(Command::Estimate(options)) => Ok(Action::Estimate(options)),
         Some(Command::Man) => Ok(Action::Print(papers::manual(Cli::command()))),
         Some(Command::Completions { shell }) => Ok(Action::Print(papers::completions(Cli::command(), shell))),
-        Some(Command::Check { file }) => Ok(Action::Check(ConfigFile { path: file, typed: Typed::default() })),
+        Some(Command::Check { file }) => Ok(Action::Check(Box::new(checked(file)?))),
         None => proxy(cli.proxy, &matches),
     }
 }
@@ -265,12 +290,32 @@ fn proxy(args: ProxyArgs, matches: &ArgMatches) -> Result<Action, Stop> {
     Ok(Action::Proxy(Box::new(settings), Some((config, Box::new(located)))))
 }
 
-/// Whoever has typed a flag of Go's, or set a variable, is told of that one, and advised in Go's words who has used them.
-fn as_typed(line: String, spelt: &[Spelt], is_go: bool) -> String {
-    let option = line.split([' ', ':']).next().unwrap_or_default();
-    let Some((ours, typed)) = spelt.iter().find(|(ours, _)| ours == option) else { return line };
-    let rest = &line[ours.len()..];
-    if is_go { format!("{typed}{}", go_flags::in_words_of_go(rest)) } else { format!("{typed}{rest}") }
+impl Checked {
+    /// Lines that may begin with options, with variables where these set them.
+    pub(crate) fn told(&self, lines: Vec<String>) -> Vec<String> {
+        self.spelling.of(lines)
+    }
+}
+
+impl Spelling {
+    fn of_stop(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Usage(lines) => Stop::Usage(self.of(lines)),
+            other @ Stop::Clap(_) => other,
+        }
+    }
+
+    fn of(&self, lines: Vec<String>) -> Vec<String> {
+        lines.into_iter().map(|line| self.of_line(line)).collect()
+    }
+
+    /// Whoever has typed a flag of Go's, or set a variable, is told of that one, and advised in Go's words who has used them.
+    fn of_line(&self, line: String) -> String {
+        let option = line.split([' ', ':']).next().unwrap_or_default();
+        let Some((ours, typed)) = self.spelt.iter().find(|(ours, _)| ours == option) else { return line };
+        let rest = &line[ours.len()..];
+        if self.is_go { format!("{typed}{}", go_flags::in_words_of_go(rest)) } else { format!("{typed}{rest}") }
+    }
 }
 
 /// Whether these arguments, of which the first is the program's own name, ask for a process that serves, if for anything.

@@ -102,11 +102,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli::Action::Proxy(settings, file)) => {
             finish(asked.unwrap_or_else(Asked::take).and_then(|asked| start::proxy(*settings, file, asked)))
         }
-        Ok(cli::Action::Check(file)) => match check::run(&file) {
+        Ok(cli::Action::Check(checked)) => match check::run(&checked) {
             Ok((settings, warnings)) => {
                 announced::warn(&warnings, &told);
                 // Nobody may be reading, and the exit code says it as well.
-                let _ = writeln!(std::io::stdout(), "{}: is fine: {}", file.path.display(), settings.summary());
+                let _ =
+                    writeln!(std::io::stdout(), "{}: is fine: {}", checked.config.path.display(), settings.summary());
                 ExitCode::SUCCESS
             }
             Err(lines) => complain(&lines, &told, USAGE),

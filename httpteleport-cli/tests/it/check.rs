@@ -6,7 +6,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use testkit::programs::free_address;
 
-use crate::program::{Program, run};
+use crate::program::{Program, run, run_within};
 
 /// Settings in a file of their own, with `{here}` for its folder.
 struct Settings(TempDir);
@@ -177,6 +177,33 @@ async fn options_that_do_nothing_are_warnings() {
     assert_eq!(lines.len(), 5, "{lines:#?}");
     let numbers: Vec<_> = lines.iter().map(|line| line[file.len()..].split(':').nth(1)).collect();
     assert!(numbers.is_sorted(), "{lines:#?}");
+}
+
+/// The environment wins over a file, here as at a start.
+#[tokio::test]
+async fn the_environment_is_read_as_at_a_start() {
+    let settings = Settings::new(&format!("{LISTENER}{GROUP}"));
+    let path = settings.path();
+    for (set, want) in [
+        (("HTTPTP_IN_DELAY", "zz"), "HTTPTP_IN_DELAY zz: write a duration such as 300ms, 1.5s, 1m30s or 100us"),
+        (("HTTPTP_IN_ALOW", "10.0.0.1"), "HTTPTP_IN_ALOW: is no option; did you mean HTTPTP_IN_ALLOW?"),
+        (("HTTPTP_OUT_TIMEOUT", "0"), "HTTPTP_OUT_TIMEOUT 0: no reply comes in no time; write for example 3s"),
+        (("HTTPTP_HANDOVER", "a/b"), "HTTPTP_HANDOVER a/b: is no absolute path; "),
+    ] {
+        for args in [["check", &path], ["--config", &path]] {
+            let (code, _, errors) = run_within(&args, &[set]).await;
+            assert!(code == Some(2) && errors.starts_with(&format!("httptp: {want}")), "{args:?} {set:?}: {errors}");
+        }
+    }
+    let admin = [("HTTPTP_ADMIN", "192.0.2.1:0")];
+    let (code, _, errors) = run_within(&["check", &path], &admin).await;
+    let want = "httptp: HTTPTP_ADMIN 192.0.2.1:0: not an address of this machine; choose another address\n";
+    assert_eq!((code, errors.as_str()), (Some(2), want));
+    let idle = [("HTTPTP_VERSION", "1"), ("HTTPTP_IN_DELAY", "1ms"), ("HTTPTP_CONFIG", "/nowhere")];
+    let (code, _, errors) = run_within(&["check", &path], &idle).await;
+    let want = "httptp: warning: HTTPTP_IN_DELAY has no effect: the input is not teleport\n\
+                httptp: warning: HTTPTP_VERSION has no effect: the environment has no such option\n";
+    assert_eq!((code, errors.as_str()), (Some(0), want));
 }
 
 #[tokio::test]
