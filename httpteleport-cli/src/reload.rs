@@ -1,22 +1,24 @@
 //! Follows the file of settings, those of certificates and that of the admin token: reads them again when they have changed, and when
-//! SIGHUP asks for that.
+//! SIGHUP asks for that. One that is gone is told.
 
-use std::collections::HashMap;
 use std::fs;
 use std::future::pending;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
+use self::looks::{Looks, News, stamps};
 use crate::admin::TokenFile;
 use crate::config::{ConfigFile, Settings};
 use crate::notify;
+use crate::outbound::plain;
 use crate::overlap;
 use crate::running::Running;
 use crate::signals::Hangups;
+
+mod looks;
 
 /// Between two looks at the files.
 const PACE: Duration = Duration::from_secs(1);
@@ -25,7 +27,7 @@ const PACE: Duration = Duration::from_secs(1);
 pub(crate) struct Reload {
     settings: Option<ConfigFile>,
     hangups: Hangups,
-    read: HashMap<PathBuf, Stamp>,
+    looks: Looks,
 }
 
 /// Why files are read again.
@@ -35,14 +37,11 @@ enum Reason {
     Asked,
 }
 
-/// What tells a file from another that was there before.
-type Stamp = (u64, u64, SystemTime);
-
 impl Reload {
     /// Follows a file of settings that was read already, if there is one, and the files that these settings name.
     pub(crate) fn new(file: Option<ConfigFile>, settings: &Settings, hangups: Hangups) -> Reload {
-        let mut reload = Reload { settings: file, hangups, read: HashMap::new() };
-        reload.know(&reload.files(settings));
+        let mut reload = Reload { settings: file, hangups, looks: Looks::default() };
+        reload.looks.follow(&reload.files(settings));
         reload
     }
 
@@ -50,8 +49,16 @@ impl Reload {
     pub(crate) async fn follow(mut self, running: &mut Running, token: Option<&TokenFile>) {
         loop {
             let files = self.files(running.settings());
-            self.know(&files);
-            let reason = self.next(&files).await;
+            self.looks.follow(&files);
+            let reason = match self.next(&files).await {
+                Ok(reason) => reason,
+                Err(gone) => {
+                    gone.iter().for_each(|file| tell_gone(file));
+                    running.metrics().reloads.note(false);
+                    continue;
+                }
+            };
+            self.looks.read(&files);
             let listening = Arc::clone(running.listening());
             let _steady = match listening.try_steady() {
                 Some(steady) => steady,
@@ -77,20 +84,13 @@ impl Reload {
         own.chain(settings.tls_files()).chain(token).map(Path::to_owned).collect()
     }
 
-    /// Takes those that are new among them as read.
-    fn know(&mut self, files: &[PathBuf]) {
-        self.read.retain(|known, _| files.contains(known));
-        for file in files {
-            if let Some(stamp) = stamp(file).filter(|_| !self.read.contains_key(file)) {
-                self.read.insert(file.clone(), stamp);
-            }
-        }
-    }
-
-    /// Waits for SIGHUP, or until the files are others than those that were read, and nobody writes them any more.
-    async fn next(&mut self, files: &[PathBuf]) -> Reason {
-        let mut seen = self.read.clone();
-        let reason = loop {
+    /// Waits for a reason to read the files.
+    ///
+    /// # Errors
+    ///
+    /// Files that are gone.
+    async fn next(&mut self, files: &[PathBuf]) -> Result<Reason, Vec<PathBuf>> {
+        loop {
             let pause = async {
                 if files.is_empty() {
                     pending::<()>().await;
@@ -98,20 +98,21 @@ impl Reload {
                 sleep(PACE).await;
             };
             tokio::select! {
-                () = self.hangups.next() => break Reason::Asked,
+                () = self.hangups.next() => return Ok(Reason::Asked),
                 () = pause => {}
             }
-            let now = stamps(files);
-            // A file that is not there is about to be, or a mistake that is told when somebody asks for it.
-            let whole = files.iter().all(|file| now.contains_key(file));
-            if whole && now != self.read && now == seen {
-                break Reason::Changed;
+            match self.looks.look(files, stamps(files)) {
+                Some(News::Changed) => return Ok(Reason::Changed),
+                Some(News::Gone(files)) => return Err(files),
+                None => {}
             }
-            seen = now;
-        };
-        self.read = stamps(files);
-        reason
+        }
     }
+}
+
+fn tell_gone(file: &Path) {
+    let why = fs::metadata(file).map_or_else(|error| plain(&error), |_| "it was not there".to_owned());
+    tracing::warn!("{}: cannot read the file: {why}; what it said holds until it is back", file.display());
 }
 
 /// Asks for the token that is in the file now, if that is one. Tells whether it is.
@@ -177,13 +178,4 @@ async fn read_certificates(running: &mut Running, reason: Reason) -> bool {
         }
     }
     changed.is_ok()
-}
-
-fn stamps(files: &[PathBuf]) -> HashMap<PathBuf, Stamp> {
-    files.iter().filter_map(|file| Some((file.clone(), stamp(file)?))).collect()
-}
-
-fn stamp(file: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(file).ok()?;
-    Some((metadata.ino(), metadata.len(), metadata.modified().ok()?))
 }

@@ -78,6 +78,25 @@ async fn a_change_of_the_file_is_seen() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_gone_is_told_and_read_when_it_is_back() {
+    let origin = Origin::start().await;
+    let file = File::new(&settings(&origin));
+    let (mut program, mut log) = Program::logged(&["--config", &file.path(), "--admin", "127.0.0.1:0"]).await;
+    let admin = program.admin().await;
+    let count = async |result| value(get(&admin, "/metrics").await.text(), "httptp_reloads_total", &[result]);
+    let away = format!("{}.away", file.path());
+    std::fs::rename(file.path(), &away).expect("moved");
+    let want = format!("WARN {}: cannot read the file: no such file; what it said holds until it is back", file.path());
+    log_has(&mut log, &want).await;
+    assert_eq!(text(program.address(), "/size/1").await, "x");
+    timeout(PATIENCE, async { while count("failed").await < 1.0 {} }).await.expect("it is counted");
+    std::fs::rename(&away, file.path()).expect("moved");
+    log_has(&mut log, "applied: 1 listener, 1 group, 1 route").await;
+    timeout(PATIENCE, async { while count("applied").await < 1.0 {} }).await.expect("it is counted");
+    assert!(count("failed").await < 2.0, "once");
+}
+
+#[tokio::test]
 async fn listeners_come_and_go_and_what_runs_on_them_is_finished() {
     let origin = Origin::start().await;
     let both = settings(&origin) + "[listener.b]\nurl = \"http://localhost:0\"\n";
