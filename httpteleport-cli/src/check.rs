@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::cli::Checked;
 use crate::config::{ConfigFile, Group, Listener, Located, Part, Process, Settings};
 use crate::discover::{self, Known};
-use crate::listen;
+use crate::listen::{self, Given};
 use crate::metrics::Metrics;
 use crate::metrics::recent::Recent;
 use crate::overlap::{self, Open};
@@ -36,12 +36,13 @@ fn all_of(config: &ConfigFile) -> Result<(Settings, Vec<String>), Vec<String>> {
     let none = |error: anyhow::Error| located.told(vec![(Part::Process, format!("{error:#}"))]);
     let runtime = threads::runtime(settings.process.threads).map_err(none)?;
     let (faults, missing) = runtime.block_on(look(&settings, &located));
+    let homeless = runtime.block_on(overlap::of_usual_admin(&settings, &Given::default(), Some(&located)));
     // A look-up that was given up may still wait for its answer.
     runtime.shutdown_background();
     if !faults.is_empty() {
         return Err(located.told(faults));
     }
-    let warnings = settings.idle_options.iter().cloned().chain(located.told(missing)).collect();
+    let warnings = settings.idle_options.iter().cloned().chain(located.told(missing)).chain(homeless).collect();
     Ok((settings, warnings))
 }
 

@@ -7,11 +7,14 @@ use std::collections::hash_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Listener, Located, Part, Process, Settings};
+use crate::config::{Admin, Listener, Located, Part, Process, Settings};
 use crate::endpoint::Address;
 use crate::listen::{Given, Place};
 
 mod ports;
+
+/// What says where the admin address is.
+const ADMIN: &str = "--admin";
 
 /// A place that is needed.
 struct Seat {
@@ -59,10 +62,25 @@ pub(crate) struct Open {
 /// Finds what cannot be opened, as something else of these settings has its place: each with the part that says it, in a line that begins
 /// with its option. With a file, the line says where in it the other place stands.
 pub(crate) async fn find(settings: &Settings, open: &Open, file: Option<&Located>) -> Vec<(Part, String)> {
-    let seats = seats(settings, &open.admin);
+    // The usual admin address gives way.
+    let is_asked_for = |admin: &Admin| admin.asked_for || !open.admin.is_empty();
+    let seats = seats(settings, settings.process.admin.as_ref().filter(|admin| is_asked_for(admin)), &open.admin);
     let mut found = paths(&seats);
     found.extend(ports::overlaps(&seats, &open.given).await);
     found.iter().map(|overlap| (overlap.seat.part, overlap.told(file))).collect()
+}
+
+/// A line for the log where the usual admin address, for which nobody has asked, gives way to a listener of these settings: there is none then.
+pub(crate) async fn of_usual_admin(settings: &Settings, given: &Given, file: Option<&Located>) -> Option<String> {
+    let admin = settings.process.admin.as_ref().filter(|admin| !admin.asked_for)?;
+    let seats = seats(settings, Some(admin), &[]);
+    let found = ports::overlaps(&seats, given).await;
+    let other = found.iter().find(|overlap| overlap.seat.option == ADMIN)?.other.named(file);
+    let advice = match file {
+        Some(_) => "set admin to another address, or to \"\" for none",
+        None => "choose another address with --admin, or none with --admin ''",
+    };
+    Some(format!("the admin page and metrics have no address: {other} has {admin}; {advice}"))
 }
 
 /// The same as lines; with a file, each with its own place there, and in the order of it.
@@ -74,9 +92,9 @@ pub(crate) async fn lines(settings: &Settings, open: &Open, file: Option<&Locate
     }
 }
 
-/// The places of settings, in the order in which they are opened.
-fn seats(settings: &Settings, open_admin: &[Place]) -> Vec<Seat> {
-    let Process { access_log, admin, handover, .. } = &settings.process;
+/// The places of settings with this admin address, in the order in which they are opened.
+fn seats(settings: &Settings, admin: Option<&Admin>, open_admin: &[Place]) -> Vec<Seat> {
+    let Process { access_log, handover, .. } = &settings.process;
     let process = |option, value, address, open: &[Place]| Seat {
         part: Part::Process,
         option,
@@ -94,11 +112,9 @@ fn seats(settings: &Settings, open_admin: &[Place]) -> Vec<Seat> {
         shared: listener.sharing.reuse_port,
         open: Vec::new(),
     };
-    // The usual admin address gives way.
-    let admin = admin.iter().filter(|admin| admin.asked_for || !open_admin.is_empty());
     let log = access_log.iter().filter(|log| !log.is_stdout()).map(|log| path("--access-log", &log.path));
     let listeners = settings.listeners.iter().enumerate().map(listener);
-    let admin = admin.map(|admin| process("--admin", admin.to_string(), admin.endpoint(), open_admin));
+    let admin = admin.map(|admin| process(ADMIN, admin.to_string(), admin.endpoint(), open_admin));
     log.chain(listeners).chain(admin).chain(handover.iter().map(|at| path("--handover", at))).collect()
 }
 
@@ -126,10 +142,17 @@ fn place(path: &Path) -> PathBuf {
     }
 }
 
+impl Seat {
+    /// What says that it is needed.
+    fn named(&self, file: Option<&Located>) -> String {
+        let Seat { part, option, value, .. } = self;
+        file.and_then(|file| file.name(*part, option)).unwrap_or_else(|| format!("{option} {value}"))
+    }
+}
+
 impl Overlap<'_> {
     fn told(&self, file: Option<&Located>) -> String {
-        let Seat { part, option, value, .. } = self.other;
-        let other = file.and_then(|file| file.name(*part, option)).unwrap_or_else(|| format!("{option} {value}"));
+        let other = self.other.named(file);
         let why = match self.how {
             How::Path => return self.line(&format!("is the path of {other} as well; give one of them another path")),
             How::Port => format!("listens where {other} does"),

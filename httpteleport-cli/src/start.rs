@@ -54,6 +54,7 @@ async fn run(
     let (file, located) = file.unzip();
     let reload = Reload::new(file, &settings, asked.reload);
     let given = unless_twice(&settings, given, located.as_deref()).await?;
+    let admin_gives_way = overlap::of_usual_admin(&settings, &given, located.as_deref()).await;
     let shutdown = Shutdown::new();
     let access_log = settings.process.access_log.as_ref().map(AccessLog::open).transpose()?;
     if let Some(log) = &access_log {
@@ -62,7 +63,11 @@ async fn run(
     let spans = settings.process.otlp.as_ref().map(Spans::start).transpose()?;
     let patience = if given.is_empty() { Duration::ZERO } else { SHORT_PARTING };
     let said = located.as_deref().map(|located| (located, settings.clone()));
-    let opened = open(settings, given, recent, access_log.clone(), spans.clone(), &shutdown).await;
+    if let Some(line) = &admin_gives_way {
+        tracing::warn!("{line}");
+    }
+    let has_admin = admin_gives_way.is_none();
+    let opened = open(settings, has_admin, given, recent, access_log.clone(), spans.clone(), &shutdown).await;
     let (mut running, admin, handover) = opened.map_err(|error| match said {
         Some((located, settings)) => in_the_words_of(located, &settings, &error),
         None => error,
@@ -140,9 +145,10 @@ fn in_the_words_of(file: &Located, settings: &Settings, error: &anyhow::Error) -
     if error.is::<Misfit>() { Misfit::new(line).into() } else { anyhow::Error::msg(line) }
 }
 
-/// Opens everything, and takes over from the process before, if there is one. Nothing is accepted yet, and from here on nothing fails.
+/// Opens everything, the admin address if there is room for it, and takes over from the process before, if there is one. Nothing is accepted yet, and from here on nothing fails.
 async fn open(
     settings: Settings,
+    has_admin: bool,
     mut given: Given,
     recent: Arc<Recent>,
     access_log: Option<Arc<AccessLog>>,
@@ -156,8 +162,8 @@ async fn open(
     };
     let running = Running::open(settings, &mut given, recent, access_log, spans, shutdown).await?;
     let admin = match &running.settings().process.admin {
-        Some(admin) => Admin::open(admin, running.metrics(), &mut given).await?,
-        None => None,
+        Some(admin) if has_admin => Admin::open(admin, running.metrics(), &mut given).await?,
+        _ => None,
     };
     if let Some(admin) = &admin {
         running.listening().add_admin(admin.sockets()).context("cannot share the admin address")?;

@@ -1,9 +1,11 @@
 //! Places that one process would need twice: told by a check, by a start and by a reload alike, before anything is opened.
 
 use std::fs;
+use std::process::Stdio;
 
 use rustix::process::Signal;
 use testkit::programs::free_address;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -173,6 +175,33 @@ async fn options_are_named_by_what_was_typed() {
         "httptp: --admin 127.0.0.1:{port}: listens where listener \"a\" (line 2) does; give one of them another port\n"
     );
     assert_eq!((code, stderr), (Some(2), want));
+}
+
+/// It gives way, as nobody has asked for it. Somebody else may have that port now, be it another test, which the start tells after that.
+#[tokio::test]
+async fn the_usual_admin_address_gives_way_to_a_listener_and_both_say_so() {
+    let listener = "the admin page and metrics have no address: listener \"a\" (line 2) has localhost:8040; \
+                    set admin to another address, or to \"\" for none";
+    for url in ["http://127.0.0.1:8040", "teleport://:8040", "http://localhost:8040"] {
+        let text = format!("[listener.a]\nurl = \"{url}\"\n{GROUP}");
+        let file = File::new(&text);
+        let (code, _, told) = run(&["check", &file.path()]).await;
+        assert_eq!((code, told), (Some(0), format!("httptp: warning: {listener}\n")));
+        warns_at_start(&["--config", &file.path()], listener).await;
+        let none = File::new(&format!("admin = \"\"\n{text}"));
+        assert_eq!(run(&["check", &none.path()]).await.2, "");
+    }
+    let typed = "the admin page and metrics have no address: --in http://127.0.0.1:8040 has localhost:8040; \
+                 choose another address with --admin, or none with --admin ''";
+    warns_at_start(&["--in", "http://127.0.0.1:8040", "--out", "http://127.0.0.1:1"], typed).await;
+}
+
+async fn warns_at_start(args: &[&str], want: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_httptp"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut program = command.spawn().expect("the program starts");
+    let mut log = BufReader::new(program.stderr.take().expect("a pipe")).lines();
+    log_has(&mut log, &format!("WARN {want}")).await;
 }
 
 #[tokio::test]
