@@ -98,7 +98,10 @@ fn note(target: &Target, opinion: &mut Opinion, options: &Options, outcome: Resu
     {
         match why {
             None => tracing::info!("{} is healthy", target.name()),
-            Some(why) => tracing::warn!("{} is unhealthy: {why}; it gets nothing until it is well", target.name()),
+            Some(why) => tracing::warn!(
+                "{} is unhealthy: {why}; it gets nothing until it is well, unless no other can be used",
+                target.name()
+            ),
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::health::Statuses;
 /// As typed; a part of [`GroupArgs`](super::GroupArgs).
 #[derive(Args, Debug, Default)]
 pub(crate) struct BalancingArgs {
-    /// Ask each HTTP output for this path now and then, and send nothing to one that does not answer 200 to 399; teleport outputs are
-    /// asked whether they are there
+    /// Ask each HTTP output for this path now and then, and send nothing to one that does not answer 200 to 399 while any other can be
+    /// used; teleport outputs are asked whether they are there
     #[arg(long, value_name = "PATH", help_heading = "Balancing", value_parser = path)]
     pub(crate) health_check: Option<String>,
 
@@ -40,7 +40,7 @@ pub(crate) struct BalancingArgs {
     #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = count::within(1..=1000_u32))]
     pub(crate) health_passes: Option<u32>,
 
-    /// So many bad checks in a row, and an output gets nothing [default: 3]
+    /// So many bad checks in a row, and an output gets nothing while any other can be used [default: 3]
     #[arg(long, value_name = "N", help_heading = "Balancing", value_parser = count::within(1..=1000_u32))]
     pub(crate) health_fails: Option<u32>,
 

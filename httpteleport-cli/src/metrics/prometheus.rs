@@ -143,11 +143,15 @@ fn certificates(families: &mut Families, seen: &Seen) {
 fn add_upstream(families: &mut Families, labels: &[(&str, &str)], upstream: &Snapshot) {
     let mut gauge = |name, help, value| families.add(name, help, Kind::Gauge, labels, value);
     let is_up = f64::from(upstream.state == "up");
-    gauge("httptp_upstream_up", "1 if it gets requests; 0 if it is unhealthy, ejected or unreachable.", is_up);
+    gauge(
+        "httptp_upstream_up",
+        "1 if it gets requests; 0 if it is unhealthy, ejected or unreachable, and gets some only where no other can.",
+        is_up,
+    );
     gauge("httptp_upstream_weight", "Its part of the requests, against those of others.", upstream.weight.into());
     gauge(
         "httptp_upstream_effective_weight",
-        "The same as it is now: less in a slow start, 0 while it gets no requests.",
+        "The same as it is now: less in a slow start, 0 where httptp_upstream_up is.",
         upstream.effective_weight,
     );
     gauge("httptp_upstream_requests_pending", "Requests that run there.", upstream.pending as f64);

@@ -214,7 +214,8 @@ async fn who_fails_its_checks_gets_nothing_until_it_is_well() {
     // When all are ill they are asked all the same.
     upstreams.iter().for_each(|upstream| upstream.answer_checks(404));
     for _ in 0..3 {
-        logged(&mut log, "is unhealthy").await;
+        let line = logged(&mut log, "is unhealthy").await;
+        assert!(line.ends_with("; it gets nothing until it is well, unless no other can be used"), "{line}");
     }
     assert_eq!(get(&mut client, 60).await, [200; 60]);
     let seen = upstreams.each_ref().map(Upstream::requests);
