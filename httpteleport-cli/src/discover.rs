@@ -21,7 +21,7 @@ mod subset;
 mod watch;
 mod watched_file;
 
-use dns::{Dns, Failed, Found, Service};
+use dns::{Dns, Failed, Found, Lacking, Service};
 pub(crate) use family::Families;
 pub(crate) use first::{Search, begin};
 pub(crate) use known::Known;
@@ -76,6 +76,8 @@ struct Looked {
     is_all: bool,
     /// Addresses of these families may be there as well.
     failed: Option<Failed>,
+    /// Hosts of which there is nothing.
+    lacking: Option<Lacking>,
     /// What may still come.
     late: Option<Late<Result<Looked, String>>>,
 }
@@ -95,7 +97,7 @@ impl Finder {
     async fn look(&self, source: &Source) -> Result<Looked, String> {
         if let Some(place) = source.fixed() {
             let again = Instant::now() + LONGEST;
-            return Ok(Looked { places: vec![place], again, is_all: true, failed: None, late: None });
+            return Ok(Looked { places: vec![place], again, is_all: true, failed: None, lacking: None, late: None });
         }
         match &source.to {
             To::Host(endpoint) => self.host(source, endpoint).await,
@@ -135,10 +137,10 @@ fn place_of(source: &Source, scheme: Scheme, domain: &str, service: &Service) ->
 
 /// What was found, at its places.
 fn looked<T: Send + 'static>(found: Found<T>, place: impl Fn(T) -> Place + Send + 'static) -> Looked {
-    let Found { what, until, is_all, failed, late } = found;
+    let Found { what, until, is_all, failed, lacking, late } = found;
     let places = what.into_iter().map(&place).collect();
     let late = late.map(|late| late.map(|found| Ok(looked(found.map_err(|lost| lost.why)?, place))));
-    Looked { places, again: again(until, Instant::now()), is_all, failed, late }
+    Looked { places, again: again(until, Instant::now()), is_all, failed, lacking, late }
 }
 
 fn at(scheme: Scheme, ip: IpAddr, port: u16) -> Endpoint {

@@ -1,5 +1,6 @@
 //! Looking names up in DNS.
 
+use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub(crate) struct Found<T> {
     pub(crate) is_all: bool,
     /// What could not be looked up just now of hosts that have other addresses.
     pub(crate) failed: Option<Failed>,
+    /// Hosts of which there is nothing.
+    pub(crate) lacking: Option<Lacking>,
     /// What may still come.
     pub(super) late: Option<Late<Result<Found<T>, Lost>>>,
 }
@@ -62,6 +65,15 @@ pub(crate) struct Failed {
     pub(crate) families: Families,
     /// One line.
     pub(crate) why: String,
+}
+
+/// Hosts among others that have no address.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Lacking {
+    /// In the order of the alphabet, which answers do not change; at least one.
+    hosts: Vec<String>,
+    /// Why the first of them has none, in a line.
+    why: String,
 }
 
 /// Why nothing was found.
@@ -177,7 +189,7 @@ impl Dns {
 impl Found<IpAddr> {
     /// Addresses of one family, where the other one's may come with `rest`.
     fn so_far((what, until): (Vec<IpAddr>, Instant), late: Families, rest: Going<Result<Found<IpAddr>, Lost>>) -> Self {
-        Found { what, until, is_all: true, failed: None, late: Some(Late { families: late, rest }) }
+        Found { what, until, is_all: true, failed: None, lacking: None, late: Some(Late { families: late, rest }) }
     }
 }
 
@@ -204,6 +216,32 @@ impl Failed {
     }
 }
 
+impl Lacking {
+    /// Hosts, each with the reason; `None` of none.
+    pub(super) fn of(hosts: impl Iterator<Item = (String, String)>) -> Option<Lacking> {
+        let mut hosts: Vec<_> = hosts.collect();
+        hosts.sort();
+        let why = hosts.first()?.1.clone();
+        let mut hosts: Vec<_> = hosts.into_iter().map(|(host, _)| host).collect();
+        hosts.dedup();
+        Some(Lacking { hosts, why })
+    }
+
+    /// Whether they are the same hosts, for whatever reason.
+    pub(crate) fn is_same(&self, other: &Lacking) -> bool {
+        self.hosts == other.hosts
+    }
+}
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hosts[..] {
+            [host] => write!(f, "its host {host} has no address: {}", self.why),
+            hosts => write!(f, "{} of its hosts have no address, {} among them: {}", hosts.len(), hosts[0], self.why),
+        }
+    }
+}
+
 /// Asks this server alone.
 fn asking(server: SocketAddr) -> ResolverConfig {
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
@@ -224,7 +262,7 @@ fn set(options: &mut ResolverOpts, stated: bool) {
 
 /// What the answers for both families come to.
 fn both(four: Addresses, six: Addresses) -> Result<Found<IpAddr>, Lost> {
-    let all = |(what, until)| Found { what, until, is_all: true, failed: None, late: None };
+    let all = |(what, until)| Found { what, until, is_all: true, failed: None, lacking: None, late: None };
     match (four, six) {
         (Ok((mut four, until)), Ok((six, other))) => {
             four.extend(six);
@@ -256,6 +294,7 @@ async fn system(host: &str, families: Families) -> Option<Found<IpAddr>> {
         until: Instant::now() + SYSTEM_TTL,
         is_all: true,
         failed: None,
+        lacking: None,
         late: None,
     })
 }

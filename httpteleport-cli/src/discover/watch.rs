@@ -79,7 +79,7 @@ impl Watch {
             _ => usize::MAX,
         };
         let places = fixed.map_or_else(|| known.places(&source, &self.options), |place| vec![place]);
-        Entry { id: self.last_id, source, places, most, is_cut: false, due, failures: 0 }
+        Entry { id: self.last_id, source, places, most, is_cut: false, due, failures: 0, lacking: None }
     }
 
     /// Looks everything up once, until that time at the most; what is late comes later. Tells what there is not, each a line that
@@ -93,7 +93,11 @@ impl Watch {
             let now = Instant::now();
             match looked {
                 Ok((id, Err(why))) => missing.extend(self.entry_of(id).map(|entry| entry.miss(&why, now))),
-                looked => _ = self.learn(looked, now),
+                Ok((id, Ok(looked))) => {
+                    missing.extend(self.entry_of(id).and_then(|entry| entry.lack_at_first(&looked)));
+                    self.learn(Ok((id, Ok(looked))), now);
+                }
+                Err(_) => {}
             }
             self.begin(now);
         }

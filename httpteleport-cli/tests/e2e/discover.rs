@@ -69,7 +69,7 @@ async fn addresses_come_and_go_under_load_and_no_call_fails() {
     let shared = shares(&load, &origins, 200).await;
     assert!(shared[0] > 0 && shared[1..] == [0, 0], "{shared:?}");
     drop(knot);
-    near.says("cannot be looked up: no DNS server answers; its 1 upstreams of before stay");
+    near.says("cannot be looked up: no DNS server answers; its upstream of before stays");
     load.good(200).await;
     assert_eq!(load.stop().await.failed(), 0);
 }
@@ -208,12 +208,17 @@ async fn teleport_nodes_of_an_srv_record_come_and_go() {
     let knot = Knot::start(&(hosts.clone() + nowhere + &record(&fars[0])));
     let [option, server] = asking(&knot);
     let near = Node::start("http://127.0.0.1:0", "teleport+srv://_teleport._tcp.example.test", &[&option, &server]);
+    let out = "teleport+srv://_teleport._tcp.example.test: ";
+    let lacks = "its host nowhere.example.test has no address: there is no such name; its others are used";
+    near.says(&format!("WARN --out {out}{lacks}"));
     let load = Load::start(near.address(), 8);
     load.good(200).await;
     knot.change(2, &(hosts.clone() + &record(&fars[0]) + &record(&fars[1])));
+    near.says(&format!("INFO {out}all of its hosts have addresses"));
     near.says(&format!("{} (example.test): a new upstream", fars[1].url()));
     load.good(200).await;
-    knot.change(3, &(hosts + &record(&fars[1])));
+    knot.change(3, &(hosts.clone() + nowhere + &record(&fars[1])));
+    near.says(&format!("WARN {out}{lacks}"));
     near.says(&format!("{} (example.test): is an upstream no more", fars[0].url()));
     load.good(200).await;
     let [mut gone, _stays] = fars;
@@ -222,6 +227,10 @@ async fn teleport_nodes_of_an_srv_record_come_and_go() {
     gone.kill();
     load.good(200).await;
     assert_eq!(load.stop().await.failed(), 0);
+    // More of the same is no news.
+    knot.change(4, &(hosts + nowhere + "_teleport._tcp SRV 0 0 1 far\n"));
+    near.says("a new upstream");
+    assert_eq!(near.lines_with(lacks), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

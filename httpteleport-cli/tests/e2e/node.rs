@@ -70,6 +70,11 @@ impl Node {
         self.running.output().iter().any(|line| line.contains(words))
     }
 
+    /// How many such lines it has logged by now.
+    pub(crate) fn lines_with(&self, words: &str) -> usize {
+        self.running.output().iter().filter(|line| line.contains(words)).count()
+    }
+
     /// The process.
     pub(crate) fn id(&self) -> u32 {
         self.running.id()

@@ -144,7 +144,7 @@ async fn a_reload_takes_groups_that_are_not_there_yet_and_loses_none_of_before()
     files.write("web.toml", &settings(2, &late));
     near.signal(Signal::HUP);
     near.says(&format!("{file}:4: group \"a\": urls http://api.example.test:{port}: cannot find the address of"));
-    near.says("no such name; its 1 upstreams of before stay");
+    near.says("no such name; its upstream of before stays");
     near.says(&format!("{file}:8: group \"late\": urls http://late.example.test:1: cannot find the address of"));
     near.says("applied: 1 listener, 2 groups, 1 route");
     let reply = Caller::connect(near.address()).await.get("/x").await;

@@ -6,7 +6,7 @@ use hickory_resolver::proto::rr::{RData, Record};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Dns, Found, Lack, Lost, limited, lost};
+use super::{Dns, Found, Lack, Lacking, Lost, limited, lost};
 use crate::discover::family::Families;
 use crate::discover::late::Late;
 
@@ -107,7 +107,7 @@ fn late(hosts: &[Host]) -> Option<Families> {
 
 /// What all hosts come to, whose records are true until then.
 fn together(hosts: &[Host], until: Instant) -> Result<Found<Service>, Lost> {
-    let mut all = Found { what: Vec::new(), until, is_all: true, failed: None, late: None };
+    let mut all = Found { what: Vec::new(), until, is_all: true, failed: None, lacking: None, late: None };
     let mut why = Lost::new("it has no hosts", Lack::Records);
     for Host { record, found } in hosts {
         match found {
@@ -118,10 +118,12 @@ fn together(hosts: &[Host], until: Instant) -> Result<Found<Service>, Lost> {
             }
             Err(lost) => {
                 all.is_all &= !lost.for_now();
-                why = Lost { why: format!("{}: {}", record.host, lost.why), ..*lost };
+                why = Lost { why: format!("{}: {}", record.host.trim_end_matches('.'), lost.why), ..*lost };
             }
         }
     }
+    let lost = hosts.iter().filter_map(|host| Some((&host.record.host, host.found.as_ref().err()?)));
+    all.lacking = Lacking::of(lost.map(|(host, lost)| (host.trim_end_matches('.').to_owned(), lost.why.clone())));
     if all.what.is_empty() { Err(why) } else { Ok(all) }
 }
 

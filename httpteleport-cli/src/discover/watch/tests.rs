@@ -14,7 +14,7 @@ use crate::shutdown::Shutdown;
 
 fn entry(url: &str) -> Entry {
     let source = Source::parse(url).expect("a URL");
-    Entry { id: 1, source, places: Vec::new(), most: 1000, is_cut: false, due: None, failures: 0 }
+    Entry { id: 1, source, places: Vec::new(), most: 1000, is_cut: false, due: None, failures: 0, lacking: None }
 }
 
 fn looked(urls: &[&str], now: Instant, is_all: bool) -> Result<Looked, String> {
@@ -24,6 +24,7 @@ fn looked(urls: &[&str], now: Instant, is_all: bool) -> Result<Looked, String> {
         again: now + Duration::from_secs(7),
         is_all,
         failed: None,
+        lacking: None,
         late: None,
     })
 }
