@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use self::answer::Answer;
 use self::own_host::OwnHost;
@@ -108,9 +108,9 @@ impl Admin {
     /// ask, probes above all, asks at once, so those who say nothing shut nobody out.
     pub(crate) async fn serve(self) {
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let mut open = VecDeque::<AbortHandle>::new();
+        let mut open = VecDeque::<JoinHandle<()>>::new();
         loop {
-            let (stream, spared) = self.accept().await;
+            let (stream, spared) = self.accept(&mut open).await;
             open.retain(|connection| !connection.is_finished());
             if places.available_permits() == 0
                 && let Some(oldest) = open.pop_front()
@@ -124,18 +124,25 @@ impl Admin {
                 // Files that are few are for others again as soon as it is answered.
                 connection(stream, answer, !spared).await;
             });
-            open.push_back(served.abort_handle());
+            open.push_back(served);
         }
     }
 
-    /// The next connection, and whether files had to be given up for it.
-    async fn accept(&self) -> (TcpStream, bool) {
+    /// The next connection, and whether files had to be given up for it: those that are held back, and then those of the oldest that is open.
+    async fn accept(&self, open: &mut VecDeque<JoinHandle<()>>) -> (TcpStream, bool) {
         let mut spared = false;
         loop {
             match self.ports.accept().await {
                 Ok((stream, _)) => return (stream, spared),
                 Err(error) if is_of_files(&error) && self.spare.let_go() => spared = true,
-                Err(_) => tokio::time::sleep(REST).await,
+                Err(error) => match open.pop_front().filter(|_| is_of_files(&error)) {
+                    Some(oldest) => {
+                        oldest.abort();
+                        // Its files are free once it has ended.
+                        let _ = oldest.await;
+                    }
+                    None => tokio::time::sleep(REST).await,
+                },
             }
         }
     }

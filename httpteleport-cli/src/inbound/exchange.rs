@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode, Version, request};
+use http::{Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::activity::{Activity, Busy};
@@ -130,7 +130,10 @@ impl Shared {
         if request.version() == Version::HTTP_2 && has_blank_ends(request.headers()) {
             return (client, Err(Refusal::new(Reason::Malformed, "a field begins or ends with a blank")));
         }
-        let load = policy.gate.admit(request.method(), request.headers(), client);
+        // What HTTP/1.1 asks for by GET.
+        let is_extended = *request.method() == Method::CONNECT && Asked::protocol(request).is_some();
+        let method = if is_extended { &Method::GET } else { request.method() };
+        let load = policy.gate.admit(method, request.headers(), client);
         (client, load.map(|load| Admitted { load, bodies: policy.bodies }))
     }
 

@@ -170,6 +170,8 @@ where
     }
     let parts = connection.into_parts();
     let (stream, unread) = (parts.io.into_inner(), parts.read_buf);
+    // An empty rest keeps all of hyper's buffer.
+    let unread = if unread.is_empty() { Bytes::new() } else { unread };
     Ok(match upgrade {
         Some(agreed) => Ended::Upgraded(stream, unread, agreed),
         None => Ended::Resting(stream, unread),

@@ -26,6 +26,11 @@ use crate::unserved;
 
 /// Requests of one connection at a time.
 const MOST_STREAMS: u32 = 200;
+/// What clients may send ahead of what is read, of each request and of all of a connection: as much in all as for other proxies.
+///
+/// The library ends a connection on which more than half the latter is lost to small frames that are not read yet, of which each counts as 256
+/// bytes less its own: this is enough for one request that stands still whose frames have ten bytes or more, such as the messages of gRPC.
+const WINDOWS: (u32, u32) = (128 * 1024, 8 * 1024 * 1024);
 /// What is written ahead of what a client reads, for each of them.
 const SEND_BUFFER: usize = 64 * 1024;
 /// A client is asked so often whether it is still there, and has so long to say so.
@@ -66,6 +71,8 @@ pub(super) fn builder(limits: &config::Limits) -> http2::Builder<TokioExecutor> 
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX).saturating_add(BEYOND))
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1)

@@ -28,6 +28,7 @@ use crate::tls::Identity;
 
 mod bodiless;
 pub(crate) mod raw;
+mod small_frames;
 
 type Body = BoxBody<Bytes, Infallible>;
 

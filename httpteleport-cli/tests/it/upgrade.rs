@@ -119,6 +119,13 @@ async fn web_sockets_over_http_2() {
 }
 
 #[tokio::test]
+async fn one_that_is_asked_for_over_http_2_is_a_get_as_over_http_1() {
+    let options = ["--in-get-only"];
+    let program = Program::between("http://127.0.0.1:0", &echo_server().await, &options).await;
+    assert_eq!(extended(&program, "websocket").await.expect("a reply").status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn web_sockets_through_a_pair_have_no_limit_in_total() {
     let (_far, near) = pair(&echo_server().await).await;
     let stream = TcpStream::connect(near.address()).await.expect("a connection");
