@@ -33,8 +33,10 @@ pub(crate) struct Proxy {
 /// Where a request has been.
 #[derive(Default)]
 struct Tries {
-    /// The ids of the upstreams. None gets a request twice that it may have taken.
+    /// The ids of the upstreams that do not get it as long as there are others.
     tried: Vec<u64>,
+    /// Of those that may have taken it. None of them gets it twice.
+    taken: Vec<u64>,
     /// How often it was sent again although it may have left.
     repeats: u32,
     /// How often it was sent.
@@ -142,13 +144,17 @@ impl Proxy {
     ) -> Option<Outgoing> {
         let options = &self.upstreams.options().retry;
         tries.sent += 1;
-        tries.tried.push(attempt.target().id());
+        let id = attempt.target().id();
+        tries.tried.push(id);
+        if failure.unsent.is_none() {
+            tries.taken.push(id);
+        }
         let untaken = failure.untaken.as_ref();
         if let Some(untaken) = untaken.filter(|_| !self.upstreams.has_other(&tries.tried)) {
             if untaken.spent || now + SHORTEST >= deadline {
                 return None;
             }
-            tries.tried.clear();
+            tries.tried.clone_from(&tries.taken);
         }
         if tries.tried.len() >= options.attempts as usize {
             return None;

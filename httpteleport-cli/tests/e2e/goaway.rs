@@ -114,6 +114,16 @@ async fn another_upstream_has_what_one_refuses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_have_taken_it_does_not_get_it_again_while_another_one_does_not() {
+    let (taking, leaving) =
+        (refusing_often(Refusal::Taken(&[0]), usize::MAX).await, refusing_often(Refusal::GoAway, 5).await);
+    let near = spending(&format!("{taking},h2c://{leaving}#backup"), "20");
+    let reply = Caller::connect(near.address()).await.get("/").await;
+    assert_eq!(reply.status, 204, "{}", body(&reply));
+    assert_eq!(counted(&near, "httptp_upstream_failures_total").await, 1.0, "the first one has had it once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_at_once_than_a_new_connection_turns_out_to_take_cost_nothing() {
     let nginx = Nginx::start(Listen::Http2, "http2_max_concurrent_streams 8; location / { return 200 ok; }");
     let near = node(&nginx.authority());
