@@ -158,7 +158,7 @@ impl Spare {
 fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare, heard: &Heard, given: Given) -> Failure {
     let alert = heard.as_ref().and_then(|heard| heard.get());
     let failure =
-        Failure::lost(told(error.error()), alert.map_or_else(|| one_line(error.error()), ToString::to_string));
+        Failure::lost(words(error.error()), alert.map_or_else(|| one_line(error.error()), ToString::to_string));
     let harmless = spare.body.is_whole() && is_idempotent(&spare.head.method);
     // With its message comes what was never put on the connection.
     let left = error.message().is_none();
@@ -171,6 +171,16 @@ fn failed(error: &TrySendError<Request<RequestBody>>, spare: Spare, heard: &Hear
         }
         Some(request) if harmless => failure.harmless(Some(request)),
         _ => failure,
+    }
+}
+
+/// What clients are told of an error before the reply.
+fn words(error: &hyper::Error) -> &'static str {
+    match cause(error).filter(|cause| cause.is_remote()) {
+        Some(cause) if cause.is_go_away() => "it ended the connection before it took the request",
+        Some(cause) if cause.reason() == Some(h2::Reason::REFUSED_STREAM) => "it refused to take the request",
+        Some(cause) if cause.is_reset() => "it broke the request off before its reply",
+        _ => told(error),
     }
 }
 

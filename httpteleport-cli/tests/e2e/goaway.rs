@@ -74,6 +74,8 @@ async fn one_that_is_refused_comes_again_once_for_nothing_and_then_out_of_the_bu
         assert_eq!(counted(&near, "httptp_upstream_retries_total").await, again, "{budget} {refusals}");
         if status == 204 {
             nothing_has_failed(&near).await;
+        } else {
+            assert_eq!(body(&reply), "http: proxying error: it refused to take the request\n");
         }
     }
 }
@@ -97,7 +99,8 @@ async fn who_refuses_everything_does_not_get_much_more_of_it() {
 async fn nor_does_who_ends_every_connection_at_once() {
     let near = node(&refusing_often(Refusal::GoAway, usize::MAX).await);
     let reply = Caller::connect(near.address()).await.get("/").await;
-    assert_eq!(reply.status, 502, "{}", body(&reply));
+    let told = "http: proxying error: it ended the connection before it took the request\n";
+    assert_eq!((reply.status, &*body(&reply)), (502, told));
     assert_eq!(counted(&near, "httptp_upstream_dials_total").await, 12.0);
 }
 
