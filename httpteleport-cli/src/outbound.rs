@@ -15,6 +15,7 @@ mod again;
 mod changes;
 mod connection;
 mod dial;
+mod greeting;
 mod http;
 mod http2;
 mod introduce;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Extensions;
 use tokio::time::{Instant, sleep_until};
 
 use super::Failure;
@@ -27,14 +28,19 @@ struct Past {
     in_vain: u32,
 }
 
+/// Has one request count as often not taken as the one that was sent in its stead.
+pub(super) fn pass_on(from: &Extensions, to: &mut Extensions) {
+    if let Some(past) = from.get::<Past>() {
+        to.insert(*past);
+    }
+}
+
 /// What an upstream has not taken is sent there again.
 pub(super) struct Again {
     until: Instant,
     spreads: bool,
     /// How often it was in vain here.
     in_vain: u32,
-    /// Whether no other upstream can have it.
-    is_last: bool,
 }
 
 impl Again {
@@ -42,12 +48,7 @@ impl Again {
     pub(super) fn new(deadline: Instant) -> Again {
         let now = Instant::now();
         let until = now + deadline.saturating_duration_since(now) / 2;
-        Again { until, spreads: false, in_vain: 0, is_last: false }
-    }
-
-    /// The same for one that nobody else can have.
-    pub(super) fn only_here(deadline: Instant) -> Again {
-        Again { is_last: true, ..Again::new(deadline) }
+        Again { until, spreads: false, in_vain: 0 }
     }
 
     /// Whether it should go over whichever connection has least to do: what the usual ones take has turned out to be little.
@@ -86,7 +87,7 @@ impl Again {
         untaken.costs = is_refusal && past.untaken >= AT_ONCE;
         untaken.spent = past.in_vain >= MOST_IN_VAIN || past.untaken >= MOST;
         // What costs is for whoever has the budget.
-        let goes_elsewhere = if self.is_last { untaken.costs } else { is_refusal || self.in_vain >= IN_VAIN_HERE };
+        let goes_elsewhere = is_refusal || self.in_vain >= IN_VAIN_HERE;
         !untaken.spent && !goes_elsewhere && Instant::now() < self.until
     }
 }
@@ -102,20 +103,27 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::outbound::greeting::untold;
     use crate::outbound::untaken::Streams;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
+    fn streams() -> Arc<Streams> {
+        Streams::new(100, untold())
+    }
+
     /// Of a connection that ends, which has taken so many others.
     fn ended(others: usize) -> Untaken {
-        let streams = Streams::new(100);
+        let streams = streams();
         (0..others).for_each(|_| drop(streams.give()));
         streams.give().untaken(false)
     }
 
     fn refused() -> Untaken {
-        Streams::new(100).give().untaken(true)
+        streams().give().untaken(true)
     }
 
     #[tokio::test(start_paused = true)]
@@ -155,16 +163,13 @@ mod tests {
             assert!(!Again::new(Instant::now() + HOUR).may(&mut refused, &mut past).await, "{sent}");
             assert_eq!((refused.costs, refused.spent), (sent >= AT_ONCE, sent == MOST_IN_VAIN), "{sent}");
         }
-        let (mut again, mut past) = (Again::only_here(Instant::now() + HOUR), Past::default());
-        assert!(again.may(&mut refused(), &mut past).await);
-        assert!(!again.may(&mut refused(), &mut past).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_too_many_for_a_new_connection_is_not_refused() {
         let (mut again, mut past) = (Again::new(Instant::now() + HOUR), Past::default());
         for _ in 0..20 {
-            let streams = Streams::new(100);
+            let streams = streams();
             let given = streams.give();
             streams.set_room(8);
             let mut untaken = given.untaken(true);

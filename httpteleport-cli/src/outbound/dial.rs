@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
+use super::greeting::Greeting;
 use super::http2::{self, Two};
 use super::introduce::{self, Introduced, Version};
 use super::one_line;
@@ -154,7 +155,8 @@ impl Dialer {
         let mut stream = self.counted(stream);
         self.introduce(&mut stream, whom).await?;
         let Some((connector, tls)) = connector.zip(self.tls.as_ref()) else {
-            return Ok((Stream::Tcp(HyperIo::new(stream)), self.two));
+            let of_two = |stream| Stream::Two(HyperIo::new(Greeting::new(stream)));
+            return Ok((if self.two { of_two(stream) } else { Stream::Tcp(HyperIo::new(stream)) }, self.two));
         };
         let stream = connector.connect(tls.name.clone(), stream).await.map_err(|error| undialled::tls(&error))?;
         let two = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);

@@ -56,10 +56,10 @@ pub(super) async fn handshake(stream: Stream, max_head: usize, open: Load) -> Re
         .max_send_buf_size(SEND_BUFFER)
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1);
-    let heard = stream.heard();
+    let (heard, takes_others) = (stream.heard(), stream.takes_others());
     let opened = http.handshake(stream).await;
     let (sender, mut connection) = opened.map_err(|error| Undialled::new("no HTTP/2", one_line(&error)))?;
-    let streams = Streams::new(connection.current_max_send_streams().min(MOST_RUNNING));
+    let streams = Streams::new(connection.current_max_send_streams().min(MOST_RUNNING), takes_others);
     let noted = Arc::clone(&streams);
     let driver = Box::pin(async move {
         let ended = poll_fn(|cx| {

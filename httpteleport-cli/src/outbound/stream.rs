@@ -9,6 +9,7 @@ use fastrpc::internals::LastWords;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::greeting::{self, Greeting, TakesOthers};
 use crate::io::HyperIo;
 use crate::metrics::counted::Counted;
 use crate::metrics::traffic::Output;
@@ -19,6 +20,8 @@ type Network<S> = Counted<S, Output>;
 /// TCP, TLS or a unix socket.
 pub(super) enum Stream {
     Tcp(HyperIo<Network<TcpStream>>),
+    /// TCP to an upstream that speaks HTTP/2.
+    Two(HyperIo<Greeting<Network<TcpStream>>>),
     Tls(Box<HyperIo<LastWords<Network<TcpStream>>>>),
     Unix(HyperIo<Network<UnixStream>>),
 }
@@ -31,7 +34,15 @@ impl Stream {
     pub(super) fn heard(&self) -> Heard {
         match self {
             Stream::Tls(tls) => Some(tls.get_ref().heard()),
-            Stream::Tcp(_) | Stream::Unix(_) => None,
+            Stream::Tcp(_) | Stream::Two(_) | Stream::Unix(_) => None,
+        }
+    }
+
+    /// Whether requests for other protocols are taken there, where that can be said of a request over HTTP/2.
+    pub(super) fn takes_others(&self) -> TakesOthers {
+        match self {
+            Stream::Two(two) => two.get_ref().takes_others(),
+            Stream::Tcp(_) | Stream::Tls(_) | Stream::Unix(_) => greeting::untold(),
         }
     }
 }
@@ -41,6 +52,7 @@ macro_rules! each {
     ($stream:expr, $inner:ident => $what:expr) => {
         match $stream {
             Stream::Tcp($inner) => $what,
+            Stream::Two($inner) => $what,
             Stream::Tls($inner) => $what,
             Stream::Unix($inner) => $what,
         }

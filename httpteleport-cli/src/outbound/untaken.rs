@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use tokio::time::{Instant, timeout_at};
+
+use super::greeting::TakesOthers;
+
 /// The requests of one connection.
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -10,6 +14,7 @@ pub(super) struct Streams {
     room: AtomicUsize,
     /// Those that it was given so far, without those that it has not taken.
     taken: AtomicUsize,
+    takes_others: TakesOthers,
 }
 
 /// A request that is given to a connection.
@@ -34,8 +39,8 @@ pub(crate) struct Untaken {
 
 impl Streams {
     /// Those of a connection that carries so many at a time.
-    pub(super) fn new(room: usize) -> Arc<Streams> {
-        Arc::new(Streams { room: AtomicUsize::new(room), taken: AtomicUsize::new(0) })
+    pub(super) fn new(room: usize, takes_others: TakesOthers) -> Arc<Streams> {
+        Arc::new(Streams { room: AtomicUsize::new(room), taken: AtomicUsize::new(0), takes_others })
     }
 
     /// How many at a time it carries, as far as that is known.
@@ -56,6 +61,14 @@ impl Streams {
 }
 
 impl Given {
+    /// Whether it may be for another protocol, which the upstream says before anything else; `true` as well where it does not come to
+    /// that, so that the request finds out why.
+    pub(super) async fn may_be_for_another_protocol(&self, deadline: Instant) -> bool {
+        let mut takes_others = self.streams.takes_others.clone();
+        let said = timeout_at(deadline, takes_others.wait_for(Option::is_some)).await;
+        said.ok().and_then(Result::ok).and_then(|said| *said).unwrap_or(true)
+    }
+
     /// It was not taken; `alone` if the upstream has refused this one, rather than the connection.
     pub(super) fn untaken(self, alone: bool) -> Untaken {
         self.streams.taken.fetch_sub(1, Relaxed);

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Ch
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use super::again;
 use super::http::{HttpUpstream, whose};
 use super::{Failure, FailureKind, one_line};
 use crate::balance::Load;
@@ -86,8 +87,9 @@ impl HttpUpstream {
 
 /// The failure with the request that can go elsewhere: what its client sent, of which nothing but the head has been said. Where it may have
 /// left that needs a connection that was `lost`, and a method that may be repeated.
-pub(super) fn with_whole(mut failure: Failure, request: Request<RequestBody>, lost: bool) -> Failure {
-    if failure.unsent.is_some() {
+pub(super) fn with_whole(mut failure: Failure, mut request: Request<RequestBody>, lost: bool) -> Failure {
+    if let Some(asked) = &failure.unsent {
+        again::pass_on(asked.extensions(), request.extensions_mut());
         failure.unsent(Box::new(request))
     } else {
         failure.harmless = (lost && is_idempotent(request.method())).then(|| Box::new(request));

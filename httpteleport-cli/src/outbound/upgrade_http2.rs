@@ -9,10 +9,10 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
-use super::again::Again;
+use super::again::{self, Again};
 use super::http::HttpUpstream;
 use super::multiplexed::{Got, Lent};
-use super::upgrade::is_websocket;
+use super::upgrade::{is_websocket, with_whole};
 use super::{Failure, FailureKind};
 use crate::balance::Load;
 use crate::body::Body;
@@ -28,15 +28,23 @@ impl HttpUpstream {
         deadline: Instant,
         permit: OwnedSemaphorePermit,
     ) -> Result<Response<Body>, Failure> {
-        let (mut head, said) = request.into_parts();
-        let key = head.headers.remove(SEC_WEBSOCKET_KEY);
-        head.headers.remove(CONTENT_LENGTH);
-        head.headers.remove(TE);
-        head.method = Method::CONNECT;
-        head.extensions.clear();
-        head.extensions.insert(hyper::ext::Protocol::from(protocol.as_str()));
-        let asked = Box::new(Request::from_parts(head, RequestBody::default()));
-        let (mut reply, running) = self.extended_connect(asked, deadline).await?;
+        let (head, said) = request.into_parts();
+        let mut asked = head.clone();
+        let key = asked.headers.remove(SEC_WEBSOCKET_KEY);
+        asked.headers.remove(CONTENT_LENGTH);
+        asked.headers.remove(TE);
+        asked.method = Method::CONNECT;
+        asked.extensions.clear();
+        asked.extensions.insert(hyper::ext::Protocol::from(protocol.as_str()));
+        again::pass_on(&head.extensions, &mut asked.extensions);
+        let asked = Box::new(Request::from_parts(asked, RequestBody::default()));
+        let (mut reply, running) = match self.extended_connect(asked, deadline).await {
+            Ok(replied) => replied,
+            Err(failure) => {
+                let lost = failure.kind == FailureKind::Broken;
+                return Err(with_whole(failure, Request::from_parts(head, said), lost));
+            }
+        };
         self.prepare_multiplexed(&mut reply)?;
         if !reply.status().is_success() {
             let held = (permit, running);
@@ -53,26 +61,23 @@ impl HttpUpstream {
         Ok(self.switched(reply.into_parts().0, protocol, said, (TokioIo::new(stream), Bytes::new()), (permit, running)))
     }
 
-    /// Sends the request for another protocol, which is nothing but a head, until the upstream takes it.
+    /// Sends the request for another protocol, which is nothing but a head, to an upstream that has said that it takes such, as long as it
+    /// has not taken it and may have it again.
     async fn extended_connect(
         &self,
         mut asked: Outgoing,
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Load), Failure> {
-        let mut again = Again::only_here(deadline);
+        let mut again = Again::new(deadline);
         loop {
             let (lent, sendable) = self.lent(asked, deadline, again.spreads()).await?;
-            let exchanged = self.multiplexed.exchange(lent, sendable, deadline, self.patience).await;
-            let failure = match exchanged {
-                // It has not said that it can do this, so nothing was sent.
-                Err(failure) if failure.unsent.is_none() && failure.kind == FailureKind::Broken => {
-                    return Err(refused(&failure.reason));
-                }
-                Err(failure) => failure,
+            if !lent.given.may_be_for_another_protocol(deadline).await {
+                return Err(refused("it has not said that it can (SETTINGS_ENABLE_CONNECT_PROTOCOL)"));
+            }
+            match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
+                Err(failure) => asked = again.after(failure).await?,
                 reply => return reply,
-            };
-            let sent = again.after(failure).await;
-            asked = sent.map_err(|failure| Failure { unsent: None, harmless: None, untaken: None, ..failure })?;
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::caller::{Caller, body, request};
-use crate::http2_origin::{Refusal, leaving, refusing_often};
+use crate::http2_origin::{Refusal, leaving, losing, refusing_often};
 use crate::node::{Files, Node, PATIENCE, noise};
 use crate::origin::{Answer, Origin};
 
@@ -185,14 +185,53 @@ async fn what_may_have_been_taken_is_not() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn so_is_a_web_socket() {
-    let near = node(&leaving(5).await);
+/// A WebSocket that says something, and hears it again.
+async fn talks(near: &Node) {
     let stream = TcpStream::connect(near.address()).await.expect("a connection");
     let (mut socket, _) = tokio_tungstenite::client_async("ws://test/talk", stream).await.expect("an agreement");
     let message = tokio_tungstenite::tungstenite::Message::text("hello");
     socket.send(message.clone()).await.expect("sent");
     assert_eq!(timeout(PATIENCE, socket.next()).await.expect("in time").expect("one").expect("well"), message);
+}
+
+/// The answer to who asks for a WebSocket.
+async fn refused(near: &Node) -> (u16, String) {
+    let ask = request("GET", "/talk").header("Connection", "upgrade").header("Upgrade", "websocket");
+    let ask = ask.header("Sec-WebSocket-Version", "13").header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let reply = Caller::connect(near.address()).await.ask(&ask).await;
+    (reply.status, body(&reply))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_a_web_socket() {
+    talks(&node(&leaving(5).await)).await;
+    // Another one has it as well.
+    let near = node(&format!("{},h2c://{}#backup", leaving(usize::MAX).await, leaving(0).await));
+    talks(&near).await;
+    nothing_has_failed(&near).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_socket_whose_connection_is_lost_is_a_failure_as_any_request_is() {
+    let near = node(&losing().await);
+    for failed in 1..=2 {
+        let told = "http: proxying error: the connection to it was lost before its reply\n";
+        assert_eq!(refused(&near).await, (502, told.to_owned()));
+        assert_eq!(counted(&near, "httptp_upstream_failures_total").await, f64::from(failed));
+    }
+    let near = spending(&format!("{},h2c://{}#backup", losing().await, leaving(0).await), "20");
+    talks(&near).await;
+    assert_eq!(counted(&near, "httptp_upstream_failures_total").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_not_said_that_it_takes_web_sockets_is_asked_for_none() {
+    let near = node(&refusing_often(Refusal::Reset, usize::MAX).await);
+    for _ in 0..3 {
+        let told = "http: proxying error: no other protocol over HTTP/2\n";
+        assert_eq!(refused(&near).await, (501, told.to_owned()));
+    }
+    assert_eq!(counted(&near, "httptp_upstream_failures_total").await, 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -211,6 +211,11 @@ pub(crate) async fn leaving(times: usize) -> String {
     .await
 }
 
+/// A server that takes requests for other protocols, as it says, and is gone when one has come.
+pub(crate) async fn losing() -> String {
+    numbered(|_, mut stream| drop(tokio::spawn(async move { read_request(&mut stream, false).await }))).await
+}
+
 /// A server that does this with its first connection, its second, and so on; gives its address.
 async fn numbered(serve: impl Fn(usize, TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
