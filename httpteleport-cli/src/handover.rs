@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::net::UnixListener;
 
-use self::predecessor::Predecessor;
+use self::predecessor::{Fate, Predecessor};
 pub(crate) use self::successor::Handover;
 use crate::listen::{Given, Mode, SocketFile, bind_unix};
 use crate::listening::Listening;
@@ -54,8 +54,15 @@ impl Claim {
                 None => bind_unix(path, Some(Mode::PRIVATE)).await,
                 Some(predecessor) => {
                     let pid = predecessor.pid();
-                    let listener = UnixListener::from_std(predecessor.replace().await?)?;
-                    tracing::info!("--handover {}: taken over from process {pid}", path.display());
+                    let (listener, fate) = predecessor.replace().await?;
+                    let listener = UnixListener::from_std(listener)?;
+                    let told = path.display();
+                    match fate {
+                        Fate::Drains => tracing::info!("--handover {told}: taken over from process {pid}"),
+                        Fate::Died => tracing::warn!(
+                            "--handover {told}: process {pid} has died while this one started, which goes on with its sockets"
+                        ),
+                    }
                     listening.own_files(true);
                     left.close();
                     let file = SocketFile::of_another(path.to_owned());

@@ -38,7 +38,11 @@ pub(crate) enum Listener {
     /// TCP, on the addresses that were really bound.
     Tcp(Ports),
     /// A unix socket; its file goes when the listener goes.
-    Unix { socket: UnixListener, file: SocketFile },
+    Unix {
+        /// Goes first: once nobody listens, the file may be another process's.
+        file: SocketFile,
+        socket: UnixListener,
+    },
 }
 
 /// One accepted connection.

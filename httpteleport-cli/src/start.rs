@@ -1,6 +1,7 @@
 //! From settings to a running proxy, and to its end.
 
 use std::future::pending;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::Context as _;
 use tokio::time::sleep;
 
 use crate::access_log::AccessLog;
-use crate::admin::Admin;
+use crate::admin::{Admin, TokenFile};
 use crate::config::{ConfigFile, Located, Settings};
 use crate::handover::{Claim, Handover};
 use crate::listen::{Given, inherited};
@@ -24,6 +25,15 @@ use crate::shutdown::{PARTING, SHORT_PARTING, Shutdown};
 use crate::signals::{Asked, Reopenings, Signals};
 use crate::spans::Spans;
 use crate::threads;
+
+/// The process that goes on with the sockets of this one.
+#[derive(Clone, Copy)]
+enum Heir {
+    /// It serves.
+    Serves(i32),
+    /// It has them, and is not ready as yet: who connects waits for it.
+    Starts(i32),
+}
 
 /// Runs the proxy until a signal ends it. With a file, it follows what that says; the settings stand in it as it was read.
 ///
@@ -85,40 +95,14 @@ async fn run(
     });
     notify::ready();
 
-    let successor = tokio::select! {
-        () = signals.next() => None,
-        () = reload.follow(&mut running, token.as_deref()) => None,
-        successor = taken_over(handover.as_ref()) => Some(successor),
-    };
-    notify::stopping();
-    let drain = running.settings().process.drain;
-    let successor = match successor {
-        None if !drain.delay.is_zero() => serve_on(drain.delay, &shutdown, &mut signals, handover.as_ref()).await,
-        other => other,
-    };
-    drop(handover);
+    let heir = serve(&mut running, reload, token.as_deref(), handover, &shutdown, &mut signals).await;
     // Accepting ends as soon as draining begins; the requests that run get their time.
     running.let_go();
-    match successor {
-        None => {
-            tracing::info!("draining; another signal ends at once");
-            signals.end_at_next();
-            shutdown.drain(patience, drain.timeout).await;
-        }
-        Some(successor) => {
-            if let Some(admin) = admin {
-                admin.abort();
-            }
-            tracing::info!("process {successor} has taken over; draining");
-            tokio::select! {
-                () = shutdown.drain(PARTING, drain.timeout) => {}
-                () = signals.next() => {
-                    signals.end_at_next();
-                    shutdown.drain(Duration::ZERO, drain.timeout).await;
-                }
-            }
-        }
+    // Who asks at the admin address asks the process that goes on.
+    if let Some(admin) = admin.filter(|_| heir.is_some()) {
+        admin.abort();
     }
+    drain(heir, patience, running.settings().process.drain.timeout, &shutdown, signals).await;
     running.sum_up();
     if let Some(spans) = spans {
         spans.flush().await;
@@ -180,20 +164,76 @@ async fn open(
     Ok((running, admin, handover))
 }
 
+/// Serves, as the files say that change, until the process is asked to end, or another one has taken over. Tells which one goes on.
+async fn serve(
+    running: &mut Running,
+    reload: Reload,
+    token: Option<&TokenFile>,
+    handover: Option<Arc<Handover>>,
+    shutdown: &Shutdown,
+    signals: &mut Signals,
+) -> Option<Heir> {
+    let mut taken_over = pin!(taken_over(handover.clone()));
+    let successor = tokio::select! {
+        () = signals.next() => None,
+        () = reload.follow(running, token) => None,
+        successor = &mut taken_over => successor,
+    };
+    notify::stopping();
+    let delay = running.settings().process.drain.delay;
+    let successor = match successor {
+        None if !delay.is_zero() => serve_on(delay, shutdown, signals, taken_over.as_mut()).await,
+        other => other,
+    };
+    match (successor, handover) {
+        (Some(successor), _) => Some(Heir::Serves(successor)),
+        (None, Some(handover)) => {
+            handover.leave();
+            taken_over.await.map(Heir::Starts)
+        }
+        (None, None) => None,
+    }
+}
+
+/// Finishes what runs. Where another process goes on, clients may say one more thing.
+async fn drain(heir: Option<Heir>, patience: Duration, longest: Duration, shutdown: &Shutdown, mut signals: Signals) {
+    let patience = match heir {
+        Some(Heir::Serves(successor)) => {
+            tracing::info!("process {successor} has taken over; draining");
+            tokio::select! {
+                () = shutdown.drain(PARTING, longest) => return,
+                () = signals.next() => Duration::ZERO,
+            }
+        }
+        Some(Heir::Starts(successor)) => {
+            tracing::info!(
+                "process {successor} still starts, and has the sockets to itself; draining; another signal ends at once"
+            );
+            SHORT_PARTING
+        }
+        None => {
+            tracing::info!("draining; another signal ends at once");
+            patience
+        }
+    };
+    signals.end_at_next();
+    shutdown.drain(patience, longest).await;
+}
+
 /// Serves on for a while in which whoever asks is told that the process ends, so that clients can go elsewhere. Another process may
 /// take over meanwhile.
 async fn serve_on(
     delay: Duration,
     shutdown: &Shutdown,
     signals: &mut Signals,
-    handover: Option<&Arc<Handover>>,
+    taken_over: Pin<&mut impl Future<Output = Option<i32>>>,
 ) -> Option<i32> {
     tracing::info!("not ready any more, draining begins in {delay:?} (--drain-delay); another signal begins it now");
     shutdown.leave();
     tokio::select! {
         () = sleep(delay) => None,
         () = signals.next() => None,
-        successor = taken_over(handover) => Some(successor),
+        successor = taken_over => successor,
     }
 }
 
@@ -206,7 +246,7 @@ async fn reopen(log: Arc<AccessLog>, mut signals: Reopenings) {
 }
 
 /// Waits until another process has taken over, if one can.
-async fn taken_over(handover: Option<&Arc<Handover>>) -> i32 {
+async fn taken_over(handover: Option<Arc<Handover>>) -> Option<i32> {
     match handover {
         Some(handover) => handover.taken_over().await,
         None => pending().await,

@@ -9,8 +9,10 @@
 //! | old | `b` | no | another process is taking over |
 //! | new | `r` | no | I have all that I need, and serve when you say so |
 //! | old | `y` | no | all of it is yours; I accept nothing more |
+//! | old | `n` | no | I wait no longer, and go on |
 //!
-//! Whoever hangs up before `y` has changed nothing.
+//! `y` is the answer to `r`, and said before that by an old process that is told to end. A new one that hangs up before it has changed nothing. An
+//! old one that has said `p`, and hangs up without `y` and without `n`, has died: it goes on with a word alone.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -43,13 +45,21 @@ pub(super) enum Word {
     Busy = b'b',
     Ready = b'r',
     Yours = b'y',
+    No = b'n',
 }
 
 impl Word {
     fn of(byte: u8) -> Option<Word> {
-        let all = [Word::Socket, Word::Path, Word::Busy, Word::Ready, Word::Yours];
+        let all = [Word::Socket, Word::Path, Word::Busy, Word::Ready, Word::Yours, Word::No];
         all.into_iter().find(|word| *word as u8 == byte)
     }
+}
+
+/// Whether an error of hearing says that the other one has hung up, and nothing else.
+pub(super) fn is_end(error: &anyhow::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    let kind = error.root_cause().downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(UnexpectedEof | ConnectionReset | BrokenPipe))
 }
 
 /// The process at the other end.
@@ -162,7 +172,7 @@ impl Peer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::fd::AsFd as _;
 
     use proptest::collection::vec;
@@ -170,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (Peer, Peer) {
+    pub(in crate::handover) async fn pair() -> (Peer, Peer) {
         let (one, two) = UnixStream::pair().expect("a pair");
         let (one, two) = tokio::join!(Peer::meet(one), Peer::meet(two));
         (one.expect("a peer"), two.expect("a peer"))
@@ -224,7 +234,7 @@ mod tests {
 
     /// What a peer of ours says, with a few bytes put in, taken out or changed.
     fn damaged() -> impl Strategy<Value = Vec<u8>> {
-        let said = format!("{NAME} {VERSION} 77\nssspbryx");
+        let said = format!("{NAME} {VERSION} 77\nssspbrynx");
         let bytes = said.len();
         let damage = (0..bytes, 0..3_u8, any::<u8>());
         vec(damage, 0..4).prop_map(move |damages| {

@@ -65,13 +65,24 @@ impl Program {
         args: &[&str],
         environment: &[(&str, &str)],
     ) -> (Program, Lines<BufReader<ChildStderr>>) {
+        let (mut program, log) = Program::starting(args, environment);
+        program.is_ready().await;
+        (program, log)
+    }
+
+    /// One that starts, and the lines of its log.
+    pub(crate) fn starting(args: &[&str], environment: &[(&str, &str)]) -> (Program, Lines<BufReader<ChildStderr>>) {
         let mut command = command(args);
         command.envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let line = tokio::time::timeout(PATIENCE, stdout.next_line()).await.expect("in time").expect("readable");
-        (Program { child, stdout, line: line.expect("it says what it does before it ends") }, log)
+        (Program::running(child), log)
+    }
+
+    /// Waits until one that starts says that it is ready.
+    pub(crate) async fn is_ready(&mut self) {
+        let line = tokio::time::timeout(PATIENCE, self.stdout.next_line()).await.expect("in time").expect("readable");
+        self.line = line.expect("it says what it does before it ends");
     }
 
     /// One whose stdout is its access log: what it says at the start is on stderr, before its log.
