@@ -27,6 +27,10 @@ impl<S> HyperIo<S> {
         self.0.inner()
     }
 
+    pub(crate) fn get_mut(&mut self) -> &mut S {
+        self.0.inner_mut()
+    }
+
     pub(crate) fn into_inner(self) -> S {
         self.0.into_inner()
     }

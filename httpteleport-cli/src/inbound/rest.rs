@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::activity::Activity;
@@ -23,6 +23,9 @@ use crate::timer::{HeadTimer, LazyTimer};
 
 /// A connection with nothing to do for so long, and at most twice as long, is put to rest.
 pub(super) const TIRED: Duration = Duration::from_secs(1);
+
+/// Bytes that are read together with the first ones.
+const AT_ONCE: usize = 4096;
 
 /// Looks at a connection now and then.
 pub(super) struct Watch {
@@ -125,6 +128,18 @@ impl<S> ClientIo<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> ClientIo<S> {
+    /// Adds what else has come to what was read already: if hyper had to ask for it again, it would take a buffer twice as large.
+    fn read_on(&mut self, cx: &mut Context<'_>, buf: &mut ReadBufCursor<'_>) {
+        let mut more = [0; AT_ONCE];
+        let mut more = ReadBuf::new(&mut more[..AT_ONCE.min(buf.remaining())]);
+        // What fails now does so again.
+        if !more.initialized().is_empty() && Pin::new(self.io.get_mut()).poll_read(cx, &mut more).is_ready() {
+            buf.put_slice(more.filled());
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> Read for ClientIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
@@ -143,6 +158,7 @@ impl<S: AsyncRead + Unpin> Read for ClientIo<S> {
         let count = self.first.len().min(buf.remaining());
         buf.put_slice(&self.first[..count]);
         self.first.advance(count);
+        self.read_on(cx, &mut buf);
         Poll::Ready(Ok(()))
     }
 }
