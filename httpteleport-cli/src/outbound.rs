@@ -82,7 +82,7 @@ impl Upstream {
         }
     }
 
-    /// How often it has not taken a request, which was then sent again, there or elsewhere.
+    /// How often it has not taken a request over HTTP/2.
     fn untaken(&self) -> u64 {
         match self {
             Upstream::Http(upstream) => upstream.untaken(),

@@ -163,7 +163,10 @@ impl HttpUpstream {
                     return Ok(reply.map(|incoming| Body::multiplexed(incoming, held, self.held_to())));
                 }
                 // The connection has ended, or is about to: another one is as good.
-                Err(failure) => request = again.after(failure).await?,
+                Err(failure) => {
+                    self.multiplexed.note(&failure);
+                    request = again.after(failure).await?;
+                }
             }
         }
     }

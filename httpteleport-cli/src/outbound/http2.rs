@@ -104,9 +104,7 @@ impl Multiplexed {
                     if !cause(error.error()).is_some_and(h2::Error::is_reset) {
                         self.forget(&lease);
                     }
-                    let failure = failed(&error, spare, &heard, given);
-                    self.note(&failure);
-                    return Err(failure);
+                    return Err(failed(&error, spare, &heard, given));
                 }
                 Err(_) if progress.as_ref().is_some_and(|progress| progress.goes_on()) => {
                     deadline = Instant::now() + patience;

@@ -91,7 +91,7 @@ impl fmt::Display for Snapshot {
         write!(
             f,
             "{name}: {state}, weight {effective_weight:.2} of {weight}, {pending} of {requests} requests pending, {failures} failed, ejected {ejections} times, \
-             {retries} requests that others had failed, {connections} connections, latency {latency:.1?}"
+             {retries} requests sent before, here or elsewhere, {connections} connections, latency {latency:.1?}"
         )
     }
 }

@@ -75,7 +75,10 @@ impl HttpUpstream {
                 return Err(refused("it has not said that it can (SETTINGS_ENABLE_CONNECT_PROTOCOL)"));
             }
             match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {
-                Err(failure) => asked = again.after(failure).await?,
+                Err(failure) => {
+                    self.multiplexed.note(&failure);
+                    asked = again.after(failure).await?;
+                }
                 reply => return reply,
             }
         }

@@ -105,6 +105,17 @@ async fn nor_does_who_ends_every_connection_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_is_refused_is_no_request_that_is_not_taken() {
+    let address = refusing_often(Refusal::GoAway, usize::MAX).await;
+    let checks = ["--health-check", "/well", "--health-interval", "100ms", "--health-fails", "2"];
+    let more = [&["--admin", "127.0.0.1:0"], &checks[..]].concat();
+    let near = Node::start("http://127.0.0.1:0", &format!("h2c://{address}"), &more);
+    let is_ill = async { while counted(&near, "httptp_upstream_up{").await > 0.0 {} };
+    timeout(PATIENCE, is_ill).await.expect("in time");
+    assert_eq!(counted(&near, UNTAKEN).await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_upstream_has_what_one_refuses() {
     let (refusing, well) =
         (refusing_often(Refusal::Stream, usize::MAX).await, refusing_often(Refusal::Stream, 0).await);
