@@ -14,7 +14,7 @@ pub(crate) use self::given::{Given, Socket};
 pub(crate) use self::inherited::{MOST_SOCKETS, inherited};
 pub(crate) use self::place::Place;
 pub(crate) use self::ports::Ports;
-pub(crate) use self::tcp::{addresses, is_here};
+pub(crate) use self::tcp::{InUse, addresses, is_here};
 pub(crate) use self::unix::{Mode, SocketFile, bind as bind_unix, try_to as try_unix};
 
 use crate::counters::Count;
@@ -122,7 +122,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// One line that begins with `--in URL` and says what to do.
+    /// One line that begins with `--in URL` and says what to do; [`InUse`] if somebody listens there.
     pub(crate) async fn open(endpoint: &Endpoint, how: Sharing, given: &mut Given) -> anyhow::Result<Listener> {
         let open = async {
             let there = given.take(&endpoint.address).await?;
@@ -173,6 +173,16 @@ impl Listener {
         match self {
             Listener::Tcp(ports) => ports.sockets().collect(),
             Listener::Unix { socket, .. } => vec![socket.as_fd()],
+        }
+    }
+
+    /// Where it listens, on which port of TCP.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        match self {
+            Listener::Tcp(ports) => {
+                ports.sockets().zip(ports.addresses()).map(|(socket, address)| Place::of(socket, address)).collect()
+            }
+            Listener::Unix { .. } => Vec::new(),
         }
     }
 

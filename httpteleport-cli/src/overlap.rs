@@ -13,6 +13,8 @@ use crate::listen::{Given, Place};
 
 mod ports;
 
+pub(crate) use ports::in_the_way;
+
 /// What says where the admin address is.
 const ADMIN: &str = "--admin";
 

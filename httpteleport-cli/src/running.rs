@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::bail;
 use httpteleport::Wire;
 
 use crate::access_log::AccessLog;
@@ -13,12 +14,13 @@ use crate::discover::{self, Known};
 use crate::endpoint::Scheme;
 use crate::groups;
 use crate::inbound::{House, Input, Parts};
-use crate::listen::{Given, Listener};
+use crate::listen::{Given, InUse, Listener};
 use crate::listening::Listening;
 use crate::metrics::certificates::Certificates;
 use crate::metrics::recent::Recent;
 use crate::metrics::{GroupSource, InputSource, Metrics, Sources};
 use crate::open_files;
+use crate::overlap;
 use crate::proxy::Proxy;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
@@ -118,7 +120,7 @@ impl Running {
                 modes.push((Arc::clone(&kept.input), listener));
                 inputs.push(kept);
             } else {
-                let socket = Listener::open(&listener.endpoint, listener.sharing, given).await?;
+                let socket = self.listen(listener, given).await?;
                 let input = Arc::new(Input::new(socket, listener, parts, self.shutdown.part())?);
                 inputs.push(Live { input, serves: false });
             }
@@ -140,6 +142,21 @@ impl Running {
         self.metrics.follow(self.sources());
         self.listening.follow(self.inputs().cloned().collect());
         Ok(())
+    }
+
+    /// Opens the listener's port. Where this process itself listens there already, at another address, the error says that.
+    async fn listen(&self, listener: &config::Listener, given: &mut Given) -> anyhow::Result<Listener> {
+        let endpoint = &listener.endpoint;
+        let error = match Listener::open(endpoint, listener.sharing, given).await {
+            Err(error) if error.is::<InUse>() => error,
+            opened => return opened,
+        };
+        let own: Vec<_> = self.inputs().flat_map(|input| input.listener().places()).collect();
+        let Some(own) = overlap::in_the_way(&endpoint.address, &own).await else { return Err(error) };
+        bail!(
+            "--in {endpoint}: this program itself listens at {own}, and a port cannot go from one address to another in one step; \
+             go by way of another port, or restart it"
+        )
     }
 
     /// What is counted where.

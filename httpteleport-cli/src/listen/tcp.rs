@@ -1,5 +1,6 @@
 //! Ports of TCP.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -77,12 +78,22 @@ fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
     if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
-/// What to do about an address that is not to be had.
+/// An address at which somebody listens.
+#[derive(Debug)]
+pub(crate) struct InUse;
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("address in use: another program listens there; stop it or choose another")
+    }
+}
+
+impl std::error::Error for InUse {}
+
+/// What to do about an address that is not to be had: [`InUse`], or words.
 pub(super) fn bind_error(error: &io::Error) -> anyhow::Error {
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("address in use: another program listens there; stop it or choose another")
-        }
+        io::ErrorKind::AddrInUse => anyhow::Error::new(InUse),
         io::ErrorKind::PermissionDenied => anyhow::anyhow!("permission denied: ports below 1024 need privileges"),
         io::ErrorKind::AddrNotAvailable => {
             anyhow::anyhow!("not an address of this machine; use one of its own, or leave the host out for all")

@@ -1,5 +1,7 @@
 //! Ports: who would be at which address.
 
+use std::net::SocketAddr;
+
 use super::{How, Overlap, Seat};
 use crate::admin;
 use crate::config::Part;
@@ -82,6 +84,14 @@ async fn room<'a>(seat: &'a Seat, there: &[Place], taken: &[Taken<'a>]) -> Resul
         }
     }
     Ok(places)
+}
+
+/// The address of the first of these sockets of this process's own that leaves nothing of the port of this endpoint.
+pub(crate) async fn in_the_way(endpoint: &Address, own: &[Place]) -> Option<SocketAddr> {
+    let Address::Tcp { host, port } = endpoint else { return None };
+    let wanted: Vec<_> = listen::addresses(host, *port).await.ok()?.into_iter().map(Place::new).collect();
+    let is_in_the_way = |own: &&Place| wanted.iter().any(|wanted| common(*wanted, **own).is_some());
+    own.iter().find(is_in_the_way).map(|own| own.address)
 }
 
 /// What a place has in common with another one.

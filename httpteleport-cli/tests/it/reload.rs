@@ -97,6 +97,24 @@ async fn a_file_that_is_gone_is_told_and_read_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_port_that_would_go_to_another_address_is_told_to_be_this_programs_own() {
+    let origin = Origin::start().await;
+    let at = |host: &str, port: &str| settings(&origin).replace("127.0.0.1:0", &format!("{host}:{port}"));
+    for (host, other) in [("", "127.0.0.1"), ("127.0.0.1", ""), ("127.0.0.1", "localhost")] {
+        let file = File::new(&at(host, "0"));
+        let (program, mut log) = Program::logged(&["--config", &file.path()]).await;
+        let (bound, port) = program.address().rsplit_once(':').expect("a port");
+        file.write(&at(other, port));
+        program.signal(Signal::HUP);
+        let line = log_has(&mut log, "listener \"a\": url").await;
+        let why =
+            format!("url http://{other}:{port}: this program itself listens at {bound}:{port}, and a port cannot go");
+        assert!(line.contains(&why), "{line}");
+        assert_eq!(text(&format!("127.0.0.1:{port}"), "/size/3").await, "xxx");
+    }
+}
+
+#[tokio::test]
 async fn listeners_come_and_go_and_what_runs_on_them_is_finished() {
     let origin = Origin::start().await;
     let both = settings(&origin) + "[listener.b]\nurl = \"http://localhost:0\"\n";
