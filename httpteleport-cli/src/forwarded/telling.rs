@@ -6,7 +6,6 @@ use http::header::{Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 
 use super::way::Way;
 use super::{FOR, FORWARDED_HOST, OF_THE_WAY, PROTO, Which};
-use crate::forwarded::chain;
 use crate::listen::Client;
 
 /// How a request came to the first of those who are believed, as they tell.
@@ -60,8 +59,7 @@ pub(super) fn tell(which: Which, headers: &mut HeaderMap, way: Option<Way>, peer
 /// Finds out how the request came to the first of those who are believed, and leaves of `X-Forwarded-Proto` and its kin what is
 /// not contradicted and comes from whoever has written the way.
 fn settle(headers: &mut HeaderMap, way: &Way) -> Said {
-    let first = way.first_element(headers);
-    let [proto, host] = ["proto", "host"].map(|name| chain::parameter(first?, name));
+    let [proto, host] = ["proto", "host"].map(|name| way.first(headers, name));
     if !way.x.counts {
         OF_THE_WAY.iter().filter(|name| **name != FOR && **name != FORWARDED).for_each(|name| _ = headers.remove(name));
     }

@@ -65,10 +65,11 @@ impl Way {
         self.nodes.last().copied()
     }
 
-    /// What the proxy that had the request from its client has written of it in `Forwarded`.
-    pub(super) fn first_element<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        let last = self.elements.checked_sub(1).filter(|_| self.standard.counts)?;
-        chain::backwards(headers, &FORWARDED).get(last).copied().flatten()
+    /// What `Forwarded` says of how the request came from its client: this parameter, as the first of those who are believed has written it.
+    pub(super) fn first(&self, headers: &HeaderMap, parameter: &str) -> Option<String> {
+        let believed = if self.standard.counts { self.elements } else { 0 };
+        let elements = chain::backwards(headers, &FORWARDED);
+        elements[..believed].iter().rev().find_map(|element| chain::parameter((*element)?, parameter))
     }
 }
 

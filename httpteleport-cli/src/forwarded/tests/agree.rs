@@ -64,7 +64,28 @@ fn what_came_in_one_field_is_told_in_the_other_one_too() {
             "https",
         ),
         (lb, &[("forwarded", "for=_hidden;proto=http")], "for=10.0.0.1;host=\"h\";proto=http", "10.0.0.1", "h", "http"),
+        (
+            lb,
+            &[("forwarded", "for=9.9.9.9;proto=x, for=2.2.2.2, for=10.0.0.2;host=a;proto=http")],
+            "for=9.9.9.9;proto=x, for=2.2.2.2, for=10.0.0.2;host=a;proto=http, for=10.0.0.1{own}",
+            "2.2.2.2, 10.0.0.2, 10.0.0.1",
+            "a",
+            "http",
+        ),
         // Both agree.
+        (
+            lb,
+            &[
+                ("x-forwarded-for", "2.2.2.2, 10.0.0.2"),
+                ("x-forwarded-host", "a"),
+                ("x-forwarded-proto", "http"),
+                ("forwarded", "for=2.2.2.2, for=10.0.0.2;host=\"A\";proto=http;by=x"),
+            ],
+            "for=2.2.2.2, for=10.0.0.2;host=\"A\";proto=http;by=x, for=10.0.0.1{own}",
+            "2.2.2.2, 10.0.0.2, 10.0.0.1",
+            "a",
+            "http",
+        ),
         (
             lb,
             &[("x-forwarded-for", "2.2.2.2"), ("forwarded", "for=2.2.2.2;proto=http"), ("x-forwarded-proto", "HTTP")],
