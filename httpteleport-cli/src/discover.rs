@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::endpoint::{Address, Endpoint, Scheme};
-use crate::outbound::Place;
+use crate::outbound::{LookedUp, Place};
 
 mod dns;
 mod entry;
@@ -115,20 +115,24 @@ impl Finder {
         let Address::Tcp { host, port } = &endpoint.address else { return Err("is no name".to_owned()) };
         let found = self.dns()?.addresses(host).await.map_err(|lost| lost.why)?;
         let (source, host, scheme, port) = (source.clone(), host.clone(), endpoint.scheme, *port);
-        Ok(looked(found, move |ip| source.place(at(scheme, ip, port), Some(host.clone()))))
+        Ok(looked(found, move |ip| source.place(at(scheme, ip, port), Some(LookedUp::Host(host.clone())))))
     }
 
     async fn services(&self, source: &Source, scheme: Scheme, name: &str) -> Result<Looked, String> {
         let found = self.dns()?.services(name).await.map_err(|lost| lost.why)?;
-        let (source, domain) = (source.clone(), domain(name));
-        Ok(looked(found, move |service| place_of(&source, scheme, &domain, &service)))
+        let (source, domain, name) = (source.clone(), domain(name), name.trim_end_matches('.').to_owned());
+        Ok(looked(found, move |service: Service| {
+            let looked_up =
+                LookedUp::Service { host: service.host.clone(), service: name.clone(), domain: domain.clone() };
+            place_of(&source, scheme, looked_up, &service)
+        }))
     }
 }
 
 /// The upstream that is one host of a service.
-fn place_of(source: &Source, scheme: Scheme, domain: &str, service: &Service) -> Place {
+fn place_of(source: &Source, scheme: Scheme, looked_up: LookedUp, service: &Service) -> Place {
     let (ip, port) = (service.address.ip(), service.address.port());
-    let place = source.place(at(scheme, ip, port), Some(domain.to_owned()));
+    let place = source.place(at(scheme, ip, port), Some(looked_up));
     // A weight of 0 stands for a small chance, which 1 beside others that are larger is.
     let weight = place.weight.saturating_mul(u32::from(service.weight).max(1));
     let priority = place.priority.saturating_add(service.priority);
@@ -174,8 +178,8 @@ mod tests {
     fn weights_that_are_multiplied_end_at_the_largest_that_there_is() {
         let weight = |source: u32, weight: u16| {
             let source = Source { weight: source, ..Source::parse("http+srv://_a._tcp.b").expect("a source") };
-            let service = Service { address: ([10, 0, 0, 1], 80).into(), priority: 0, weight };
-            place_of(&source, Scheme::Http, "b", &service).weight
+            let service = Service { host: "h".to_owned(), address: ([10, 0, 0, 1], 80).into(), priority: 0, weight };
+            place_of(&source, Scheme::Http, LookedUp::Host("b".to_owned()), &service).weight
         };
         let cases = [(1, 0), (3, 0), (3, 7), (65_537, 65_535), (512 * 512, 16_384), (1_000_000, 65_535)];
         assert_eq!(cases.map(|(source, srv)| weight(source, srv)), [1, 3, 21, u32::MAX, u32::MAX, u32::MAX]);

@@ -39,7 +39,7 @@ pub(crate) fn make(
     let build = builder(settings, group, shutdown, metrics)?;
     let upstreams = Arc::new(Upstreams::new(group.upstreams.clone(), settings.process.concurrency, build));
     let search = Search::new(&group.sources, &group.discover, known, &upstreams)?;
-    let failures = Failures::new(Arc::clone(&metrics.recent));
+    let failures = Failures::new(&group.name, Arc::clone(&metrics.recent));
     let proxy = Proxy::new(upstreams, group.timeout, failures).introducing(group.connect.introduce.is_some());
     Ok(Made { proxy, search, missing })
 }

@@ -37,7 +37,7 @@ mod verdict;
 pub(crate) use self::http::HttpUpstream;
 pub(crate) use self::introduce::{Introduced, Version};
 pub(crate) use self::options::ConnectOptions;
-pub(crate) use self::place::Place;
+pub(crate) use self::place::{LookedUp, Place};
 pub(crate) use self::probe::Ill;
 pub(crate) use self::target::{Attempt, Snapshot, Target};
 pub(crate) use self::teleport::TeleportUpstream;

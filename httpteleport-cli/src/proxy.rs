@@ -128,7 +128,8 @@ impl Proxy {
                 }
             }
         }
-        let (kind, why) = last.unwrap_or((FailureKind::Unreachable, NOBODY.to_owned()));
+        let nobody = || (FailureKind::Unreachable, format!("{NOBODY} in group {}", self.failures.group()));
+        let (kind, why) = last.unwrap_or_else(nobody);
         self.failures.told(kind, caller.client, status(kind), &why);
         reply.unwrap_or_else(|| caller.refuse(StatusCode::BAD_GATEWAY, NOBODY))
     }

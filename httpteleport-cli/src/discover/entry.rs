@@ -13,6 +13,8 @@ use crate::outbound::Place;
 pub(super) struct Entry {
     pub(super) id: u64,
     pub(super) source: Source,
+    /// What people know it by: its URL, behind the file that names it.
+    pub(super) name: String,
     pub(super) places: Vec<Place>,
     /// So many places at most.
     pub(super) most: usize,
@@ -86,10 +88,7 @@ impl Entry {
         }
         if !was_cut {
             let (all, most) = (places.len(), self.most);
-            tracing::warn!(
-                "{}: has {all} addresses; {most} of them are used, as many as one host may have",
-                self.source
-            );
+            tracing::warn!("{}: has {all} addresses; {most} of them are used, as many as one host may have", self.name);
         }
         part(places, &Subset { size: self.most, node: 0 })
     }
@@ -98,8 +97,8 @@ impl Entry {
     fn note_lacking(&mut self, lacking: Option<Lacking>) {
         match (&self.lacking, &lacking) {
             (Some(known), Some(lacking)) if known.is_same(lacking) => {}
-            (_, Some(lacking)) => tracing::warn!("{}: {lacking}; its others are used", self.source),
-            (Some(_), None) if self.failures == 0 => tracing::info!("{}: all of its hosts have addresses", self.source),
+            (_, Some(lacking)) => tracing::warn!("{}: {lacking}; its others are used", self.name),
+            (Some(_), None) if self.failures == 0 => tracing::info!("{}: all of its hosts have addresses", self.name),
             (_, None) => {}
         }
         self.lacking = lacking;
@@ -109,14 +108,14 @@ impl Entry {
     pub(super) fn lack_at_first(&mut self, looked: &Looked) -> Option<String> {
         self.lacking.clone_from(&looked.lacking);
         let lacking = self.lacking.as_ref()?;
-        Some(format!("--out {}: {lacking}; its others are used", self.source))
+        Some(format!("--out {}: {lacking}; its others are used", self.name))
     }
 
     /// It was found, all of it.
     fn is_well(&mut self, again: Instant) {
         if self.failures > 0 {
             let again = if self.places.is_empty() { "" } else { " again" };
-            tracing::info!("{}: is found{again}", self.source);
+            tracing::info!("{}: is found{again}", self.name);
         }
         (self.failures, self.due) = (0, Some(again));
     }
@@ -138,7 +137,7 @@ impl Entry {
                 1 => "its one of before stays".to_owned(),
                 kept => format!("its {kept} of before stay"),
             };
-            tracing::warn!("{}: {which} cannot be looked up: {why}; {kept}", self.source);
+            tracing::warn!("{}: {which} cannot be looked up: {why}; {kept}", self.name);
         }
         self.put_off(now);
         self.due = self.due.min(Some(again));
@@ -151,7 +150,7 @@ impl Entry {
                 0 => "it has no upstream so far".to_owned(),
                 kept => stay(kept),
             };
-            tracing::warn!("{}: cannot be looked up: {why}; {kept}", self.source);
+            tracing::warn!("{}: cannot be looked up: {why}; {kept}", self.name);
         }
         self.put_off(now);
         false
@@ -175,7 +174,7 @@ impl Entry {
             kept => stay(kept),
         };
         let name = self.source.name();
-        let what = format!("--out {}: cannot find the address of {name:?}", self.source);
+        let what = format!("--out {}: cannot find the address of {name:?}", self.name);
         format!("{what}: {why}; {kept}: check the name and this machine's DNS")
     }
 
@@ -215,8 +214,18 @@ mod tests {
     fn hosts_that_are_not_found_just_now_are_looked_for_soon() {
         let source = Source::parse("http+srv://_a._tcp.b").expect("a URL");
         let place = Source::parse("http://10.0.0.1").expect("a URL").fixed().expect("an address");
-        let mut entry =
-            Entry { id: 1, source, places: Vec::new(), most: 9, is_cut: false, due: None, failures: 0, lacking: None };
+        let name = source.to_string();
+        let mut entry = Entry {
+            id: 1,
+            source,
+            name,
+            places: Vec::new(),
+            most: 9,
+            is_cut: false,
+            due: None,
+            failures: 0,
+            lacking: None,
+        };
         let now = Instant::now();
         let looked = |is_all, hosts: &[&str]| {
             let (places, again) = (vec![place.clone()], now + Duration::from_secs(99));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::endpoint::{Address, Endpoint, Scheme};
-use crate::outbound::Place;
+use crate::outbound::{LookedUp, Place};
 
 /// A source of upstreams, as `--out` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl Source {
     }
 
     /// An upstream of it.
-    pub(super) fn place(&self, endpoint: Endpoint, looked_up: Option<String>) -> Place {
+    pub(super) fn place(&self, endpoint: Endpoint, looked_up: Option<LookedUp>) -> Place {
         Place { endpoint, looked_up, weight: self.weight, priority: if self.backup { BACKUP } else { 0 } }
     }
 }

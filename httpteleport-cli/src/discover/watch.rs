@@ -64,13 +64,16 @@ impl Watch {
             if inner.is_empty() {
                 inner = known.in_file(source);
             }
-            let entries = inner.into_iter().map(|inner| watch.entry(inner, known)).collect();
+            let list = file.is_some().then_some(source);
+            let entries = inner.into_iter().map(|inner| watch.entry(inner, list, known)).collect();
             watch.parts.push(Part { named: source.clone(), file, entries });
         }
         Ok(watch)
     }
 
-    fn entry(&mut self, source: Source, known: &Known) -> Entry {
+    /// One for this source, which the file of `list` names if there is one.
+    fn entry(&mut self, source: Source, list: Option<&Source>, known: &Known) -> Entry {
+        let name = list.map_or_else(|| source.to_string(), |list| format!("{list}: {source}"));
         self.last_id += 1;
         let fixed = source.fixed();
         let due = if fixed.is_some() { None } else { Some(Instant::now()) };
@@ -79,7 +82,7 @@ impl Watch {
             _ => usize::MAX,
         };
         let places = fixed.map_or_else(|| known.places(&source, &self.options), |place| vec![place]);
-        Entry { id: self.last_id, source, places, most, is_cut: false, due, failures: 0, lacking: None }
+        Entry { id: self.last_id, source, name, places, most, is_cut: false, due, failures: 0, lacking: None }
     }
 
     /// Looks everything up once, until that time at the most; what is late comes later. Tells what there is not, each a line that
@@ -178,10 +181,10 @@ impl Watch {
             let Some(sources) = file.look(Instant::now()).await else { continue };
             // A line whose weight alone is another one still leads where it led.
             let before = self.known();
-            let mut old = std::mem::take(&mut self.parts[index].entries);
+            let (mut old, list) = (std::mem::take(&mut self.parts[index].entries), self.parts[index].named.clone());
             for source in sources {
                 let same = old.iter().position(|entry| entry.source == source);
-                let entry = same.map_or_else(|| self.entry(source, &before), |same| old.swap_remove(same));
+                let entry = same.map_or_else(|| self.entry(source, Some(&list), &before), |same| old.swap_remove(same));
                 self.parts[index].entries.push(entry);
             }
             changed = true;

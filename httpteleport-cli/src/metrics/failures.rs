@@ -33,6 +33,7 @@ pub(crate) fn place(kind: FailureKind) -> usize {
 /// Those of one group, by the failure that was told to their clients, and where all failures are noted.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
+    group: String,
     counts: [AtomicU64; KINDS.len()],
     /// Who sends many requests to where they fail can cause these lines.
     lines: [Seldom; KINDS.len()],
@@ -40,9 +41,14 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// None so far; what happens is noted there.
-    pub(crate) fn new(recent: Arc<Recent>) -> Failures {
-        Failures { recent, ..Failures::default() }
+    /// None so far of the group of that name; what happens is noted there.
+    pub(crate) fn new(group: &str, recent: Arc<Recent>) -> Failures {
+        Failures { group: group.to_owned(), recent, ..Failures::default() }
+    }
+
+    /// The name of the group.
+    pub(crate) fn group(&self) -> &str {
+        &self.group
     }
 
     /// An upstream has failed a request, which may have another chance. What came to a bad end on its way here is no news of it.

@@ -10,12 +10,46 @@ use crate::endpoint::{Address, Endpoint};
 pub(crate) struct Place {
     /// What is spoken, and where to connect.
     pub(crate) endpoint: Endpoint,
-    /// The name that it was looked up by: its certificate has to be for that.
-    pub(crate) looked_up: Option<String>,
+    /// The name that it was looked up by.
+    pub(crate) looked_up: Option<LookedUp>,
     /// Its part of the requests, against those of the others: 1 to `u32::MAX`.
     pub(crate) weight: u32,
     /// Those with a larger one are for when all others are out.
     pub(crate) priority: u16,
+}
+
+/// A name that led to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LookedUp {
+    /// That of a host.
+    Host(String),
+    /// That of an SRV record.
+    Service {
+        /// Which host of it.
+        host: String,
+        /// The name of the record.
+        service: String,
+        /// The domain that it belongs to.
+        domain: String,
+    },
+}
+
+impl LookedUp {
+    /// What its certificate has to be for.
+    fn certified(&self) -> &str {
+        match self {
+            LookedUp::Host(name) | LookedUp::Service { domain: name, .. } => name,
+        }
+    }
+}
+
+impl fmt::Display for LookedUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LookedUp::Host(name) => f.write_str(name),
+            LookedUp::Service { host, service, .. } => write!(f, "{host} of {service}"),
+        }
+    }
 }
 
 impl Place {
@@ -35,7 +69,7 @@ impl Place {
     /// The name of a server of TLS there.
     pub(crate) fn server_name(&self) -> Option<&str> {
         match (&self.looked_up, &self.endpoint.address) {
-            (Some(name), _) => Some(name),
+            (Some(looked_up), _) => Some(looked_up.certified()),
             (None, Address::Tcp { host, .. }) => Some(host),
             (None, Address::Unix(_)) => None,
         }

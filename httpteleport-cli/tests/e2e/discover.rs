@@ -215,11 +215,11 @@ async fn teleport_nodes_of_an_srv_record_come_and_go() {
     load.good(200).await;
     knot.change(2, &(hosts.clone() + &record(&fars[0]) + &record(&fars[1])));
     near.says(&format!("INFO {out}all of its hosts have addresses"));
-    near.says(&format!("{} (example.test): a new upstream", fars[1].url()));
+    near.says(&format!("{} (far.example.test of _teleport._tcp.example.test): a new upstream", fars[1].url()));
     load.good(200).await;
     knot.change(3, &(hosts.clone() + nowhere + &record(&fars[1])));
     near.says(&format!("WARN {out}{lacks}"));
-    near.says(&format!("{} (example.test): is an upstream no more", fars[0].url()));
+    near.says(&format!("{} (far.example.test of _teleport._tcp.example.test): is an upstream no more", fars[0].url()));
     load.good(200).await;
     let [mut gone, _stays] = fars;
     // Nothing is on the way there any more, and nothing goes there.

@@ -14,6 +14,7 @@ use crate::origin::{Origin, echo};
 async fn nobody(node: &Node) {
     let reply = Caller::connect(node.address()).await.get("/early").await;
     assert_eq!((reply.status, &*body(&reply)), (502, "http: proxying error: there is no upstream\n"));
+    node.says("answered with 502: there is no upstream in group out");
 }
 
 /// Asks until somebody is there.
@@ -102,6 +103,14 @@ async fn files_and_sockets_that_are_not_there_are_found_when_they_come() {
     nobody(&near).await;
     files.write("upstreams", format!("{}\n", origin.url).as_bytes());
     near.says(&format!("{}: a new upstream", origin.url));
+    somebody(&near).await;
+
+    // What a list names is told with the list.
+    files.write("upstreams", format!("{}\nhttp://late.example.test:1\n", origin.url).as_bytes());
+    let dead = free_address().to_string();
+    let near = Node::start("http://127.0.0.1:0", &format!("file:{list}"), &["--resolver", &dead]);
+    let name = format!("file:{list}: http://late.example.test:1: cannot find the address of \"late.example.test\"");
+    near.says(&format!("--out {name}"));
     somebody(&near).await;
 
     let path = text(&files.path("late.sock"));

@@ -19,12 +19,15 @@ const AT_ONCE: usize = 16;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Service {
     pub(crate) address: SocketAddr,
+    /// The name of the host.
+    pub(crate) host: String,
     pub(crate) priority: u16,
     pub(crate) weight: u16,
 }
 
 /// An SRV record.
 struct Srv {
+    /// As a whole name, with the dot at its end.
     host: String,
     port: u16,
     priority: u16,
@@ -76,8 +79,14 @@ impl Dns {
 }
 
 impl Srv {
+    /// The host's name as people write it.
+    fn name(&self) -> &str {
+        self.host.trim_end_matches('.')
+    }
+
     fn at(&self, ip: IpAddr) -> Service {
-        Service { address: SocketAddr::new(ip, self.port), priority: self.priority, weight: self.weight }
+        let (address, host) = (SocketAddr::new(ip, self.port), self.name().to_owned());
+        Service { address, host, priority: self.priority, weight: self.weight }
     }
 }
 
@@ -118,12 +127,12 @@ fn together(hosts: &[Host], until: Instant) -> Result<Found<Service>, Lost> {
             }
             Err(lost) => {
                 all.is_all &= !lost.for_now();
-                why = Lost { why: format!("{}: {}", record.host.trim_end_matches('.'), lost.why), ..*lost };
+                why = Lost { why: format!("{}: {}", record.name(), lost.why), ..*lost };
             }
         }
     }
-    let lost = hosts.iter().filter_map(|host| Some((&host.record.host, host.found.as_ref().err()?)));
-    all.lacking = Lacking::of(lost.map(|(host, lost)| (host.trim_end_matches('.').to_owned(), lost.why.clone())));
+    let lost = hosts.iter().filter_map(|host| Some((host.record.name(), host.found.as_ref().err()?)));
+    all.lacking = Lacking::of(lost.map(|(host, lost)| (host.to_owned(), lost.why.clone())));
     if all.what.is_empty() { Err(why) } else { Ok(all) }
 }
 

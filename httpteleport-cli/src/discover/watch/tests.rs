@@ -14,7 +14,8 @@ use crate::shutdown::Shutdown;
 
 fn entry(url: &str) -> Entry {
     let source = Source::parse(url).expect("a URL");
-    Entry { id: 1, source, places: Vec::new(), most: 1000, is_cut: false, due: None, failures: 0, lacking: None }
+    let name = source.to_string();
+    Entry { id: 1, source, name, places: Vec::new(), most: 1000, is_cut: false, due: None, failures: 0, lacking: None }
 }
 
 fn looked(urls: &[&str], now: Instant, is_all: bool) -> Result<Looked, String> {
