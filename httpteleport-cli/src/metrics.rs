@@ -24,6 +24,7 @@ use crate::counters::Counters;
 use crate::interims::Interims;
 use crate::outbound::Snapshot;
 use crate::proxy::Proxy;
+use crate::seldom::Seldom;
 use crate::shutdown::Shutdown;
 use crate::spans::{Counts, Spans};
 
@@ -104,6 +105,8 @@ pub(crate) struct Seen {
     pub(crate) groups: Vec<GroupSeen>,
     /// Bytes that compression contexts may take.
     pub(crate) contexts: u64,
+    /// Teleport connections that compress less for want of that memory.
+    pub(crate) reduced: u64,
     pub(crate) process: Process,
     pub(crate) troubles: Vec<Trouble>,
     /// Lines of the access log that were dropped.
@@ -155,7 +158,7 @@ impl Metrics {
             reloads: Reloads::since(started),
             sources: ArcSwap::default(),
             slots: Arc::new(Slots::new(limits.concurrency)),
-            contexts: ContextMemory::new(limits.compression_memory),
+            contexts: context_memory(limits.compression_memory),
             interims: Interims::default(),
             counters: Arc::new(Counters::new(&recent)),
             recent,
@@ -186,6 +189,7 @@ impl Metrics {
             inputs: sources.inputs.iter().map(|input| input.seen(at)).collect(),
             groups: sources.groups.iter().map(|group| group.seen(at)).collect(),
             contexts: self.contexts.used() as u64,
+            reduced: self.contexts.reduced() as u64,
             process: Process::now(),
             troubles: self.recent.all(),
             spans: self.spans.as_ref().map(|spans| spans.counts()),
@@ -194,6 +198,19 @@ impl Metrics {
             go_reads: self.go_reads.load(Relaxed),
         }
     }
+}
+
+/// So many bytes for contexts of compression. When they begin not to do, the log says so.
+fn context_memory(bytes: usize) -> ContextMemory {
+    let lines = Seldom::default();
+    ContextMemory::new(bytes).on_reduced(move |connections| {
+        if connections == 1 {
+            lines.warn(format_args!(
+                "a teleport connection compresses less, or not at all, as the {bytes} bytes of --compression-memory are taken: give more, or \
+                 have fewer connections; httptp_teleport_reduced_connections tells how many there are"
+            ));
+        }
+    })
 }
 
 impl InputSource {

@@ -199,16 +199,20 @@ async fn connected(memory: &ContextMemory) -> (Settings, Caller, impl Sized) {
 
 #[tokio::test(start_paused = true)]
 async fn past_the_budget_contexts_get_smaller_and_then_there_are_none() {
-    let memory = ContextMemory::new(15 << 20);
+    let (told, heard) = std::sync::mpsc::sync_channel(9);
+    let memory = ContextMemory::new(15 << 20).on_reduced(move |count| told.send(count).expect("somebody hears"));
     let (first, _caller, held) = connected(&memory).await;
     assert_eq!((first.codecs.len(), first.window_log), (2, 22));
     let full = memory.used();
     let (second, ..) = connected(&memory).await;
     assert_eq!((second.codecs.len(), second.window_log), (2, 20), "{} of 15 MiB are taken", full >> 20);
+    assert_eq!(memory.reduced(), 0, "it is gone");
     let (_, _, second) = connected(&memory).await;
-    let (third, ..) = connected(&memory).await;
-    assert_eq!(third.codecs.len(), 0);
-    drop(second);
+    let (third, _, none) = connected(&memory).await;
+    assert_eq!((third.codecs.len(), memory.reduced()), (0, 2));
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), [1, 1, 2]);
+    drop((second, none));
+    assert_eq!(memory.reduced(), 0);
     drop(held);
     assert_eq!(memory.used(), 0, "it returns with the connection");
 }

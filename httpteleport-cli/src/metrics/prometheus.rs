@@ -44,6 +44,11 @@ fn process(families: &mut Families, seen: &Seen) {
         "What compression contexts of the framed wire may take of the process's budget.",
         seen.contexts as f64,
     );
+    gauge(
+        "httptp_teleport_reduced_connections",
+        "Open connections of the framed wire that compress less, or not at all, as that budget is used up.",
+        seen.reduced as f64,
+    );
     gauge("process_resident_memory_bytes", "Resident memory size in bytes.", process.resident as f64);
     gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", process.address_space as f64);
     gauge("process_open_fds", "Number of open file descriptors.", process.open_files as f64);

@@ -9,11 +9,12 @@ use rustix::process::Signal;
 use tokio::io::{BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::ChildStderr;
+use tokio::time::timeout;
 
 use crate::admin::{get, value};
 use crate::client::Client;
 use crate::origin::Origin;
-use crate::program::{PATIENCE, Program};
+use crate::program::{PATIENCE, Program, logged};
 use crate::stage::Stage;
 
 /// Answers with the path, and a 103 ahead of it.
@@ -53,6 +54,23 @@ async fn requests_of_different_groups_share_no_connection() {
 }
 
 #[tokio::test]
+async fn connections_that_compress_less_for_want_of_memory_are_told_and_counted() {
+    let origin = Origin::start().await;
+    let args = ["--in", "teleport://127.0.0.1:0", "--out", &origin.url(), "--admin", "127.0.0.1:0"];
+    let (mut far, mut log) = Program::logged(&[&args[..], &["--compression-memory", "1MiB"]].concat()).await;
+    let (out, admin) = (format!("teleport://{}", far.address()), far.admin().await);
+    let reduced = async || value(get(&admin, "/metrics").await.text(), "httptp_teleport_reduced_connections", &[]);
+    assert!(reduced().await < 1.0);
+    let near = Program::between("http://127.0.0.1:0", &out, &["--out-conns-per-addr", "2"]).await;
+    assert_eq!(Client::connect(near.address()).await.get("/size/3").await.text(), "xxx");
+    let line = logged(&mut log, " WARN a teleport connection compresses less").await;
+    assert!(line.contains("the 1048576 bytes of --compression-memory are taken"), "{line}");
+    assert!(reduced().await >= 1.0);
+    drop(near);
+    timeout(PATIENCE, async { while reduced().await > 0.0 {} }).await.expect("they are gone");
+}
+
+#[tokio::test]
 async fn a_status_without_a_name_gets_none() {
     let far = Stage::before("teleport://127.0.0.1:0", &[]).await;
     let near = Program::http(&format!("teleport://{}", far.program.address())).await;
@@ -83,7 +101,7 @@ async fn interim_replies_over_teleport_end_here_and_are_counted() {
     program.signal(Signal::TERM);
     assert!(program.ended().await.success());
     let mut told = String::new();
-    while let Some(line) = tokio::time::timeout(PATIENCE, log.next_line()).await.expect("in time").expect("text") {
+    while let Some(line) = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("text") {
         told += &line;
     }
     assert!(told.contains("3 interim replies of upstreams ended here"), "{told}");
@@ -116,7 +134,7 @@ async fn find(log: &mut Lines<BufReader<ChildStderr>>, part: &str) -> String {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, found).await.expect("it is logged")
+    timeout(PATIENCE, found).await.expect("it is logged")
 }
 
 #[tokio::test]

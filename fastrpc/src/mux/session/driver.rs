@@ -266,7 +266,7 @@ impl<S: Serve> Driver<S> {
     }
 
     /// Its contexts' part of a budget, until it ends.
-    pub(super) fn hold(&mut self, reserved: Option<Reserved>) {
+    pub(super) fn hold(&mut self, reserved: Reserved) {
         self.link.hold(reserved);
     }
 

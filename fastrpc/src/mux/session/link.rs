@@ -76,8 +76,9 @@ impl RecordLink {
     }
 
     /// Keeps a part of a budget as long as the contexts live.
-    pub(super) fn hold(&mut self, reserved: Option<Reserved>) {
-        self.reserved = reserved;
+    pub(super) fn hold(&mut self, mut reserved: Reserved) {
+        reserved.begin();
+        self.reserved = Some(reserved);
     }
 
     /// The next record. `heard` is set when bytes came.

@@ -98,23 +98,24 @@ impl Default for Options {
 
 impl Options {
     /// The same as far as there is memory for it, which is reserved: with a window of 1 MiB, or without compression, if not.
-    pub(super) fn fit(mut self) -> (Self, Option<Reserved>) {
+    pub(super) fn fit(mut self) -> (Self, Reserved) {
         let Settings { connection_credit, stream_credit, .. } = &mut self.settings;
         *connection_credit = (*connection_credit).min(self.most_window);
         *stream_credit = (*stream_credit).min(self.most_window / 8);
-        if let Some(reserved) = self.memory.reserve(self.contexts()) {
-            return (self, Some(reserved));
+        if let Some(reserved) = self.memory.reserve(self.contexts(), false) {
+            return (self, reserved);
         }
         if self.codec.wire_byte() == ZSTD {
             self.codec = RecordCodec::ZstdSmall;
         }
         self.settings.window_log = self.settings.window_log.min(SMALL_WINDOW);
-        if let Some(reserved) = self.memory.reserve(self.contexts()) {
-            return (self, Some(reserved));
+        if let Some(reserved) = self.memory.reserve(self.contexts(), true) {
+            return (self, reserved);
         }
         self.codec = RecordCodec::None;
         self.settings.codecs.clear();
-        (self, None)
+        let nothing = self.memory.nothing();
+        (self, nothing)
     }
 
     /// Bytes that its contexts take at most.
