@@ -37,10 +37,11 @@ impl Manager {
             let _ = stream.shutdown().await;
             return Ok(None);
         }
-        if let Some(name) = name {
-            self.ready(&name).await;
+        if let Some(name) = &name {
+            self.ready(name).await;
         }
-        start.into_stream(config).into_fallible().await.map(Some).map_err(failed)
+        let accepted = start.into_stream(config).into_fallible().await.map(Some);
+        accepted.map_err(|(error, stream)| (self.explained(error, name.as_deref()), Some(stream)))
     }
 }
 

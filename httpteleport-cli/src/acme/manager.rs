@@ -1,6 +1,7 @@
 //! Orders certificates when somebody needs them, and again before they end.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -146,6 +147,21 @@ impl Manager {
     /// Shows the certificates.
     pub(crate) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
         Arc::clone(&self.known) as Arc<dyn ResolvesServerCert>
+    }
+
+    /// The error of a handshake of a client that has named this host: why there is no certificate, if that is all that it says.
+    pub(super) fn explained(&self, error: io::Error, host: Option<&str>) -> io::Error {
+        // It has no other words for that.
+        if !matches!(tls::cause(&error), Some(rustls::Error::General(_))) {
+            return error;
+        }
+        io::Error::other(match host {
+            None => "the client names no host, so there is no certificate to show".to_owned(),
+            Some(host) if !self.settings.hosts.takes(host) => {
+                format!("there is no certificate for {host}, which --autocert-host-regexp does not take")
+            }
+            Some(host) => format!("there is no certificate for {host} as yet"),
+        })
     }
 
     /// Waits until there is a certificate for this name, or there will be none for now.

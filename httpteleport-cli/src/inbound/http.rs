@@ -124,6 +124,10 @@ impl Shared {
         activity: &Arc<Activity>,
     ) {
         let handshake = async {
+            if tls::says_nothing(stream.get_ref()).await {
+                tracing::debug!("connection of {}: it hung up before it said anything", ends.caller.client);
+                return Ok(None);
+            }
             match &self.acme {
                 None => acceptor
                     .accept(stream)
@@ -148,10 +152,7 @@ impl Shared {
                     part(stream).await;
                 }
             }
-            Ok(Err((error, _))) => {
-                let became = format_args!("failed: {}", one_line(&error));
-                self.counters.failed_handshake.note("TLS handshake", ends.caller.client, became);
-            }
+            Ok(Err((error, _))) => tls::note_failed(ends.caller.client, &error, &self.counters),
             Err(_) => {
                 self.counters.slow_handshake.note("TLS handshake", ends.caller.client, "failed: it took too long");
             }

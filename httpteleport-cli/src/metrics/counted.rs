@@ -39,6 +39,11 @@ impl<S, C: Counts> Counted<S, C> {
     pub(crate) fn new(stream: S, counts: Arc<C>) -> Counted<S, C> {
         Counted { stream, counts }
     }
+
+    /// The stream below.
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin, C: Counts> AsyncRead for Counted<S, C> {

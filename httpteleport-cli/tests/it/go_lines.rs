@@ -135,11 +135,20 @@ async fn https_with_certificates_that_are_ordered() {
     let line =
         ["-inType=https", "-in=127.0.0.1:0", "-autocertHostRegexp=^www\\.example\\.com$", &cache, "-outType=http"];
     let (out, more) = (format!("-out={}", origin.address), ["--acme-ca", trusted.files().0]);
-    let program = Program::start(&[&line[..], &[&out], &more].concat()).await;
-    let stream = tokio::net::TcpStream::connect(program.address()).await.expect("a connection");
-    let name = rustls::pki_types::ServerName::try_from("other.example.com").expect("a name");
-    let error = trusted.client().connect(name, stream).await.expect_err("there is no certificate");
-    assert!(error.to_string().contains("fatal alert"), "{error}");
+    let (program, mut log) = Program::logged(&[&line[..], &[&out], &more].concat()).await;
+    for (name, why) in [
+        (
+            "other.example.com",
+            "failed: there is no certificate for other.example.com, which --autocert-host-regexp does not take",
+        ),
+        ("127.0.0.1", "failed: the client names no host, so there is no certificate to show"),
+    ] {
+        let stream = tokio::net::TcpStream::connect(program.address()).await.expect("a connection");
+        let name = rustls::pki_types::ServerName::try_from(name).expect("a name");
+        let error = trusted.client().connect(name, stream).await.expect_err("there is no certificate");
+        assert!(error.to_string().contains("fatal alert"), "{error}");
+        logged(&mut log, why).await;
+    }
 }
 
 #[tokio::test]

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::admin::{get, value};
 use crate::client::Client;
 use crate::origin::Origin;
 use crate::program::{Program, logged};
@@ -87,6 +89,34 @@ async fn https_in() {
     let mut plain = Client::connect(program.address()).await;
     plain.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert!(!plain.rest().await.starts_with(b"HTTP"), "clear text is not answered");
+}
+
+/// As load balancers do that look whether the port is there.
+#[tokio::test]
+async fn who_hangs_up_before_it_says_anything_is_no_news() {
+    let (identity, folder) = (Identity::new("hangs_up"), tempfile::tempdir().expect("a folder"));
+    let (cert, key) = identity.files();
+    let cache = folder.path().join("cache");
+    let cache = cache.to_str().expect("UTF-8");
+    let ordered = ["--autocert-host-regexp", "a", "--autocert-cache-dir", cache, "--acme-ca", cert];
+    let base = ["--in", "https://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--admin", "127.0.0.1:0", "--log-level"];
+    for options in [&["--in-tls-cert", cert, "--in-tls-key", key][..], &ordered] {
+        let (mut program, mut log) = Program::logged(&[&base[..], &["debug"], options].concat()).await;
+        let admin = program.admin().await;
+        let failed = async || {
+            let metrics = get(&admin, "/metrics").await;
+            value(metrics.text(), "httptp_refusals_total", &["failed_handshake"])
+        };
+        drop(TcpStream::connect(program.address()).await.expect("a connection"));
+        logged(&mut log, "DEBUG connection of 127.0.0.1").await;
+        assert!(failed().await < 1.0);
+        let mut stream = TcpStream::connect(program.address()).await.expect("a connection");
+        stream.write_all(&[22, 3, 1]).await.expect("written");
+        drop(stream);
+        let line = logged(&mut log, " WARN TLS handshake of 127.0.0.1").await;
+        assert!(line.ends_with("failed: the client hung up in the middle of it"), "{line}");
+        assert!((1.0..2.0).contains(&failed().await));
+    }
 }
 
 #[tokio::test]
