@@ -103,6 +103,7 @@ impl Reason {
             Reason::Method => Some("--in-get-only"),
             Reason::SlowBody => Some("--in-body-timeout"),
             Reason::LargeBody => Some("--in-max-body-size"),
+            Reason::LargeHead => Some("--in-max-header-size, --in-max-headers"),
             Reason::ClientConcurrency => Some("--client-concurrency"),
             Reason::ClientRate => Some("--client-rate"),
             Reason::Concurrency => Some("--concurrency"),

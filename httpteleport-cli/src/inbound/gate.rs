@@ -17,6 +17,9 @@ use crate::request::{RequestBody, withhold};
 use crate::spelling::Spellings;
 use crate::trailers::Withheld;
 
+/// As many fields hyper takes of HTTP/1.1 where nobody says.
+const MOST_FIELDS: usize = 100;
+
 /// The gate of one listener.
 pub(super) struct Gate {
     get_only: bool,
@@ -73,6 +76,18 @@ impl Gate {
         match &self.clients {
             Some(clients) => clients.admit(client, Instant::now()),
             None => Ok(None),
+        }
+    }
+
+    /// Which limit a head of HTTP/1.1 is over of which so much was read; `None` where that does not show.
+    pub(super) fn exceeded(&self, head: &[u8]) -> Option<String> {
+        let most = if self.max_headers == usize::MAX { MOST_FIELDS } else { self.max_headers };
+        let lines = head.iter().filter(|byte| **byte == b'\n').count();
+        if head.len() > self.max_head {
+            Some(format!("it is over the {} bytes of --in-max-header-size", self.max_head))
+        } else {
+            // The first is no field.
+            (lines > most).then(|| format!("it has more fields than the {most} of --in-max-headers"))
         }
     }
 

@@ -193,8 +193,13 @@ impl Shared {
         if error.is_parse_too_large() {
             // hyper has no other way to tell which.
             let target = why.contains("URI too long");
+            if target {
+                return self.refuse_head(ends, StatusCode::URI_TOO_LONG, &why, head);
+            }
+            let exceeded =
+                self.policy.load().gate.exceeded(head).map(|which| format!("its head is too large: {which}"));
             let large = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            self.refuse_head(ends, if target { StatusCode::URI_TOO_LONG } else { large }, &why, head);
+            self.refuse_head(ends, large, &exceeded.unwrap_or(why), head);
         } else if error.is_parse() {
             self.refuse_head(ends, StatusCode::BAD_REQUEST, &why, head);
         } else if error.is_timeout() {

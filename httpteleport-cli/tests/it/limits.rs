@@ -4,22 +4,31 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::origin::Origin;
-use crate::program::Program;
+use crate::program::{Program, logged};
 
 #[tokio::test]
 async fn a_head_over_the_limit_is_431() {
     let origin = Origin::start().await;
-    let program = Program::http(&origin.url()).await;
+    let args = ["--in", "http://127.0.0.1:0", "--out", &origin.url(), "--log-all-errors"];
+    let (program, mut log) = Program::logged(&args).await;
     let request = |size: usize| {
         let frame = "GET /echo HTTP/1.1\r\nHost: h\r\nX: \r\n\r\n".len();
         format!("GET /echo HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(size - frame))
     };
     assert_eq!(Client::connect(program.address()).await.ask(request(4096)).await.status(), 200);
     assert_eq!(Client::connect(program.address()).await.ask(request(4097)).await.status(), 431);
+    let told = "refused with 431: its head is too large: it is over the 4096 bytes of --in-max-header-size";
+    logged(&mut log, told).await;
     let many: String = (0..200).map(|n| format!("X{n}: 1\r\n")).collect();
     let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{many}\r\n");
     assert!(many.len() < 4096);
     assert_eq!(Client::connect(program.address()).await.ask(many).await.status(), 431);
+    logged(&mut log, "its head is too large: it has more fields than the 100 of --in-max-headers").await;
+    let args = [&args[..], &["--in-max-headers", "2"]].concat();
+    let (program, mut log) = Program::logged(&args).await;
+    let three = "GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\n\r\n";
+    assert_eq!(Client::connect(program.address()).await.ask(three).await.status(), 431);
+    logged(&mut log, "its head is too large: it has more fields than the 2 of --in-max-headers").await;
 }
 
 #[tokio::test]
