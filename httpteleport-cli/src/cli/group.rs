@@ -55,7 +55,7 @@ pub(crate) struct GroupArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) out_tls_key: Option<PathBuf>,
 
-    /// https and teleports: the name or address that the certificates of outputs have to be for [default: that in the URL]
+    /// https and teleports: the name or address that the certificates of outputs have to be for [default: that in the URL, of an SRV record its domain]
     #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = tls_name)]
     pub(crate) out_tls_name: Option<ServerName<'static>>,
 

@@ -53,6 +53,8 @@ async fn shown() -> String {
 #[tokio::test]
 async fn the_manual_page_has_each_command_with_its_options_and_what_the_program_ends_with() {
     let page = shown().await;
+    let signals = page.split("SIGNALS").nth(1).and_then(|rest| rest.split("EXIT STATUS").next()).expect("signals");
+    assert!(signals.contains("--drain-timeout") && signals.contains("--drain-delay"), "{signals}");
     for heading in ["COMMANDS", "URLS", "VALUES", "SIGNALS", "EXIT STATUS", "EXAMPLES"] {
         assert!(page.lines().any(|line| line == heading), "{heading}: {page}");
     }

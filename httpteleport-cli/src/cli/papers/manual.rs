@@ -10,7 +10,8 @@ use clap_mangen::roff::{Roff, bold, roman};
 const SIGNALS: [(&str, &str); 3] = [
     (
         "SIGTERM, SIGINT",
-        "No new connections are accepted, and what runs is finished, for 30 seconds at the most. A second one ends the program at once.",
+        "No new connections are accepted, and what runs is finished, for as long as --drain-timeout says at the most, 30 seconds without it. With \
+         --drain-delay all is served on for so long before that begins; a second one begins it. The next one ends the program at once.",
     ),
     (
         "SIGHUP",
