@@ -85,7 +85,19 @@ fn fault(error: &serde_json::Error) -> String {
             )
         }
         Category::Eof => "ends in the middle of its JSON; save it again, whole".to_owned(),
-        Category::Data | Category::Io => format!("is no HAR: {error}; give a HAR, NAME.req.zst, or a folder of these"),
+        Category::Data | Category::Io => {
+            let what = lacking(&error.to_string());
+            format!("is no HAR: {what} at line {line}, column {column}; give a HAR, NAME.req.zst, or a folder of these")
+        }
+    }
+}
+
+/// What JSON that is none of a HAR lacks, in our words.
+fn lacking(error: &str) -> String {
+    let named = error.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
+    match named {
+        Some((name, _)) => format!("its JSON lacks {name:?}"),
+        None => "its JSON is built otherwise".to_owned(),
     }
 }
 
@@ -121,8 +133,10 @@ mod tests {
         let cases = [
             (b"not json".to_vec(), "shop.har: is no HAR: it is not JSON at line 1, column 2; give a HAR"),
             (br#"{"log":{"entries":["#.to_vec(), "shop.har: ends in the middle of its JSON; save it again, whole"),
-            (b"{}".to_vec(), "shop.har: is no HAR: missing field `log`"),
-            (br#"{"log":{"entries":[{}]}}"#.to_vec(), "missing field `request`"),
+            (b"{}".to_vec(), "shop.har: is no HAR: its JSON lacks \"log\" at line 1, column 2; give"),
+            (b"127.0.0.1 localhost".to_vec(), "shop.har: is no HAR: its JSON is built otherwise at line 1, column"),
+            (b"7".to_vec(), "shop.har: is no HAR: its JSON is built otherwise at line 1, column 1; give a HAR"),
+            (br#"{"log":{"entries":[{}]}}"#.to_vec(), "its JSON lacks \"request\" at line 1"),
             (br#"{"log":{"entries":[]}}"#.to_vec(), "holds no exchange that can be carried: it has no entries"),
             (
                 format!(r#"{{"log":{{"entries":[{CACHED}]}}}}"#).into_bytes(),
