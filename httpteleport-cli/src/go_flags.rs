@@ -140,6 +140,11 @@ pub(crate) fn translate(args: impl IntoIterator<Item = OsString>) -> Result<Tran
     Ok(Translated { args: ours, spelt })
 }
 
+/// The option of a flag of Go's, which is named without its dashes.
+pub(crate) fn option(flag: &str) -> Option<&'static str> {
+    FLAGS.iter().find(|(name, ..)| *name == flag).map(|(_, option, _)| *option)
+}
+
 /// A line in Go's words: options that Go's httptp has are called as there.
 pub(crate) fn in_words_of_go(line: &str) -> String {
     let is_of_names = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';

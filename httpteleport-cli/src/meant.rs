@@ -27,6 +27,12 @@ pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>, enou
         let slip = if strsim::osa_distance(word, known) == 1 { 0.9 } else { 0.0 };
         strsim::jaro_winkler(word, known).max(slip)
     };
+    // Where most letters differ nobody would have guessed.
+    let is_near = |known: &&str| {
+        let known = known.trim_start_matches('-');
+        2 * strsim::osa_distance(word, known) <= word.chars().count().max(known.chars().count())
+    };
+    let known = known.filter(is_near);
     let known = known.map(|known| (likeness(known), known)).filter(|(likeness, _)| *likeness > enough);
     known.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }
@@ -43,5 +49,7 @@ mod tests {
         assert_eq!(meant("--in-alow"), "; did you mean --in-allow?");
         assert_eq!(meant("-inAllow"), "; did you mean -inAllowIP?");
         assert_eq!(meant("zebra"), "");
+        let meant = |word| super::meant(word, ["wire", "c", "concurrency"].into_iter());
+        assert_eq!((meant("workers"), meant("1"), meant("config")), Default::default());
     }
 }

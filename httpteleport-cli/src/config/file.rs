@@ -7,8 +7,6 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-#[cfg(test)]
-use clap::CommandFactory as _;
 use clap::Parser;
 use toml::de::DeTable;
 
@@ -21,10 +19,13 @@ use super::Settings;
 use crate::cli::{GroupArgs, ListenerArgs, ProcessArgs, TeleportArgs};
 use crate::outbound::plain;
 
+mod kinds;
 mod lines;
 mod reader;
 mod routes;
+mod stray;
 mod table;
+mod twice;
 
 pub(crate) use table::Word;
 
@@ -92,10 +93,11 @@ impl ConfigFile {
         let lines = Lines::new(&self.path, &text);
         let (root, faults) = DeTable::parse_recoverable(&text);
         if !faults.is_empty() {
-            let line = |fault: &toml::de::Error| {
-                lines.at(fault.span().map_or(0, |span| span.start), &fault_line(fault, &text))
-            };
-            return Err(lines::sorted(faults.iter().map(line).collect()));
+            let place = |fault: &toml::de::Error| fault.span().map_or(0, |span| span.start);
+            // A table that stands there twice is told, and not each of its keys.
+            let told = faults.iter().filter(|fault| !twice::is_of_table(&text, place(fault), &faults));
+            let line = |fault: &toml::de::Error| lines.at(place(fault), &fault_line(fault, &text));
+            return Err(lines::sorted(told.map(line).collect()));
         }
         let mut reader = Reader::new(&lines, &self.typed);
         let read = reader.settings(root.into_inner());
@@ -115,8 +117,8 @@ fn fault_line(fault: &toml::de::Error, text: &str) -> String {
     let message = fault.message().lines().collect::<Vec<_>>().join(", ");
     let key = fault.span().and_then(|span| text.get(span)).map(str::trim).filter(|key| !key.contains('\n'));
     match key {
-        Some(key) if message == "duplicate key" && !key.is_empty() => {
-            format!("{key}: stands there twice; keep one, and write several values as one list")
+        Some(key) if message == twice::MESSAGE && !key.is_empty() => {
+            twice::line(text, fault.span().map_or(0, |span| span.start), key)
         }
         _ => message,
     }
@@ -180,11 +182,7 @@ impl Located {
 /// Each option with its key, behind its table if it is not of the top: `--in-delay`, `listener.delay`.
 #[cfg(test)]
 pub(crate) fn keys() -> Vec<(String, String)> {
-    let kinds = [
-        ("", Kind::new(ProcessTable::command(), "", None, &[])),
-        ("listener.", Kind::new(ListenerTable::command(), "in-", Some("url"), &[])),
-        ("group.", Kind::new(GroupTable::command(), "out-", Some("urls"), &[])),
-    ];
+    let kinds = [("", kinds::top()), ("listener.", kinds::listener()), ("group.", kinds::group())];
     let keys = |(table, kind): &(&str, Kind)| {
         let words = kind.words().map(|(option, key)| (option.to_owned(), format!("{table}{key}")));
         words.collect::<Vec<_>>()

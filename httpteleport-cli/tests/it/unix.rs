@@ -105,6 +105,10 @@ async fn a_mode_says_who_may_connect() {
     assert_eq!(client.get("/size/1").await.status(), 200, "on the same socket");
 
     settings.write(&file("socket_mode = 0o660"));
+    program.signal(Signal::HUP);
+    program.next_line().await;
+    assert_eq!(mode(&path), 0o660, "as TOML writes it");
+    settings.write(&file("socket_mode = 432"));
     let (code, _, stderr) = run(&["check", &settings.path()]).await;
     assert_eq!(code, Some(2));
     let want = ":3: listener \"a\": socket_mode 432: is no mode of a socket; write three octal digits";

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::kinds;
 use super::lines::Lines;
 use super::table::{Kind, Table};
 use super::{Found, GroupTable, ListenerTable, MOST, ProcessTable, Typed, Word, routes};
@@ -50,7 +51,7 @@ impl<'a> Reader<'a> {
         let (listeners, groups) = (listeners?, groups?);
         let routes = root.remove("route");
 
-        let kind = Kind::new(ProcessTable::command(), "", None, &["listener", "group", "route"]);
+        let kind = kinds::top();
         let top = self.table(&kind, String::new(), 0, root, &self.typed.process);
         let args = ProcessTable::from_arg_matches(&top.matches).ok()?;
         let mut mistakes = Mistakes::beside(top.left_out().to_vec());
@@ -76,7 +77,7 @@ impl<'a> Reader<'a> {
         settings: &mut Settings,
         tables: &mut Tables,
     ) -> Option<()> {
-        let kind = Kind::new(ListenerTable::command(), "in-", Some("url"), &[]);
+        let kind = kinds::listener();
         for (name, at, table) in listeners {
             let table = self.table(&kind, format!("listener \"{name}\""), at, table, &self.typed.listener);
             let own = ListenerTable::from_arg_matches(&table.matches).ok()?;
@@ -105,7 +106,7 @@ impl<'a> Reader<'a> {
         settings: &mut Settings,
         tables: &mut Tables,
     ) -> Option<()> {
-        let kind = Kind::new(GroupTable::command(), "out-", Some("urls"), &[]);
+        let kind = kinds::group();
         for (name, at, table) in groups {
             let table = self.table(&kind, format!("group \"{name}\""), at, table, &self.typed.group);
             let own = GroupTable::from_arg_matches(&table.matches).ok()?;
@@ -260,7 +261,7 @@ impl<'a> Reader<'a> {
             None => self.note(0, "there is no route to several groups; write tables [[route]] with the group of each"),
             Some(routes) => {
                 let found;
-                (settings.routes, found) = routes::read(routes, names);
+                (settings.routes, found) = routes::read(routes, names, self.lines);
                 for (at, line) in found {
                     self.note(at, &line);
                 }

@@ -1,6 +1,6 @@
 //! The tables `[[route]]` of a file.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::mem;
 
 use http::header::{HOST, HeaderName, HeaderValue};
@@ -8,13 +8,16 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Found;
+use super::kinds::Sort;
+use super::lines::Lines;
 use super::reader::Names;
+use super::stray::stray;
 use super::table::{element, kind, text};
 use crate::config::{Edit, Host, Route};
 use crate::headers::FRAMING;
 use crate::meant::meant;
 
-const KEYS: [&str; 9] = [
+pub(super) const KEYS: [&str; 9] = [
     "listener",
     "host",
     "path",
@@ -33,12 +36,13 @@ const MOST: usize = 100_000;
 const LONGEST_HOST: usize = 254;
 
 /// Reads them; what is wrong is returned as well.
-pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names) -> (Vec<Route>, Vec<Found>) {
+pub(super) fn read(routes: Spanned<DeValue<'_>>, names: &Names, lines: &Lines<'_>) -> (Vec<Route>, Vec<Found>) {
     let mut reader = Reader {
         names,
+        lines,
         routes: Vec::new(),
         left: Some(MOST),
-        taken: HashSet::new(),
+        taken: HashMap::new(),
         general: Vec::new(),
         found: Vec::new(),
     };
@@ -69,11 +73,12 @@ type Faults = Vec<(Option<usize>, String)>;
 
 struct Reader<'a> {
     names: &'a Names,
+    lines: &'a Lines<'a>,
     routes: Vec<Route>,
     /// How many more there may be; `None` once there was one too many.
     left: Option<usize>,
-    /// What those with which nothing is wrong take: a listener, hosts, a path without a slash at its end.
-    taken: HashSet<(Option<usize>, Host, String)>,
+    /// What those with which nothing is wrong take (a listener, hosts, a path without a slash at its end), and where they begin.
+    taken: HashMap<(Option<usize>, Host, String), usize>,
     /// Where those among them begin that are for every listener, and what they take.
     general: Vec<(usize, Host, String)>,
     found: Vec<Found>,
@@ -101,7 +106,7 @@ impl Reader<'_> {
                 "remove_reply_headers" => field_names(&value).map(|names| route.reply.remove = names),
                 "rewrite_host" => one(&value, |value| new_host(&string(value)?, &mut route.edit)),
                 unknown => {
-                    self.note(at, &format!("unknown key {unknown}{}", meant(unknown, KEYS.into_iter())));
+                    self.note(at, &stray(unknown, Sort::Route).line);
                     continue;
                 }
             };
@@ -135,8 +140,10 @@ impl Reader<'_> {
         if route.listener.is_none() {
             self.general.push((at, route.host.clone(), path.clone()));
         }
-        if !self.taken.insert((route.listener, route.host.clone(), path)) {
-            self.note(at, "takes what an earlier one takes; change its listener, host or path, or drop it");
+        if let Some(earlier) = self.taken.insert((route.listener, route.host.clone(), path), at) {
+            let line = self.lines.number(earlier);
+            let told = format!("takes what that in line {line} takes; change its listener, host or path, or drop it");
+            self.note(at, &told);
         }
     }
 
@@ -144,7 +151,7 @@ impl Reader<'_> {
     fn check_general(&mut self) {
         let listeners = self.names.listeners.len();
         for (at, host, path) in mem::take(&mut self.general) {
-            let has_its_own = |index| self.taken.contains(&(Some(index), host.clone(), path.clone()));
+            let has_its_own = |index| self.taken.contains_key(&(Some(index), host.clone(), path.clone()));
             if listeners > 0 && (0..listeners).all(has_its_own) {
                 self.note(
                     at,
@@ -162,7 +169,15 @@ impl Reader<'_> {
         if text(value.get_ref()).is_ok_and(|names| names.is_empty()) {
             return Err(vec![(None, "names none; name one, or drop the key for all of them".to_owned())]);
         }
-        each(value, find)
+        if !matches!(value.get_ref(), DeValue::Array(_)) {
+            string(value.get_ref()).map_err(|why| vec![(None, why)])?;
+        }
+        let named = each(value, find)?;
+        let twice = named.iter().enumerate().find(|(index, listener)| named[..*index].contains(*listener));
+        match twice.and_then(|(_, listener)| *listener) {
+            Some(twice) => Err(vec![(None, format!("names {} twice; drop one", self.names.listeners[twice]))]),
+            None => Ok(named),
+        }
     }
 
     fn group(&self, value: &DeValue<'_>) -> Result<usize, String> {

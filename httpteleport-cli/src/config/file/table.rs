@@ -4,8 +4,9 @@ use clap::{ArgMatches, Command};
 use toml::de::{DeTable, DeValue};
 
 use super::Found;
+use super::kinds::Sort;
+use super::stray::{Stray, stray};
 use crate::cli;
-use crate::meant::{asked, likely};
 
 /// An option with its value: `--in-max-body-size`, `1000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,14 +28,13 @@ pub(super) struct Kind {
     command: Command,
     /// Each option with its key; longer names first, so that none is taken for the beginning of another.
     keys: Vec<(String, String)>,
-    /// Keys that are read by others, for guesses.
-    more: &'static [&'static str],
+    sort: Sort,
 }
 
 impl Kind {
     /// A table of the options of a command. Their keys are their names without the prefix; the one that is nothing but the prefix has a
     /// key of its own.
-    pub(super) fn new(command: Command, prefix: &str, address: Option<&str>, more: &'static [&'static str]) -> Kind {
+    pub(super) fn new(sort: Sort, command: Command, prefix: &str, address: Option<&str>) -> Kind {
         let key = |long: &str| match address {
             Some(address) if long == prefix.trim_end_matches('-') => address.to_owned(),
             _ => long.strip_prefix(prefix).unwrap_or(long).replace('-', "_"),
@@ -42,11 +42,10 @@ impl Kind {
         let longs = command.get_arguments().filter_map(clap::Arg::get_long);
         let mut keys: Vec<_> = longs.map(|long| (format!("--{long}"), key(long))).collect();
         keys.sort_by_key(|(option, _)| std::cmp::Reverse(option.len()));
-        Kind { command, keys, more }
+        Kind { command, keys, sort }
     }
 
     /// The keys that may stand in it.
-    #[cfg(test)]
     pub(super) fn known(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|(_, key)| key.as_str())
     }
@@ -131,14 +130,13 @@ impl Table {
             let at = key.span().start;
             let key = key.into_inner();
             let Some(option) = kind.option(&key) else {
-                let known = kind.keys.iter().map(|(_, key)| key.as_str()).chain(kind.more.iter().copied());
-                let guess = likely(&key, known);
-                left_out.extend(guess.and_then(|guess| kind.option(guess)).map(str::to_owned));
-                found.push((at, format!("{prefix}unknown key {key}{}", asked(guess))));
+                let Stray { line, meant } = stray(&key, kind.sort);
+                left_out.extend(meant.and_then(|meant| kind.option(&meant).map(str::to_owned)));
+                found.push((at, format!("{prefix}{line}")));
                 continue;
             };
             let option = option.to_owned();
-            let word = match text(value.get_ref()) {
+            let word = match typed_text(&option, value.get_ref()) {
                 Ok(value) => Word { option, value },
                 Err(why) => {
                     left_out.push(option);
@@ -223,6 +221,17 @@ impl Table {
 /// Says by keys what is said by options.
 fn reword(keys: &[(String, String)], line: &str) -> String {
     keys.iter().fold(line.to_owned(), |line, (option, key)| line.replace(option.as_str(), key))
+}
+
+/// The value of an option as it would be typed.
+fn typed_text(option: &str, value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        // A mode is octal, which 0o660 says again.
+        DeValue::Integer(number) if option == "--in-socket-mode" && number.radix() == 8 => {
+            Ok(number.as_str().trim_start_matches('0').to_owned())
+        }
+        other => text(other),
+    }
 }
 
 /// A value as it would be typed.

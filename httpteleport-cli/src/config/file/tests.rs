@@ -87,11 +87,7 @@ fn mistakes_are_told_as_the_docs_say() {
 
 #[test]
 fn every_key_is_in_the_docs() {
-    let kinds = [
-        (Kind::new(ProcessTable::command(), "", None, &[]), "the top"),
-        (Kind::new(ListenerTable::command(), "in-", Some("url"), &[]), "listener"),
-        (Kind::new(GroupTable::command(), "out-", Some("urls"), &[]), "group"),
-    ];
+    let kinds = [(kinds::top(), "the top"), (kinds::listener(), "listener"), (kinds::group(), "group")];
     for (kind, table) in kinds {
         for key in kind.known() {
             assert!(DOCS.contains(&format!("`{key}`")), "{table}: {key}");
@@ -216,7 +212,15 @@ fn what_does_not_fit_together_is_told() {
         ),
         (
             "[listener.a]\nurl = \"http://:1\"\n[group.a]\nurls = \"http://127.0.0.1\"\n[[route]]\n[[route]]\npath = \"/\"",
-            &["web.toml:6: route: takes what an earlier one takes"],
+            &["web.toml:6: route: takes what that in line 5 takes; change its listener, host or path"],
+        ),
+        (
+            "[listener.a]\nurl = \"http://:1\"\n[listener.c]\nurl = \"http://:81\"\n[group.a]\nurls = \"http://127.0.0.1\"\n[[route]]\n[[route]]\nlistener = [\"a\", \"a\"]",
+            &["web.toml:9: route: listener: names a twice; drop one"],
+        ),
+        (
+            "[listener.a]\nurl = \"http://:1\"\n[listener.c]\nurl = \"http://:81\"\n[group.a]\nurls = \"http://127.0.0.1\"\n[[route]]\n[[route]]\nlistener = 1",
+            &["web.toml:9: route: listener: an integer does not fit here; write a text in quotes"],
         ),
         (
             "[listener.a]\nurl = \"http://:1\"\n[listener.b]\nurl = \"http://:81\"\n[group.a]\nurls = \"http://127.0.0.1\"\n[[route]]\n[[route]]\nlistener = [\"a\", \"b\"]\npath = \"/\"",
@@ -318,9 +322,14 @@ fn what_a_file_may_hold_has_bounds() {
 fn a_key_that_stands_twice_is_named() {
     for (text, want) in [
         ("[listener.a]\nurl = \"http://:1\"\nurl = \"http://:2\"\n", "web.toml:3: url: stands there twice; keep one"),
-        ("[group.a]\n[group.a]\n", "web.toml:2: a: stands there twice; keep one"),
+        ("[group.a]\n[group.a]\n", "web.toml:2: [group.a]: stands there twice; write all of it below the first one"),
+        (
+            "[group.a]\nurls = \"http://h\"\n[listener.b]\n[group.a] # again\nurls = \"http://h\"\n[listener.c]\n",
+            "web.toml:4: [group.a]: stands there twice; write all of it below the first one",
+        ),
     ] {
-        assert!(mistakes(text)[0].starts_with(want), "{:?}", mistakes(text));
+        let told = mistakes(text);
+        assert!(told.len() == 1 && told[0].starts_with(want), "{told:?}");
     }
 }
 
