@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::cli::Checked;
-use crate::config::{ConfigFile, Group, Listener, Located, Part, Process, Settings};
+use crate::config::{ConfigFile, Group, Listener, Loaded, Located, Part, Process, Settings};
 use crate::discover::{self, Known};
 use crate::listen::{self, Given};
 use crate::metrics::Metrics;
@@ -32,15 +32,15 @@ pub(crate) fn run(checked: &Checked) -> Result<(Settings, Vec<String>), Vec<Stri
 }
 
 fn all_of(config: &ConfigFile) -> Result<(Settings, Vec<String>), Vec<String>> {
-    let (settings, located) = config.load()?;
+    let Loaded { settings, located, of_files } = config.load_all()?;
     let none = |error: anyhow::Error| located.told(vec![(Part::Process, format!("{error:#}"))]);
     let runtime = threads::runtime(settings.process.threads).map_err(none)?;
     let (faults, missing) = runtime.block_on(look(&settings, &located));
     let homeless = runtime.block_on(overlap::of_usual_admin(&settings, &Given::default(), Some(&located)));
     // A look-up that was given up may still wait for its answer.
     runtime.shutdown_background();
-    if !faults.is_empty() {
-        return Err(located.told(faults));
+    if !faults.is_empty() || !of_files.is_empty() {
+        return Err(located.told_with(of_files, faults));
     }
     let warnings = settings.idle_options.iter().cloned().chain(located.told(missing)).chain(homeless).collect();
     Ok((settings, warnings))

@@ -32,7 +32,8 @@ impl Settings {
         }
         settings.idle_options = mistakes.idle().to_vec();
         settings.idle_options.extend(settings.idle_teleport());
-        match mistakes.into_lines().into_iter().next() {
+        let files = mistakes.files().to_vec();
+        match mistakes.into_lines().into_iter().chain(files).next() {
             Some(first) => Err(first),
             None => Ok(settings),
         }

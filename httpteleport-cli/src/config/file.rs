@@ -3,6 +3,7 @@
 //! The keys of its tables are the options of the command line, so both have one reader and one set of errors. The tree of values
 //! knows where each stands, and all mistakes are found, not the first alone.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,17 @@ pub(crate) struct ConfigFile {
     pub(crate) path: PathBuf,
     /// What the command line and the environment say, which wins.
     pub(crate) typed: Typed,
+}
+
+/// What a file has come to.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The settings.
+    pub(crate) settings: Settings,
+    /// Where everything stands.
+    pub(crate) located: Located,
+    /// What is wrong with the files that they name.
+    pub(crate) of_files: Vec<Found>,
 }
 
 /// Options that were typed, by the tables that they are for.
@@ -89,6 +101,16 @@ impl ConfigFile {
     ///
     /// All that is wrong, each a line that says where.
     pub(crate) fn load(&self) -> Result<(Settings, Located), Vec<String>> {
+        let Loaded { settings, located, of_files } = self.load_all()?;
+        if of_files.is_empty() { Ok((settings, located)) } else { Err(lines::sorted(of_files)) }
+    }
+
+    /// The same, whatever is wrong with files that the settings name.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong otherwise, and with those files, each a line that says where.
+    pub(crate) fn load_all(&self) -> Result<Loaded, Vec<String>> {
         let text = read(&self.path).map_err(|why| vec![format!("{}: {why}", self.path.display())])?;
         let lines = Lines::new(&self.path, &text);
         let (root, faults) = DeTable::parse_recoverable(&text);
@@ -101,13 +123,17 @@ impl ConfigFile {
         }
         let mut reader = Reader::new(&lines, &self.typed);
         let read = reader.settings(root.into_inner());
-        let (found, idle) = (reader.found, reader.idle);
+        let (mut found, of_files, idle) = (reader.found, reader.of_files, reader.idle);
         match read {
             Some((settings, tables)) if found.is_empty() => {
                 let located = Located { path: self.path.clone(), text, tables };
-                Ok((Settings { idle_options: lines::sorted(idle), ..settings }, located))
+                let settings = Settings { idle_options: lines::sorted(idle), ..settings };
+                Ok(Loaded { settings, located, of_files })
             }
-            _ => Err(lines::sorted(found)),
+            _ => {
+                found.extend(of_files);
+                Err(lines::sorted(found))
+            }
         }
     }
 }
@@ -146,12 +172,20 @@ pub(crate) struct Located {
 impl Located {
     /// Lines that begin with an option, each in the words of the file, with its place, and in the order of the file.
     pub(crate) fn told(&self, faults: Vec<(Part, String)>) -> Vec<String> {
+        self.told_with(Vec::new(), faults)
+    }
+
+    /// The same with others that have their places already, each once.
+    pub(crate) fn told_with(&self, others: Vec<Found>, faults: Vec<(Part, String)>) -> Vec<String> {
         let lines = Lines::new(&self.path, &self.text);
         let found = faults.into_iter().map(|(part, line)| {
             let located = self.table(part).locate(&line);
             located.map_or_else(|| (0, line.clone()), |(at, line)| lines.at(at, &line))
         });
-        lines::sorted(found.collect())
+        let mut told = lines::sorted(others.into_iter().chain(found).collect());
+        let mut seen = HashSet::new();
+        told.retain(|line| seen.insert(line.clone()));
+        told
     }
 
     /// A line that begins with an option of these settings, with its value where there may be several: in the words of the file and with its
@@ -210,7 +244,7 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 /// A mistake, and the byte that it is at, by which they are put in order.
-type Found = (usize, String);
+pub(crate) type Found = (usize, String);
 
 #[cfg(test)]
 mod tests;

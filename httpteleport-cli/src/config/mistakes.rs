@@ -4,6 +4,8 @@
 #[derive(Debug, Default)]
 pub(crate) struct Mistakes {
     lines: Vec<String>,
+    /// Those about files that are named, beside which all else may be fine.
+    files: Vec<String>,
     idle: Vec<String>,
     /// Options whose values cannot be read.
     unread: Vec<String>,
@@ -23,6 +25,11 @@ impl Mistakes {
         if !words.any(|word| self.unread.iter().any(|option| option == word)) {
             self.lines.push(line);
         }
+    }
+
+    /// One more, about a file that is named: it says nothing about the rest.
+    pub(crate) fn add_file(&mut self, line: String) {
+        self.files.push(line);
     }
 
     /// One more that depends on what this option says.
@@ -47,7 +54,12 @@ impl Mistakes {
         &self.idle
     }
 
-    /// All of them, in the order in which they were found.
+    /// Those about files that are named.
+    pub(crate) fn files(&self) -> &[String] {
+        &self.files
+    }
+
+    /// All others, in the order in which they were found.
     pub(crate) fn into_lines(self) -> Vec<String> {
         self.lines
     }

@@ -10,6 +10,9 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use super::MOST_WAITING;
 
+/// Ports below this one are for those who have the privilege, unless the system is set otherwise.
+const FIRST_FREE: u16 = 1024;
+
 /// The addresses that a host and a port are, in the order in which they are tried; an empty host is every address of IPv4.
 ///
 /// # Errors
@@ -30,7 +33,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketA
     found.with_context(|| format!("cannot find the address of {host:?}; use one of this machine's addresses"))
 }
 
-/// Whether one of these addresses is of this machine, whoever has the port.
+/// Whether one of these addresses is of this machine, and its port one that this process may have, whoever has it.
 ///
 /// # Errors
 ///
@@ -38,7 +41,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketA
 pub(super) fn try_at(addresses: &[SocketAddr]) -> anyhow::Result<()> {
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        match is_here(*address) {
+        match is_here(*address).and_then(|()| is_allowed(*address)) {
             Ok(()) => return Ok(()),
             Err(error) => failed = error,
         }
@@ -54,6 +57,19 @@ pub(super) fn try_at(addresses: &[SocketAddr]) -> anyhow::Result<()> {
 pub(crate) fn is_here(mut address: SocketAddr) -> io::Result<()> {
     address.set_port(0);
     socket_for(address)?.bind(address)
+}
+
+/// Whether this process may have a port. What says so is the attempt, of a socket that accepts nothing and is gone at once.
+fn is_allowed(address: SocketAddr) -> io::Result<()> {
+    if address.port() >= FIRST_FREE || address.port() == 0 {
+        return Ok(());
+    }
+    let socket = socket_for(address)?;
+    socket.set_reuseaddr(true)?;
+    match socket.bind(address) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Whether an error says that the machine has no such address, or no addresses of that version of IP.

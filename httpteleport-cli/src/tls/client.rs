@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::pair::certified;
+use super::pair::{self, certified};
 use super::{HTTP_1_1, HTTP_2, provider, roots_of};
 use crate::config::ClientTls;
 use crate::outbound::Place;
@@ -75,7 +75,7 @@ pub(crate) fn trusting(ca: Option<&Path>, option: &str) -> anyhow::Result<Arc<Cl
 /// All that is wrong with the files of a group, each a line that names the option.
 pub(crate) fn client_faults(settings: &ClientTls) -> Vec<String> {
     let trusted = settings.ca.as_deref().and_then(|ca| roots(Some(ca), "--out-ca").err());
-    let shown = settings.pair.as_ref().and_then(|pair| certified(pair, "out").err());
+    let shown = settings.pair.iter().flat_map(|pair| pair::faults(pair, "out"));
     trusted.into_iter().chain(shown).map(|error| format!("{error:#}")).collect()
 }
 

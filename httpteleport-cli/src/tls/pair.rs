@@ -16,6 +16,16 @@ pub(crate) fn is_pair(cert: &Path, key: &Path) -> bool {
     certified(&Pair { cert: cert.to_owned(), key: key.to_owned() }, "in").is_ok()
 }
 
+/// All that is wrong with a pair, each a line that names the option.
+pub(super) fn faults(pair: &Pair, side: &str) -> Vec<anyhow::Error> {
+    let cert = pem::certificates(&pair.cert).with_context(|| format!("--{side}-tls-cert {}", pair.cert.display()));
+    let key = pem::private_key(&pair.key).with_context(|| format!("--{side}-tls-key {}", pair.key.display()));
+    match (cert.err(), key.err()) {
+        (None, None) => certified(pair, side).err().into_iter().collect(),
+        (cert, key) => cert.into_iter().chain(key).collect(),
+    }
+}
+
 /// Reads a pair; `side` is `in` or `out`, for the names of the options.
 ///
 /// # Errors

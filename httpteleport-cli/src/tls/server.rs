@@ -8,7 +8,7 @@ use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 
 use super::certificates::Certificates;
 use super::client_names::Named;
-use super::pair::certified;
+use super::pair::{self, certified};
 use super::tickets::Tickets;
 use super::{HTTP_1_1, HTTP_2, provider, roots_of};
 use crate::config::{ClientCa, Tls};
@@ -47,7 +47,7 @@ pub(crate) fn server_config(
 
 /// All that is wrong with the files of an input, each a line that names the option.
 pub(crate) fn server_faults(identity: &Tls) -> Vec<String> {
-    let pairs = identity.pairs.iter().filter_map(|pair| certified(pair, "in").err());
+    let pairs = identity.pairs.iter().flat_map(|pair| pair::faults(pair, "in"));
     let clients = identity.clients.iter().filter_map(|clients| verifier(clients).err());
     pairs.chain(clients).map(|error| format!("{error:#}")).collect()
 }

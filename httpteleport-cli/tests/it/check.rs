@@ -5,8 +5,10 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use testkit::programs::free_address;
+use tokio::process::Command;
+use tokio::time::timeout;
 
-use crate::program::{Program, run, run_within};
+use crate::program::{PATIENCE, Program, run, run_within};
 
 /// Settings in a file of their own, with `{here}` for its folder.
 struct Settings(TempDir);
@@ -134,6 +136,16 @@ async fn all_that_a_start_would_find_is_told_at_once() {
     assert_eq!(code, Some(2));
     let begin = |line: &String| line.split([' ']).next().map(str::to_owned).unwrap_or_default();
     assert_eq!(lines.iter().map(begin).collect::<Vec<_>>(), ["2:", "3:", "5:", "7:", "7:"], "{lines:#?}");
+
+    // What is wrong with a file that is named hides nothing of the rest, nor one file of a pair the other.
+    let settings = Settings::new(
+        "access_log = \"{here}/none/a.log\"\nhandover = \"{here}/none/h\"\n[listener.web]\nurl = \"https://127.0.0.1:1\"\n\
+         tls_cert = \"{here}/none.crt\"\ntls_key = \"{here}/none.key\"\n[listener.other]\nurl = \"http://127.0.0.1:1\"\n\
+         [group.a]\nurls = \"https://127.0.0.1:2\"\nca = \"{here}/none.pem\"\n[[route]]\n",
+    );
+    let (code, lines) = settings.check().await;
+    assert_eq!(code, Some(2));
+    assert_eq!(lines.iter().map(begin).collect::<Vec<_>>(), ["1:", "2:", "5:", "6:", "8:", "11:"], "{lines:#?}");
 }
 
 /// What may come while the program runs keeps it from nothing.
@@ -204,6 +216,28 @@ async fn the_environment_is_read_as_at_a_start() {
     let want = "httptp: warning: HTTPTP_IN_DELAY has no effect: the input is not teleport\n\
                 httptp: warning: HTTPTP_VERSION has no effect: the environment has no such option\n";
     assert_eq!((code, errors.as_str()), (Some(0), want));
+}
+
+/// Even root has no such port without that privilege.
+#[tokio::test]
+async fn a_port_that_this_process_may_not_have_is_told() {
+    let settings = Settings::new(&format!("[listener.web]\nurl = \"http://127.0.0.1:81\"\n{GROUP}"));
+    let path = settings.path();
+    let first: u16 = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(1024);
+    let drop = ["--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service", env!("CARGO_BIN_EXE_httptp")];
+    let mut command = Command::new("setpriv");
+    let output = command.args(drop).args(["check", &path]).env_remove("HTTPTP_ADMIN").kill_on_drop(true).output();
+    let output = timeout(PATIENCE, output).await.expect("it ends").expect("it starts");
+    let told = String::from_utf8(output.stderr).expect("UTF-8");
+    if first > 81 {
+        let want = ":2: listener \"web\": url http://127.0.0.1:81: permission denied: ports below 1024 need privileges";
+        assert!(output.status.code() == Some(2) && told.contains(want), "{told}");
+    } else {
+        assert_eq!((output.status.code(), told.as_str()), (Some(0), ""));
+    }
 }
 
 #[tokio::test]

@@ -253,7 +253,10 @@ fn what_does_not_fit_together_is_told() {
         ),
         (
             "[listener.a]\nurl = \"https://:1\"\ntls_cert = \"/none.pem\"\ntls_key = \"/none.pem\"\n[group.a]\nurls = \"http://127.0.0.1\"",
-            &["web.toml:3: listener \"a\": tls_cert /none.pem: cannot read the file: no such file"],
+            &[
+                "web.toml:3: listener \"a\": tls_cert /none.pem: cannot read the file: no such file",
+                "web.toml:4: listener \"a\": tls_key /none.pem: cannot read the file: no such file",
+            ],
         ),
         (
             "[listener.a]\nurl = \"http://:1\"\n[group.a]\nurls = \"https://h\"\nca = \"/none.pem\"",

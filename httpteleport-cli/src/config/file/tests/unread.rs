@@ -113,6 +113,8 @@ fn every_file_of_certificates_is_looked_at() {
         &[
             "3: listener \"web\": tls_cert /none.1: cannot read the file: no such file",
             "3: listener \"web\": tls_cert /none.2: cannot read the file: no such file",
+            "4: listener \"web\": tls_key /none.3: cannot read the file: no such file",
+            "4: listener \"web\": tls_key /none.4: cannot read the file: no such file",
             "5: listener \"web\": tls_client_ca /none.5: cannot read the file: no such file",
             "6: listener \"web\": client_burst: says nothing without client_rate",
         ],
@@ -121,6 +123,10 @@ fn every_file_of_certificates_is_looked_at() {
         &format!(
             "{WEB}[group.a]\nurls = \"https://127.0.0.1\"\nca = \"/none.1\"\ntls_cert = \"/none.2\"\ntls_key = \"/none.3\"\n"
         ),
-        &["5: group \"a\": ca /none.1: cannot read", "6: group \"a\": tls_cert /none.2: cannot read"],
+        &[
+            "5: group \"a\": ca /none.1: cannot read",
+            "6: group \"a\": tls_cert /none.2: cannot read",
+            "7: group \"a\": tls_key /none.3: cannot read",
+        ],
     );
 }
