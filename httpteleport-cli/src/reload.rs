@@ -11,7 +11,8 @@ use tokio::time::sleep;
 
 use self::looks::{Looks, News, stamps};
 use crate::admin::TokenFile;
-use crate::config::{ConfigFile, Settings};
+use crate::config::{ConfigFile, Listener, Settings};
+use crate::endpoint::Address;
 use crate::notify;
 use crate::outbound::plain;
 use crate::overlap;
@@ -71,7 +72,7 @@ impl Reload {
             let has_token = token.is_none_or(read_token);
             let applied = match &self.settings {
                 Some(file) => apply(file, running).await,
-                None => read_certificates(running, reason).await,
+                None => read_certificates(running, reason, has_token).await,
             };
             running.metrics().reloads.note(has_token && applied);
             notify::ready();
@@ -150,8 +151,11 @@ async fn apply(file: &ConfigFile, running: &mut Running) -> bool {
         return not_applied(overlaps);
     }
     let summary = settings.summary();
+    let before = running.settings().listeners.clone();
     if let Err(error) = running.change(settings.clone()).await {
-        return not_applied(vec![located.located(&settings, &format!("{error:#}"))]);
+        let line = format!("{error:#}");
+        let line = own_port(&line, &settings, &before).unwrap_or(line);
+        return not_applied(vec![located.located(&settings, &line)]);
     }
     running.serve();
     running.announce();
@@ -160,11 +164,28 @@ async fn apply(file: &ConfigFile, running: &mut Running) -> bool {
     true
 }
 
-/// Does as was said at the start, with the certificates as they are now. Tells whether they are of use.
-async fn read_certificates(running: &mut Running, reason: Reason) -> bool {
-    let what = match reason {
-        Reason::Changed => "certificates or tokens have changed and",
-        Reason::Asked => "SIGHUP: certificates and tokens",
+/// What is wrong with a listener of the new settings whose port this process itself has, at another address.
+fn own_port(line: &str, settings: &Settings, before: &[Listener]) -> Option<String> {
+    let refused = settings.listeners.iter().find(|listener| {
+        line.starts_with(&format!("--in {}: ", listener.endpoint)) && line.contains("address in use")
+    })?;
+    let port = |listener: &Listener| match listener.endpoint.address {
+        Address::Tcp { port, .. } => Some(port),
+        Address::Unix(_) => None,
+    };
+    before.iter().any(|other| port(other).is_some() && port(other) == port(refused)).then(|| {
+        let why = "this process listens at that port now, at another address: a restart alone changes that";
+        format!("--in {}: {why}", refused.endpoint)
+    })
+}
+
+/// Does as was said at the start, with the certificates as they are now. Tells whether they are of use. A token that is of none was told.
+async fn read_certificates(running: &mut Running, reason: Reason, has_token: bool) -> bool {
+    let what = match (reason, has_token) {
+        (Reason::Changed, true) => "certificates or tokens have changed and",
+        (Reason::Asked, true) => "SIGHUP: certificates and tokens",
+        (Reason::Changed, false) => "certificates",
+        (Reason::Asked, false) => "SIGHUP: certificates",
     };
     let changed = running.change(running.settings().clone()).await;
     match &changed {

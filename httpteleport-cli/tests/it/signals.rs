@@ -30,6 +30,20 @@ async fn neither_ends_a_process_that_has_nothing_to_do_for_it() {
 }
 
 #[tokio::test]
+async fn a_token_of_no_use_is_not_told_as_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = folder.path().join("token");
+    fs::write(&token, "a-token-that-nobody-guesses").expect("written");
+    let token_file = token.to_str().expect("UTF-8");
+    let args = ["--in", "http://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--admin", "127.0.0.1:0"];
+    let (program, mut log) = Program::logged(&[&args[..], &["--admin-token-file", token_file]].concat()).await;
+    fs::write(&token, "").expect("written");
+    program.signal(Signal::HUP);
+    log_has(&mut log, "the token of before holds").await;
+    log_has(&mut log, "SIGHUP: certificates were read again").await;
+}
+
+#[tokio::test]
 async fn neither_ends_a_demo() {
     let mut program = Program::start(&["demo", "--seconds", "3600"]).await;
     program.signal(Signal::USR1);
