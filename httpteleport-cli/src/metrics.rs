@@ -181,7 +181,7 @@ impl Metrics {
         Seen {
             at,
             started: self.started,
-            draining: self.shutdown.has_begun(),
+            draining: self.shutdown.is_leaving(),
             running: self.slots.taken() as u64,
             interims: self.interims.count(),
             refusals: self.counters.each().into_iter().filter(|(name, _)| *name != "accepted").collect(),

@@ -23,7 +23,7 @@ mod tickets;
 
 pub(crate) use client::{Client, client_faults, trusting};
 pub(crate) use client_names::{ClientNames, is_issued};
-pub(crate) use failed::{note_failed, says_nothing};
+pub(crate) use failed::{begins, note_failed, says_nothing};
 pub(crate) use files::{Digest, digest};
 pub(crate) use lifetime::{name_and_end, validity};
 pub(crate) use pair::is_pair;

@@ -201,7 +201,8 @@ impl Shared {
             let large = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             self.refuse_head(ends, large, &exceeded.unwrap_or(why), head);
         } else if error.is_parse() {
-            self.refuse_head(ends, StatusCode::BAD_REQUEST, &why, head);
+            let why = if tls::begins(head) { "the client speaks TLS, and this input does not" } else { &*why };
+            self.refuse_head(ends, StatusCode::BAD_REQUEST, why, head);
         } else if error.is_timeout() {
             self.counters.slow_head.note("connection", ends.caller.client, "closed: no request came in time");
         } else if tls::cause::<h2::Error>(error).is_some_and(|error| error.is_go_away() && error.is_library()) {

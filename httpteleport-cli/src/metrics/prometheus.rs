@@ -37,7 +37,11 @@ fn process(families: &mut Families, seen: &Seen) {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     families.add("httptp_build_info", "Which version this is.", Kind::Gauge, &version, 1.0);
     let mut gauge = |name, help, value| families.add(name, help, Kind::Gauge, &[], value);
-    gauge("httptp_draining", "1 while the process finishes what runs and accepts no more.", f64::from(seen.draining));
+    gauge(
+        "httptp_draining",
+        "1 from the signal on that ends the process, during --drain-delay too.",
+        f64::from(seen.draining),
+    );
     gauge("httptp_requests_running", "Requests that run, to the end of their replies.", seen.running as f64);
     gauge(
         "httptp_compression_memory_bytes",

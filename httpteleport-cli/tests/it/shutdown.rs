@@ -84,7 +84,7 @@ async fn it_serves_on_for_a_while_and_a_second_signal_begins_draining() {
         assert_eq!((reply.status(), reply.field("connection")), (200, None), "all is as before");
     }
     let metrics = get(&admin, "/metrics").await;
-    assert_eq!(value(metrics.text(), "httptp_draining", &[]), 0.0);
+    assert_eq!(value(metrics.text(), "httptp_draining", &[]), 1.0, "as /readyz says");
     program.signal(Signal::TERM);
     assert!(client.rest().await.is_empty());
     assert_eq!(program.ended().await.code(), Some(0));

@@ -91,6 +91,23 @@ async fn https_in() {
     assert!(!plain.rest().await.starts_with(b"HTTP"), "clear text is not answered");
 }
 
+#[tokio::test]
+async fn who_speaks_tls_where_there_is_none_and_the_other_way_round_is_told_as_that() {
+    let identity = Identity::new("mixed_up");
+    let (cert, key) = identity.files();
+    let out = ["--out", "http://127.0.0.1:1", "--log-all-errors"];
+    let tls = ["--in", "https://127.0.0.1:0", "--in-tls-cert", cert, "--in-tls-key", key];
+    let (program, mut log) = Program::logged(&[&tls[..], &out].concat()).await;
+    let mut clear = TcpStream::connect(program.address()).await.expect("a connection");
+    clear.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("written");
+    logged(&mut log, "failed: the client does not speak TLS").await;
+    let (program, mut log) = Program::logged(&[&["--in", "http://127.0.0.1:0"], &out[..]].concat()).await;
+    let stream = TcpStream::connect(program.address()).await.expect("a connection");
+    let name = ServerName::try_from("localhost").expect("a name");
+    identity.client().connect(name, stream).await.expect_err("nobody speaks TLS there");
+    logged(&mut log, "refused with 400: the client speaks TLS, and this input does not").await;
+}
+
 /// As load balancers do that look whether the port is there.
 #[tokio::test]
 async fn who_hangs_up_before_it_says_anything_is_no_news() {
