@@ -12,6 +12,7 @@ use tokio::io::{self, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::policy::Current;
@@ -123,6 +124,20 @@ impl Shared {
         ends: Ends,
         activity: &Arc<Activity>,
     ) {
+        // What it takes is gone when it is over; a part of this it would stay with the connection.
+        if let Some(stream) = Box::pin(self.handshake(acceptor, stream, ends, activity)).await {
+            self.connection(stream, ends, activity).await;
+        }
+    }
+
+    /// Agrees on TLS with the client; `None` if that comes to nothing, which is counted and logged.
+    async fn handshake(
+        &self,
+        acceptor: &TlsAcceptor,
+        stream: Counted<TcpStream, Input>,
+        ends: Ends,
+        activity: &Arc<Activity>,
+    ) -> Option<TlsStream<Counted<TcpStream, Input>>> {
         let handshake = async {
             if tls::says_nothing(stream.get_ref()).await {
                 tracing::debug!("connection of {}: it hung up before it said anything", ends.caller.client);
@@ -141,12 +156,11 @@ impl Shared {
         let handshake = timeout(self.timeouts.handshake, handshake);
         let result = tokio::select! {
             result = handshake => result,
-            () = self.shutdown.parting() => return,
-            () = activity.asked() => return,
+            () = self.shutdown.parting() => return None,
+            () = activity.asked() => return None,
         };
         match result {
-            Ok(Ok(Some(stream))) => self.connection(stream, ends, activity).await,
-            Ok(Ok(None)) => {}
+            Ok(Ok(stream)) => return stream,
             Ok(Err((error, stream))) if tls::refuses(ends.caller.client, &error, &self.counters) => {
                 if let Some(stream) = stream {
                     part(stream).await;
@@ -157,6 +171,7 @@ impl Shared {
                 self.counters.slow_handshake.note("TLS handshake", ends.caller.client, "failed: it took too long");
             }
         }
+        None
     }
 
     /// Serves one connection to its end; once draining has begun, to the end of the requests that run.
