@@ -11,8 +11,7 @@ use tokio::time::sleep;
 
 use self::looks::{Looks, News, stamps};
 use crate::admin::TokenFile;
-use crate::config::{ConfigFile, Listener, Settings};
-use crate::endpoint::Address;
+use crate::config::{ConfigFile, Settings};
 use crate::notify;
 use crate::outbound::plain;
 use crate::overlap;
@@ -151,32 +150,14 @@ async fn apply(file: &ConfigFile, running: &mut Running) -> bool {
         return not_applied(overlaps);
     }
     let summary = settings.summary();
-    let before = running.settings().listeners.clone();
     if let Err(error) = running.change(settings.clone()).await {
-        let line = format!("{error:#}");
-        let line = own_port(&line, &settings, &before).unwrap_or(line);
-        return not_applied(vec![located.located(&settings, &line)]);
+        return not_applied(vec![located.located(&settings, &format!("{error:#}"))]);
     }
     running.serve();
     running.announce();
     running.tell_missing(Some(&located));
     tracing::info!("{path}: applied: {summary}");
     true
-}
-
-/// What is wrong with a listener of the new settings whose port this process itself has, at another address.
-fn own_port(line: &str, settings: &Settings, before: &[Listener]) -> Option<String> {
-    let refused = settings.listeners.iter().find(|listener| {
-        line.starts_with(&format!("--in {}: ", listener.endpoint)) && line.contains("address in use")
-    })?;
-    let port = |listener: &Listener| match listener.endpoint.address {
-        Address::Tcp { port, .. } => Some(port),
-        Address::Unix(_) => None,
-    };
-    before.iter().any(|other| port(other).is_some() && port(other) == port(refused)).then(|| {
-        let why = "this process listens at that port now, at another address: a restart alone changes that";
-        format!("--in {}: {why}", refused.endpoint)
-    })
 }
 
 /// Does as was said at the start, with the certificates as they are now. Tells whether they are of use. A token that is of none was told.

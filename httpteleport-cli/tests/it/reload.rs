@@ -190,22 +190,6 @@ async fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_port_that_the_process_itself_has_is_told_as_that() {
-    let origin = Origin::start().await;
-    let address = testkit::programs::free_address();
-    let at = |url: &str| settings(&origin).replace("http://127.0.0.1:0", url);
-    let file = File::new(&at(&format!("http://{address}")));
-    let (program, mut log) = Program::logged(&["--config", &file.path()]).await;
-    let every = format!("http://:{}", address.port());
-    file.write(&at(&every));
-    program.signal(Signal::HUP);
-    let why = "this process listens at that port now, at another address: a restart alone changes that";
-    log_has(&mut log, &format!(":2: listener \"a\": url {every}: {why}")).await;
-    log_has(&mut log, "not applied; what was said before holds").await;
-    assert_eq!(text(program.address(), "/size/1").await, "x");
-}
-
-#[tokio::test]
 async fn what_stays_keeps_its_connections_and_old_ones_keep_to_new_limits() {
     let origin = Origin::start().await;
     let far_file = |most| {
