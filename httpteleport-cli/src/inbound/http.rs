@@ -126,7 +126,8 @@ impl Shared {
     ) {
         // What it takes is gone when it is over; a part of this it would stay with the connection.
         if let Some(stream) = Box::pin(self.handshake(acceptor, stream, ends, activity)).await {
-            self.connection(stream, ends, activity).await;
+            // Larger than all else together, and handed on many times, each of which would have room for it.
+            self.connection(Box::new(stream), ends, activity).await;
         }
     }
 
