@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::cli::Checked;
-use crate::config::{ConfigFile, Group, Listener, Loaded, Located, Part, Process, Settings};
+use crate::config::{ClientTls, ConfigFile, Draft, Group, Listener, Located, Part, Process, Settings};
 use crate::discover::{self, Known};
 use crate::listen::{self, Given};
 use crate::metrics::Metrics;
@@ -15,10 +15,10 @@ use crate::metrics::recent::Recent;
 use crate::overlap::{self, Open};
 use crate::shutdown::Shutdown;
 use crate::spans::Spans;
-use crate::{acme, admin, groups, threads};
+use crate::{acme, admin, groups, threads, tls};
 
 /// Parts of the settings, and lines on them that begin with an option.
-type Told = Vec<(Part, String)>;
+pub(crate) type Told = Vec<(Part, String)>;
 
 /// Reads the file and tries what it and the environment say: the settings, and what a start would warn of, each a line that says where.
 ///
@@ -32,22 +32,49 @@ pub(crate) fn run(checked: &Checked) -> Result<(Settings, Vec<String>), Vec<Stri
 }
 
 fn all_of(config: &ConfigFile) -> Result<(Settings, Vec<String>), Vec<String>> {
-    let Loaded { settings, located, of_files } = config.load_all()?;
-    let none = |error: anyhow::Error| located.told(vec![(Part::Process, format!("{error:#}"))]);
-    let runtime = threads::runtime(settings.process.threads).map_err(none)?;
-    let (faults, missing) = runtime.block_on(look(&settings, &located));
-    let homeless = runtime.block_on(overlap::of_usual_admin(&settings, &Given::default(), Some(&located)));
-    // A look-up that was given up may still wait for its answer.
-    runtime.shutdown_background();
-    if !faults.is_empty() || !of_files.is_empty() {
-        return Err(located.told_with(of_files, faults));
+    let draft = config.read()?;
+    let ((faults, missing), homeless) = try_all(&draft);
+    let lines = draft.told(faults);
+    if !lines.is_empty() {
+        return Err(lines);
     }
+    let Draft { settings, located, .. } = draft;
     let warnings = settings.idle_options.iter().cloned().chain(located.told(missing)).chain(homeless).collect();
     Ok((settings, warnings))
 }
 
+/// Reads the file for a start, which tries the rest itself.
+///
+/// # Errors
+///
+/// The file does not say what it should: all that is wrong with it, and with what it says, each a line that says where.
+pub(crate) fn load(config: &ConfigFile) -> Result<(Settings, Located), Vec<String>> {
+    let draft = config.read()?;
+    if draft.told(Vec::new()).is_empty() {
+        return Ok((draft.settings, draft.located));
+    }
+    let ((faults, _), _) = try_all(&draft);
+    Err(draft.told(faults))
+}
+
+/// Tries what it says, as far as that can be read: what is wrong, what there is not as yet, and a line if the usual admin address has no place.
+fn try_all(draft: &Draft) -> ((Told, Told), Option<String>) {
+    let Draft { settings, located, .. } = draft;
+    let runtime = match threads::runtime(settings.process.threads) {
+        Ok(runtime) => runtime,
+        Err(error) => return ((vec![(Part::Process, format!("{error:#}"))], Vec::new()), None),
+    };
+    let tried = runtime.block_on(async {
+        let looked = look(settings, located).await;
+        (looked, overlap::of_usual_admin(settings, &Given::default(), Some(located)).await)
+    });
+    // A look-up that was given up may still wait for its answer.
+    runtime.shutdown_background();
+    tried
+}
+
 /// What is wrong, and what there is not as yet.
-async fn look(settings: &Settings, located: &Located) -> (Told, Told) {
+pub(crate) async fn look(settings: &Settings, located: &Located) -> (Told, Told) {
     let mut faults: Vec<_> = process(&settings.process).await.into_iter().map(|line| (Part::Process, line)).collect();
     for (index, of_listener) in settings.listeners.iter().enumerate() {
         faults.extend(listener(of_listener).await.into_iter().map(|line| (Part::Listener(index), line)));
@@ -82,8 +109,11 @@ async fn all_groups(settings: &Settings) -> (Told, Told) {
     let metrics = Arc::new(Metrics::new(&settings.process, Arc::<Recent>::default(), None, None, shutdown.clone()));
     let (mut wrong, mut missing, mut searches) = (Vec::new(), Vec::new(), Vec::new());
     for (index, group) in settings.groups.iter().enumerate() {
+        // What is wrong with its certificates was told, and is no reason not to look at the rest.
+        let is_sound = tls::client_faults(&group.tls).is_empty();
+        let tls = if is_sound { group.tls.clone() } else { ClientTls::default() };
         for source in &group.sources {
-            let group = Group { sources: vec![source.clone()], ..group.clone() };
+            let group = Group { sources: vec![source.clone()], tls: tls.clone(), ..group.clone() };
             match groups::make(settings, &group, &Known::default(), &shutdown, &metrics) {
                 Ok(made) => {
                     missing.extend(made.missing.into_iter().map(|line| (Part::Group(index), line)));
@@ -91,6 +121,10 @@ async fn all_groups(settings: &Settings) -> (Told, Told) {
                 }
                 Err(error) => wrong.push((Part::Group(index), format!("{error:#}"))),
             }
+        }
+        if !is_sound && group.tls.ca.is_some() {
+            // That this system trusts nobody is nothing to a group that has authorities of its own.
+            wrong.retain(|(part, line)| *part != Part::Group(index) || !line.starts_with("--out-ca: "));
         }
     }
     for (index, found) in discover::begin(searches).await {

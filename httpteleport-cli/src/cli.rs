@@ -10,6 +10,7 @@ use http::HeaderName;
 use http::header::HOST;
 use rustls::pki_types::ServerName;
 
+use crate::check;
 use crate::config::{self, ConfigFile, Located, Settings};
 use crate::count;
 use crate::estimate::EstimateArgs;
@@ -286,7 +287,7 @@ fn proxy(args: ProxyArgs, matches: &ArgMatches) -> Result<Action, Stop> {
         return Ok(Action::Proxy(Box::new(settings), None));
     };
     let config = ConfigFile { path, typed: typed::typed(&Cli::command(), matches) };
-    let (settings, located) = config.load().map_err(Stop::Usage)?;
+    let (settings, located) = check::load(&config).map_err(Stop::Usage)?;
     Ok(Action::Proxy(Box::new(settings), Some((config, Box::new(located)))))
 }
 

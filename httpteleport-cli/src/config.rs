@@ -21,7 +21,7 @@ mod tls;
 
 #[cfg(test)]
 pub(crate) use file::keys;
-pub(crate) use file::{ConfigFile, Loaded, Located, Part, Typed, Word, log_format};
+pub(crate) use file::{ConfigFile, Draft, Located, Part, Typed, Word, log_format};
 pub(crate) use group::{ClientTls, Group};
 pub(crate) use listener::{Limits, Listener, Timeouts};
 pub(crate) use mistakes::Mistakes;

@@ -130,7 +130,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn finish(result: anyhow::Result<()>, args: &[OsString]) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&[format!("{error:#}")], args, if error.is::<Misfit>() { USAGE } else { FAILED }),
+        Err(error) => {
+            let lines: Vec<_> = format!("{error:#}").lines().map(str::to_owned).collect();
+            complain(&lines, args, if error.is::<Misfit>() { USAGE } else { FAILED })
+        }
     }
 }
 

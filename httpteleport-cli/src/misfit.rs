@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Says in a line what does not fit, and what to do. It ends the program as bad options do.
+/// Says in a line, or one for each, what does not fit, and what to do. It ends the program as bad options do.
 #[derive(Debug)]
 pub(crate) struct Misfit(String);
 
@@ -10,6 +10,11 @@ impl Misfit {
     /// That line.
     pub(crate) fn new(line: impl Into<String>) -> Misfit {
         Misfit(line.into())
+    }
+
+    /// Several of them, each a line.
+    pub(crate) fn all(lines: &[String]) -> Misfit {
+        Misfit(lines.join("\n"))
     }
 
     /// An error that is the fault of what was given, in its own words.

@@ -66,7 +66,9 @@ pub(crate) struct Open {
 pub(crate) async fn find(settings: &Settings, open: &Open, file: Option<&Located>) -> Vec<(Part, String)> {
     // The usual admin address gives way.
     let is_asked_for = |admin: &Admin| admin.asked_for || !open.admin.is_empty();
-    let seats = seats(settings, settings.process.admin.as_ref().filter(|admin| is_asked_for(admin)), &open.admin);
+    let mut seats = seats(settings, settings.process.admin.as_ref().filter(|admin| is_asked_for(admin)), &open.admin);
+    // Whose place cannot be read has none.
+    seats.retain(|seat| file.is_none_or(|file| is_known(seat.part, file)));
     let mut found = paths(&seats);
     found.extend(ports::overlaps(&seats, &open.given).await);
     found.iter().map(|overlap| (overlap.seat.part, overlap.told(file))).collect()
@@ -83,6 +85,12 @@ pub(crate) async fn of_usual_admin(settings: &Settings, given: &Given, file: Opt
         None => "choose another address with --admin, or none with --admin ''",
     };
     Some(format!("the admin page and metrics have no address: {other} has {admin}; {advice}"))
+}
+
+fn is_known(part: Part, file: &Located) -> bool {
+    let unread = file.unread(part);
+    !matches!(part, Part::Listener(_))
+        || !unread.iter().any(|option| ["--in", "--reuse-port"].contains(&option.as_str()))
 }
 
 /// The same as lines; with a file, each with its own place there, and in the order of it.

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::access_log::AccessLog;
 use crate::admin::{Admin, TokenFile};
+use crate::check;
 use crate::config::{ConfigFile, Located, Settings};
 use crate::handover::{Claim, Handover};
 use crate::listen::{Given, inherited};
@@ -78,10 +79,11 @@ async fn run(
     }
     let has_admin = admin_gives_way.is_none();
     let opened = open(settings, has_admin, given, recent, access_log.clone(), spans.clone(), &shutdown).await;
-    let (mut running, admin, handover) = opened.map_err(|error| match said {
-        Some((located, settings)) => in_the_words_of(located, &settings, &error),
-        None => error,
-    })?;
+    let (mut running, admin, handover) = match (opened, said) {
+        (Ok(opened), _) => opened,
+        (Err(error), Some((located, settings))) => return Err(in_the_words_of(located, &settings, &error).await),
+        (Err(error), None) => return Err(error),
+    };
     running.serve();
     running.announce();
     running.tell_missing(located.as_deref());
@@ -117,16 +119,26 @@ async fn run(
 async fn unless_twice(settings: &Settings, given: Given, located: Option<&Located>) -> anyhow::Result<Given> {
     let open = Open { given, admin: Vec::new() };
     let faults = overlap::lines(settings, &open, located).await;
-    match faults.into_iter().next() {
-        Some(first) => Err(Misfit::new(first).into()),
-        None => Ok(open.given),
+    match located {
+        _ if faults.is_empty() => Ok(open.given),
+        Some(file) => Err(with_all_else(faults, file, settings).await.into()),
+        None => Err(Misfit::all(&faults).into()),
     }
 }
 
+/// Mistakes in the file, with all else that is wrong: who mends one of them sees the next one too.
+async fn with_all_else(mut lines: Vec<String>, file: &Located, settings: &Settings) -> Misfit {
+    let (faults, _) = check::look(settings, file).await;
+    let mut all = file.told(faults);
+    lines.retain(|line| !all.contains(line));
+    lines.append(&mut all);
+    Misfit::all(&lines)
+}
+
 /// The error as a mistake in the file, if what it is about stands there.
-fn in_the_words_of(file: &Located, settings: &Settings, error: &anyhow::Error) -> anyhow::Error {
+async fn in_the_words_of(file: &Located, settings: &Settings, error: &anyhow::Error) -> anyhow::Error {
     let line = file.located(settings, &format!("{error:#}"));
-    if error.is::<Misfit>() { Misfit::new(line).into() } else { anyhow::Error::msg(line) }
+    if error.is::<Misfit>() { with_all_else(vec![line], file, settings).await.into() } else { anyhow::Error::msg(line) }
 }
 
 /// Opens everything, the admin address if there is room for it, and takes over from the process before, if there is one. Nothing is accepted yet, and from here on nothing fails.

@@ -32,8 +32,7 @@ impl Settings {
         }
         settings.idle_options = mistakes.idle().to_vec();
         settings.idle_options.extend(settings.idle_teleport());
-        let files = mistakes.files().to_vec();
-        match mistakes.into_lines().into_iter().chain(files).next() {
+        match mistakes.into_lines().into_iter().next() {
             Some(first) => Err(first),
             None => Ok(settings),
         }

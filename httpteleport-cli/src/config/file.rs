@@ -3,7 +3,6 @@
 //! The keys of its tables are the options of the command line, so both have one reader and one set of errors. The tree of values
 //! knows where each stands, and all mistakes are found, not the first alone.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ use self::reader::{Reader, Tables};
 #[cfg(test)]
 use self::table::Kind;
 use self::table::Table;
-use super::Settings;
+use super::{Mistakes, Settings};
 use crate::cli::{GroupArgs, ListenerArgs, ProcessArgs, TeleportArgs};
 use crate::outbound::plain;
 
@@ -43,17 +42,6 @@ pub(crate) struct ConfigFile {
     pub(crate) path: PathBuf,
     /// What the command line and the environment say, which wins.
     pub(crate) typed: Typed,
-}
-
-/// What a file has come to.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    /// The settings.
-    pub(crate) settings: Settings,
-    /// Where everything stands.
-    pub(crate) located: Located,
-    /// What is wrong with the files that they name.
-    pub(crate) of_files: Vec<Found>,
 }
 
 /// Options that were typed, by the tables that they are for.
@@ -101,16 +89,16 @@ impl ConfigFile {
     ///
     /// All that is wrong, each a line that says where.
     pub(crate) fn load(&self) -> Result<(Settings, Located), Vec<String>> {
-        let Loaded { settings, located, of_files } = self.load_all()?;
-        if of_files.is_empty() { Ok((settings, located)) } else { Err(lines::sorted(of_files)) }
+        let Draft { settings, located, found } = self.read()?;
+        if found.is_empty() { Ok((settings, located)) } else { Err(lines::sorted(found)) }
     }
 
-    /// The same, whatever is wrong with files that the settings name.
+    /// Reads and checks it, and keeps what can be read of it beside what is wrong.
     ///
     /// # Errors
     ///
-    /// All that is wrong otherwise, and with those files, each a line that says where.
-    pub(crate) fn load_all(&self) -> Result<Loaded, Vec<String>> {
+    /// All that is wrong, each a line that says where: what can be read of it says nothing.
+    pub(crate) fn read(&self) -> Result<Draft, Vec<String>> {
         let text = read(&self.path).map_err(|why| vec![format!("{}: {why}", self.path.display())])?;
         let lines = Lines::new(&self.path, &text);
         let (root, faults) = DeTable::parse_recoverable(&text);
@@ -123,18 +111,36 @@ impl ConfigFile {
         }
         let mut reader = Reader::new(&lines, &self.typed);
         let read = reader.settings(root.into_inner());
-        let (mut found, of_files, idle) = (reader.found, reader.of_files, reader.idle);
+        let (found, idle) = (reader.found, reader.idle);
         match read {
-            Some((settings, tables)) if found.is_empty() => {
+            Some((settings, tables)) => {
                 let located = Located { path: self.path.clone(), text, tables };
-                let settings = Settings { idle_options: lines::sorted(idle), ..settings };
-                Ok(Loaded { settings, located, of_files })
+                Ok(Draft { settings: Settings { idle_options: lines::sorted(idle), ..settings }, located, found })
             }
-            _ => {
-                found.extend(of_files);
-                Err(lines::sorted(found))
-            }
+            None => Err(lines::sorted(found)),
         }
+    }
+}
+
+/// Settings as far as they can be read. Where something is wrong they are good for nothing but to find what else is.
+pub(crate) struct Draft {
+    pub(crate) settings: Settings,
+    pub(crate) located: Located,
+    /// What is wrong.
+    found: Vec<Found>,
+}
+
+impl Draft {
+    /// All that is wrong, with what was found later, each a line that says where. What depends on a value that cannot be read is left out.
+    pub(crate) fn told(&self, later: Vec<(Part, String)>) -> Vec<String> {
+        let mut found = self.found.clone();
+        for (part, line) in later {
+            let mut mistakes = Mistakes::beside(self.located.unread(part));
+            mistakes.add(line);
+            let new = mistakes.into_lines().into_iter().map(|line| self.located.found(part, &line));
+            found.extend(new.filter(|new| !self.found.contains(new)));
+        }
+        lines::sorted(found)
     }
 }
 
@@ -172,20 +178,24 @@ pub(crate) struct Located {
 impl Located {
     /// Lines that begin with an option, each in the words of the file, with its place, and in the order of the file.
     pub(crate) fn told(&self, faults: Vec<(Part, String)>) -> Vec<String> {
-        self.told_with(Vec::new(), faults)
+        lines::sorted(faults.into_iter().map(|(part, line)| self.found(part, &line)).collect())
     }
 
-    /// The same with others that have their places already, each once.
-    pub(crate) fn told_with(&self, others: Vec<Found>, faults: Vec<(Part, String)>) -> Vec<String> {
-        let lines = Lines::new(&self.path, &self.text);
-        let found = faults.into_iter().map(|(part, line)| {
-            let located = self.table(part).locate(&line);
-            located.map_or_else(|| (0, line.clone()), |(at, line)| lines.at(at, &line))
-        });
-        let mut told = lines::sorted(others.into_iter().chain(found).collect());
-        let mut seen = HashSet::new();
-        told.retain(|line| seen.insert(line.clone()));
-        told
+    fn found(&self, part: Part, line: &str) -> Found {
+        match self.table(part).locate(line) {
+            Some((at, line)) => Lines::new(&self.path, &self.text).at(at, &line),
+            None => (0, line.to_owned()),
+        }
+    }
+
+    /// Options of a part whose values cannot be read, or are missing: nobody knows what was meant.
+    pub(crate) fn unread(&self, part: Part) -> Vec<String> {
+        let (top, table) = (&self.tables.top, self.table(part));
+        match part {
+            Part::Process => top.left_out().to_vec(),
+            Part::Listener(_) => reader::unread(top, table, "--in"),
+            Part::Group(_) => reader::unread(top, table, "--out"),
+        }
     }
 
     /// A line that begins with an option of these settings, with its value where there may be several: in the words of the file and with its
@@ -244,7 +254,7 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 /// A mistake, and the byte that it is at, by which they are put in order.
-pub(crate) type Found = (usize, String);
+type Found = (usize, String);
 
 #[cfg(test)]
 mod tests;

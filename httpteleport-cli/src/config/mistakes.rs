@@ -4,8 +4,6 @@
 #[derive(Debug, Default)]
 pub(crate) struct Mistakes {
     lines: Vec<String>,
-    /// Those about files that are named, beside which all else may be fine.
-    files: Vec<String>,
     idle: Vec<String>,
     /// Options whose values cannot be read.
     unread: Vec<String>,
@@ -25,11 +23,6 @@ impl Mistakes {
         if !words.any(|word| self.unread.iter().any(|option| option == word)) {
             self.lines.push(line);
         }
-    }
-
-    /// One more, about a file that is named: it says nothing about the rest.
-    pub(crate) fn add_file(&mut self, line: String) {
-        self.files.push(line);
     }
 
     /// One more that depends on what this option says.
@@ -54,12 +47,7 @@ impl Mistakes {
         &self.idle
     }
 
-    /// Those about files that are named.
-    pub(crate) fn files(&self) -> &[String] {
-        &self.files
-    }
-
-    /// All others, in the order in which they were found.
+    /// All of them, in the order in which they were found.
     pub(crate) fn into_lines(self) -> Vec<String> {
         self.lines
     }

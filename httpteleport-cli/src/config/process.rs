@@ -119,7 +119,7 @@ impl Process {
         if let Some(path) = args.access_log.as_deref().filter(|path| *path != Path::new("-"))
             && let Err(why) = files::writable(path)
         {
-            mistakes.add_file(format!("--access-log {}: cannot write to the file: {why}", path.display()));
+            mistakes.add(format!("--access-log {}: cannot write to the file: {why}", path.display()));
         }
         let format = args.access_log_format.unwrap_or_default();
         Process {

@@ -148,6 +148,63 @@ async fn all_that_a_start_would_find_is_told_at_once() {
     assert_eq!(lines.iter().map(begin).collect::<Vec<_>>(), ["1:", "2:", "5:", "6:", "8:", "11:"], "{lines:#?}");
 }
 
+/// What is wrong with the text hides nothing of what a start would find, for a check and for a start alike; what cannot be read is told once.
+#[tokio::test]
+async fn no_mistake_hides_another() {
+    let text = "access_log = \"{here}/none/a\"\nadmin = \"127.0.0.1:0\"\nadmin_token_file = \"{here}/none\"\nhandover = \"{here}/none/h\"\n\
+                [listener.tls]\nurl = \"https://127.0.0.1:PORT\"\ntls_cert = \"{here}/none.crt\"\ntls_key = \"{here}/none.key\"\n\
+                [listener.twice]\nurl = \"http://127.0.0.1:PORT\"\n\
+                [listener.foreign]\nurl = \"http://192.0.2.1:0\"\nmax_body = 1\n\
+                [listener.unix]\nurl = \"unix:{here}/none/s\"\n\
+                [listener.one]\nurl = 1\n[listener.two]\nurl = \"no\"\n[listener.usual]\nurl = \"http://127.0.0.1:8080\"\n\
+                [group.a]\nurls = [\"file:{here}/none\", \"https://127.0.0.1:1\"]\nca = \"{here}/none.pem\"\n\
+                tls_cert = \"{here}/none.crt\"\ntls_key = \"{here}/none.key\"\n";
+    let settings = Settings::new(&text.replace("PORT", &free_address().port().to_string()));
+    let (code, lines) = settings.check().await;
+    let number = |line: &String| line.split(':').next().map(str::to_owned).unwrap_or_default();
+    let want = ["1", "3", "4", "7", "8", "10", "12", "13", "15", "17", "19", "23", "24", "25", "26"];
+    assert_eq!(
+        (code, lines.iter().map(number).collect::<Vec<_>>()),
+        (Some(2), want.map(str::to_owned).to_vec()),
+        "{lines:#?}"
+    );
+    for text in [
+        "10: listener \"twice\": url http://127.0.0.1",
+        "12: listener \"foreign\": url http://192.0.2.1:0: not an address of this",
+        "13: listener \"foreign\": unknown key max_body; did you mean max_body_size?",
+        "23: group \"a\": urls file:{here}/none: no such file",
+        "24: group \"a\": ca {here}/none.pem: cannot read the file",
+    ] {
+        assert!(lines.iter().any(|line| line.starts_with(text)), "{text}\n{lines:#?}");
+    }
+    let (_, _, checked) = run(&["check", &settings.path()]).await;
+    let (code, _, started) = run(&["--config", &settings.path()]).await;
+    // The environment of these tests turns the admin address off.
+    let checked: Vec<_> = checked.lines().filter(|line| !line.contains("admin_token_file")).collect();
+    let started: Vec<_> = started.lines().filter(|line| !line.contains("admin_token_file")).collect();
+    assert_eq!((code, started), (Some(2), checked));
+}
+
+/// A start finds one thing after the other, and tells what it would have found next.
+#[tokio::test]
+async fn a_start_tells_all_that_is_wrong_as_well() {
+    let settings = Settings::new(
+        "handover = \"{here}/none/h\"\n[listener.a]\nurl = \"unix:{here}/none/a\"\n[listener.b]\nurl = \"unix:{here}/none/b\"\n\
+         [group.a]\nurls = \"file:{here}/none\"\n",
+    );
+    let (_, _, checked) = run(&["check", &settings.path()]).await;
+    let (code, _, started) = run(&["--config", &settings.path()]).await;
+    assert_eq!((code, started.lines().count()), (Some(2), 4), "{started}");
+    assert_eq!(started, checked);
+    let twice = Settings::new(&format!(
+        "{LISTENER}[listener.b]\nurl = \"unix:{{here}}/b\"\n[listener.c]\nurl = \"unix:{{here}}/b\"\n[group.a]\nurls = \"file:{{here}}/none\"\n"
+    ));
+    let (_, _, checked) = run(&["check", &twice.path()]).await;
+    let (code, _, started) = run(&["--config", &twice.path()]).await;
+    assert_eq!((code, started.lines().count()), (Some(2), 2), "{started}");
+    assert_eq!(started, checked);
+}
+
 /// What may come while the program runs keeps it from nothing.
 #[tokio::test]
 async fn upstreams_that_are_not_there_are_warnings() {

@@ -31,8 +31,6 @@ pub(super) struct Reader<'a> {
     typed: &'a Typed,
     /// What is wrong.
     pub(super) found: Vec<Found>,
-    /// What is wrong with files that are named, and no reason not to look at the rest.
-    pub(super) of_files: Vec<Found>,
     /// Lines for the log about what does nothing.
     pub(super) idle: Vec<Found>,
     /// Kinds of which something has no name.
@@ -44,15 +42,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// One that looks at nothing yet.
     pub(super) fn new(lines: &'a Lines<'a>, typed: &'a Typed) -> Reader<'a> {
-        Reader {
-            lines,
-            typed,
-            found: Vec::new(),
-            of_files: Vec::new(),
-            idle: Vec::new(),
-            nameless: Vec::new(),
-            is_placed: true,
-        }
+        Reader { lines, typed, found: Vec::new(), idle: Vec::new(), nameless: Vec::new(), is_placed: true }
     }
 
     /// The settings, and the tables that they were made of; with mistakes they are of no use.
@@ -99,7 +89,7 @@ impl<'a> Reader<'a> {
             if is_placed {
                 listener.check_handover(&settings.process, &mut mistakes);
             }
-            listener.tls.iter().flat_map(tls::server_faults).for_each(|line| mistakes.add_file(line));
+            listener.tls.iter().flat_map(tls::server_faults).for_each(|line| mistakes.add(line));
             self.take(&table, mistakes);
             settings.listeners.push(listener);
             names.listeners.push(name);
@@ -125,7 +115,7 @@ impl<'a> Reader<'a> {
             let mut mistakes = mistakes_beside(&tables.top, &table, "--out");
             let teleport = self.teleport(&own.teleport, teleport, &mut mistakes);
             let group = Group::new(name.clone(), own.group, teleport, &mut mistakes);
-            tls::client_faults(&group.tls).into_iter().for_each(|line| mistakes.add_file(line));
+            tls::client_faults(&group.tls).into_iter().for_each(|line| mistakes.add(line));
             self.take(&table, mistakes);
             settings.groups.push(group);
             names.groups.push(name);
@@ -204,10 +194,6 @@ impl<'a> Reader<'a> {
         for line in mistakes.idle() {
             let idle = self.at(table, line);
             self.idle.push(idle);
-        }
-        for line in mistakes.files() {
-            let found = self.at(table, line);
-            self.of_files.push(found);
         }
         for line in mistakes.into_lines() {
             let found = self.at(table, &line);
@@ -289,13 +275,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Room for what is wrong with a table, beside what cannot be read, here or at the top, and an address that it does not have.
+/// Room for what is wrong with a table, beside what is unread.
 fn mistakes_beside(top: &Table, table: &Table, address: &str) -> Mistakes {
+    Mistakes::beside(unread(top, table, address))
+}
+
+/// The options of a table that cannot be read, here or at the top, and its address if it has none.
+pub(super) fn unread(top: &Table, table: &Table, address: &str) -> Vec<String> {
     let mut unread = [top.left_out(), table.left_out()].concat();
     if !table.says(address) {
         unread.push(address.to_owned());
     }
-    Mistakes::beside(unread)
+    unread
 }
 
 /// What routes call listeners and groups, in their order.
