@@ -78,6 +78,7 @@ mod tls;
 mod trace_context;
 mod trailers;
 mod unserved;
+mod waits;
 mod websocket;
 
 pub use demo::traffic;

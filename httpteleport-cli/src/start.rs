@@ -64,7 +64,9 @@ async fn run(
     let mut signals = Signals::take()?;
     let (file, located) = file.unzip();
     let reload = Reload::new(file, &settings, asked.reload);
-    let given = unless_twice(&settings, given, located.as_deref()).await?;
+    let given = unless_twice(&settings, given, located.as_deref());
+    let Some(given) = unless_ended(&mut signals, given).await else { return Ok(()) };
+    let given = given?;
     let admin_gives_way = overlap::of_usual_admin(&settings, &given, located.as_deref()).await;
     let shutdown = Shutdown::new();
     let access_log = settings.process.access_log.as_ref().map(AccessLog::open).transpose()?;
@@ -78,9 +80,15 @@ async fn run(
         tracing::warn!("{line}");
     }
     let has_admin = admin_gives_way.is_none();
-    let opened = open(settings, has_admin, given, recent, access_log.clone(), spans.clone(), &shutdown).await;
-    let (mut running, admin, handover) = match (opened, said) {
-        (Ok(opened), _) => opened,
+    let opened = open(settings, has_admin, given, recent, access_log.clone(), spans.clone(), &shutdown);
+    let Some(opened) = unless_ended(&mut signals, opened).await else { return Ok(()) };
+    // No signal comes between: a process that has the sockets of another one does not leave it in doubt.
+    let settled = match opened {
+        Ok(opened) => settle(opened).await,
+        Err(error) => Err(error),
+    };
+    let (mut running, admin, handover) = match (settled, said) {
+        (Ok(settled), _) => settled,
         (Err(error), Some((located, settings))) => return Err(in_the_words_of(located, &settings, &error).await),
         (Err(error), None) => return Err(error),
     };
@@ -141,7 +149,27 @@ async fn in_the_words_of(file: &Located, settings: &Settings, error: &anyhow::Er
     if error.is::<Misfit>() { with_all_else(vec![line], file, settings).await.into() } else { anyhow::Error::msg(line) }
 }
 
-/// Opens everything, the admin address if there is room for it, and takes over from the process before, if there is one. Nothing is accepted yet, and from here on nothing fails.
+/// What comes of it, unless a signal ends the process before that.
+async fn unless_ended<T>(signals: &mut Signals, what: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = what => Some(done),
+        () = signals.next() => {
+            tracing::info!("ended by a signal, before anything was served");
+            None
+        }
+    }
+}
+
+/// Everything open, and the place of a process before this one not taken as yet.
+struct Opened {
+    running: Running,
+    admin: Option<Admin>,
+    claim: Option<Claim>,
+    /// What nobody needs of what was given.
+    left: Given,
+}
+
+/// Opens everything, the admin address if there is room for it. Nothing is accepted yet. Cancelled, it has changed nothing.
 async fn open(
     settings: Settings,
     has_admin: bool,
@@ -150,7 +178,7 @@ async fn open(
     access_log: Option<Arc<AccessLog>>,
     spans: Option<Arc<Spans>>,
     shutdown: &Shutdown,
-) -> anyhow::Result<(Running, Option<Admin>, Option<Arc<Handover>>)> {
+) -> anyhow::Result<Opened> {
     given.all_named(&settings.addresses()).await?;
     let claim = match &settings.process.handover {
         Some(path) => Some(Claim::make(path, &mut given).await?),
@@ -164,8 +192,14 @@ async fn open(
     if let Some(admin) = &admin {
         running.listening().add_admin(admin.sockets()).context("cannot share the admin address")?;
     }
+    Ok(Opened { running, admin, claim, left: given })
+}
+
+/// Takes over from the process before, if there is one. From here on nothing fails.
+async fn settle(opened: Opened) -> anyhow::Result<(Running, Option<Admin>, Option<Arc<Handover>>)> {
+    let Opened { running, admin, claim, left } = opened;
     let handover = match claim {
-        Some(claim) => Some(claim.settle(given, running.listening()).await?),
+        Some(claim) => Some(claim.settle(left, running.listening()).await?),
         None => None,
     };
     match running.set_modes() {

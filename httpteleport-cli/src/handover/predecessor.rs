@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::wire::{Peer, Word, is_end};
 use crate::listen::{MOST_SOCKETS, Socket};
 use crate::outbound::plain;
+use crate::waits;
 
 /// How long all that it has to say at once may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,7 +51,11 @@ impl Predecessor {
                 "the process that listens there has not shared its sockets within {seconds} s; if it hangs, end it and start again"
             )
         };
-        timeout(PATIENCE, Predecessor::ask(path)).await.ok().with_context(late)?
+        let waits = || {
+            let (path, seconds) = (path.display(), PATIENCE.as_secs());
+            format!("--handover {path}: waiting for the process that listens there, {seconds} s at the most")
+        };
+        waits::telling(waits, timeout(PATIENCE, Predecessor::ask(path))).await.ok().with_context(late)?
     }
 
     async fn ask(path: &Path) -> anyhow::Result<Option<(Predecessor, Vec<Socket>)>> {

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use super::MOST_WAITING;
+use crate::waits;
 
 /// Ports below this one are for those who have the privilege, unless the system is set otherwise.
 const FIRST_FREE: u16 = 1024;
@@ -29,7 +30,8 @@ pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAdd
 ///
 /// One line that names the host.
 pub(super) async fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
-    let found = addresses(host, port).await;
+    let waits = || format!("waiting for the address of {host:?}, where a listener is to be");
+    let found = waits::telling(waits, addresses(host, port)).await;
     found.with_context(|| format!("cannot find the address of {host:?}; use one of this machine's addresses"))
 }
 

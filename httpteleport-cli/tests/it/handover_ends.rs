@@ -83,6 +83,22 @@ async fn files_of_sockets_stay_for_it() {
 }
 
 #[tokio::test]
+async fn a_new_one_that_is_ended_while_it_starts_changes_nothing() {
+    let mut house = House::new("http").await;
+    let path = house.file("input");
+    house.input = format!("unix:{}", path.display());
+    let (_old, mut log) = house.logged(&[]).await;
+    for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
+        let (mut new, _told, _dns) = starting(&house).await;
+        new.signal(signal);
+        assert_eq!(new.ended().await.code(), (signal != Signal::KILL).then_some(0));
+        log_has(&mut log, "has ended: unexpected end of file; this one goes on").await;
+        asks(&path).await;
+        assert!(house.path().exists());
+    }
+}
+
+#[tokio::test]
 async fn in_its_delay_the_old_one_is_taken_over_from_as_ever() {
     let house = House::new("http").await;
     let (old, mut log) = house.logged(&["--drain-delay", "1h"]).await;

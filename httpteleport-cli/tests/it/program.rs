@@ -110,6 +110,15 @@ impl Program {
         line.expect("one more line")
     }
 
+    /// What it has still printed, now that it has ended.
+    pub(crate) async fn said(&mut self) -> String {
+        let mut said = String::new();
+        while let Some(line) = self.stdout.next_line().await.expect("readable") {
+            said += &line;
+        }
+        said
+    }
+
     /// `HOST:PORT` of its input.
     pub(crate) fn address(&self) -> &str {
         address_in(&self.line)

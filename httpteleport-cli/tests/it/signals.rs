@@ -15,6 +15,7 @@ use crate::clients::log_has;
 use crate::config::File;
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
+use crate::silent_dns::SilentDns;
 
 #[tokio::test]
 async fn neither_ends_a_process_that_has_nothing_to_do_for_it() {
@@ -86,6 +87,27 @@ async fn a_hangup_during_the_start_is_acted_upon_after_it() {
     assert!(line.ends_with(&one.url()), "{line}");
     let line = program.next_line().await;
     assert!(line.ends_with(&two.url()), "{line}");
+}
+
+/// DNS says nothing, so the start would take its time.
+#[tokio::test]
+async fn one_that_starts_is_ended_at_once_and_says_what_it_waits_for() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let dns = SilentDns::start().await;
+        let out = "http://one.test,http://two.test,http://three.test,http://127.0.0.1:1,http://four.test";
+        let args = ["--in", "http://127.0.0.1:0", "--out", out, "--resolver", &dns.address];
+        let (mut program, mut log) = Program::starting(&args, &[]);
+        dns.is_asked().await;
+        if signal == Signal::TERM {
+            let line = log_has(&mut log, "waiting for DNS").await;
+            let want = "waiting for DNS, 5 s at the most: http://one.test:80, http://two.test:80, http://three.test:80 and 1 more";
+            assert!(line.ends_with(want), "{line}");
+        }
+        program.signal(signal);
+        log_has(&mut log, "ended by a signal, before anything was served").await;
+        assert_eq!(program.ended().await.code(), Some(0));
+        assert_eq!(program.said().await, "");
+    }
 }
 
 #[tokio::test]
