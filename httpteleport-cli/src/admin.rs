@@ -1,6 +1,7 @@
 //! What this process tells of itself over HTTP, at an address of its own: metrics, health, and a page for people.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -13,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use self::answer::Answer;
 use self::own_host::OwnHost;
@@ -22,6 +24,7 @@ pub(crate) use self::token::TokenFile;
 use crate::announced;
 use crate::config;
 use crate::listen::{self, Given, Ports, Socket};
+use crate::listening::Listening;
 use crate::metrics::Metrics;
 use crate::open_files::is_of_files;
 use crate::outbound::plain;
@@ -43,15 +46,24 @@ const LONGEST_HEAD: usize = 16 * 1024;
 /// How long accepting rests when the system has no file or memory left.
 const REST: Duration = Duration::from_millis(100);
 
-/// The admin address, open; nothing is accepted yet.
+/// The first pause before the usual address is tried again where somebody else has it; each further one is twice as long.
+const SOONEST: Duration = Duration::from_secs(1);
+/// But no longer than this.
+const LATEST: Duration = Duration::from_secs(15);
+
+/// The admin address; nothing is accepted yet.
 pub(crate) struct Admin {
-    ports: Ports,
-    answer: Arc<Answer>,
+    settings: config::Admin,
+    metrics: Arc<Metrics>,
+    token: Option<Arc<TokenFile>>,
+    /// None while the usual address is somebody else's.
+    ports: Option<Ports>,
     spare: Arc<Spare>,
 }
 
 impl Admin {
-    /// Opens the address, or takes the socket that is there already. If nobody has asked for one and the usual one is not to be had, there is none, and a warning in the log.
+    /// Opens the address, or takes the socket that is there already. If nobody has asked for one and the usual one is not to be had, there is none
+    /// as yet, and a warning in the log.
     ///
     /// # Errors
     ///
@@ -60,57 +72,62 @@ impl Admin {
         settings: &config::Admin,
         metrics: &Arc<Metrics>,
         given: &mut Given,
-    ) -> anyhow::Result<Option<Admin>> {
+    ) -> anyhow::Result<Admin> {
         let token = settings.token_file.as_deref().map(TokenFile::open).transpose()?.map(Arc::new);
         let (host, port) = &settings.address;
         // Whose host is unknown is told below.
         let there = given.take(&settings.endpoint()).await.unwrap_or_default();
         let ports = match open(host, *port, there).await {
-            Ok(ports) => ports,
+            Ok(ports) => Some(ports),
             Err(why) if settings.asked_for => anyhow::bail!("--admin {settings}: {why}; choose another address"),
             Err(why) => {
                 tracing::warn!(
-                    "metrics are not served: {settings}: {why}; choose another address with --admin, or turn them off with \
-                     --admin ''"
+                    "metrics are not served: {settings}: {why}; it is tried again; choose another address with --admin, or turn them off \
+                     with --admin ''"
                 );
-                return Ok(None);
+                None
             }
         };
-        let exposed = ports.addresses().find(|address| !address.ip().is_loopback());
-        if let Some(address) = exposed.filter(|_| token.is_none()) {
-            tracing::warn!(
-                "ANYBODY WHO REACHES {address} CAN READ WHAT THIS PROCESS TELLS OF ITSELF: give --admin-token-file, or a loopback \
-                 address with --admin"
-            );
-        }
-        // Whoever gives a token is no stranger.
-        let own_host = (token.is_none() && exposed.is_none()).then(|| OwnHost::new(host));
-        let answer = Arc::new(Answer::new(Arc::clone(metrics), token, own_host, settings.price_per_gb));
-        Ok(Some(Admin { ports, answer, spare: Arc::new(Spare::new()) }))
+        let admin = Admin {
+            settings: settings.clone(),
+            metrics: Arc::clone(metrics),
+            token,
+            ports,
+            spare: Arc::new(Spare::new()),
+        };
+        admin.warn_if_exposed();
+        Ok(admin)
     }
 
     /// Its sockets.
     pub(crate) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.ports.sockets()
+        self.ports.iter().flat_map(Ports::sockets)
     }
 
     /// The token that whoever reads has to give, if any.
     pub(crate) fn token(&self) -> Option<Arc<TokenFile>> {
-        self.answer.token()
+        self.token.clone()
     }
 
-    /// Says where it is, as a line of the start.
+    /// Says where it is, if it is open, as a line of the start.
     pub(crate) fn announce(&self, process: &config::Process) {
-        announced::say(process, &format!("admin page and metrics at http://{}/", self.ports.address()));
+        if let Some(ports) = &self.ports {
+            announced::say(process, &format!("admin page and metrics at http://{}/", ports.address()));
+        }
     }
 
-    /// Serves until it is dropped, also while the process drains. Where there are too many connections the oldest ends: who has something to
-    /// ask, probes above all, asks at once, so those who say nothing shut nobody out.
-    pub(crate) async fn serve(self) {
+    /// Serves until it is dropped, also while the process drains; opens the address first if it could not be had. Where there are too many
+    /// connections the oldest ends: who has something to ask, probes above all, asks at once, so those who say nothing shut nobody out.
+    pub(crate) async fn serve(mut self, listening: Arc<Listening>) {
+        let ports = match self.ports.take() {
+            Some(ports) => ports,
+            None => self.wait(&listening).await,
+        };
+        let (answer, spare) = (Arc::new(self.answer(&ports)), Arc::clone(&self.spare));
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let mut open = VecDeque::<JoinHandle<()>>::new();
         loop {
-            let (stream, spared) = self.accept(&mut open).await;
+            let (stream, spared) = accept(&ports, &spare, &mut open).await;
             open.retain(|connection| !connection.is_finished());
             if places.available_permits() == 0
                 && let Some(oldest) = open.pop_front()
@@ -118,7 +135,7 @@ impl Admin {
                 oldest.abort();
             }
             let place = Arc::clone(&places).acquire_owned().await;
-            let (answer, spare) = (Arc::clone(&self.answer), Refilled(Arc::clone(&self.spare)));
+            let (answer, spare) = (Arc::clone(&answer), Refilled(Arc::clone(&spare)));
             let served = tokio::spawn(async move {
                 let _held = (place, spare);
                 // Files that are few are for others again as soon as it is answered.
@@ -128,22 +145,66 @@ impl Admin {
         }
     }
 
-    /// The next connection, and whether files had to be given up for it: those that are held back, and then those of the oldest that is open.
-    async fn accept(&self, open: &mut VecDeque<JoinHandle<()>>) -> (TcpStream, bool) {
-        let mut spared = false;
+    /// Opens the address as soon as whoever has it lets it go, such as a process before this one that drains. One that drains itself leaves it to
+    /// others.
+    async fn wait(&self, listening: &Listening) -> Ports {
+        let (host, port) = &self.settings.address;
+        let mut pause = SOONEST;
         loop {
-            match self.ports.accept().await {
-                Ok((stream, _)) => return (stream, spared),
-                Err(error) if is_of_files(&error) && self.spare.let_go() => spared = true,
-                Err(error) => match open.pop_front().filter(|_| is_of_files(&error)) {
-                    Some(oldest) => {
-                        oldest.abort();
-                        // Its files are free once it has ended.
-                        let _ = oldest.await;
-                    }
-                    None => tokio::time::sleep(REST).await,
-                },
+            sleep(pause).await;
+            pause = (pause * 2).min(LATEST);
+            // Nobody is handed over what there is without it, or settings that want it.
+            let steady = listening.steady().await;
+            if self.metrics.shutdown.is_leaving() {
+                drop(steady);
+                return pending().await;
             }
+            let Ok(ports) = open(host, *port, Vec::new()).await else { continue };
+            if listening.add_admin(ports.sockets()).is_ok() {
+                tracing::info!("metrics are served now, at http://{}/", ports.address());
+                return ports;
+            }
+        }
+    }
+
+    fn answer(&self, ports: &Ports) -> Answer {
+        // Whoever gives a token is no stranger.
+        let own_host =
+            (self.token.is_none() && exposed(ports).is_none()).then(|| OwnHost::new(&self.settings.address.0));
+        Answer::new(Arc::clone(&self.metrics), self.token.clone(), own_host, self.settings.price_per_gb)
+    }
+
+    fn warn_if_exposed(&self) {
+        let exposed = self.ports.as_ref().and_then(exposed);
+        if let Some(address) = exposed.filter(|_| self.token.is_none()) {
+            tracing::warn!(
+                "ANYBODY WHO REACHES {address} CAN READ WHAT THIS PROCESS TELLS OF ITSELF: give --admin-token-file, or a loopback \
+                 address with --admin"
+            );
+        }
+    }
+}
+
+/// Where others can reach it, if they can.
+fn exposed(ports: &Ports) -> Option<SocketAddr> {
+    ports.addresses().find(|address| !address.ip().is_loopback())
+}
+
+/// The next connection, and whether files had to be given up for it: those that are held back, and then those of the oldest that is open.
+async fn accept(ports: &Ports, spare: &Spare, open: &mut VecDeque<JoinHandle<()>>) -> (TcpStream, bool) {
+    let mut spared = false;
+    loop {
+        match ports.accept().await {
+            Ok((stream, _)) => return (stream, spared),
+            Err(error) if is_of_files(&error) && spare.let_go() => spared = true,
+            Err(error) => match open.pop_front().filter(|_| is_of_files(&error)) {
+                Some(oldest) => {
+                    oldest.abort();
+                    // Its files are free once it has ended.
+                    let _ = oldest.await;
+                }
+                None => sleep(REST).await,
+            },
         }
     }
 }
@@ -209,5 +270,67 @@ fn why(error: &io::Error) -> String {
         io::ErrorKind::AddrInUse => "address in use: another program listens there".to_owned(),
         io::ErrorKind::AddrNotAvailable => "not an address of this machine".to_owned(),
         _ => plain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::cli::{Action, parse};
+    use crate::metrics::recent::Recent;
+    use crate::shutdown::Shutdown;
+
+    fn metrics(shutdown: &Shutdown) -> Arc<Metrics> {
+        let args = ["httptp", "--in=http://127.0.0.1:0", "--out=http://127.0.0.1:1"].map(OsString::from);
+        let Ok(Action::Proxy(settings, _)) = parse(args) else { panic!("settings") };
+        Arc::new(Metrics::new(&settings.process, Arc::<Recent>::default(), None, None, shutdown.clone()))
+    }
+
+    fn usual(address: SocketAddr) -> config::Admin {
+        let address = (address.ip().to_string(), address.port());
+        config::Admin { address, asked_for: false, token_file: None, price_per_gb: None }
+    }
+
+    #[tokio::test]
+    async fn the_usual_address_is_had_when_it_is_free() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let admin = Admin::open(&usual(address), &metrics(&Shutdown::new()), &mut Given::default()).await;
+        let admin = admin.expect("it is not asked for");
+        assert_eq!(admin.sockets().count(), 0);
+        let listening = Arc::<Listening>::default();
+        let served = tokio::spawn(admin.serve(Arc::clone(&listening)));
+        drop(taken);
+        let mut stream = loop {
+            match TcpStream::connect(address).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("sent");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.expect("a reply");
+        assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+        assert_eq!(listening.sockets().expect("files").len(), 1, "it goes along in a handover");
+        served.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_does_not_take_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let shutdown = Shutdown::new();
+        let admin = Admin::open(&usual(address), &metrics(&shutdown), &mut Given::default()).await;
+        let served = tokio::spawn(admin.expect("it is not asked for").serve(Arc::default()));
+        shutdown.leave();
+        drop(taken);
+        sleep(LATEST * 4).await;
+        drop(std::net::TcpListener::bind(address).expect("it is free"));
+        served.abort();
     }
 }

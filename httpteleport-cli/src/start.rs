@@ -101,7 +101,7 @@ async fn run(
     let token = admin.as_ref().and_then(Admin::token);
     let admin = admin.map(|admin| {
         admin.announce(&running.settings().process);
-        tokio::spawn(admin.serve())
+        tokio::spawn(admin.serve(Arc::clone(running.listening())))
     });
     notify::ready();
 
@@ -186,7 +186,7 @@ async fn open(
     };
     let running = Running::open(settings, &mut given, recent, access_log, spans, shutdown).await?;
     let admin = match &running.settings().process.admin {
-        Some(admin) if has_admin => Admin::open(admin, running.metrics(), &mut given).await?,
+        Some(admin) if has_admin => Some(Admin::open(admin, running.metrics(), &mut given).await?),
         _ => None,
     };
     if let Some(admin) = &admin {

@@ -49,11 +49,6 @@ impl Answer {
         Answer { metrics, token, own_host, price_per_gb, page: Page::new() }
     }
 
-    /// What has the token that whoever reads has to give, if any.
-    pub(super) fn token(&self) -> Option<Arc<TokenFile>> {
-        self.token.clone()
-    }
-
     /// The reply to a request, whose body nobody reads.
     pub(super) fn to<B>(&self, request: &Request<B>) -> Reply {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {

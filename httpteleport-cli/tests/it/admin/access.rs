@@ -92,7 +92,11 @@ async fn an_address_that_is_taken_matters_only_where_it_was_asked_for() {
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut program = command.spawn().expect("the program starts");
     let mut log = BufReader::new(program.stderr.take().expect("a pipe")).lines();
-    log_has(&mut log, "WARN metrics are not served: localhost:8040: address in use").await;
+    log_has(
+        &mut log,
+        "WARN metrics are not served: localhost:8040: address in use: another program listens there; it is tried again",
+    )
+    .await;
 }
 
 #[tokio::test]
