@@ -1,5 +1,6 @@
 //! Sockets that accept: TCP and unix.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -32,6 +33,8 @@ mod waiting;
 
 /// How long accepting rests when the system has no file or memory left.
 const REST: Duration = Duration::from_millis(100);
+/// How long a name may take that is looked up for a warning.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A socket that accepts connections.
 pub(crate) enum Listener {
@@ -217,6 +220,26 @@ impl Listener {
         }
     }
 
+    /// That the name it was opened by has other addresses now than those that it listens at, in a line that begins with `--in URL`; none if it is
+    /// no name, or cannot be looked up soon.
+    pub(crate) async fn moved(&self, endpoint: &Endpoint) -> Option<String> {
+        let (Listener::Tcp(ports), Address::Tcp { host, port }) = (self, &endpoint.address) else { return None };
+        let open: Vec<_> = ports.addresses().map(|address| address.ip()).collect();
+        // A port that the system chooses is at one address alone.
+        let any = host.is_empty() || *port == 0 || open.iter().any(IpAddr::is_unspecified);
+        if any || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+            return None;
+        }
+        let found = timeout(LOOK, addresses(host, *port)).await.ok()?.ok()?;
+        let missing = found.iter().filter(|address| !open.contains(&address.ip()) && is_here(**address).is_ok());
+        let missing = listed("nothing listens at", missing.map(SocketAddr::ip));
+        let gone = open.iter().filter(|ip| !found.iter().any(|address| address.ip() == **ip));
+        let gone = listed("still open is", gone.copied());
+        let what = missing.into_iter().chain(gone).collect::<Vec<_>>().join("; ");
+        let line = format!("--in {endpoint}: its name has other addresses now, which a restart alone follows: {what}");
+        (!what.is_empty()).then_some(line)
+    }
+
     /// Waits for the next connection. Never fails: what the system lacks now it may have later; that is counted, and told now and
     /// then. Where it lacks files, what is done about that shortens the wait. Cancel safe.
     pub(crate) async fn accept<R: Future<Output = ()>>(
@@ -268,6 +291,13 @@ impl Listener {
             Listener::Unix { socket, .. } => Ok(Accepted::Unix(socket.accept().await?.0)),
         }
     }
+}
+
+/// These addresses, each once, behind what is to be said of them; nothing if there are none.
+fn listed(what: &str, addresses: impl Iterator<Item = IpAddr>) -> Option<String> {
+    let each: BTreeSet<_> = addresses.collect();
+    let each: Vec<_> = each.iter().map(IpAddr::to_string).collect();
+    (!each.is_empty()).then(|| format!("{what} {}", each.join(", ")))
 }
 
 /// Errors that mean this one connection is gone, nothing more.

@@ -156,6 +156,7 @@ async fn apply(file: &ConfigFile, running: &mut Running) -> bool {
     running.serve();
     running.announce();
     running.tell_missing(Some(&located));
+    running.tell_moved(Some(&located)).await;
     tracing::info!("{path}: applied: {summary}");
     true
 }
@@ -172,6 +173,7 @@ async fn read_certificates(running: &mut Running, reason: Reason, has_token: boo
     match &changed {
         Ok(()) => {
             running.tell_missing(None);
+            running.tell_moved(None).await;
             tracing::info!("{what} were read again");
         }
         Err(error) => {

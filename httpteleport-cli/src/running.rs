@@ -343,6 +343,20 @@ impl Running {
         }
     }
 
+    /// Says in the log which inputs are at other addresses than their names have now, in the words of the file where they stand in one.
+    pub(crate) async fn tell_moved(&self, file: Option<&Located>) {
+        for (index, (input, listener)) in self.inputs().zip(&self.settings.listeners).enumerate() {
+            let Some(line) = input.listener().moved(&listener.endpoint).await else { continue };
+            let lines = match file {
+                Some(file) => file.told(vec![(Part::Listener(index), line)]),
+                None => vec![line],
+            };
+            for line in lines {
+                tracing::warn!("{line}");
+            }
+        }
+    }
+
     /// Says in the log what was refused, at the end.
     pub(crate) fn sum_up(&self) {
         let (counted, interims) = (self.metrics.counters.to_string(), self.metrics.interims.count());

@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use crate::admin::get;
 use crate::client::Client;
+use crate::clients::log_has;
 use crate::config::File;
 use crate::origin::Origin;
 
@@ -116,6 +117,45 @@ async fn the_next_process_takes_all_of_them_over() {
         for address in admins {
             assert_eq!(get(&address.to_string(), "/readyz").await.status(), 200, "{address}");
         }
+    }
+}
+
+#[tokio::test]
+async fn settings_that_are_read_again_open_no_others_and_say_so() {
+    let (hosts, origin, (port, addresses)) = (Hosts::new(), Origin::start().await, both());
+    let file =
+        File::new(&format!("[listener.a]\nurl = \"http://two.test:{port}\"\n[group.a]\nurls = \"{}\"\n", origin.url()));
+    let args = ["--in", &format!("http://two.test:{port}"), "--out", &origin.url()];
+    for (args, place) in [
+        (&args[..], "--in".to_owned()),
+        (&["--config", &file.path()], format!("{}:2: listener \"a\": url", file.path())),
+    ] {
+        fs::write(hosts.0.path().join("hosts"), HOSTS).expect("written");
+        let (mut program, mut log) = Program::begun(hosts.command(args));
+        program.is_ready().await;
+        let want = format!(
+            "WARN {place} http://two.test:{port}: its name has other addresses now, which a restart alone follows: "
+        );
+        for (now, what) in [
+            ("127.0.0.2 two.test\n127.0.0.3 two.test\n", "nothing listens at 127.0.0.3; still open is 127.0.0.1"),
+            ("127.0.0.2 two.test\n", "still open is 127.0.0.1"),
+        ] {
+            fs::write(hosts.0.path().join("hosts"), now).expect("written");
+            program.signal(Signal::HUP);
+            let line = log_has(&mut log, "its name has other addresses now").await;
+            assert!(line.ends_with(&format!("{want}{what}")), "{line}");
+        }
+        fs::write(hosts.0.path().join("hosts"), HOSTS).expect("written");
+        program.signal(Signal::HUP);
+        // What it says before that is nothing of names.
+        loop {
+            let line = log_has(&mut log, "").await;
+            assert!(!line.contains("its name has"), "{line}");
+            if line.contains("applied: ") || line.contains("were read again") {
+                break;
+            }
+        }
+        serve(addresses).await;
     }
 }
 

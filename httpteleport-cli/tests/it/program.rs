@@ -74,6 +74,11 @@ impl Program {
     pub(crate) fn starting(args: &[&str], environment: &[(&str, &str)]) -> (Program, Lines<BufReader<ChildStderr>>) {
         let mut command = command(args);
         command.envs(environment.iter().copied());
+        Program::begun(command)
+    }
+
+    /// What a command starts that becomes the program in the end, and the lines of its log.
+    pub(crate) fn begun(mut command: Command) -> (Program, Lines<BufReader<ChildStderr>>) {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         (Program::running(child), log)
