@@ -73,7 +73,13 @@ async fn client_steps(
     write_hello(&mut io, protocol, Hello::new(ours, tls.is_some()), &[]).await?;
     let hello = read_hello(&mut io, protocol).await?;
     if hello.is_framed() {
-        return Err(failed("the server speaks the framed wire alone: set wire to Auto or Framed"));
+        return Err(failed(match tls {
+            None => "the server speaks the framed wire alone: set wire to auto or framed",
+            Some(_) => {
+                "the server speaks the framed wire alone, and TLS around it from the first byte if at all: dial without TLS, or set \
+                 wire to auto or framed"
+            }
+        }));
     }
     let theirs = hello.compression().ok_or_else(|| unknown_compression(hello))?;
     let Some(tls) = tls else { return Ok(Opened { io, theirs, meter: None, alpn: None }) };
@@ -186,6 +192,9 @@ async fn within<T>(limit: Duration, steps: impl Future<Output = Result<T, Error>
 }
 
 fn unknown_compression(hello: Hello) -> Error {
+    if hello.is_framed() {
+        return failed("the peer asks for the framed wire, and this side speaks the classic one alone");
+    }
     failed(&format!("the peer compresses in a way unknown here (byte {})", hello.compression))
 }
 

@@ -48,11 +48,11 @@ impl NotFramed {
     pub(crate) fn error(self) -> Error {
         let message = match self {
             Self::Classic => {
-                "the peer speaks the classic wire alone: set wire to Auto or Classic, or let the peer speak the framed wire"
+                "the peer speaks the classic wire alone: set wire to auto or classic, or let the peer speak the framed wire"
             }
             Self::NoTls => {
-                "the peer ended the connection before TLS began, as one of the classic wire does: set wire to Auto or \
-                 Classic, or check that the port speaks TLS"
+                "the peer ended the connection before TLS began, as one of the classic wire does: set wire to auto or \
+                 classic, or check that the port speaks TLS"
             }
         };
         Error::new(ErrorKind::Handshake, message).with_source(self).with_retry(true)

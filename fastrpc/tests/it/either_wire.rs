@@ -91,12 +91,12 @@ async fn a_framed_client_and_a_classic_server_say_what_to_do() {
     let port = served_by(Wire::Classic);
     let error = port.client(speaking(Wire::Framed)).call(ask("x")).await.unwrap_err();
     assert_eq!((error.kind(), error.may_retry(), error.peer()), (ErrorKind::Handshake, true, Some("port")));
-    assert!(error.to_string().contains("classic wire alone: set wire to Auto or Classic"), "{error}");
+    assert!(error.to_string().contains("classic wire alone: set wire to auto or classic"), "{error}");
     assert_eq!(port.wires(), "F");
     let (here, there) = testkit::pipe::duplex();
     scripted(there);
     let error = speaking(Wire::Framed).handshake(here).await.map(|_| ()).unwrap_err();
-    assert!(error.to_string().contains("set wire to Auto or Classic"), "{error}");
+    assert!(error.to_string().contains("set wire to auto or classic"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +105,7 @@ async fn a_classic_client_and_a_framed_server_say_what_to_do() {
     let port = Port::new(accept);
     let error = port.client(speaking(Wire::Classic)).call(ask("x")).await.unwrap_err();
     assert_eq!((error.kind(), error.may_retry()), (ErrorKind::Handshake, true));
-    assert!(sentences(&error).contains("speaks the framed wire alone: set wire to Auto or Framed"), "{error:?}");
+    assert!(sentences(&error).contains("speaks the framed wire alone: set wire to auto or framed"), "{error:?}");
     settle().await;
     assert_eq!((framed.stats().calls, framed.stats().connect_errors, framed.stats().connections), (0, 1, 0));
 }

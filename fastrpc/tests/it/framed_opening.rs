@@ -96,7 +96,7 @@ async fn a_whole_classic_hello_is_the_sign_of_a_classic_peer_and_a_bare_close_is
     let (near, far) = duplex();
     let (tried, opened) = tokio::join!(dial(near, None), answer(far, false, None));
     assert!(matches!(tried, Ok(Tried::Classic)));
-    assert_eq!(told(opened), "the peer compresses in a way unknown here (byte 128)");
+    assert_eq!(told(opened), "the peer asks for the framed wire, and this side speaks the classic one alone");
 
     let (near, far) = duplex();
     drop(far);

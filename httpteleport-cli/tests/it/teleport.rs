@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program, logged};
 use crate::stage::Stage;
+use crate::tls::Identity;
 
 /// Answers with the path, and a 103 ahead of it.
 struct Hinting;
@@ -68,6 +69,18 @@ async fn connections_that_compress_less_for_want_of_memory_are_told_and_counted(
     assert!(reduced().await >= 1.0);
     drop(near);
     timeout(PATIENCE, async { while reduced().await > 0.0 {} }).await.expect("they are gone");
+}
+
+#[tokio::test]
+async fn tls_towards_a_node_that_has_none_is_told_as_that() {
+    let far =
+        Program::start(&["--in", "teleport://127.0.0.1:0", "--out", "http://127.0.0.1:1", "--wire", "framed"]).await;
+    let (identity, out) = (Identity::new("no_tls_there"), format!("teleports://{}", far.address()));
+    let args = ["--in", "http://127.0.0.1:0", "--out", &out, "--out-ca", identity.files().0];
+    let (near, mut log) = Program::logged(&args).await;
+    assert_eq!(Client::connect(near.address()).await.get("/").await.status(), 502);
+    logged(&mut log, "TLS around it from the first byte if at all: dial without TLS, or set wire to auto or framed")
+        .await;
 }
 
 #[tokio::test]

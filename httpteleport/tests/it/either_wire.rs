@@ -79,7 +79,7 @@ async fn each_client_gets_on_with_each_server_that_speaks_its_wire() {
         }
     }
     for (wire, other, says) in [
-        (Wire::Framed, Wire::Classic, "set wire to Auto or Classic"),
+        (Wire::Framed, Wire::Classic, "set wire to auto or classic"),
         (Wire::Classic, Wire::Framed, "framed wire alone"),
     ] {
         let port = Port::new(serving(theirs(other), echo).1);
