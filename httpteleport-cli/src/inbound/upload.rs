@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use self::pieces::Pieces;
 use super::activity::Busy;
 use super::http2::has_blank_ends;
 use super::policy::Bodies;
@@ -29,6 +30,8 @@ use crate::listen::Client;
 use crate::request::{BodyFault, RequestBody};
 use crate::timer::poll_late;
 use crate::trailers;
+
+mod pieces;
 
 /// A body that ends within so many bytes is read whole before any of it goes on, so that it can be sent again if it never
 /// left; a longer one is not held.
@@ -286,37 +289,6 @@ fn fault(error: &hyper::Error) -> BodyFault {
 async fn swallow(body: Incoming, most: usize) {
     let mut rest = Limited::new(body, most);
     let _ = timeout(UNWANTED, async { while let Some(Ok(_)) = rest.frame().await {} }).await;
-}
-
-/// Bytes that came in pieces; most come in one, which is kept as it is.
-#[derive(Default)]
-struct Pieces {
-    first: Bytes,
-    rest: Vec<u8>,
-}
-
-impl Pieces {
-    fn len(&self) -> usize {
-        self.first.len() + self.rest.len()
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        if self.first.is_empty() {
-            self.first = piece;
-        } else {
-            self.rest.extend_from_slice(&piece);
-        }
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.rest.is_empty() {
-            return self.first;
-        }
-        let mut whole = Vec::with_capacity(self.len());
-        whole.extend_from_slice(&self.first);
-        whole.extend_from_slice(&self.rest);
-        whole.into()
-    }
 }
 
 #[cfg(test)]
