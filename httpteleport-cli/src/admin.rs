@@ -196,8 +196,10 @@ async fn accept(ports: &Ports, spare: &Spare, open: &mut VecDeque<JoinHandle<()>
     loop {
         match ports.accept().await {
             Ok((stream, _)) => return (stream, spared),
-            Err(error) if is_of_files(&error) && spare.let_go() => spared = true,
-            Err(error) => match open.pop_front().filter(|_| is_of_files(&error)) {
+            // The system says so before it looks whether anybody is there, and nobody is to leave for nobody.
+            Err(error) if !is_of_files(&error) || !ports.has_client() => sleep(REST).await,
+            Err(_) if spare.let_go() => spared = true,
+            Err(_) => match open.pop_front() {
                 Some(oldest) => {
                     oldest.abort();
                     // Its files are free once it has ended.

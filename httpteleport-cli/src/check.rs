@@ -73,7 +73,7 @@ fn try_all(draft: &Draft) -> ((Told, Told), Option<String>) {
     tried
 }
 
-/// What is wrong, and what there is not as yet.
+/// What is wrong, and what it takes besides: what there is not as yet, and ports that others have to open.
 pub(crate) async fn look(settings: &Settings, located: &Located) -> (Told, Told) {
     let mut faults: Vec<_> = process(&settings.process).await.into_iter().map(|line| (Part::Process, line)).collect();
     for (index, of_listener) in settings.listeners.iter().enumerate() {
@@ -82,7 +82,23 @@ pub(crate) async fn look(settings: &Settings, located: &Located) -> (Told, Told)
     faults.extend(overlap::find(settings, &Open::default(), Some(located)).await);
     let (wrong, missing) = all_groups(settings).await;
     faults.extend(wrong);
-    (faults, missing)
+    let mut warnings = denied_ports(settings).await;
+    warnings.extend(missing);
+    (faults, warnings)
+}
+
+/// Listeners whose ports this user may not open.
+async fn denied_ports(settings: &Settings) -> Told {
+    let mut denied = Vec::new();
+    for (index, Listener { endpoint, .. }) in settings.listeners.iter().enumerate() {
+        if listen::is_denied(endpoint).await {
+            let line = format!(
+                "--in {endpoint}: this user may not open the port; a start needs CAP_NET_BIND_SERVICE, or a service manager that opens it"
+            );
+            denied.push((Part::Listener(index), line));
+        }
+    }
+    denied
 }
 
 async fn process(process: &Process) -> Vec<String> {

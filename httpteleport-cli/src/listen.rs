@@ -252,6 +252,8 @@ impl Listener {
             match self.try_accept().await {
                 Ok(accepted) => return accepted,
                 Err(error) if is_the_clients(&error) => {}
+                // Nobody is to leave for nobody.
+                Err(error) if is_of_files(&error) && !self.has_client() => sleep(REST).await,
                 Err(error) => {
                     errors.add();
                     lines.warn(format_args!("cannot accept a connection: {error}; trying again"));
@@ -279,6 +281,13 @@ impl Listener {
         }
     }
 
+    fn has_client(&self) -> bool {
+        match self {
+            Listener::Tcp(ports) => ports.has_client(),
+            Listener::Unix { socket, .. } => waiting::is_there(socket.as_fd()),
+        }
+    }
+
     async fn try_accept(&self) -> io::Result<Accepted> {
         match self {
             Listener::Tcp(ports) => {
@@ -298,6 +307,16 @@ fn listed(what: &str, addresses: impl Iterator<Item = IpAddr>) -> Option<String>
     let each: BTreeSet<_> = addresses.collect();
     let each: Vec<_> = each.iter().map(IpAddr::to_string).collect();
     (!each.is_empty()).then(|| format!("{what} {}", each.join(", ")))
+}
+
+/// Whether this user may not open the port of the endpoint of `--in`. A service manager may, or give the right to.
+pub(crate) async fn is_denied(endpoint: &Endpoint) -> bool {
+    match &endpoint.address {
+        Address::Tcp { host, port } => {
+            addresses(host, *port).await.is_ok_and(|found| found.into_iter().any(tcp::is_denied))
+        }
+        Address::Unix(_) => false,
+    }
 }
 
 /// Errors that mean this one connection is gone, nothing more.

@@ -94,6 +94,11 @@ impl Ports {
         .await
     }
 
+    /// Whether somebody has connected to one of them who was not accepted yet.
+    pub(crate) fn has_client(&self) -> bool {
+        self.sockets().any(waiting::is_there)
+    }
+
     /// Resolves once somebody has connected to one of them who was not accepted yet. Cancel safe.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketA
     found.with_context(|| format!("cannot find the address of {host:?}; use one of this machine's addresses"))
 }
 
-/// Whether one of these addresses is of this machine, and its port one that this process may have, whoever has it.
+/// Whether one of these addresses is of this machine, whoever has the port.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketA
 pub(super) fn try_at(addresses: &[SocketAddr]) -> anyhow::Result<()> {
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        match is_here(*address).and_then(|()| is_allowed(*address)) {
+        match is_here(*address) {
             Ok(()) => return Ok(()),
             Err(error) => failed = error,
         }
@@ -61,17 +61,16 @@ pub(crate) fn is_here(mut address: SocketAddr) -> io::Result<()> {
     socket_for(address)?.bind(address)
 }
 
-/// Whether this process may have a port. What says so is the attempt, of a socket that accepts nothing and is gone at once.
-fn is_allowed(address: SocketAddr) -> io::Result<()> {
+/// Whether this user may not open a port. What says so is the attempt, of a socket that accepts nothing and is gone at once.
+pub(super) fn is_denied(address: SocketAddr) -> bool {
     if address.port() >= FIRST_FREE || address.port() == 0 {
-        return Ok(());
+        return false;
     }
-    let socket = socket_for(address)?;
-    socket.set_reuseaddr(true)?;
-    match socket.bind(address) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        _ => Ok(()),
-    }
+    let tried = socket_for(address).and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)
+    });
+    tried.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether an error says that the machine has no such address, or no addresses of that version of IP.
