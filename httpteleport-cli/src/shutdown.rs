@@ -18,7 +18,7 @@ pub(crate) const PARTING: Duration = Duration::from_secs(2);
 /// The same for a process whose successor starts when it has ended, while those wait who connect.
 pub(crate) const SHORT_PARTING: Duration = Duration::from_millis(250);
 
-/// What is cut off over HTTP/1.1 has so long to hear that.
+/// What is cut off over HTTP/1.1 has so long to hear that, and no longer than half of what a drain takes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Tells every part of the program to drain, and waits for what they run.
@@ -139,14 +139,16 @@ impl Shutdown {
     }
 
     /// Begins draining, and waits until every task has ended, but no longer than `longest`. Connections on which nothing runs stay for
-    /// `patience`, at most half of that, so that what their clients have sent by then is answered. What is cut off then has another second to
-    /// say so. Cancel safe: it may be called again, with less.
+    /// `patience`, at most half of that, so that what their clients have sent by then is answered. What is cut off is so a second before the end, to be
+    /// able to say so. Cancel safe: it may be called again, with less.
     pub(crate) async fn drain(&self, patience: Duration, longest: Duration) {
         self.leaving.reach();
         self.begun.reach();
         self.tasks.close();
         // Those on which nothing runs end in order in any case.
-        let patience = patience.min(longest / 2);
+        let last = LAST_WORDS.min(longest / 2);
+        let before = longest.saturating_sub(last);
+        let patience = patience.min(before / 2);
         let ended = async {
             if !patience.is_zero() {
                 let _ = timeout(patience, self.tasks.wait()).await;
@@ -154,10 +156,10 @@ impl Shutdown {
             self.parting.reach();
             self.tasks.wait().await;
         };
-        if timeout(longest, ended).await.is_err() {
-            tracing::warn!("{} connections cut off after {longest:?} (--drain-timeout)", self.tasks.len());
+        if timeout(before, ended).await.is_err() {
+            tracing::warn!("{} connections cut off after {before:?} (--drain-timeout {longest:?})", self.tasks.len());
             self.cut.reach();
-            let _ = timeout(LAST_WORDS, self.tasks.wait()).await;
+            let _ = timeout(last, self.tasks.wait()).await;
         }
     }
 }

@@ -23,7 +23,8 @@ pub(crate) enum Unserved {
     Malformed(String),
 }
 
-/// How the words begin of what follows a head: who reads the body hears of that.
+/// How the words begin of what follows a head: who reads the body hears of that. A block that makes no sense is said to be so before it is known
+/// for trailers, so that one of these counts twice, here and there.
 const LATER: [&str; 5] = ["PRIORITY", "poll_response", "recv_data", "recv_headers: trailers", "recv_trailers"];
 
 impl Unserved {

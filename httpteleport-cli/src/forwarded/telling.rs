@@ -64,30 +64,43 @@ fn settle(headers: &mut HeaderMap, way: &Way) -> Said {
         OF_THE_WAY.iter().filter(|name| **name != FOR && **name != FORWARDED).for_each(|name| _ = headers.remove(name));
     }
     let mut said = Said::default();
-    said.proto = said.one(headers, &PROTO, proto);
-    said.host = said.one(headers, &FORWARDED_HOST, host);
+    let both = [way.x, way.standard].iter().all(|telling| telling.came && telling.counts);
+    said.proto = said.one(headers, &PROTO, proto, both);
+    said.host = said.one(headers, &FORWARDED_HOST, host, both);
     said
 }
 
 impl Said {
-    /// What both say, or the one that says anything.
-    fn one(&mut self, headers: &mut HeaderMap, name: &HeaderName, standard: Option<String>) -> Option<String> {
+    /// What both say, or the one that came. Where `both` came and agree on the way, what one alone says may be the client's, who has named
+    /// its own address in a field that was passed on.
+    fn one(
+        &mut self,
+        headers: &mut HeaderMap,
+        name: &HeaderName,
+        standard: Option<String>,
+        both: bool,
+    ) -> Option<String> {
         let mut values = headers.get_all(name).iter();
-        let x = match (values.next(), values.next()) {
-            (None, _) => return standard,
-            (Some(one), None) => one.to_str().ok().map(str::to_owned),
-            _ => None,
+        let (came, x) = match (values.next(), values.next()) {
+            (None, _) => (false, None),
+            (Some(one), None) => (true, one.to_str().ok().map(str::to_owned)),
+            _ => (true, None),
         };
         let agree = |standard: &String| x.as_ref().is_some_and(|x| x.eq_ignore_ascii_case(standard));
-        if standard.as_ref().is_some_and(agree) {
-            return x;
+        match standard {
+            None if !came => None,
+            Some(standard) if agree(&standard) => x,
+            Some(standard) if !came && !both => Some(standard),
+            None if !both => {
+                self.differs = true;
+                x
+            }
+            _ => {
+                self.differs = true;
+                headers.remove(name);
+                None
+            }
         }
-        self.differs = true;
-        if standard.is_none() {
-            return x;
-        }
-        headers.remove(name);
-        None
     }
 
     /// The protocol, if it can stand in `Forwarded`.

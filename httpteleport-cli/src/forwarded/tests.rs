@@ -97,7 +97,7 @@ fn a_stranger_cannot_forge_and_a_proxy_is_gone_on_from() {
         ("x-forwarded-for", "9.9.9.9"),
         ("x-forwarded-for", "2.2.2.2"),
         ("x-forwarded-proto", "http"),
-        ("forwarded", "for=2.2.2.2"),
+        ("forwarded", "for=2.2.2.2;proto=http"),
     ];
     let both = identity("10.0.0.1", Which::Both);
     let want = [

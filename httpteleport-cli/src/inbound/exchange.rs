@@ -26,7 +26,7 @@ use crate::spans;
 use crate::trailers;
 
 impl Shared {
-    /// The reply; what has to follow it, if it agrees to another protocol, is left in `next`.
+    /// The reply to a request that has begun; what has to follow it, if it agrees to another protocol, is left in `next`.
     ///
     /// The reply, and the request's body as long as it comes, keep the connection busy.
     pub(super) async fn answer(
@@ -34,9 +34,9 @@ impl Shared {
         mut request: Request<Incoming>,
         ends: Ends,
         activity: &Activity,
+        running: Busy,
         next: &Next,
     ) -> Result<Response<Body>, Infallible> {
-        let running = activity.begin();
         self.traffic.requests.started();
         if let Some(reply) = self.tokens.as_ref().and_then(|tokens| tokens.reply(&request)) {
             return Ok(self.proven(&request, reply, ends, running));

@@ -112,7 +112,7 @@ where
 {
     let next = Next::default();
     // hyper keeps room for this future as long as the connection lives; boxed, it is a pointer's.
-    let service = service_fn(|request| Box::pin(shared.answer(request, ends, activity, &next)));
+    let service = service_fn(|request| Box::pin(shared.answer(request, ends, activity, activity.begin(), &next)));
     let mut http = shared.http1.clone();
     http.timer(heads.clone());
     let io = ClientIo::new(stream, first, Arc::clone(activity), shared, ends).timing(heads);

@@ -29,8 +29,8 @@ const MOST_STREAMS: u32 = 200;
 /// What clients may send ahead of what is read, of each request and of all of a connection: as much in all as for other proxies.
 ///
 /// The library ends a connection on which more than half the latter is lost to small frames that are not read yet, of which each counts as 256
-/// bytes less its own: this is enough for one request that stands still whose frames have ten bytes or more, such as the messages of gRPC.
-const WINDOWS: (u32, u32) = (128 * 1024, 8 * 1024 * 1024);
+/// bytes less its own: some 17,000 messages of gRPC of ten bytes.
+const WINDOWS: (u32, u32) = (1024 * 1024, 8 * 1024 * 1024);
 /// What is written ahead of what a client reads, for each of them.
 const SEND_BUFFER: usize = 64 * 1024;
 /// A client is asked so often whether it is still there, and has so long to say so.
@@ -89,10 +89,12 @@ where
     let deliveries = Arc::<Deliveries>::default();
     let service = service_fn(|mut request| {
         let (shared, activity, deliveries) = (Arc::clone(shared), Arc::clone(activity), Arc::clone(&deliveries));
+        // From here on it runs, and not from when hyper's task for it does: its connection would leave meanwhile.
+        let running = activity.begin();
         Box::pin(async move {
             let switched = hyper::upgrade::on(&mut request);
             let next = Next::default();
-            let reply = shared.answer(request, ends, &activity, &next).await;
+            let reply = shared.answer(request, ends, &activity, running, &next).await;
             if let Some(agreed) = next.take() {
                 shared.shutdown.spawn(agreed.carry_when(switched));
             }

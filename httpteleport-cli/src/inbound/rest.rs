@@ -74,6 +74,8 @@ pub(super) struct ClientIo<S> {
     io: HyperIo<S>,
     /// What was read already.
     first: Bytes,
+    /// Why no more could be read behind that.
+    failed: Option<io::Error>,
     activity: Arc<Activity>,
     /// Whether what comes between two requests is of a head.
     has_heads: bool,
@@ -93,6 +95,7 @@ impl<S> ClientIo<S> {
         ClientIo {
             io: HyperIo::new(stream),
             first,
+            failed: None,
             activity,
             has_heads: false,
             heads: None,
@@ -133,15 +136,23 @@ impl<S: AsyncRead + Unpin> ClientIo<S> {
     fn read_on(&mut self, cx: &mut Context<'_>, buf: &mut ReadBufCursor<'_>) {
         let mut more = [0; AT_ONCE];
         let mut more = ReadBuf::new(&mut more[..AT_ONCE.min(buf.remaining())]);
-        // What fails now does so again.
-        if !more.initialized().is_empty() && Pin::new(self.io.get_mut()).poll_read(cx, &mut more).is_ready() {
-            buf.put_slice(more.filled());
+        if more.remaining() == 0 {
+            return;
+        }
+        match Pin::new(self.io.get_mut()).poll_read(cx, &mut more) {
+            Poll::Ready(Ok(())) => buf.put_slice(more.filled()),
+            // The system says it once.
+            Poll::Ready(Err(error)) => self.failed = Some(error),
+            Poll::Pending => {}
         }
     }
 }
 
 impl<S: AsyncRead + Unpin> Read for ClientIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
         if self.first.is_empty() {
             let read = Pin::new(&mut self.io).poll_read(cx, buf);
             if read.is_ready() && self.has_heads {

@@ -44,6 +44,9 @@ const MOST_UNWANTED: usize = 16 * 1024 * 1024;
 /// if it meets what they still send.
 const MOST_UNWANTED_OF_A_STREAM: usize = 1024 * 1024;
 
+/// What hyper says of trailers beyond its own limits, 16 KiB and a hundred fields.
+const LARGE_TRAILERS: [&str; 2] = ["chunk trailers bytes over limit", "chunk trailers count overflow"];
+
 /// A body, and what was read of it already.
 pub(super) struct Upload {
     /// Taken only by `drop`.
@@ -278,6 +281,10 @@ impl Drop for Upload {
 /// Whether a body was broken, or broken off.
 fn fault(error: &hyper::Error) -> BodyFault {
     let cause = error.source();
+    // hyper has no other way to tell.
+    if cause.map(ToString::to_string).is_some_and(|why| LARGE_TRAILERS.contains(&why.as_str())) {
+        return BodyFault::LargeTrailers;
+    }
     let malformed = cause
         .and_then(|cause| cause.downcast_ref::<io::Error>())
         .is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData));
@@ -361,6 +368,9 @@ mod tests {
         assert_eq!(fate(&format!("{chunks}X: y\r\n\r\n"), 3).await, Ok((None, None)), "its trailers go on");
         let large = format!("{chunks}X: {}\r\n\r\n", "y".repeat(32));
         assert_eq!(fate(&large, 3).await, Err(BodyFault::LargeTrailers));
+        for beyond in [format!("X: {}\r\n", "y".repeat(20_000)), "X: y\r\n".repeat(2_000)] {
+            assert_eq!(fate(&format!("{chunks}{beyond}\r\n"), 3).await, Err(BodyFault::LargeTrailers));
+        }
         assert_eq!(fate(&format!("{chunks}\r\n"), 2).await, Err(BodyFault::TooLarge));
         assert_eq!(fate(&sized(3, 0), 2).await, Err(BodyFault::TooLarge), "none of it is waited for");
     }

@@ -72,6 +72,7 @@ impl HttpUpstream {
         loop {
             let (lent, sendable) = self.lent(asked, deadline, again.spreads()).await?;
             if !lent.given.may_be_for_another_protocol(deadline).await {
+                lent.given.untaken(false);
                 return Err(refused("it has not said that it can (SETTINGS_ENABLE_CONNECT_PROTOCOL)"));
             }
             match self.multiplexed.exchange(lent, sendable, deadline, self.patience).await {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use testkit::programs::Haproxy;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
@@ -11,7 +12,7 @@ use crate::admin::{get, value};
 use crate::client::Client;
 use crate::clients::{client_between, log_has};
 use crate::http2;
-use crate::http2::raw::{ACK, PING, SETTINGS, frame, hello};
+use crate::http2::raw::{ACK, HEADERS, PING, SETTINGS, WINDOW_UPDATE, frame, headers, hello, next_kind};
 use crate::origin::Origin;
 use crate::program::{PATIENCE, Program};
 
@@ -150,6 +151,38 @@ async fn who_is_silent_over_http2_keeps_no_place_either() {
         silent.push(client);
     }
     timeout(PATIENCE, served(&program)).await.expect("it finds a place");
+}
+
+/// Whether a process stands still, by the state behind its name (proc_pid_stat(5)).
+fn is_stopped(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
+    stat.rsplit_once(") ").expect("a name").1.starts_with('T')
+}
+
+#[tokio::test]
+async fn a_first_request_that_has_come_is_answered_though_the_place_is_wanted() {
+    let origin = Origin::start().await;
+    let options = ["--concurrency", "1", "--threads", "1"];
+    let program = Program::between("http://127.0.0.1:0", &origin.url(), &options).await;
+    let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/size/1"), (":authority", "h")];
+    for _ in 0..10 {
+        let mut client = Client::connect(program.address()).await;
+        client.send(hello()).await;
+        // Its settings, what they allow, and that mine are taken.
+        for kind in [SETTINGS, SETTINGS, WINDOW_UPDATE] {
+            assert_eq!(next_kind(&mut client).await, kind);
+        }
+        // Both come at the same moment.
+        program.signal(Signal::STOP);
+        while !is_stopped(program.id()) {}
+        let mut other = Client::connect(program.address()).await;
+        other.send("GET /size/1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+        client.send(headers(1, &fields)).await;
+        program.signal(Signal::CONT);
+        while next_kind(&mut client).await != HEADERS {}
+        drop(client);
+        assert_eq!(other.reply().await.status(), 200);
+    }
 }
 
 #[tokio::test]

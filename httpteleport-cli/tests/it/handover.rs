@@ -149,7 +149,7 @@ async fn the_old_process_has_its_own_time_to_end() {
     held.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n").await;
     house.origin.holds().await;
     let _new = house.next().await;
-    log_has(&mut log, "1 connections cut off after 1s (--drain-timeout)").await;
+    log_has(&mut log, "1 connections cut off after 500ms (--drain-timeout 1s)").await;
     assert_eq!(held.reply().await.status(), 502);
     assert!(idle.rest().await.is_empty() && held.rest().await.is_empty());
     ends(old).await;

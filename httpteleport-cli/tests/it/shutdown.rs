@@ -47,14 +47,14 @@ async fn sigint_without_work_exits_0() {
 #[tokio::test]
 async fn what_takes_longer_than_it_may_is_cut_off() {
     let origin = Origin::start().await;
-    let args = ["--in", "http://127.0.0.1:0", "--out", &origin.url(), "--drain-timeout", "50ms"];
+    let args = ["--in", "http://127.0.0.1:0", "--out", &origin.url(), "--drain-timeout", "1s"];
     let (mut program, mut log) = Program::logged(&args).await;
     let mut client = Client::connect(program.address()).await;
     assert_eq!(client.get("/size/1").await.status(), 200);
     client.send("POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").await;
     origin.holds().await;
     program.signal(Signal::TERM);
-    log_has(&mut log, "1 connections cut off after 50ms (--drain-timeout)").await;
+    log_has(&mut log, "1 connections cut off after 500ms (--drain-timeout 1s)").await;
     // Whoever hears nothing on a connection that was kept asks again.
     let reply = client.reply().await;
     assert_eq!((reply.status(), reply.field("connection")), (502, Some("close")));

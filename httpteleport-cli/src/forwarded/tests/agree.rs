@@ -97,19 +97,27 @@ fn what_came_in_one_field_is_told_in_the_other_one_too() {
         (
             lb,
             &[("x-forwarded-for", "2.2.2.2"), ("forwarded", "for=2.2.2.2;host=a;proto=http")],
-            "for=2.2.2.2;host=a;proto=http, for=10.0.0.1{own}",
+            "for=2.2.2.2, for=10.0.0.1{own}",
             "2.2.2.2, 10.0.0.1",
-            "a",
-            "http",
+            "h",
+            "https",
+        ),
+        (
+            lb,
+            &[("x-forwarded-for", "2.2.2.2"), ("x-forwarded-host", "a"), ("forwarded", "for=2.2.2.2")],
+            "for=2.2.2.2, for=10.0.0.1{own}",
+            "2.2.2.2, 10.0.0.1",
+            "h",
+            "https",
         ),
         // One says more than the other one.
         (
             lb,
             &[("x-forwarded-for", "2.2.2.2"), ("forwarded", "for=2.2.2.2;by=x"), ("x-forwarded-proto", "http")],
-            "for=2.2.2.2;proto=http, for=10.0.0.1{own}",
+            "for=2.2.2.2, for=10.0.0.1{own}",
             "2.2.2.2, 10.0.0.1",
             "h",
-            "http",
+            "https",
         ),
         // One has written one of them, the next one both, or the other one.
         (
