@@ -86,7 +86,7 @@ impl Shared {
         reply.body_mut().keep_busy(running);
         let (mut reply, mut agreed) = match asked {
             None => (reply, None),
-            Some(asked) => asked.answered(reply, |why| caller.refuse(StatusCode::BAD_GATEWAY, why)),
+            Some(asked) => asked.answered(reply, |refusal| caller.turn_away(refusal, &self.counters)),
         };
         bodiless::take_body(&method, &mut reply);
         let status = reply.status();
@@ -174,7 +174,7 @@ impl Shared {
                 upload.into_body()
             }
             Some(protocol) => {
-                let (body, remaining) = Asked::new(protocol.clone(), &parts);
+                let (body, remaining) = Asked::new(&parts);
                 *asked = Some(Box::new(remaining));
                 parts.extensions.insert(protocol);
                 (body, None)

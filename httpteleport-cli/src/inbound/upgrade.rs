@@ -29,6 +29,7 @@ use crate::body::{Body, BoxError};
 use crate::headers::carries_requests;
 use crate::io::Pieces;
 use crate::outbound::one_line;
+use crate::refusal::{Reason, Refusal};
 use crate::request::{BodyFault, RequestBody};
 use crate::timer::poll_late;
 
@@ -39,7 +40,6 @@ type Reader = Box<dyn AsyncRead + Send + Unpin>;
 
 /// A request for another protocol that has no reply yet.
 pub(super) struct Asked {
-    pub(super) protocol: Protocol,
     extended: bool,
     reader: oneshot::Sender<Reader>,
     client_over: CancellationToken,
@@ -93,7 +93,7 @@ impl Asked {
     }
 
     /// The request's body, and what remains to be done.
-    pub(super) fn new(protocol: Protocol, head: &request::Parts) -> (RequestBody, Asked) {
+    pub(super) fn new(head: &request::Parts) -> (RequestBody, Asked) {
         let (sender, reader) = oneshot::channel();
         let (client_over, upstream_over) = (CancellationToken::new(), CancellationToken::new());
         let said = Said {
@@ -103,20 +103,21 @@ impl Asked {
             _over: client_over.clone().drop_guard(),
         };
         let extended = head.method == Method::CONNECT;
-        (RequestBody::stream(said), Asked { protocol, extended, reader: sender, client_over, upstream_over })
+        (RequestBody::stream(said), Asked { extended, reader: sender, client_over, upstream_over })
     }
 
     /// The reply for the client, and what has to follow it.
     pub(super) fn answered(
         self,
         mut reply: Response<Body>,
-        refuse: impl FnOnce(&str) -> Response<Body>,
+        refuse: impl FnOnce(&Refusal) -> Response<Body>,
     ) -> (Response<Body>, Option<Box<Agreed>>) {
         let Some(protocol) = reply.extensions_mut().remove::<Protocol>() else {
             // To HTTP/2 any success agrees.
             let lost = self.extended && reply.status().is_success();
-            let why = || format!("it does not speak {}, and answered {}", self.protocol.as_str(), reply.status());
-            return (if lost { refuse(&why()) } else { reply }, None);
+            let refusal =
+                Refusal::new(Reason::Unsupported, "the upstream has not agreed to the protocol that is asked for");
+            return (if lost { refuse(&refusal) } else { reply }, None);
         };
         let headers = reply.headers_mut();
         headers.remove(CONTENT_LENGTH);
@@ -250,7 +251,7 @@ mod tests {
     fn agree(body: Body) -> (RequestBody, Box<Agreed>) {
         let (head, ()) = Request::get("/").body(()).expect("a request").into_parts();
         let protocol = Protocol::new("x").expect("a name");
-        let (said, asked) = Asked::new(protocol.clone(), &head);
+        let (said, asked) = Asked::new(&head);
         let mut reply = Response::new(body);
         reply.extensions_mut().insert(protocol);
         let (reply, agreed) = asked.answered(reply, |_| unreachable!("it agrees"));

@@ -13,7 +13,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::admin::get;
+use crate::admin::{get, value};
 use crate::client::Client;
 use crate::http2::{connect, empty};
 use crate::origin::Origin;
@@ -185,7 +185,8 @@ async fn who_goes_away_takes_the_other_along() {
 
 #[tokio::test]
 async fn who_does_not_agree_is_passed_on() {
-    let stage = Stage::start().await;
+    let mut stage = Stage::with(&["--admin", "127.0.0.1:0"]).await;
+    let admin = stage.program.admin().await;
     let mut client = stage.client().await;
     for (line, body) in [("403 Forbidden", "no"), ("200 OK", "hm"), ("426 Upgrade Required", "")] {
         client.send(ASK).await;
@@ -204,7 +205,9 @@ async fn who_does_not_agree_is_passed_on() {
         origin.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
         origin
     });
-    assert_eq!(reply.expect("a reply").status(), 502, "to HTTP/2 a success would agree");
+    assert_eq!(reply.expect("a reply").status(), 501, "to HTTP/2 a success would agree");
+    let metrics = get(&admin, "/metrics").await;
+    assert_eq!(value(metrics.text(), "httptp_refusals_total", &["reason=\"unsupported\""]), 1.0);
 }
 
 #[tokio::test]
