@@ -104,8 +104,8 @@ impl ConfigFile {
         let (root, faults) = DeTable::parse_recoverable(&text);
         if !faults.is_empty() {
             let place = |fault: &toml::de::Error| fault.span().map_or(0, |span| span.start);
-            // A table that stands there twice is told, and not each of its keys.
-            let told = faults.iter().filter(|fault| !twice::is_of_table(&text, place(fault), &faults));
+            // A table that stands there twice is told, and not that each of its keys does.
+            let told = faults.iter().filter(|fault| !twice::is_told_of_table(&text, fault, &faults));
             let line = |fault: &toml::de::Error| lines.at(place(fault), &fault_line(fault, &text));
             return Err(lines::sorted(told.map(line).collect()));
         }

@@ -7,6 +7,7 @@ use super::*;
 use crate::config::Host;
 
 mod damaged;
+mod twice;
 mod unread;
 
 /// A file of this text, in a folder that goes with the test.
@@ -319,21 +320,6 @@ fn what_a_file_may_hold_has_bounds() {
     };
     assert!(load(&host(254)).is_ok());
     assert!(mistakes(&host(255))[0].starts_with("web.toml:6: route: host: \"hhh"));
-}
-
-#[test]
-fn a_key_that_stands_twice_is_named() {
-    for (text, want) in [
-        ("[listener.a]\nurl = \"http://:1\"\nurl = \"http://:2\"\n", "web.toml:3: url: stands there twice; keep one"),
-        ("[group.a]\n[group.a]\n", "web.toml:2: [group.a]: stands there twice; write all of it below the first one"),
-        (
-            "[group.a]\nurls = \"http://h\"\n[listener.b]\n[group.a] # again\nurls = \"http://h\"\n[listener.c]\n",
-            "web.toml:4: [group.a]: stands there twice; write all of it below the first one",
-        ),
-    ] {
-        let told = mistakes(text);
-        assert!(told.len() == 1 && told[0].starts_with(want), "{told:?}");
-    }
 }
 
 #[test]

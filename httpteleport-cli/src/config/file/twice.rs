@@ -13,8 +13,9 @@ pub(super) fn line(text: &str, at: usize, key: &str) -> String {
     }
 }
 
-/// Whether a fault at this place is in a table whose name is one of the faults, as that stands there twice.
-pub(super) fn is_of_table(text: &str, at: usize, faults: &[Error]) -> bool {
+/// Whether a key stands there twice as its whole table does, which is one of the faults.
+pub(super) fn is_told_of_table(text: &str, fault: &Error, faults: &[Error]) -> bool {
+    let (Some(at), true) = (fault.span().map(|span| span.start), fault.message() == MESSAGE) else { return false };
     let Some((begin, header)) = header(text, at) else { return false };
     let name = begin..begin + header.len();
     let is_name =
@@ -31,8 +32,8 @@ fn header(text: &str, at: usize) -> Option<(usize, &str)> {
             break;
         }
         let indent = line.len() - line.trim_start().len();
-        let end = line.rfind(']').filter(|_| line.trim_start().starts_with('['));
-        last = end.map(|end| (begin + indent, &line[indent..=end])).or(last);
+        let own = line[indent..].split(" #").next().unwrap_or_default().trim_end();
+        last = (own.starts_with('[') && own.ends_with(']')).then_some((begin + indent, own)).or(last);
         begin += line.len();
     }
     last
