@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use httpteleport::Wire;
+use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
 use crate::acme::{Manager, Tokens};
@@ -345,8 +346,15 @@ impl Running {
 
     /// Says in the log which inputs are at other addresses than their names have now, in the words of the file where they stand in one.
     pub(crate) async fn tell_moved(&self, file: Option<&Located>) {
+        // All at once: whoever waits for the settings to be steady does not wait for each in turn.
+        let mut looks = JoinSet::new();
         for (index, (input, listener)) in self.inputs().zip(&self.settings.listeners).enumerate() {
-            let Some(line) = input.listener().moved(&listener.endpoint).await else { continue };
+            let (input, endpoint) = (Arc::clone(input), listener.endpoint.clone());
+            looks.spawn(async move { input.listener().moved(&endpoint).await.map(|line| (index, line)) });
+        }
+        let mut moved: Vec<_> = looks.join_all().await.into_iter().flatten().collect();
+        moved.sort_unstable();
+        for (index, line) in moved {
             let lines = match file {
                 Some(file) => file.told(vec![(Part::Listener(index), line)]),
                 None => vec![line],
